@@ -1,0 +1,98 @@
+"""Backroom: background jobs for Python that start with nothing and lose nothing."""
+
+from __future__ import annotations
+
+from backroom.errors import (
+    BackroomError,
+    ConfigurationError,
+    FailJob,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    JobStateError,
+    JobTypeError,
+    LeaseLostError,
+    OptionError,
+    PayloadTooLargeError,
+    RetryJob,
+    ServiceStoppedError,
+    StorageClosedError,
+    StorageCorruptError,
+    StorageError,
+    StorageFullError,
+    StorageVersionError,
+    UnknownJobTypeError,
+)
+from backroom.handle import Job
+from backroom.job import (
+    AttemptError,
+    Cancel,
+    JobId,
+    JobInfo,
+    JobOptions,
+    JobPage,
+    JobStats,
+    JobStatus,
+    LogLine,
+    Priority,
+    QueueStats,
+    Snooze,
+    WorkerStats,
+)
+from backroom.registry import HandlerOptions, JobHandler, JobType
+from backroom.retry import Backoff, exponential, fixed, linear
+from backroom.scheduling import JobRequest
+from backroom.service import JobScheduler, JobService, JobServiceProtocol
+from backroom.storage import FileJobStorage, MemoryJobStorage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttemptError",
+    "Backoff",
+    "BackroomError",
+    "Cancel",
+    "ConfigurationError",
+    "FailJob",
+    "FileJobStorage",
+    "HandlerOptions",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "JobHandler",
+    "JobId",
+    "JobInfo",
+    "JobNotFoundError",
+    "JobOptions",
+    "JobPage",
+    "JobRequest",
+    "JobScheduler",
+    "JobService",
+    "JobServiceProtocol",
+    "JobStateError",
+    "JobStats",
+    "JobStatus",
+    "JobType",
+    "JobTypeError",
+    "LeaseLostError",
+    "LogLine",
+    "MemoryJobStorage",
+    "OptionError",
+    "PayloadTooLargeError",
+    "Priority",
+    "QueueStats",
+    "RetryJob",
+    "ServiceStoppedError",
+    "Snooze",
+    "StorageClosedError",
+    "StorageCorruptError",
+    "StorageError",
+    "StorageFullError",
+    "StorageVersionError",
+    "UnknownJobTypeError",
+    "WorkerStats",
+    "__version__",
+    "exponential",
+    "fixed",
+    "linear",
+]

@@ -1,0 +1,144 @@
+"""Every refusal of Backroom, and what a handler may raise.
+
+::
+
+    BackroomError
+    ├── ConfigurationError (ValueError)      a setting of the service, a storage or a worker
+    ├── OptionError (ValueError)             an option of one job: delay, priority, retries ...
+    ├── JobTypeError (TypeError, ValueError) data or result that does not fit its type
+    ├── UnknownJobTypeError (LookupError)    a job type nobody declared
+    ├── PayloadTooLargeError (ValueError)    data over the limit
+    ├── JobNotFoundError (LookupError)       no job with that id
+    ├── JobStateError                        the job's status does not allow that
+    ├── ServiceStoppedError                  the service was stopped
+    ├── JobFailedError                       `result`: the job failed
+    ├── JobCancelledError                    `result`: the job was cancelled
+    ├── LeaseLostError                       this worker's right to its jobs has ended
+    └── StorageError                         the storage could not answer
+        ├── StorageClosedError               it is closed, or was opened before a fork
+        ├── StorageFullError                 no room on the disk
+        ├── StorageCorruptError              its file is damaged or not ours
+        └── StorageVersionError              its file was written by a newer Backroom
+
+A handler ends its attempt by raising `FailJob` (no retry) or `RetryJob` (retry, optionally
+after a delay of its own); any other exception is a failed attempt that is retried with backoff.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+__all__ = [
+    "BackroomError",
+    "ConfigurationError",
+    "FailJob",
+    "JobCancelledError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobStateError",
+    "JobTypeError",
+    "LeaseLostError",
+    "OptionError",
+    "PayloadTooLargeError",
+    "RetryJob",
+    "ServiceStoppedError",
+    "StorageClosedError",
+    "StorageCorruptError",
+    "StorageError",
+    "StorageFullError",
+    "StorageVersionError",
+    "UnknownJobTypeError",
+]
+
+
+class BackroomError(Exception):
+    """The root of everything that Backroom refuses."""
+
+    index: int | None = None
+    """Which job of a `schedule_many` was refused, counted from 0; None elsewhere."""
+
+
+class ConfigurationError(BackroomError, ValueError):
+    """A setting makes no sense; the message names it and the mend."""
+
+
+class OptionError(BackroomError, ValueError):
+    """An option of a job is out of its range; the message names it and the range."""
+
+
+class JobTypeError(BackroomError, TypeError, ValueError):
+    """Data or a result does not fit the job type; the message holds the path (`$.recipient`)."""
+
+
+class UnknownJobTypeError(BackroomError, LookupError):
+    """A job type was scheduled that no `JobType`, handler or `declare` made known."""
+
+
+class PayloadTooLargeError(BackroomError, ValueError):
+    """Encoded data or an encoded result is over the service's `max_payload` bytes."""
+
+
+class JobNotFoundError(BackroomError, LookupError):
+    """No job has that id: it never existed, was deleted, or retention removed it."""
+
+
+class JobStateError(BackroomError):
+    """The job's present status does not allow what was asked; nothing was changed."""
+
+
+class ServiceStoppedError(BackroomError, RuntimeError):
+    """The service was stopped; `open` or `start` it before you schedule again."""
+
+
+class JobFailedError(BackroomError):
+    """The awaited job failed for good; the message is the text of its last error."""
+
+
+class JobCancelledError(BackroomError):
+    """The awaited job was cancelled, or expired before it started."""
+
+
+class LeaseLostError(BackroomError):
+    """This worker's lease has ended: its jobs belong to others and its writes are refused."""
+
+
+class StorageError(BackroomError):
+    """The storage could not carry out a call.
+
+    After this error the outcome of the call is unknown unless the message says otherwise;
+    calling again with the same job id is safe.
+    """
+
+
+class StorageClosedError(StorageError):
+    """The storage is closed, or belongs to the process before a fork."""
+
+
+class StorageFullError(StorageError):
+    """No room is left on the device: nothing of this call was kept."""
+
+
+class StorageCorruptError(StorageError):
+    """The file is damaged, empty where it should not be, or was not made by Backroom."""
+
+
+class StorageVersionError(StorageError):
+    """The file was written by a newer Backroom than this one."""
+
+
+class FailJob(Exception):  # noqa: N818 - reads as an order: `raise FailJob("no such user")`
+    """Raised by a handler: fail this job now, whatever attempts are left."""
+
+
+class RetryJob(Exception):  # noqa: N818 - reads as an order: `raise RetryJob(delay=60)`
+    """Raised by a handler: this attempt failed; retry it, after `delay` if one is given.
+
+    `delay` is in seconds or a `timedelta`; without it the job's backoff decides. A retry
+    consumes an attempt: out of attempts, the job fails.
+    """
+
+    def __init__(
+        self, reason: str = "the handler asked for a retry", *, delay: float | timedelta | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.delay = delay

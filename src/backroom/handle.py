@@ -1,0 +1,200 @@
+"""What a handler gets: one attempt of one job, with what it may say and ask."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from backroom.job import PRIORITIES, JobId, Priority, to_datetime
+from backroom.ports import Report
+from backroom.transition import Claim, Policy, Transition
+
+__all__ = ["Job", "JobLog"]
+
+T = TypeVar("T")
+
+MAX_LINES: Final = 1000
+"""Lines kept of one attempt."""
+MAX_LINE: Final = 8192
+"""Characters kept of one line."""
+
+logger = logging.getLogger("backroom.job")
+
+
+class Job(Generic[T]):
+    """One attempt of a job. Its values do not change; `cancelled` and `progress` live."""
+
+    __slots__ = ("_changed", "_claim", "_log", "_policy", "_progress", "_stop", "data", "started_at")
+
+    def __init__(
+        self,
+        claim: Claim,
+        data: T,
+        policy: Policy,
+        started_at: int,
+        now: Callable[[], int],
+        changed: Callable[[Job[Any]], None],
+    ) -> None:
+        self.data = data
+        self.started_at = started_at
+        self._claim = claim
+        self._policy = policy
+        self._changed = changed
+        self._progress: tuple[float, str | None] | None = None
+        self._log: JobLog | Callable[[], int] = now
+        self._stop = False
+
+    @property
+    def id(self) -> JobId[Any]:
+        return JobId(self._claim.id)
+
+    @property
+    def type(self) -> str:
+        return self._claim.type
+
+    @property
+    def attempt(self) -> int:
+        """1 at the first run; goes on counting after an operator's retry."""
+        return self._claim.attempt + 1
+
+    @property
+    def max_attempts(self) -> int:
+        """The attempt after which a failure is final."""
+        return self._claim.budget + self._policy.retries + 1
+
+    @property
+    def queue(self) -> str:
+        return self._claim.queue
+
+    @property
+    def priority(self) -> Priority:
+        return PRIORITIES[self._claim.priority]
+
+    @property
+    def run_at(self) -> datetime:
+        """When it became due."""
+        return to_datetime(self._claim.run_at)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the call that scheduled it gave."""
+        return self._said("metadata", {})
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(self._said("tags", ()))
+
+    def _said(self, name: str, default: Any) -> Any:
+        options = self._claim.options
+        return msgspec.json.decode(options).get(name, default) if options else default
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether to stop: cancelled, out of time, or its worker is leaving.
+
+        An `async def` handler is interrupted by itself; a `def` handler in a thread should ask.
+        """
+        return self._stop
+
+    @property
+    def deadline(self) -> datetime:
+        """When this attempt is out of time (UTC)."""
+        return to_datetime(self.started_at + round(self._policy.timeout * 1e6))
+
+    @property
+    def log(self) -> JobLog:
+        """Lines written here are kept with the job, the last 1,000 of them."""
+        log = self._log
+        if not isinstance(log, JobLog):
+            log = self._log = JobLog(self, log)
+        return log
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """How far it is, 0 to 1, and what it does. Buffered: call it as often as you like,
+        from the loop or a thread.
+
+        Raises:
+            ValueError: `fraction` is not within 0 to 1.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"progress must be 0 to 1, got {fraction!r}")
+        self._progress = (float(fraction), None if message is None else str(message)[:MAX_LINE])
+        self._changed(self)
+
+    # -- the runner's side -----------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """From now on `cancelled` is true."""
+        self._stop = True
+
+    def report(self) -> Report | None:
+        """Progress and lines since the last report; None if there are none."""
+        progress, self._progress = self._progress, None
+        lines = self._log.take() if isinstance(self._log, JobLog) else None
+        if progress is None and not lines:
+            return None
+        fraction, message = progress or (None, None)
+        claim = self._claim
+        return Report(claim.key, claim.token, self.attempt, fraction, message, lines or None)
+
+    def settle(self, transition: Transition) -> None:
+        """The last progress and lines travel with what became of the job."""
+        if self._progress is not None:
+            transition.progress, transition.progress_message = self._progress
+            self._progress = None
+        if isinstance(self._log, JobLog):
+            transition.log = self._log.take() or None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.type} {self.id} attempt {self.attempt}>"
+
+
+class JobLog:
+    """Writes lines with a job; each also goes to the logger "backroom.job"."""
+
+    __slots__ = ("_count", "_job", "_lines", "_now")
+
+    def __init__(self, job: Job[Any], now: Callable[[], int]) -> None:
+        self._job = job
+        self._now = now
+        self._lines: list[tuple[int, str, str]] = []
+        self._count = 0
+
+    def debug(self, message: str, *args: object) -> None:
+        self._write(logging.DEBUG, message, args)
+
+    def info(self, message: str, *args: object) -> None:
+        self._write(logging.INFO, message, args)
+
+    def warning(self, message: str, *args: object) -> None:
+        self._write(logging.WARNING, message, args)
+
+    def error(self, message: str, *args: object) -> None:
+        self._write(logging.ERROR, message, args)
+
+    def exception(self, message: str, *args: object) -> None:
+        """An error with the traceback of the exception being handled."""
+        self._write(logging.ERROR, message, args, "\n" + traceback.format_exc())
+
+    def _write(self, level: int, message: str, args: tuple[object, ...], tail: str = "") -> None:
+        text = (str(message) % args if args else str(message)) + tail
+        job = self._job
+        logger.log(level, "%s %s: %s", job.type, job.id, text)
+        self._count += 1
+        if self._count > MAX_LINES:
+            return
+        if self._count == MAX_LINES:
+            text = f"(no more lines of this attempt are kept after {MAX_LINES})"
+        safe = text[:MAX_LINE].encode("utf-8", "replace").decode()
+        self._lines.append((self._now(), logging.getLevelName(level).lower(), safe))
+        job._changed(job)
+
+    def take(self) -> list[tuple[int, str, str]]:
+        """The lines since the last call."""
+        lines, self._lines = self._lines, []
+        return lines

@@ -1,0 +1,208 @@
+"""The in-memory queue: what this worker holds and may run next.
+
+A claim passes through two places. In a *lane* (one deque a priority) it waits, not yet counted
+as started. In *ready* it has been counted as started, durably, and runs as soon as a slot is
+free. How far ahead jobs are claimed and cleared follows the pace at which jobs end: a worker of
+slow jobs holds nothing beyond its slots, so that others get the work; one that runs thousands
+a second never waits for the storage.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from backroom.job import SECOND
+from backroom.ports import Want
+from backroom.transition import Claim
+
+__all__ = ["EVERY", "Lanes"]
+
+EVERY: Final = 8
+"""Every so many claims, the oldest starving job goes first."""
+AHEAD: Final = 0.1
+"""Seconds of work claimed ahead."""
+CLEARED: Final = 0.03
+"""Seconds of work cleared to start ahead: about two commits."""
+MOST_AHEAD: Final = 2000
+MOST_CLEARED: Final = 1000
+
+
+class Lanes:
+    """The jobs of some queues that share `slots`."""
+
+    def __init__(
+        self,
+        name: str,
+        queues: tuple[str, ...] | None,
+        but: tuple[str, ...],
+        slots: int,
+        starvation_after: float,
+        uptime: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.queues = queues
+        self.but = but
+        self.slots = slots
+        self.busy = 0
+        self._starvation = round(starvation_after * SECOND)
+        self._uptime = uptime
+        self._ready: deque[Claim] = deque()
+        self._lanes: tuple[deque[Claim], ...] = tuple(deque() for _ in range(4))
+        self._clearing: set[int] = set()
+        self._coming = 0
+        self.closed = 0
+        """Above 0, no insert passes straight into these lanes."""
+        self._ended = 0
+        self._since = uptime()
+        self._rate = 0.0
+        self._turn = 0
+        self._claimed = 0
+
+    # -- pace ----------------------------------------------------------------------------------
+
+    def _pace(self) -> float:
+        """Jobs that ended a second, lately."""
+        now = self._uptime()
+        passed = now - self._since
+        if passed >= 0.01:
+            latest = self._ended / passed
+            weight = min(1.0, passed / 0.05)
+            self._rate += (latest - self._rate) * weight
+            self._ended = 0
+            self._since = now
+        return self._rate
+
+    @property
+    def free(self) -> int:
+        """Slots without a job."""
+        return self.slots - self.busy
+
+    def _room(self) -> int:
+        """Free slots, and places for what is claimed ahead."""
+        return self.free + min(MOST_AHEAD, int(self._pace() * AHEAD))
+
+    def _to_clear(self) -> int:
+        """How many more claims may be counted as started now."""
+        ahead = min(MOST_CLEARED, int(self._rate * CLEARED))
+        return self.free + ahead - len(self._ready) - len(self._clearing)
+
+    # -- from the storage ------------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        """Claims that have not begun."""
+        return self._waiting + len(self._ready) + len(self._clearing)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(map(len, self._lanes))
+
+    def want(self, now: int) -> Want | None:
+        """What to claim at this moment; None while that is not worth a look."""
+        room = self._room() - self._coming
+        better = len(self._ready) + len(self._clearing)
+        rooms: list[int] = []
+        for lane in self._lanes:
+            better += len(lane)
+            rooms.append(max(0, room - better))
+        total = rooms[3]
+        empty = better == 0
+        # Under load, refill in halves; a critical job has its own room however full the rest is.
+        if rooms[0] == 0 or (not empty and total < room // 2 and rooms[0] < room):
+            return None
+        starts = 0 if self._waiting else max(0, min(rooms[0], self._to_clear()))
+        starving = (self._claimed + rooms[3]) // EVERY - self._claimed // EVERY
+        return Want(
+            self.queues, self.but, (rooms[0], rooms[1], rooms[2], rooms[3]), starts,
+            starving, now - self._starvation,
+        )  # fmt: skip
+
+    def accept(self, claims: list[Claim], started: int) -> None:
+        """Takes what a claim gave; the first `started` are cleared already."""
+        self._claimed += len(claims)
+        self._ready.extend(claims[:started])
+        for claim in claims[started:]:
+            self._lanes[claim.priority].append(claim)
+
+    # -- straight from an insert -------------------------------------------------------------------
+
+    def expect(self) -> bool | None:
+        """Makes a place for a job that is about to be inserted: True if it may start at once,
+        False if it will wait in a lane, None if there is no place. Each place is `arrived`."""
+        held = self.held + self._coming
+        if self.closed or held >= self._room():
+            return None
+        self._coming += 1
+        return not self._waiting and self._to_clear() >= self._coming
+
+    def arrived(self, claim: Claim | None, start: bool) -> None:
+        """The insert was answered: with a claim, or without."""
+        self._coming -= 1
+        if claim is None:
+            return
+        if start:
+            self._ready.append(claim)
+        else:
+            self._lanes[claim.priority].append(claim)
+
+    @property
+    def coming(self) -> int:
+        """Inserts on their way that may come back as claims."""
+        return self._coming
+
+    def keys(self) -> list[int]:
+        """All claims held here."""
+        return [c.key for place in (self._ready, *self._lanes) for c in place] + [*self._clearing]
+
+    # -- to the runner -----------------------------------------------------------------------------
+
+    def clear(self, now: int) -> list[Claim]:
+        """The next claims to be counted as started; each is `cleared` or `returned`."""
+        wanted = min(self._to_clear(), self._waiting) if any(self._lanes) else 0
+        picked = [self._next(now) for _ in range(wanted)]
+        self._clearing.update(claim.key for claim in picked)
+        return picked
+
+    def _next(self, now: int) -> Claim:
+        self._turn += 1
+        if self._turn % EVERY == 0:
+            starving = [
+                lane for lane in self._lanes if lane and lane[0].run_at <= now - self._starvation
+            ]
+            if starving:
+                return min(starving, key=lambda lane: lane[0].run_at).popleft()
+        return next(lane for lane in self._lanes if lane).popleft()
+
+    def cleared(self, claims: Iterable[Claim]) -> None:
+        """They may run."""
+        for claim in claims:
+            self._clearing.discard(claim.key)
+            self._ready.append(claim)
+
+    def returned(self, claims: Iterable[Claim]) -> None:
+        """They could not be cleared: the lease is gone, and they with it."""
+        self._clearing.difference_update(claim.key for claim in claims)
+
+    def take(self) -> Claim | None:
+        """The next job to run, if a slot is free for it; the slot is then taken."""
+        if self._ready and self.busy < self.slots:
+            self.busy += 1
+            return self._ready.popleft()
+        return None
+
+    def ended(self) -> None:
+        """A slot is free again."""
+        self.busy -= 1
+        self._ended += 1
+
+    def empty(self, queue: str | None = None) -> list[Claim]:
+        """Takes out all that has not begun, or what is of one queue."""
+        taken: list[Claim] = []
+        for place in (self._ready, *self._lanes):
+            keep = [] if queue is None else [claim for claim in place if claim.queue != queue]
+            taken += place if queue is None else [c for c in place if c.queue == queue]
+            place.clear()
+            place.extend(keep)
+        return taken

@@ -1,0 +1,141 @@
+"""The worker's lease: extended from a thread of its own, so that a busy loop is never robbed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from backroom.errors import BackroomError, LeaseLostError
+from backroom.ports import Clock, Heartbeat, JobStorage, WorkerSpec
+
+__all__ = ["Lease"]
+
+log = logging.getLogger("backroom")
+
+MARGIN: Final = 0.1
+"""The part of a lease before its end at which the worker stops by itself."""
+BEATS: Final = 4
+"""Heartbeats a lease."""
+
+
+class Lease:
+    """Enlists a worker and keeps its lease.
+
+    `stands` is false from a margin before the lease ends, by the storage's own clock: the
+    worker starts nothing then, and stops what runs. `threaded` false keeps the lease on the
+    worker's own loop, for tests with a virtual clock.
+    """
+
+    def __init__(
+        self,
+        storage: JobStorage,
+        clock: Clock,
+        spec: WorkerSpec,
+        *,
+        cancelled: Callable[[Sequence[int]], None],
+        lost: Callable[[], None],
+        threaded: bool = True,
+    ) -> None:
+        """`cancelled` and `lost` are called on the loop that calls `start`."""
+        self._storage = storage
+        self._clock = clock
+        self._spec = spec
+        self._cancelled = cancelled
+        self._lost = lost
+        self._threaded = threaded
+        self._stand_until = 0.0
+        self._told = False
+        self._stop: Callable[[], None] = lambda: None
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.worker = 0
+
+    def stands(self) -> bool:
+        """Whether this worker may start and end jobs now."""
+        return self._clock.uptime() < self._stand_until
+
+    async def start(self) -> None:
+        """Enlists, and keeps the lease from then on."""
+        self._loop = asyncio.get_running_loop()
+        self._took(await self._storage.enlist(self._spec))
+        self._told = False
+        if self._threaded:
+            ready = threading.Event()
+            self._thread = threading.Thread(
+                target=asyncio.run, args=(self._keep(ready.set),), name="backroom-lease", daemon=True
+            )
+            self._thread.start()
+        else:
+            self._task = asyncio.create_task(self._keep(lambda: None))
+
+    async def stop(self) -> None:
+        """Keeps it no longer; the lease itself is ended by `storage.retire`. Safe to call twice."""
+        self._stop()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await self._loop.run_in_executor(None, thread.join)
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    async def check(self) -> None:
+        """Extends now: people changed something that a heartbeat tells."""
+        try:
+            self._took(await self._storage.extend(self.worker))
+        except LeaseLostError:
+            self._tell()
+        except BackroomError as error:
+            log.warning("the lease could not be extended: %s", error)
+
+    def _took(self, beat: Heartbeat) -> None:
+        self.worker = beat.worker
+        self._stand_until = beat.deadline - self._spec.lease * MARGIN
+        if beat.cancelled:
+            self._call(self._cancelled, beat.cancelled)
+
+    def _tell(self) -> None:
+        self._stand_until = 0.0
+        if not self._told:
+            self._told = True
+            self._call(self._lost)
+
+    def _call(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            log.debug("the worker's loop has ended")
+
+    async def _keep(self, ready: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+
+        def stop() -> None:
+            with suppress(RuntimeError):  # It has ended by itself.
+                loop.call_soon_threadsafe(stopped.set)
+
+        self._stop = stop
+        ready()
+        every = self._spec.lease / BEATS
+        wait = every
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), wait)
+                return
+            try:
+                left = max(0.01, self._stand_until - self._clock.uptime())
+                self._took(await asyncio.wait_for(self._storage.extend(self.worker), left))
+                wait = every
+            except (LeaseLostError, TimeoutError) as error:
+                log.error("the lease is lost: %s", error or "the storage did not answer in time")
+                self._tell()
+                return
+            except BackroomError as error:
+                wait = every / 4
+                log.warning("the lease could not be extended, in %.1f s again: %s", wait, error)
+                if not self.stands():
+                    self._tell()
+                    return

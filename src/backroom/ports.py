@@ -1,0 +1,342 @@
+"""The seams: what the engine asks of a storage, of inspection, and of a clock.
+
+Moments (`now`, `run_at`) are microseconds since 1970 from the caller's wall clock. Lease time
+is the storage's own and never the wall clock; `Heartbeat.deadline` is told in the clock that
+`Clock.uptime` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
+from backroom.transition import Claim, Transition
+
+__all__ = [
+    "Capabilities",
+    "Claimed",
+    "Clock",
+    "Filter",
+    "Heartbeat",
+    "Inserted",
+    "Inspection",
+    "JobStorage",
+    "Outlook",
+    "Reclaimed",
+    "Report",
+    "Store",
+    "Wake",
+    "Want",
+    "WorkerSpec",
+]
+
+
+class Clock(Protocol):
+    """Where the engine reads time."""
+
+    def now(self) -> int:
+        """The wall clock, in microseconds since 1970 (UTC). May step either way."""
+        ...
+
+    def uptime(self) -> float:
+        """Seconds that only grow, a suspended machine's included."""
+        ...
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a storage declares of itself."""
+
+    durable: bool
+    """Jobs survive `kill -9` of every process."""
+    shared: bool
+    """Several processes may use it at once."""
+
+
+class WorkerSpec(msgspec.Struct, frozen=True):
+    """Who a worker is when it enlists."""
+
+    name: str
+    """host:pid, for people."""
+    lease: float
+    """Seconds without a heartbeat after which it counts as dead."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """The storage's answer to an enlisting or extending worker."""
+
+    worker: int
+    deadline: float
+    """The lease ends here, in `Clock.uptime` seconds."""
+    cancelled: tuple[int, ...] = ()
+    """Keys of claims of this worker that people asked to cancel."""
+
+
+class Inserted(msgspec.Struct, frozen=True, gc=False):
+    """What became of one inserted job."""
+
+    id: str
+    """Its id; the id of the live job with the same unique key, if there was one."""
+    created: bool
+    claim: Claim | None = None
+    """The claim, where the job went straight to the worker that inserted it."""
+
+
+class Want(msgspec.Struct, frozen=True):
+    """How much a worker can take from some queues that share slots."""
+
+    queues: tuple[str, ...] | None
+    """None: every queue that has held a job, but those in `but`."""
+    but: tuple[str, ...]
+    rooms: tuple[int, int, int, int]
+    """By priority: how many jobs of this priority or better it has room for."""
+    starts: int = 0
+    """How many of them find a free slot: the first so many claims count as started."""
+    starving: int = 0
+    """How many places go to the oldest jobs that have been due since `starving_since`."""
+    starving_since: int = 0
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """What a claim gave."""
+
+    claims: list[Claim]
+    started: int
+    """The first so many of `claims` are counted as started."""
+    more: bool
+    """There may be more due jobs in these queues."""
+    next_due: int | None
+    """When the next job of these queues becomes due, if none is due now."""
+
+
+class Report(msgspec.Struct, array_like=True, gc=False):
+    """Progress and log lines of a running job."""
+
+    key: int
+    token: int
+    attempt: int
+    progress: float | None
+    progress_message: str | None
+    log: list[tuple[int, str, str]] | None
+
+
+class Reclaimed(msgspec.Struct, frozen=True):
+    """What was taken back from dead workers."""
+
+    workers: tuple[str, ...] = ()
+    """Their names."""
+    crashed: int = 0
+    """Jobs that may have started: each was charged an attempt and a crash."""
+    untouched: int = 0
+    """Jobs that had not started."""
+
+
+class Wake(Enum):
+    """Why a storage wakes its subscribers; several may be folded into one."""
+
+    JOBS = "jobs"
+    """Jobs may have become claimable."""
+    FINISHED = "finished"
+    """Jobs have become terminal."""
+    CONTROL = "control"
+    """People cancelled running jobs, paused or resumed queues."""
+
+
+class JobStorage(Protocol):
+    """Where jobs live. Every verb that takes a batch treats its items apart: one bad item
+    never fails the others (but `insert`, which is all or nothing).
+
+    Raises, from every verb: `StorageError`; its outcome is then unknown unless the error says
+    otherwise, and calling again with the same values is safe.
+    """
+
+    capabilities: Capabilities
+
+    @property
+    def url(self) -> str:
+        """The storage for people, without secrets."""
+        ...
+
+    async def open(self) -> None:
+        """Ready for use. Safe to call twice."""
+        ...
+
+    async def close(self) -> None:
+        """Lets everything go. Safe to call twice, or unopened."""
+        ...
+
+    async def insert(
+        self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> list[Inserted]:
+        """Keeps all jobs or none; durable when it returns, as `capabilities` say.
+
+        An id that is there already is that same job (an unknown reply, asked again): nothing
+        is inserted. With `worker`, a due job is claimed for it on the way in, if its queue is
+        not paused and nothing of equal or higher priority waits there; with `start` that
+        claim counts as started.
+        """
+        ...
+
+    async def enlist(self, spec: WorkerSpec) -> Heartbeat:
+        """A new worker with a lease of `spec.lease` seconds."""
+        ...
+
+    async def extend(self, worker: int) -> Heartbeat:
+        """The lease begins anew. Callable from any thread's running loop.
+
+        Raises:
+            LeaseLostError: the worker was declared dead; it must stop and enlist anew.
+        """
+        ...
+
+    async def retire(self, worker: int) -> None:
+        """Ends a worker: what it still holds is given back untouched."""
+        ...
+
+    async def claim(self, worker: int, want: Want, now: int) -> Claimed:
+        """Claims due jobs, in order: priority, run_at, insertion.
+
+        Raises:
+            LeaseLostError: the worker was declared dead.
+        """
+        ...
+
+    async def start(self, worker: int, keys: Sequence[int]) -> None:
+        """Counts these claims as started: durable before user code runs.
+
+        Raises:
+            LeaseLostError: the worker was declared dead.
+        """
+        ...
+
+    def note_start(self, worker: int, claim: Claim) -> None:
+        """User code of this claim runs now. Called in between `start` and the handler's first
+        line, from the loop; must not block. A storage that can note it where a crash of the
+        process leaves it charges, after a crash, only what was noted."""
+        ...
+
+    async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
+        """Applies each transition whose lease token still stands.
+
+        Returns, for each: whether it stands now (also if an earlier call with an unknown reply
+        had applied it). False: the lease was lost, nothing was changed.
+        """
+        ...
+
+    async def give_back(self, worker: int, keep: Sequence[int]) -> int:
+        """Gives back, untouched, all claims of this worker but those in `keep`.
+
+        Returns how many. Also finds claims whose reply was lost.
+        """
+        ...
+
+    async def disown(self, worker: int, keys: Sequence[int]) -> None:
+        """These claims keep their lease, but when it ends they come back uncharged: their
+        code could not be stopped, and the worker is leaving."""
+        ...
+
+    async def report(self, worker: int, reports: Sequence[Report]) -> None:
+        """Keeps progress and log lines of claims whose token stands; others are dropped."""
+        ...
+
+    async def reclaim(self, now: int) -> Reclaimed:
+        """Takes back the claims of workers that are dead: gone, or past their lease."""
+        ...
+
+    async def unpark(self, types: Sequence[str]) -> int:
+        """Parked jobs of these types wait again. Returns how many."""
+        ...
+
+    async def prune(self, now: int, limit: int) -> int:
+        """Removes up to `limit` terminal jobs that are past retention, and cancels waiting
+        ones past their `expires_at`. Returns how many it touched."""
+        ...
+
+    def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
+        """`callback` is called on the caller's running loop; may be called for nothing.
+        Returns what ends the subscription."""
+        ...
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which jobs people mean."""
+
+    status: JobStatus | None = None
+    type: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+
+
+class Outlook(msgspec.Struct, frozen=True, gc=False):
+    """How a job stands, for those who wait for its result."""
+
+    type: str
+    status: JobStatus
+    result: str | None
+    error: str | None
+
+
+class Inspection(Protocol):
+    """What people ask: kept apart so that the hot path stays small."""
+
+    async def find(self, job_id: str, now: int) -> JobInfo | None:
+        """One job with its errors and log."""
+        ...
+
+    async def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
+        """How these jobs stand; unknown ids are left out."""
+        ...
+
+    async def page(
+        self, which: Filter, now: int, limit: int, cursor: str | None
+    ) -> tuple[list[JobInfo], str | None]:
+        """Newest first, and the cursor of the next page.
+
+        Raises:
+            OptionError: the cursor is none of ours.
+        """
+        ...
+
+    async def stats(self, now: int) -> JobStats:
+        """Counts, queues and workers."""
+        ...
+
+    async def retry(self, which: str | Filter, now: int) -> int:
+        """Terminal jobs (or a retry that waits) run again at once, with a fresh budget.
+
+        Raises, for an id: `JobNotFoundError`; `JobStateError` if it is active, or if another
+        live job holds its unique key.
+        """
+        ...
+
+    async def cancel(self, which: str | Filter, now: int) -> int:
+        """Cancels jobs that wait at once, and asks for it where they run.
+
+        Raises, for an id: `JobNotFoundError`.
+        """
+        ...
+
+    async def delete(self, job_id: str) -> None:
+        """Forgets a job that is not active.
+
+        Raises: `JobNotFoundError`, `JobStateError`.
+        """
+        ...
+
+    async def pause(self, queue: str, paused: bool) -> None:
+        """Whether jobs of this queue are claimed."""
+        ...
+
+    async def queues(self) -> dict[str, bool]:
+        """Every queue that ever held a job, and whether it is paused."""
+        ...
+
+
+class Store(JobStorage, Inspection, Protocol):
+    """Both ports, as every storage of ours serves them."""
+
+    clock: Clock
+    """What the engine on this storage reads time from."""

@@ -1,0 +1,146 @@
+"""From outcomes to the storage, in batches; and progress, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from backroom.errors import BackroomError
+from backroom.handle import Job
+from backroom.ports import JobStorage, Report
+from backroom.transition import Claim, Transition
+
+__all__ = ["Recorder"]
+
+log = logging.getLogger("backroom")
+
+REPORT_EVERY: Final = 0.25
+"""Seconds between two reports of progress."""
+MAX_PAUSE: Final = 2.0
+MOST_UNRECORDED: Final = 10_000
+"""Outcomes in memory beyond which no job is started."""
+
+
+class Recorder:
+    """Writes what became of claims. All that ends in one turn of the loop is one batch; the
+    storage joins batches in its group commit. A batch that the storage could not take is
+    written again until it could, or until the worker says that its lease is gone: outcomes
+    are fenced, so writing one twice changes nothing."""
+
+    def __init__(
+        self,
+        storage: JobStorage,
+        *,
+        worker: Callable[[], int],
+        leased: Callable[[], bool],
+        flushed: Callable[[], None],
+        recorded: Callable[[Claim, Transition], None],
+    ) -> None:
+        """`flushed` is called when a batch is on its way; `recorded` for each outcome that
+        stands."""
+        self._storage = storage
+        self._worker = worker
+        self._leased = leased
+        self._flushed = flushed
+        self._recorded = recorded
+        self._loop = asyncio.get_running_loop()
+        self._batch: list[tuple[Claim, Transition]] = []
+        self._writing: set[asyncio.Task[None]] = set()
+        self._unrecorded: set[int] = set()
+        self._dirty: set[Job[Any]] = set()
+        self._reporting: asyncio.TimerHandle | None = None
+        self.lost = 0
+        """Outcomes that were refused, because the lease had gone to another."""
+
+    def record(self, claim: Claim, transition: Transition) -> None:
+        """Takes an outcome."""
+        if not self._batch:
+            self._loop.call_soon(self._flush)
+        self._batch.append((claim, transition))
+        self._unrecorded.add(claim.key)
+
+    @property
+    def full(self) -> bool:
+        """Whether the storage is so far behind that no job should start."""
+        return len(self._unrecorded) >= MOST_UNRECORDED
+
+    def keys(self) -> list[int]:
+        """Claims whose outcome is not written yet."""
+        return list(self._unrecorded)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            task = self._loop.create_task(self._write(batch))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+            self._flushed()
+
+    async def _write(self, batch: list[tuple[Claim, Transition]]) -> None:
+        transitions = [transition for _, transition in batch]
+        pause = 0.05
+        while True:
+            try:
+                stands = await self._storage.finish(self._worker(), transitions)
+                break
+            except BackroomError as error:
+                if not self._leased():
+                    log.error("%d outcomes were not recorded, the lease is gone: %s", len(batch), error)
+                    stands = [False] * len(batch)
+                    break
+                log.warning("%d outcomes wait, in %.2f s again: %s", len(batch), pause, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_PAUSE)
+        for (claim, transition), stood in zip(batch, stands, strict=True):
+            self._unrecorded.discard(claim.key)
+            if stood:
+                self._recorded(claim, transition)
+            else:
+                self.lost += 1
+                log.warning(
+                    "the outcome of %s %s was refused: its lease had ended, the job belongs to"
+                    " another worker", claim.type, claim.id,
+                )  # fmt: skip
+
+    # -- progress ----------------------------------------------------------------------------------
+
+    def changed(self, job: Job[Any]) -> None:
+        """A job has progress or log lines. Callable from any thread."""
+        if not self._dirty:
+            self._dirty.add(job)
+            try:
+                self._loop.call_soon_threadsafe(self._report_soon)
+            except RuntimeError:  # An abandoned thread outlived its worker's loop.
+                return
+        else:
+            self._dirty.add(job)
+
+    def _report_soon(self) -> None:
+        if self._reporting is None:
+            self._reporting = self._loop.call_later(REPORT_EVERY, self._report)
+
+    def _report(self) -> None:
+        self._reporting = None
+        dirty, self._dirty = self._dirty, set()
+        reports = [report for job in dirty if (report := job.report()) is not None]
+        if reports:
+            task = self._loop.create_task(self._send(reports))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _send(self, reports: list[Report]) -> None:
+        try:
+            await self._storage.report(self._worker(), reports)
+        except BackroomError as error:
+            log.warning("progress of %d jobs was not kept: %s", len(reports), error)
+
+    async def stop(self) -> None:
+        """Everything taken so far is written. Safe to call twice."""
+        self._flush()
+        while self._writing:
+            await asyncio.wait(self._writing)
+        if self._reporting is not None:
+            self._reporting.cancel()
+            self._reporting = None

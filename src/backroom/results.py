@@ -1,0 +1,118 @@
+"""Waiting for the end of jobs, wherever they run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from backroom.errors import JobNotFoundError
+from backroom.job import State, status_of
+from backroom.ports import Clock, Inspection, JobStorage, Outlook, Wake
+from backroom.transition import Claim, Transition
+
+__all__ = ["Results"]
+
+
+class Results:
+    """Tells callers when their job has ended: at once where it ends in this process, on the
+    storage's wake-up elsewhere, and by a look every `poll_interval` where a wake-up is lost."""
+
+    def __init__(
+        self, storage: JobStorage, inspection: Inspection, clock: Clock, poll_interval: float
+    ) -> None:
+        self._storage = storage
+        self._inspection = inspection
+        self._clock = clock
+        self._poll = poll_interval
+        self._waiting: dict[str, set[asyncio.Future[Outlook]]] = {}
+        self._unsubscribe: Callable[[], None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+
+    async def wait(self, job_id: str, timeout: float | None) -> Outlook:
+        """The outlook of a job that has ended.
+
+        Raises:
+            JobNotFoundError: no such job, or it was deleted meanwhile.
+            TimeoutError: it did not end in time; the job goes on.
+        """
+        future: asyncio.Future[Outlook] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(job_id, set()).add(future)
+        try:
+            self._begin()
+            found = await self._inspection.outlook([job_id], self._clock.now())
+            if job_id not in found:
+                raise JobNotFoundError(f"no job has the id {job_id!r}")
+            if found[job_id].status.terminal:
+                return found[job_id]
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise TimeoutError(f"job {job_id} had not ended after {timeout:g} s") from None
+        finally:
+            waiting = self._waiting.get(job_id)
+            if waiting is not None:
+                waiting.discard(future)
+                if not waiting:
+                    del self._waiting[job_id]
+
+    def recorded(self, claim: Claim, transition: Transition) -> None:
+        """A job ended in this process."""
+        waiting = self._waiting.get(claim.id)
+        if waiting and transition.state in (State.COMPLETED, State.FAILED, State.CANCELLED):
+            outlook = Outlook(
+                claim.type, status_of(transition.state, 0, 0), transition.result, transition.reason
+            )
+            _answer(waiting, outlook)
+
+    def _begin(self) -> None:
+        if self._unsubscribe is None:
+            self._unsubscribe = self._storage.subscribe(self._wake)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="backroom-results")
+
+    def _wake(self, wake: Wake) -> None:
+        if wake is Wake.FINISHED and self._waiting:
+            self._woken.set()
+
+    async def _look(self) -> None:
+        """Until nobody waits: asks how all awaited jobs stand, when something ended."""
+        while self._waiting:
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(self._poll):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            ids = list(self._waiting)
+            found = await self._inspection.outlook(ids, self._clock.now())
+            for id_ in ids:
+                waiting = self._waiting.get(id_)
+                if not waiting:
+                    continue
+                outlook = found.get(id_)
+                if outlook is None:
+                    error = JobNotFoundError(f"job {id_} was deleted")
+                    for future in waiting:
+                        if not future.done():
+                            future.set_exception(error)
+                elif outlook.status.terminal:
+                    _answer(waiting, outlook)
+
+    def close(self) -> None:
+        """Lets the storage go; who still waits is told so. Safe to call twice."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        for waiting in self._waiting.values():
+            for future in waiting:
+                future.cancel("the service was stopped")
+
+
+def _answer(waiting: set[asyncio.Future[Outlook]], outlook: Outlook) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(outlook)

@@ -1,0 +1,413 @@
+"""From the lanes to user code to an outcome. Never touches the storage but for `note_start`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import traceback as tracebacks
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+from backroom.codec import encode_json
+from backroom.errors import FailJob, JobTypeError, PayloadTooLargeError, RetryJob
+from backroom.handle import Job
+from backroom.job import Cancel, Snooze, duration
+from backroom.lanes import Lanes
+from backroom.ports import Clock
+from backroom.registry import Known, Registry
+from backroom.retry import Backoff
+from backroom.threads import Threads
+from backroom.transition import (
+    Cancelled,
+    Claim,
+    Completed,
+    Errored,
+    Expired,
+    Outcome,
+    Parked,
+    Policy,
+    Released,
+    Snoozed,
+    Transition,
+    decide,
+    hopeless,
+)
+
+__all__ = ["Runner", "Running"]
+
+log = logging.getLogger("backroom")
+
+MAX_MESSAGE: Final = 4096
+MAX_TRACEBACK: Final = 16_384
+STUBBORN: Final = 5.0
+"""Seconds that an interrupted coroutine has to end before its attempt is ended without it."""
+
+Why = Literal["cancel", "timeout", "release", "lost"]
+
+
+class Running:
+    """One attempt that has begun."""
+
+    __slots__ = (
+        "claim", "group", "job", "known", "lanes", "policy", "recorded", "task", "why",
+    )  # fmt: skip
+
+    def __init__(self, claim: Claim, lanes: Lanes, known: Known, policy: Policy) -> None:
+        self.claim = claim
+        self.lanes = lanes
+        self.known = known
+        self.policy = policy
+        self.job: Job[Any]
+        self.group: Deadlines
+        self.task: asyncio.Task[None] | None = None
+        """None for a thread."""
+        self.why: Why | None = None
+        """Why it was told to stop."""
+        self.recorded = False
+        """Its outcome is decided, though its code may still run."""
+
+
+class Runner:
+    """Runs what the lanes have ready, as many at once as they have slots."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        threads: Threads,
+        *,
+        max_payload: int,
+        may_run: Callable[[], bool],
+        note_start: Callable[[Claim], None],
+        record: Callable[[Claim, Transition], None],
+        changed: Callable[[Job[Any]], None],
+        freed: Callable[[Lanes], None],
+        chance: Callable[[], float],
+    ) -> None:
+        """`may_run` says whether the lease stands; `record` takes what became of a claim;
+        `changed` a job with progress or log lines; `freed` is called when a slot is free."""
+        self._registry = registry
+        self._clock = clock
+        self._threads = threads
+        self._max_payload = max_payload
+        self._may_run = may_run
+        self._note_start = note_start
+        self._record = record
+        self._changed = changed
+        self._freed = freed
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._deadlines: dict[float, Deadlines] = {}
+        self.running: dict[int, Running] = {}
+        """By key, also those whose outcome is decided while their code still runs."""
+
+    # -- begin -----------------------------------------------------------------------------------
+
+    def pump(self, lanes: Lanes) -> None:
+        """Starts ready jobs while slots are free."""
+        while self._may_run():
+            claim = lanes.take()
+            if claim is None:
+                return
+            self._begin(claim, lanes)
+
+    def _begin(self, claim: Claim, lanes: Lanes) -> None:
+        known = self._registry.get(claim.type)
+        handler = known and known.handler
+        if known is None or handler is None:
+            self._skip(claim, lanes, Parked(), None)
+            return
+        policy = known.policy
+        if claim.options is not None:
+            policy = _policy(policy, claim.options)
+        now = self._clock.now()
+        if claim.crashes or claim.attempt:
+            reason = hopeless(claim, policy)
+            if reason is not None:
+                self._skip(claim, lanes, reason, policy)
+                return
+        if claim.expires_at is not None and claim.expires_at <= now:
+            self._skip(claim, lanes, Expired(), policy)
+            return
+        try:
+            data = known.data.decode(claim.data)
+        except JobTypeError as error:
+            reason = Errored("JobTypeError", _clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False)
+            self._skip(claim, lanes, reason, policy, started_at=now)
+            return
+        running = Running(claim, lanes, known, policy)
+        running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
+        self.running[claim.key] = running
+        timeout = policy.timeout
+        group = self._deadlines.get(timeout)
+        if group is None:
+            group = self._deadlines[timeout] = Deadlines(self._loop, timeout, self._late)
+        running.group = group
+        group.add(running)
+        self._note_start(claim)
+        if known.handler_is_async:
+            running.task = self._loop.create_task(
+                self._run(running, handler, job), context=self._context.copy()
+            )
+        else:
+            self._threads.submit(lambda: self._run_thread(running, handler, job))
+
+    def _skip(
+        self,
+        claim: Claim,
+        lanes: Lanes,
+        outcome: Outcome,
+        policy: Policy | None,
+        started_at: int | None = None,
+    ) -> None:
+        """An outcome without user code."""
+        if policy is None:
+            policy = Policy(0, 0.0, Backoff(), 0.0)
+        now = self._clock.now()
+        self._record(claim, decide(claim, outcome, now, policy, started_at=started_at))
+        lanes.ended()
+        self._loop.call_soon(self._freed, lanes)
+
+    # -- user code ---------------------------------------------------------------------------------
+
+    async def _run(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
+        outcome: Outcome
+        try:
+            outcome = self._value(running, await handler(job))
+        except asyncio.CancelledError as error:
+            outcome = self._interrupted(running) or _errored(error)
+        except Exception as error:
+            outcome = _raised(error)
+        except BaseException as error:
+            # SystemExit and the like end the attempt, never the worker.
+            outcome = _errored(error)
+        self._end(running, outcome)
+
+    def _run_thread(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
+        outcome: Outcome
+        try:
+            outcome = self._value(running, self._context.copy().run(handler, job))
+        except Exception as error:
+            outcome = _raised(error)
+        except BaseException as error:
+            outcome = _errored(error)
+        try:
+            self._loop.call_soon_threadsafe(self._end, running, outcome)
+        except RuntimeError:
+            log.warning("%r ended after its worker's loop; its outcome is not recorded", job)
+
+    def _value(self, running: Running, value: Any) -> Outcome:
+        """What a handler returned, as an outcome."""
+        if value is None and running.known.result is None:
+            return _NOTHING
+        if isinstance(value, Snooze):
+            return Snoozed(value.delay)
+        if isinstance(value, Cancel):
+            return Cancelled(_clip(str(value.reason), MAX_MESSAGE))
+        codec = running.known.result
+        name = running.claim.type
+        text = encode_json(name, "result", value) if codec is None else codec.encode(value)
+        if len(text) > self._max_payload:
+            raise PayloadTooLargeError(
+                f"{name}: the result has {len(text):,} characters as JSON, the limit is"
+                f" {self._max_payload:,}; keep large things elsewhere and return their address"
+            )
+        return Completed(text)
+
+    def _interrupted(self, running: Running) -> Outcome | None:
+        """The outcome of an attempt that was told to stop, by the reason it was given."""
+        if running.why == "timeout":
+            return _timed_out(running)
+        if running.why == "cancel":
+            return Cancelled("cancelled by request")
+        if running.why in ("release", "lost"):
+            return Released()
+        return None
+
+    def _end(self, running: Running, outcome: Outcome) -> None:
+        """On the loop: user code has ended."""
+        claim, lanes = running.claim, running.lanes
+        del self.running[claim.key]
+        if not running.recorded:
+            running.group.remove(running)
+            self._settle(running, outcome)
+        lanes.ended()
+        self.pump(lanes)
+        self._freed(lanes)
+
+    def _settle(self, running: Running, outcome: Outcome) -> None:
+        running.recorded = True
+        claim, job = running.claim, running.job
+        try:
+            transition = decide(
+                claim, outcome, self._clock.now(), running.policy,
+                started_at=job.started_at, chance=self._chance(),
+            )  # fmt: skip
+        except Exception as error:  # A backoff function of the user's.
+            log.exception("the backoff of %s failed; the job is not retried", claim.type)
+            wrong = _raised(error)
+            transition = decide(
+                claim, msgspec.structs.replace(wrong, retry=False) if isinstance(wrong, Errored)
+                else wrong, self._clock.now(), running.policy, started_at=job.started_at,
+            )  # fmt: skip
+        self._record(claim, transition)
+        job.settle(transition)
+
+    # -- stop --------------------------------------------------------------------------------------
+
+    def _late(self, running: Running) -> None:
+        """An attempt is out of time."""
+        self.interrupt(running, "timeout")
+
+    def interrupt(self, running: Running, why: Why) -> None:
+        """Tells user code to stop. A coroutine is cancelled; a thread is asked, and where the
+        attempt is out of time or was cancelled, it ends without waiting for the thread: the
+        slot stays taken until the thread returns."""
+        if running.recorded or running.why is not None:
+            return
+        running.why = why
+        running.job.stop()
+        if running.task is not None:
+            running.task.cancel()
+            if why in ("timeout", "cancel"):
+                self._loop.call_later(STUBBORN, self._abandon, running)
+        elif why in ("timeout", "cancel"):
+            self._abandon(running)
+
+    def _abandon(self, running: Running) -> None:
+        """Ends an attempt whose code still runs."""
+        if running.recorded or running.claim.key not in self.running:
+            return
+        log.warning(
+            "%s %s is overdue: its attempt has ended (%s), but its code still runs and keeps a slot",
+            running.claim.type, running.claim.id, running.why,
+        )  # fmt: skip
+        outcome = self._interrupted(running)
+        if outcome is not None:
+            running.group.remove(running)
+            self._settle(running, outcome)
+
+    def cancel(self, keys: Iterable[int]) -> None:
+        """People asked to cancel these."""
+        for key in keys:
+            running = self.running.get(key)
+            if running is not None:
+                self.interrupt(running, "cancel")
+
+    def stop_all(self, why: Why) -> None:
+        """Interrupts everything that runs."""
+        for running in list(self.running.values()):
+            self.interrupt(running, why)
+
+    @property
+    def overdue(self) -> int:
+        """Attempts that have ended while their code still runs."""
+        return sum(running.recorded for running in self.running.values())
+
+
+class Deadlines:
+    """Attempts with the same timeout, in the order they end: one timer for all of them."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timeout: float, late: Callable[[Running], None]
+    ) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._late = late
+        self._ends: dict[Running, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, running: Running) -> None:
+        end = self._loop.time() + self._timeout
+        self._ends[running] = end
+        if self._timer is None:
+            self._timer = self._loop.call_at(end, self._ring)
+
+    def remove(self, running: Running) -> None:
+        self._ends.pop(running, None)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._ends:
+            running, end = next(iter(self._ends.items()))
+            if end > now:
+                self._timer = self._loop.call_at(end, self._ring)
+                return
+            del self._ends[running]
+            self._late(running)
+
+    def close(self) -> None:
+        """Forgets the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+_NOTHING: Final = Completed("null")
+
+
+class _Said(msgspec.Struct):
+    """The options of a call that are decided when a job runs."""
+
+    retries: int | None = None
+    retry_delay: float | None = None
+    backoff: Backoff | None = None
+    timeout: float | None = None
+
+
+_said_decoder = msgspec.json.Decoder(_Said)
+
+
+def _policy(policy: Policy, options: str) -> Policy:
+    said = _said_decoder.decode(options)
+    return Policy(
+        policy.retries if said.retries is None else said.retries,
+        policy.retry_delay if said.retry_delay is None else said.retry_delay,
+        policy.backoff if said.backoff is None else said.backoff,
+        policy.timeout if said.timeout is None else said.timeout,
+    )
+
+
+def _timed_out(running: Running) -> Errored:
+    return Errored("timeout", f"timed out after {running.policy.timeout:g} s")
+
+
+def _raised(error: Exception) -> Outcome:
+    if isinstance(error, FailJob):
+        return _errored(error, retry=False)
+    if isinstance(error, RetryJob):
+        delay = error.delay
+        if isinstance(delay, timedelta):
+            delay = delay.total_seconds()
+        return _errored(error, delay=None if delay is None else duration("delay", delay))
+    return _errored(error)
+
+
+def _errored(error: BaseException, *, retry: bool = True, delay: float | None = None) -> Errored:
+    try:
+        message = str(error)
+    except Exception as unprintable:
+        message = f"(the error's own text failed: {type(unprintable).__name__})"
+    text = "".join(tracebacks.format_exception(error, limit=-50))
+    return Errored(
+        type(error).__name__,
+        _clip(message or type(error).__name__, MAX_MESSAGE),
+        _clip(text, MAX_TRACEBACK),
+        retry,
+        delay,
+    )
+
+
+def _clip(text: str, most: int) -> str:
+    """At most `most` characters: the head and the tail. Always encodable."""
+    if len(text) > most:
+        half = (most - 40) // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+    return text.encode("utf-8", "replace").decode()
+

@@ -1,0 +1,217 @@
+"""From what a caller says to the record that is kept: options checked, data encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar, Unpack, overload
+
+import msgspec
+
+from backroom.codec import encode_json
+from backroom.errors import ConfigurationError, OptionError, PayloadTooLargeError
+from backroom.job import (
+    PRIORITIES,
+    SECOND,
+    JobOptions,
+    JobRecord,
+    duration,
+    moment,
+)
+from backroom.registry import (
+    JobType,
+    Registry,
+    check_priority,
+    check_queue,
+    check_retries,
+    near,
+)
+from backroom.retry import read_backoff
+
+__all__ = ["JobRequest", "RecordMaker"]
+
+T = TypeVar("T")
+R = TypeVar("R", covariant=True)
+
+MAX_KEY: Final = 500
+MAX_TAGS: Final = 20
+MAX_TAG: Final = 100
+MAX_METADATA: Final = 16_384
+
+
+class JobRequest(Generic[R]):
+    """One job of a `schedule_many`: the same arguments as `schedule`."""
+
+    __slots__ = ("data", "options", "type")
+
+    @overload
+    def __init__(
+        self: JobRequest[R], type: JobType[T, R], data: T, **options: Unpack[JobOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: JobRequest[Any],
+        type: str,
+        data: Mapping[str, Any] | None = None,
+        **options: Unpack[JobOptions],
+    ) -> None: ...
+    def __init__(self, type: Any, data: Any = None, **options: Any) -> None:
+        self.type = type
+        self.data = data
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"JobRequest({self.type!r}, {self.data!r})"
+
+
+class RecordMaker:
+    """Makes records for one service."""
+
+    def __init__(
+        self, registry: Registry, max_payload: int, make_id: Callable[[int], str]
+    ) -> None:
+        self._registry = registry
+        self._max_payload = max_payload
+        self._make_id = make_id
+
+    def make(
+        self, type_: str | JobType[Any, Any], data: Any, options: Mapping[str, Any], now: int
+    ) -> JobRecord:
+        """A record that can be kept as it is.
+
+        Raises:
+            UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError
+        """
+        known = self._registry.find(type_)
+        if data is None and known.data.type is None:
+            data = {}
+        text = known.data.encode(data)
+        if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
+            self._check_size(known.name, text)
+        expires_in = known.expires_in
+        if not options:
+            expires_at = None if expires_in is None else now + round(expires_in * SECOND)
+            return JobRecord(
+                self._make_id(now), known.name, known.queue, known.priority, now, now, text,
+                None, None, expires_at,
+            )  # fmt: skip
+        said = _check(options)
+        if "expires_in" in said:
+            expires_in = said["expires_in"]
+        return JobRecord(
+            id=self._make_id(now),
+            type=known.name,
+            queue=said.get("queue", known.queue),
+            priority=said.get("priority", known.priority),
+            run_at=said["run_at"] if "run_at" in said else now + said.get("delay", 0),
+            created_at=now,
+            data=text,
+            options=_kept(said),
+            unique_key=said.get("unique_key"),
+            expires_at=None if expires_in is None else now + round(expires_in * SECOND),
+        )
+
+    def make_all(
+        self, requests: Sequence[JobRequest[Any]], now: int, first: int = 0
+    ) -> list[JobRecord]:
+        """Records of all requests; an error names the index of the first bad one, counted from
+        `first`."""
+        records: list[JobRecord] = []
+        for index, request in enumerate(requests, first):
+            try:
+                if not isinstance(request, JobRequest):
+                    raise OptionError(f"expected a JobRequest, got {request!r}")
+                records.append(self.make(request.type, request.data, request.options, now))
+            except (OptionError, ConfigurationError, PayloadTooLargeError) as error:
+                raise _at(index, error) from None
+            except (TypeError, LookupError) as error:
+                raise _at(index, error) from None
+        return records
+
+    def _check_size(self, name: str, text: str) -> None:
+        size = len(text.encode())
+        if size > self._max_payload:
+            raise PayloadTooLargeError(
+                f"{name}: the data has {size:,} bytes as JSON, the limit is {self._max_payload:,};"
+                " keep large things elsewhere and schedule their address, or raise max_payload"
+            )
+
+
+E = TypeVar("E", bound=Exception)
+
+
+def _at(index: int, error: E) -> E:
+    """The same error, naming the job of a `schedule_many` it belongs to."""
+    named = type(error)(f"job {index} of schedule_many: {error}")
+    if hasattr(error, "index"):
+        named.index = index  # type: ignore[attr-defined]  # every BackroomError has it
+    return named
+
+
+def _check(options: Mapping[str, Any]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for name, value in options.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise OptionError(
+                f"unknown option {name!r}{near(name, _CHECKS)}; known are {', '.join(_CHECKS)}"
+            )
+        if value is not None:
+            said[name] = check(value)
+    if "delay" in said and "run_at" in said:
+        raise OptionError("give delay or run_at, not both")
+    return said
+
+
+def _kept(said: Mapping[str, Any]) -> str | None:
+    """What a worker, or a look-up, needs of the options later, as JSON."""
+    kept = {name: said[name] for name in _KEPT if name in said}
+    return msgspec.json.encode(kept).decode() if kept else None
+
+
+_KEPT: Final = ("retries", "retry_delay", "backoff", "timeout", "tags", "metadata")
+
+
+def _check_key(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_KEY or "\0" in value:
+        raise OptionError(f"unique_key must be a text of 1 to {MAX_KEY} characters, got {value!r}")
+    encode_json("unique_key", "text", value)
+    return value
+
+
+def _check_tags(value: object) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise OptionError(f"tags must be a list of words, got {value!r}")
+    if len(value) > MAX_TAGS:
+        raise OptionError(f"at most {MAX_TAGS} tags, got {len(value)}")
+    for tag in value:
+        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG or not tag.isprintable():
+            raise OptionError(f"a tag is 1 to {MAX_TAG} printable characters, got {tag!r}")
+    return list(value)
+
+
+def _check_metadata(value: object) -> msgspec.Raw:
+    if not isinstance(value, Mapping):
+        raise OptionError(f"metadata must be a JSON object, got {value!r}")
+    try:
+        text = encode_json("metadata", "object", dict(value))
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+    if len(text.encode()) > MAX_METADATA:
+        raise OptionError(f"metadata may have {MAX_METADATA:,} bytes as JSON, got {len(text):,}")
+    return msgspec.Raw(text.encode())
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "priority": lambda value: PRIORITIES.index(check_priority(value)),
+    "delay": lambda value: round(duration("delay", value) * SECOND),
+    "run_at": lambda value: moment("run_at", value),
+    "queue": check_queue,
+    "retries": check_retries,
+    "retry_delay": lambda value: duration("retry_delay", value),
+    "backoff": read_backoff,
+    "timeout": lambda value: duration("timeout", value, zero=False),
+    "expires_in": lambda value: duration("expires_in", value, zero=False),
+    "unique_key": _check_key,
+    "tags": _check_tags,
+    "metadata": _check_metadata,
+}

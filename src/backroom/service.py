@@ -1,0 +1,610 @@
+"""JobService: schedule jobs, register handlers, look up, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Protocol, TypeVar, Unpack, overload
+from urllib.parse import urlsplit
+
+from backroom.errors import (
+    ConfigurationError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    OptionError,
+    ServiceStoppedError,
+)
+from backroom.handle import Job
+from backroom.job import (
+    JobId,
+    JobInfo,
+    JobOptions,
+    JobPage,
+    JobStats,
+    JobStatus,
+    Snooze,
+    Cancel,
+    duration,
+    make_job_id,
+)
+from backroom.ports import Filter, Store
+from backroom.registry import (
+    Defaults,
+    HandlerOptions,
+    JobHandler,
+    JobType,
+    Registry,
+    check_name,
+    check_retries,
+)
+from backroom.results import Results
+from backroom.scheduling import JobRequest, RecordMaker
+from backroom.storage import FileJobStorage, MemoryJobStorage
+from backroom.worker import Settings, Worker
+
+__all__ = ["JobScheduler", "JobService", "JobServiceProtocol", "open_storage"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+H = TypeVar("H", bound=Callable[..., Any])
+
+log = logging.getLogger("backroom")
+
+MAX_CONCURRENCY: Final = 10_000
+MAX_PAYLOAD: Final = 1 << 20
+MAX_BATCH: Final = 100_000
+"""Jobs in one `schedule_many`."""
+CHUNK: Final = 500
+"""Records made before the loop gets a turn."""
+
+
+class JobScheduler(Protocol):
+    """The part of a service that schedules and looks up: what application code takes by
+    injection, and what tests fake."""
+
+    @overload
+    async def schedule(
+        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
+    ) -> JobId[R]: ...
+    @overload
+    async def schedule(
+        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
+    ) -> JobId[Any]: ...
+    async def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]: ...
+    async def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R: ...
+    async def get_job(self, job_id: str) -> JobInfo: ...
+    async def get_job_status(self, job_id: str) -> JobStatus: ...
+    async def get_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage: ...
+    async def get_stats(self) -> JobStats: ...
+
+
+class JobServiceProtocol(JobScheduler, Protocol):
+    """The whole contract of a service."""
+
+    async def open(self) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self, grace: float | timedelta = 30) -> None: ...
+    async def cancel_job(self, job_id: str) -> JobStatus: ...
+    async def retry_job(self, job_id: str) -> None: ...
+    async def delete_job(self, job_id: str) -> None: ...
+    async def retry_jobs(self, **filter: Any) -> int: ...
+    async def cancel_jobs(self, **filter: Any) -> int: ...
+    async def pause_queue(self, queue: str) -> None: ...
+    async def resume_queue(self, queue: str) -> None: ...
+
+
+class HandlerDecorator(Protocol[T, R]):
+    """What `service.handler(JOB_TYPE)` returns: takes a handler of that type, and returns it."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], Awaitable[R | Snooze | Cancel]], /
+    ) -> Callable[[Job[T]], Awaitable[R | Snooze | Cancel]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], R | Snooze | Cancel], /
+    ) -> Callable[[Job[T]], R | Snooze | Cancel]: ...
+
+
+class JobService:
+    """Schedules typed jobs and, once started, runs them.
+
+    The storage opens by itself at first use, so a process that only schedules never calls
+    `start`. `start` begins processing; `stop` lets running jobs end, gives the others back and
+    closes. Belongs to one event loop.
+
+    Args:
+        storage: a storage, or its URL: "memory:", "file:./storage/jobs".
+        concurrency: how many jobs run at once (1 to 10,000).
+        queues: queues that have slots of their own, with how many; all others share
+            `concurrency`.
+        only: the queues that this service works on; None for all.
+        poll_interval: seconds between two looks where no wake-up came.
+        default_retry_limit, default_retry_delay, default_timeout: what holds for a job where
+            neither the call nor its type says `retries`, `retry_delay`, `timeout`.
+        max_payload: bytes of data, and of a result, as JSON.
+        lease: seconds without a sign of life after which a worker counts as dead, where
+            nothing tells it sooner.
+        starvation_after: seconds after which a due job takes its turn whatever its priority.
+
+    Raises:
+        ConfigurationError: a setting that makes no sense.
+    """
+
+    def __init__(
+        self,
+        storage: Store | str | None = None,
+        *,
+        concurrency: int = 5,
+        queues: Mapping[str, int] | None = None,
+        only: Sequence[str] | None = None,
+        poll_interval: float | timedelta = 1.0,
+        default_retry_limit: int = 3,
+        default_retry_delay: float | timedelta = 60,
+        default_timeout: float | timedelta = 300,
+        max_payload: int = MAX_PAYLOAD,
+        lease: float | timedelta = 30,
+        starvation_after: float | timedelta = 60,
+    ) -> None:
+        self.storage: Store = open_storage(storage)
+        self._clock = self.storage.clock
+        self._settings = Settings(
+            concurrency=_slots("concurrency", concurrency),
+            queues={
+                check_name("queue", name): _slots(f"the concurrency of queue {name!r}", slots)
+                for name, slots in (queues or {}).items()
+            },
+            only=None if only is None else _names(only),
+            poll_interval=_seconds("poll_interval", poll_interval, 0.01, 3600),
+            lease=_seconds("lease", lease, 1, 3600),
+            starvation_after=_seconds("starvation_after", starvation_after, 0, 86_400 * 366),
+            max_payload=_payload(max_payload),
+            threaded=not getattr(self._clock, "virtual", False),
+        )
+        try:
+            retries = check_retries(default_retry_limit)
+        except OptionError as error:
+            raise ConfigurationError(f"default_retry_limit: {error}") from None
+        self._registry = Registry(
+            Defaults(
+                retries,
+                _seconds("default_retry_delay", default_retry_delay, 0, 86_400 * 366),
+                _seconds("default_timeout", default_timeout, 0.001, 86_400 * 366),
+            )
+        )
+        self._records = RecordMaker(self._registry, max_payload, make_job_id)
+        self._results = Results(
+            self.storage, self.storage, self._clock, self._settings.poll_interval
+        )
+        self._worker: Worker | None = None
+        self._opened = False
+        self._stopped = False
+        self._changing = asyncio.Lock()
+
+    # -- types and handlers ------------------------------------------------------------------------
+
+    def declare(
+        self, name: str | JobType[Any, Any], data: Any = None, result: Any = None
+    ) -> None:
+        """Makes a job type known to a process that only schedules it.
+
+        Raises:
+            ConfigurationError: it is known with other types.
+        """
+        self._registry.declare(name, data, result)
+
+    @overload
+    def handler(
+        self, type: JobType[T, R], /, **options: Unpack[HandlerOptions]
+    ) -> HandlerDecorator[T, R]: ...
+    @overload
+    def handler(
+        self, type: str, /, **options: Unpack[HandlerOptions]
+    ) -> HandlerDecorator[Any, Any]: ...
+    def handler(self, type: Any, /, **options: Any) -> Any:
+        """Registers the decorated function as the handler of a job type.
+
+        `async def` runs on the loop, `def` in a thread. A handler under a bare name takes any
+        JSON object.
+
+        Raises:
+            ConfigurationError: the type has a handler, or an option is out of its range.
+        """
+
+        def register(handler: H) -> H:
+            self._registry.handle(type, handler, options)
+            return handler
+
+        return register
+
+    @overload
+    def register_handler(
+        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerOptions]
+    ) -> None: ...
+    @overload
+    def register_handler(
+        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerOptions]
+    ) -> None: ...
+    def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
+        """`handler`, without the decorator."""
+        self._registry.handle(type, handler, options)
+
+    # -- schedule ------------------------------------------------------------------------------------
+
+    @overload
+    async def schedule(
+        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
+    ) -> JobId[R]: ...
+    @overload
+    async def schedule(
+        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
+    ) -> JobId[Any]: ...
+    async def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
+        """Keeps a job; when this returns, it will run.
+
+        Returns its id; with a `unique_key` that a live job of this type has, that job's id.
+
+        Raises:
+            UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError: nothing was
+                stored; the message says what to mend.
+            ServiceStoppedError: after `stop`.
+            StorageError: the storage did not answer; see its message.
+        """
+        if not self._opened:
+            await self._ready()
+        record = self._records.make(type, data, options, self._clock.now())
+        worker = self._worker
+        if worker is not None:
+            inserted = await worker.insert(record)
+        else:
+            [inserted] = await self.storage.insert([record], record.created_at)
+        return JobId(inserted.id)
+
+    async def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]:
+        """Keeps all these jobs or none. At most 100,000.
+
+        Raises:
+            like `schedule`; the error's `index` and text say which request was refused.
+        """
+        await self._ready()
+        requests = list(requests)
+        if len(requests) > MAX_BATCH:
+            raise OptionError(f"schedule_many takes {MAX_BATCH:,} jobs, got {len(requests):,}")
+        now = self._clock.now()
+        records = []
+        for start in range(0, len(requests), CHUNK):
+            records += self._records.make_all(requests[start : start + CHUNK], now, start)
+            await asyncio.sleep(0)
+        if not records:
+            return []
+        return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+
+    # -- look up -------------------------------------------------------------------------------------
+
+    async def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R:
+        """Waits for a job's end, wherever it runs, and returns its result.
+
+        Raises:
+            JobFailedError: with the last error's text. JobCancelledError. JobNotFoundError.
+            TimeoutError: it had not ended after `timeout`; it goes on.
+        """
+        await self._ready()
+        seconds = None if timeout is None else duration("timeout", timeout)
+        outlook = await self._results.wait(job_id, seconds)
+        if outlook.status is JobStatus.FAILED:
+            raise JobFailedError(outlook.error or "the job failed")
+        if outlook.status is JobStatus.CANCELLED:
+            raise JobCancelledError(outlook.error or "the job was cancelled")
+        return self._registry.read_result(outlook.type, outlook.result)  # type: ignore[no-any-return]
+
+    async def get_job(self, job_id: str) -> JobInfo:
+        """A job with its errors and log.
+
+        Raises:
+            JobNotFoundError
+        """
+        await self._ready()
+        info = await self.storage.find(str(job_id), self._clock.now())
+        if info is None:
+            raise JobNotFoundError(f"no job has the id {str(job_id)!r}")
+        return info
+
+    async def get_job_status(self, job_id: str) -> JobStatus:
+        """A job's status.
+
+        Raises:
+            JobNotFoundError
+        """
+        await self._ready()
+        found = await self.storage.outlook([job_id], self._clock.now())
+        if job_id not in found:
+            raise JobNotFoundError(f"no job has the id {str(job_id)!r}")
+        return found[job_id].status
+
+    async def get_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs, newest first; without a filter all. `limit` is 1 to 1000; the page's `.cursor`
+        asks for the next one.
+
+        Raises:
+            OptionError: an unknown status, a limit out of its range, a cursor not of ours.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise OptionError(f"limit must be a whole number from 1 to 1000, got {limit!r}")
+        which = _filter(status, type, queue, tag)
+        await self._ready()
+        return JobPage(*await self.storage.page(which, self._clock.now(), limit, cursor))
+
+    async def get_stats(self) -> JobStats:
+        """Counts by status, queues, workers, and types that nobody here knows."""
+        await self._ready()
+        return await self.storage.stats(self._clock.now())
+
+    # -- steer ---------------------------------------------------------------------------------------
+
+    async def cancel_job(self, job_id: str) -> JobStatus:
+        """Cancels a job that waits at once, and asks for it where it runs.
+
+        Returns the status after the call: "cancelled"; "active" if its handler is being
+        stopped; or the terminal status it had, which stays.
+
+        Raises:
+            JobNotFoundError
+        """
+        await self._ready()
+        await self.storage.cancel(str(job_id), self._clock.now())
+        return await self.get_job_status(job_id)
+
+    async def retry_job(self, job_id: str) -> None:
+        """An ended job runs again at once with a fresh budget of attempts; one that waits for
+        its retry, or for its time, runs now.
+
+        Raises:
+            JobNotFoundError; JobStateError: it is active, or its unique key is taken.
+        """
+        await self._ready()
+        await self.storage.retry(str(job_id), self._clock.now())
+
+    async def delete_job(self, job_id: str) -> None:
+        """Forgets a job and all that was kept with it.
+
+        Raises:
+            JobNotFoundError; JobStateError: it is active.
+        """
+        await self._ready()
+        await self.storage.delete(str(job_id))
+
+    async def retry_jobs(
+        self,
+        *,
+        status: JobStatus | str = JobStatus.FAILED,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`retry_job` for all ended jobs that match (default: the failed ones); how many."""
+        which = _filter(status, type, queue, tag)
+        if which.status is not None and not which.status.terminal:
+            raise OptionError(f"only ended jobs are retried in bulk, not {which.status} ones")
+        await self._ready()
+        return await self.storage.retry(which, self._clock.now())
+
+    async def cancel_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`cancel_job` for all jobs that match and have not ended; how many. Needs a filter.
+
+        Raises:
+            OptionError: no filter at all; say `status="pending"` and so on if you mean it.
+        """
+        which = _filter(status, type, queue, tag)
+        if which == Filter():
+            raise OptionError("cancel_jobs needs a filter: status, type, queue or tag")
+        await self._ready()
+        return await self.storage.cancel(which, self._clock.now())
+
+    async def pause_queue(self, queue: str) -> None:
+        """No job of this queue is started, by any worker, until it is resumed."""
+        await self._ready()
+        await self.storage.pause(check_name("queue", queue), True)
+
+    async def resume_queue(self, queue: str) -> None:
+        """Ends `pause_queue`."""
+        await self._ready()
+        await self.storage.pause(check_name("queue", queue), False)
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Opens the storage; also after `stop`. Safe to call twice."""
+        async with self._changing:
+            await self._open()
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self.storage.open()
+            self._opened = True
+            self._stopped = False
+
+    async def _ready(self) -> None:
+        if self._opened:
+            return
+        if self._stopped:
+            raise ServiceStoppedError(
+                "this service was stopped: call open() to schedule and look up, or start() to"
+                " process jobs, before you use it again"
+            )
+        await self.open()
+
+    async def start(self) -> None:
+        """Begins processing. Safe to call twice.
+
+        Raises:
+            StorageError: the storage cannot be opened.
+        """
+        async with self._changing:
+            await self._open()
+            if self._worker is None:
+                worker = Worker(
+                    self.storage,
+                    self._registry,
+                    self._clock,
+                    self._settings,
+                    recorded=self._results.recorded,
+                )
+                await worker.start()
+                self._worker = worker
+
+    async def stop(self, grace: float | timedelta = 30) -> None:
+        """Stops claiming, gives back what has not begun, lets running jobs end within `grace`
+        seconds (then releases them, which costs them no attempt), and closes the storage.
+        Safe to call twice, or unstarted."""
+        seconds = duration("grace", grace)
+        async with self._changing:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                await worker.stop(seconds)
+            if self._opened:
+                self._opened = False
+                self._results.close()
+                await self.storage.close()
+            self._stopped = True
+
+    @property
+    def started(self) -> bool:
+        """Whether jobs are being processed here."""
+        return self._worker is not None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs here, and the last look found nothing due."""
+        return self._worker is None or self._worker.idle
+
+    @property
+    def handled_types(self) -> list[str]:
+        """The job types that have a handler here."""
+        return self._registry.handled
+
+    async def __aenter__(self) -> JobService:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """For ASGI: `Starlette(lifespan=service.lifespan)`."""
+        async with self:
+            yield
+
+
+def open_storage(storage: Store | str | None) -> Store:
+    """A storage from what a service was given; None: `FileJobStorage()`.
+
+    Raises:
+        ConfigurationError: a URL of another kind.
+    """
+    if storage is None:
+        return FileJobStorage()
+    if not isinstance(storage, str):
+        return storage
+    scheme, colon, rest = storage.partition(":")
+    if colon and scheme == "memory":
+        return MemoryJobStorage()
+    if colon and scheme == "file" and rest:
+        return FileJobStorage(rest.removeprefix("//"))
+    if scheme in ("postgresql", "postgres", "redis", "rediss"):
+        raise ConfigurationError(
+            f"this version of Backroom has no storage for {scheme} yet; use file: or memory:"
+        )
+    raise ConfigurationError(
+        f'{_masked(storage)!r} is no storage; use "memory:" or "file:./storage/jobs"'
+    )
+
+
+def _masked(url: str) -> str:
+    """A URL without its password."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return "(a URL that cannot be read)"
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+def _filter(
+    status: JobStatus | str | None,
+    type_: str | JobType[Any, Any] | None,
+    queue: str | None,
+    tag: str | None,
+) -> Filter:
+    if status is not None:
+        try:
+            status = JobStatus(status)
+        except ValueError:
+            known = ", ".join(JobStatus)
+            raise OptionError(f"status must be one of {known}, got {status!r}") from None
+    return Filter(status, type_.name if isinstance(type_, JobType) else type_, queue, tag)
+
+
+def _slots(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONCURRENCY:
+        raise ConfigurationError(
+            f"{name} must be a whole number from 1 to {MAX_CONCURRENCY:,}, got {value!r}"
+        )
+    return value
+
+
+def _payload(value: object) -> int:
+    most = 256 << 20
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(f"max_payload must be 1 to {most:,} bytes, got {value!r}")
+    return value
+
+
+def _seconds(name: str, value: object, least: float, most: float) -> float:
+    try:
+        seconds = duration(name, value)
+    except OptionError as error:
+        raise ConfigurationError(str(error)) from None
+    if not least <= seconds <= most:
+        raise ConfigurationError(f"{name} must be {least:g} to {most:g} seconds, got {value!r}")
+    return seconds
+
+
+def _names(queues: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(queues, str) or not queues:
+        raise ConfigurationError(f"only must be a list of queue names, got {queues!r}")
+    return tuple(check_name("queue", queue) for queue in queues)

@@ -1,0 +1,153 @@
+"""Opening the database file of a folder: settings, schema, and every reason to refuse it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import apsw
+
+from backroom.errors import (
+    ConfigurationError,
+    StorageCorruptError,
+    StorageError,
+    StorageFullError,
+    StorageVersionError,
+)
+from backroom.storage.folder import Folder
+from backroom.storage.sqlite import APPLICATION_ID, SCHEMA_VERSION, JobTables
+
+__all__ = ["Durability", "connect", "refusal"]
+
+Durability = Literal["full", "os"]
+
+FIXED_SQLITE: Final = (3, 51, 3)
+"""The first release without the race between connections that reset a write-ahead log."""
+CHECKED_WHOLE: Final = 32 * 2**20
+"""Up to this many bytes a file is checked whole when it is opened."""
+BUSY_TIMEOUT: Final = 30_000
+"""Milliseconds; only for tools of others that lock the database, ours queue on a file lock."""
+
+
+def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, apsw.Connection]:
+    """A connection that writes and one that reads. To be called while `folder.writing`.
+
+    Raises:
+        StorageCorruptError: damaged, empty where jobs were, or not a job store.
+        StorageVersionError: written by a newer Backroom.
+    """
+    _refuse_old_sqlite()
+    fresh = folder.prepare()
+    try:
+        writer = _connect(folder, durability)
+        try:
+            if fresh:
+                with writer:
+                    JobTables(writer).create()
+            else:
+                _recognise(writer, folder)
+                _examine(writer, folder)
+            reader = _connect(folder, durability)
+        except BaseException:
+            writer.close()
+            raise
+        reader.execute("PRAGMA query_only = true")
+    except apsw.Error as error:
+        raise refusal(folder, error) from error
+    folder.mark()
+    return writer, reader
+
+
+def _connect(folder: Folder, durability: Durability) -> apsw.Connection:
+    connection = apsw.Connection(
+        str(folder.database), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=200
+    )
+    connection.set_busy_timeout(BUSY_TIMEOUT)
+    synchronous = "FULL" if durability == "full" else "NORMAL"
+    for pragma in (
+        "journal_mode = WAL",
+        f"synchronous = {synchronous}",
+        "fullfsync = true",
+        "wal_autocheckpoint = 2000",
+        "journal_size_limit = 67108864",
+        "cache_size = -8000",
+        "temp_store = MEMORY",
+        "trusted_schema = false",
+        "cell_size_check = true",
+    ):
+        list(connection.execute(f"PRAGMA {pragma}"))
+    return connection
+
+
+def _refuse_old_sqlite() -> None:
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < FIXED_SQLITE:
+        raise ConfigurationError(
+            f"apsw brings SQLite {apsw.sqlite_lib_version()}, which can corrupt a database that"
+            " several connections write; install apsw 3.51.3 or newer"
+        )
+
+
+def _recognise(connection: apsw.Connection, folder: Folder) -> None:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    if application != APPLICATION_ID:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema LIMIT 1")]
+        what = "a database of another application" if tables else "a database without tables"
+        raise StorageCorruptError(
+            f"{folder.database} is {what}, not a job store: name another folder, or move that"
+            " file away"
+        )
+    if version > SCHEMA_VERSION:
+        raise StorageVersionError(
+            f"{folder.database} has schema version {version}, this Backroom knows up to"
+            f" {SCHEMA_VERSION}: upgrade Backroom; the file was not touched"
+        )
+
+
+def _examine(connection: apsw.Connection, folder: Folder) -> None:
+    """Cheap for any size, thorough for small files."""
+    pages, page_size = connection.pragma("page_count"), connection.pragma("page_size")
+    size = folder.database.stat().st_size
+    log = folder.database.with_name(folder.database.name + "-wal")
+    log_size = log.stat().st_size if log.exists() else 0
+    if size + log_size < pages * page_size:
+        raise StorageCorruptError(
+            _damaged(folder, f"it has {size} bytes and should have {pages * page_size}")
+        )
+    if pages * page_size <= CHECKED_WHOLE:
+        [(verdict,)] = connection.execute("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise StorageCorruptError(_damaged(folder, verdict))
+
+
+def _damaged(folder: Folder, what: str) -> str:
+    return (
+        f"{folder.database} is damaged ({what}); nothing was changed. Stop all processes that"
+        " use it, keep a copy of the folder, then restore a backup, or save what can be read"
+        f" with: sqlite3 {folder.database} .recover | sqlite3 recovered.db"
+    )
+
+
+def refusal(folder: Folder, error: apsw.Error) -> StorageError:
+    """An error of SQLite as one of ours, with what to do about it."""
+    if isinstance(error, apsw.FullError):
+        return StorageFullError(
+            f"no room left on the device of {folder.path}: nothing of this call was kept; what"
+            " was kept before is safe, and work goes on when there is room"
+        )
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        return StorageCorruptError(_damaged(folder, str(error)))
+    if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError)):
+        return StorageError(
+            f"{folder.database} cannot be opened for writing ({error}); give this user the"
+            " rights to the folder and the files in it"
+        )
+    if isinstance(error, apsw.BusyError):
+        return StorageError(
+            f"{folder.database} was locked by another program for {BUSY_TIMEOUT / 1000:.0f} s;"
+            " nothing of this call was kept; close that program"
+        )
+    return StorageError(
+        f"{folder.database} failed ({error}); whether this call was kept is not known; calling"
+        " again with the same job id is safe"
+    )

@@ -1,0 +1,245 @@
+"""The base of the embedded storages: every verb of both ports over `JobTables`.
+
+A storage says only how a change is carried out (`_write`), how a look is taken (`_read`), how
+lease time is told and who is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from backroom.clock import SystemClock
+from backroom.errors import ConfigurationError
+from backroom.job import SECOND, JobInfo, JobRecord, JobStats, duration
+from backroom.ports import (
+    Capabilities,
+    Claimed,
+    Clock,
+    Filter,
+    Heartbeat,
+    Inserted,
+    Outlook,
+    Reclaimed,
+    Report,
+    Wake,
+    Want,
+    WorkerSpec,
+)
+from backroom.storage.inspect import Inspector
+from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.transition import Claim, Transition
+
+__all__ = ["DEFAULT_RETENTION", "EmbeddedStorage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_RETENTION = timedelta(days=7)
+BULK = 1000
+"""How many jobs one transaction of a bulk change touches."""
+
+
+class EmbeddedStorage:
+    """All verbs, over `_write` and `_read`."""
+
+    capabilities: Capabilities
+
+    def __init__(self, retention: float | timedelta | None, clock: Clock | None) -> None:
+        """`retention`: how long ended jobs are kept; seconds or a `timedelta`, None for ever."""
+        self.clock: Clock = clock or SystemClock()
+        try:
+            self.retention = None if retention is None else duration("retention", retention)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self._subscribers: dict[Callable[[Wake], None], asyncio.AbstractEventLoop] = {}
+
+    # -- what a storage says -------------------------------------------------------------------
+
+    async def _write(
+        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        raise NotImplementedError
+
+    async def _read(
+        self, look: Callable[Concatenate[Inspector, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        raise NotImplementedError
+
+    async def _change(self, wakes: set[Wake], change: Callable[[Inspector], T]) -> T:
+        """Like `_write`, for the people's side; says who is to be woken."""
+
+        def changed(tables: JobTables) -> T:
+            result = change(Inspector(tables.connection))
+            tables.wakes |= wakes
+            return result
+
+        return await self._write(changed)
+
+    def _boot(self) -> str:
+        raise NotImplementedError
+
+    def _dead(self, tables: JobTables) -> dict[int, Collection[tuple[int, int]] | None]:
+        """Who is dead, and what of theirs was noted as begun; see `JobTables.reclaim`."""
+        raise NotImplementedError
+
+    def _enlisted(self, worker: int) -> None:
+        """Called inside the transaction that enlists a worker."""
+
+    def _retired(self, worker: int) -> None:
+        """Called once a worker's row is gone."""
+
+    def _wake(self, wakes: Collection[Wake]) -> None:
+        """Tells this process's subscribers. Callable from any thread."""
+        for callback, loop in list(self._subscribers.items()):
+            for wake in wakes:
+                _call_on(loop, callback, wake)
+
+    # -- JobStorage ----------------------------------------------------------------------------
+
+    async def insert(
+        self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> list[Inserted]:
+        [inserted] = await self._write(JobTables.insert, [InsertGroup(jobs, now, worker, start)])
+        return inserted
+
+    async def enlist(self, spec: WorkerSpec) -> Heartbeat:
+        def enlist(tables: JobTables) -> Heartbeat:
+            until = self.clock.uptime() + spec.lease
+            worker = tables.enlist(spec.name, self._boot(), spec.lease, until, self.clock.now())
+            self._enlisted(worker)
+            return Heartbeat(worker, until)
+
+        return await self._write(enlist)
+
+    async def extend(self, worker: int) -> Heartbeat:
+        def extend(tables: JobTables) -> Heartbeat:
+            until, cancelled = tables.extend(worker, lambda lease: self.clock.uptime() + lease)
+            return Heartbeat(worker, until, tuple(cancelled))
+
+        return await self._write(extend)
+
+    async def retire(self, worker: int) -> None:
+        await self._write(JobTables.retire, worker, self.clock.now())
+        self._retired(worker)
+
+    async def claim(self, worker: int, want: Want, now: int) -> Claimed:
+        return await self._write(JobTables.claim, worker, want, now)
+
+    async def start(self, worker: int, keys: Sequence[int]) -> None:
+        await self._write(JobTables.start, worker, keys)
+
+    def note_start(self, worker: int, claim: Claim) -> None:
+        """Nothing to note it in."""
+
+    async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
+        return await self._write(JobTables.finish, worker, transitions, self.clock.now())
+
+    async def give_back(self, worker: int, keep: Sequence[int]) -> int:
+        return await self._write(JobTables.give_back, worker, keep, self.clock.now())
+
+    async def disown(self, worker: int, keys: Sequence[int]) -> None:
+        await self._write(JobTables.disown, worker, keys)
+
+    async def report(self, worker: int, reports: Sequence[Report]) -> None:
+        await self._write(JobTables.report, reports)
+
+    async def reclaim(self, now: int) -> Reclaimed:
+        dead = await self._write(self._dead)
+        if not dead:
+            return Reclaimed()
+
+        def reclaim(tables: JobTables) -> Reclaimed:
+            # Asked again inside this transaction: a worker may have extended its lease since.
+            return tables.reclaim(self._dead(tables), now)
+
+        reclaimed = await self._write(reclaim)
+        for worker in dead:
+            self._retired(worker)
+        return reclaimed
+
+    async def unpark(self, types: Sequence[str]) -> int:
+        return await self._write(JobTables.unpark, types)
+
+    async def prune(self, now: int, limit: int) -> int:
+        keep = self.retention
+        cutoff = -1 if keep is None else now - round(keep * SECOND)
+        return await self._write(JobTables.prune, cutoff, now, limit)
+
+    def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
+        self._subscribers[callback] = asyncio.get_running_loop()
+        return lambda: self._subscribers.pop(callback, None) and None
+
+    # -- Inspection ----------------------------------------------------------------------------
+
+    async def find(self, job_id: str, now: int) -> JobInfo | None:
+        return await self._read(Inspector.find, job_id, now)
+
+    async def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
+        return await self._read(Inspector.outlook, ids, now)
+
+    async def page(
+        self, which: Filter, now: int, limit: int, cursor: str | None
+    ) -> tuple[list[JobInfo], str | None]:
+        return await self._read(Inspector.page, which, now, limit, cursor)
+
+    async def stats(self, now: int) -> JobStats:
+        return await self._read(Inspector.stats, now)
+
+    async def queues(self) -> dict[str, bool]:
+        return await self._read(Inspector.queues)
+
+    async def retry(self, which: str | Filter, now: int) -> int:
+        if isinstance(which, str):
+            await self._change({Wake.JOBS}, lambda jobs: jobs.retry(which, now))
+            return 1
+        return await self._bulk(
+            {Wake.JOBS}, lambda jobs, after: jobs.retry_some(which, now, after, BULK)
+        )
+
+    async def cancel(self, which: str | Filter, now: int) -> int:
+        wakes = {Wake.CONTROL, Wake.FINISHED}
+        if isinstance(which, str):
+            return await self._change(wakes, lambda jobs: jobs.cancel(which, now))
+        return await self._bulk(
+            wakes, lambda jobs, after: jobs.cancel_some(which, now, after, BULK)
+        )
+
+    async def _bulk(
+        self, wakes: set[Wake], change: Callable[[Inspector, int], tuple[int, int | None]]
+    ) -> int:
+        """One transaction a page, so that a large change does not hold up the others."""
+        total, after = 0, -1
+        while True:
+            changed, last = await self._change(wakes, partial(_flip, change, after))
+            total += changed
+            if last is None:
+                return total
+            after = last
+
+    async def delete(self, job_id: str) -> None:
+        def delete(tables: JobTables) -> None:
+            tables.forget([Inspector(tables.connection).deletable(job_id)])
+
+        await self._write(delete)
+
+    async def pause(self, queue: str, paused: bool) -> None:
+        wakes = {Wake.CONTROL} if paused else {Wake.CONTROL, Wake.JOBS}
+        await self._change(wakes, lambda jobs: jobs.pause(queue, paused))
+
+
+def _flip(
+    change: Callable[[Inspector, int], tuple[int, int | None]], after: int, jobs: Inspector
+) -> tuple[int, int | None]:
+    return change(jobs, after)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None], value: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, value)
+    except RuntimeError:  # The subscriber's loop has ended; it will never ask again.
+        return
+

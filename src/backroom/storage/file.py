@@ -1,0 +1,215 @@
+"""Jobs in a folder: durable, without a server, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from backroom.errors import ConfigurationError, StorageClosedError
+from backroom.job import JobRecord
+from backroom.ports import Capabilities, Clock, Inserted, Wake
+from backroom.storage.database import Durability
+from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
+from backroom.storage.folder import Folder, boot_id
+from backroom.storage.inspect import Inspector
+from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.storage.starts import StartBoard
+from backroom.storage.wakeup import Doorbell, ring
+from backroom.storage.writer import Change, Finishes, Inserts, Writer
+from backroom.transition import Claim, Transition
+
+__all__ = ["FileJobStorage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds after which a busy Python thread lets the writer on (Python's default is 0.005).
+Measured beside a CPU-bound thread, groups of 200: 15,000 rows/s become 75,000."""
+
+
+class FileJobStorage(EmbeddedStorage):
+    """Jobs in `directory`, in a SQLite database that is written ahead and synced.
+
+    Safe for many threads' loops, and for many processes of one machine: web processes that
+    only schedule, and several workers. They wake each other; a process that dies is noticed
+    by the operating system, and its jobs run elsewhere at once.
+
+    Args:
+        directory: made (0700) if it is not there. Not on a network file system.
+        retention: how long ended jobs are kept; seconds or a `timedelta`, None for ever.
+        durability: "full": written and synced before `schedule` returns; survives power loss.
+            "os": survives the death of every process; a power cut may lose the last moments.
+    """
+
+    capabilities = Capabilities(durable=True, shared=True)
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] = "./storage/jobs",
+        *,
+        retention: float | timedelta | None = DEFAULT_RETENTION,
+        durability: Durability = "full",
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(retention, clock)
+        if durability not in ("full", "os"):
+            raise ConfigurationError(f'durability must be "full" or "os", got {durability!r}')
+        self.directory = Path(directory)
+        self.durability: Durability = durability
+        self._folder: Folder | None = None
+        self._writer: Writer | None = None
+        self._opening = threading.Lock()
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="backroom-reader")
+        self._boards: dict[int, StartBoard] = {}
+        self._bells: dict[Callable[[Wake], None], Doorbell] = {}
+
+    @property
+    def url(self) -> str:
+        return f"file:{self.directory}"
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        if self._writer is None:
+            await asyncio.get_running_loop().run_in_executor(None, self._open)
+
+    def _open(self) -> None:
+        with self._opening:
+            if self._writer is not None:
+                return
+            folder = Folder.enter(self.directory)
+            try:
+                self._writer = Writer(folder, self.durability, self._wake)
+            except BaseException:
+                folder.leave()
+                raise
+            self._folder = folder
+
+    async def close(self) -> None:
+        if self._writer is None:
+            return
+        for bell in self._bells.values():
+            bell.close()
+        self._bells.clear()
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        with self._opening:
+            writer, self._writer = self._writer, None
+            if writer is not None and self._folder is not None:
+                writer.close()
+                self._folder.leave()
+
+    def _opened(self) -> tuple[Folder, Writer]:
+        if self._writer is None or self._folder is None:
+            raise StorageClosedError(f"the job store {self.directory} is not open")
+        self._folder.check_fork()
+        return self._folder, self._writer
+
+    # -- the hot path ------------------------------------------------------------------------------
+
+    async def insert(
+        self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> list[Inserted]:
+        _, writer = self._opened()
+        change = Inserts(InsertGroup(jobs, now, worker, start), asyncio.get_running_loop())
+        writer.submit(change)
+        return await change.future  # type: ignore[no-any-return]
+
+    async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
+        _, writer = self._opened()
+        loop = asyncio.get_running_loop()
+        change = Finishes(worker, transitions, self.clock.now(), loop, self._cleared)
+        writer.submit(change)
+        return await change.future  # type: ignore[no-any-return]
+
+    def note_start(self, worker: int, claim: Claim) -> None:
+        self._boards[worker].note(claim)
+
+    def _cleared(self, finishes: Finishes) -> None:
+        board = self._boards.get(finishes.worker)
+        if board is not None:
+            for transition in finishes.transitions:
+                board.clear(transition.key)
+
+    # -- what the base asks ------------------------------------------------------------------------
+
+    async def _write(
+        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        _, writer = self._opened()
+        queued = Change(
+            lambda tables: change(tables, *args, **kwargs), asyncio.get_running_loop()
+        )
+        writer.submit(queued)
+        return await queued.future  # type: ignore[no-any-return]
+
+    async def _read(
+        self, look: Callable[Concatenate[Inspector, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        _, writer = self._opened()
+        answer = partial(writer.look, lambda inspector: look(inspector, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._looking, answer)  # type: ignore[no-any-return]
+
+    def _boot(self) -> str:
+        return boot_id()
+
+    def _enlisted(self, worker: int) -> None:
+        folder, _ = self._opened()
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        folder.hold(worker)
+        self._boards[worker] = StartBoard(_board(folder, worker))
+
+    def _retired(self, worker: int) -> None:
+        folder, _ = self._opened()
+        folder.drop(worker)
+        board = self._boards.pop(worker, None)
+        if board is not None:
+            board.close()
+        else:
+            _board(folder, worker).unlink(missing_ok=True)
+
+    def _dead(self, tables: JobTables) -> dict[int, Collection[tuple[int, int]] | None]:
+        """Gone (its lock has fallen, or the machine was started anew), or past its lease."""
+        folder, _ = self._opened()
+        dead: dict[int, Collection[tuple[int, int]] | None] = {}
+        now, boot = self.clock.uptime(), boot_id()
+        for worker, _, its_boot, until in tables.workers():
+            if its_boot != boot:
+                dead[worker] = None
+            elif until <= now or not folder.is_held(worker):
+                dead[worker] = StartBoard.read(_board(folder, worker))
+        return dead
+
+    # -- wake-ups ------------------------------------------------------------------------------------
+
+    def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
+        folder, _ = self._opened()
+        end = super().subscribe(callback)
+        self._bells[callback] = Doorbell(folder.path, Wake, callback)
+
+        def unsubscribe() -> None:
+            end()
+            bell = self._bells.pop(callback, None)
+            if bell is not None:
+                bell.close()
+
+        return unsubscribe
+
+    def _wake(self, wakes: Collection[Wake]) -> None:
+        super()._wake(wakes)
+        if self._folder is not None:
+            ring(self._folder.path, wakes, [bell.name for bell in self._bells.values()])
+
+
+def _board(folder: Folder, worker: int) -> Path:
+    return folder.path / f"worker-{worker}.starts"

@@ -1,0 +1,237 @@
+"""A store's folder on disk: who may write, who is alive, and whether it may be used at all.
+
+Locks are POSIX record locks, on purpose. An `flock` or an open-file-description lock lives on
+in every child that a handler forks, so a killed worker would look alive; a POSIX lock belongs
+to the process and goes with it, whatever its children do. Their well-known trap, that closing
+*any* descriptor of the file drops the process's locks, is met by opening the lock file exactly
+once a process (`Folder.enter`), and by taking each worker's lock again with every heartbeat.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Final
+
+from backroom.errors import StorageClosedError, StorageCorruptError, StorageError
+
+__all__ = ["DATABASE", "Folder", "boot_id"]
+
+DATABASE: Final = "jobs.db"
+LOCKS: Final = "jobs.lock"
+MARKER: Final = "store.json"
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "9p", "ceph", "fuse.ceph",
+    "glusterfs", "fuse.glusterfs", "lustre", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "ncpfs",
+    "gpfs", "beegfs", "orangefs", "davfs", "fuse.davfs2",
+}  # fmt: skip
+
+
+class Folder:
+    """One folder as this process sees it; shared by all storages that use it."""
+
+    _entered: ClassVar[dict[tuple[int, int], Folder]] = {}
+    _door: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: Path, identity: tuple[int, int], locks: int) -> None:
+        self.path = path
+        self.database = path / DATABASE
+        self._identity = identity
+        self._locks = locks
+        self._users = 0
+        self._writer = threading.Lock()
+        self._alive: set[int] = set()
+        self._forked = False
+
+    @classmethod
+    def enter(cls, path: Path) -> Folder:
+        """The folder, made if need be, checked for what a store needs of it.
+
+        Raises:
+            StorageError: it is a file, on a network file system, or cannot be written.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise StorageError(
+                f"{path} is a file; the job store needs a folder: name another, or move the file"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"cannot make the folder {path}: {error.strerror}") from None
+        _refuse_network(path)
+        with cls._door:
+            status = path.stat()
+            identity = (status.st_dev, status.st_ino)
+            folder = cls._entered.get(identity)
+            if folder is None:
+                folder = cls(path.resolve(), identity, _open_locks(path))
+                cls._entered[identity] = folder
+            folder._users += 1
+            return folder
+
+    def leave(self) -> None:
+        """The last user of this process closes the lock file, and with it drops its locks.
+
+        A worker whose code still runs keeps it open until the process ends.
+        """
+        with self._door:
+            self._users -= 1
+            if self._users == 0 and not self._forked and not self._alive:
+                self._entered.pop(self._identity, None)
+                os.close(self._locks)
+                self._locks = -1
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """In a forked child nothing of the parent's may be used: its locks are not the child's."""
+        for folder in cls._entered.values():
+            folder._forked = True
+        cls._entered = {}
+        cls._door = threading.Lock()
+
+    def check_fork(self) -> None:
+        """Raises in a child of the process that opened the store."""
+        if self._forked:
+            raise StorageClosedError(
+                f"the job store {self.path} was opened before this process was forked; make a"
+                " new JobService (or FileJobStorage) in the child, and use that"
+            )
+
+    # -- writing -------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Alone among all processes; the others queue in the kernel, without polling."""
+        with self._writer:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, 0)
+
+    # -- workers -------------------------------------------------------------------------------
+
+    def hold(self, worker: int) -> None:
+        """This process runs this worker: its lock falls when the process ends, however."""
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, worker)
+        self._alive.add(worker)
+
+    def drop(self, worker: int) -> None:
+        """The worker has ended."""
+        if worker in self._alive:
+            self._alive.discard(worker)
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, worker)
+
+    def is_held(self, worker: int) -> bool:
+        """Whether the process of this worker lives. To be called while `writing`."""
+        if worker in self._alive:
+            return True
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, worker)
+        except BlockingIOError:
+            return True
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, worker)
+        return False
+
+    # -- the first and every later opening -------------------------------------------------------
+
+    def prepare(self) -> bool:
+        """Makes room for the database before SQLite opens it. To be called while `writing`.
+
+        Returns whether the store is new. The database file is made here so that nobody else
+        can ever read it (0600); SQLite gives its side files the same rights.
+
+        Raises:
+            StorageCorruptError: this folder held jobs, and the database is gone or empty.
+        """
+        marked = (self.path / MARKER).exists()
+        try:
+            size = self.database.stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if marked and size <= 0:
+            what = "missing" if size < 0 else "empty"
+            raise StorageCorruptError(
+                f"{self.database} is {what}, but {MARKER} beside it says that this folder held"
+                f" jobs: restore {DATABASE} (with {DATABASE}-wal, if you have it) from a backup,"
+                f" or remove {self.path / MARKER} to start with an empty store"
+            )
+        if size < 0:
+            os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            _sync_directory(self.path)
+            _sync_directory(self.path.parent)
+        return size <= 0
+
+    def mark(self) -> None:
+        """Says, durably, that this folder holds jobs from now on."""
+        marker = self.path / MARKER
+        if marker.exists():
+            return
+        text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
+        descriptor = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _sync_directory(self.path)
+
+
+os.register_at_fork(after_in_child=Folder.after_fork)
+
+
+def _open_locks(path: Path) -> int:
+    try:
+        return os.open(path / LOCKS, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"the folder {path} cannot be written: {error.strerror}; give this user the rights"
+            " to it, or name another folder"
+        ) from None
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_network(path: Path) -> None:
+    kind = _file_system(path)
+    if kind in _NETWORK:
+        raise StorageError(
+            f"{path} is on a network file system ({kind}), whose locks cannot be trusted with"
+            " jobs: name a folder on a local disk, or use a database server"
+        )
+
+
+def _file_system(path: Path) -> str | None:
+    """The kind of file system below a folder; None where the system does not tell."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text()
+    except OSError:
+        return None
+    real = path.resolve()
+    best, kind = -1, None
+    for line in mounts.splitlines():
+        fields = line.split()
+        point = Path(fields[4].encode().decode("unicode_escape"))
+        depth = len(point.parts)
+        if depth >= best and real.is_relative_to(point):
+            best, kind = depth, fields[fields.index("-") + 1]
+    return kind
+
+
+def boot_id() -> str:
+    """Tells one start of the machine from the next; lease time is counted within one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"

@@ -1,0 +1,336 @@
+"""What people ask of an embedded store, in SQL: look-ups, counts, retry, cancel, delete.
+
+Like `sqlite.py`, nothing here begins a transaction, waits or reads a clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from backroom.errors import JobNotFoundError, JobStateError, OptionError
+from backroom.job import (
+    PRIORITIES,
+    AttemptError,
+    JobId,
+    JobInfo,
+    JobStats,
+    JobStatus,
+    LogLine,
+    QueueStats,
+    State,
+    WorkerStats,
+    status_of,
+    to_datetime,
+)
+from backroom.ports import Filter, Outlook
+
+__all__ = ["Inspector"]
+
+_INFO: Final = """
+    SELECT j.key, j.id, j.type, j.queue, j.priority, j.state, j.run_at, j.created_at, j.data,
+           j.options, j.unique_key, j.expires_at, j.attempt, j.crashes, j.budget,
+           j.cancel_requested, j.started_at, j.finished_at, j.result, j.reason, j.progress,
+           j.progress_message, w.name, j.worker
+    FROM job AS j LEFT JOIN worker AS w ON w.id = j.worker
+"""
+
+_AGAIN: Final = """
+    UPDATE OR IGNORE job SET state = 0, run_at = ?2, budget = attempt, crashes = 0,
+        finished_at = NULL, result = NULL, expires_at = NULL, progress = NULL,
+        progress_message = NULL
+    WHERE key IN (SELECT value FROM json_each(?1))
+"""
+
+# One statement for jobs that wait (they end at once) and jobs that run (they are asked).
+_CANCEL: Final = """
+    UPDATE job SET
+        cancel_requested = (state = 1),
+        finished_at = CASE WHEN state = 1 THEN finished_at ELSE ?2 END,
+        reason = CASE WHEN state = 1 THEN reason ELSE 'cancelled by request' END,
+        state = CASE WHEN state = 1 THEN 1 ELSE 4 END
+    WHERE key IN (SELECT value FROM json_each(?1)) AND state NOT BETWEEN 2 AND 4
+"""
+
+_SELECTED: Final = {
+    JobStatus.SCHEDULED: "j.state = 0 AND j.run_at > :now",
+    JobStatus.PENDING: "(j.state = 0 AND j.run_at <= :now OR j.state = 6)",
+    JobStatus.BLOCKED: "j.state = 5",
+    JobStatus.ACTIVE: "j.state = 1",
+    JobStatus.COMPLETED: "j.state = 2 AND j.state BETWEEN 2 AND 4",
+    JobStatus.FAILED: "j.state = 3 AND j.state BETWEEN 2 AND 4",
+    JobStatus.CANCELLED: "j.state = 4 AND j.state BETWEEN 2 AND 4",
+}
+
+
+class Inspector:
+    """The people's side of a store in one SQLite connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._run = connection.execute
+
+    def find(self, job_id: str, now: int) -> JobInfo | None:
+        """One job with its errors and log."""
+        row = self._run(_INFO + "WHERE j.id = ?", (job_id,)).fetchone()
+        if row is None:
+            return None
+        key = row[0]
+        errors = tuple(
+            AttemptError(attempt, to_datetime(at), kind, message, traceback)
+            for attempt, at, kind, message, traceback in self._run(
+                "SELECT attempt, at, kind, message, traceback FROM job_error"
+                " WHERE job = ? ORDER BY rowid",
+                (key,),
+            )
+        )
+        log = tuple(
+            LogLine(to_datetime(at), attempt, level, message)
+            for attempt, at, level, message in self._run(
+                "SELECT attempt, at, level, message FROM job_log WHERE job = ? ORDER BY rowid",
+                (key,),
+            )
+        )
+        return _info(row, now, self._started(row[23]), errors, log)
+
+    def _started(self, worker: int | None) -> frozenset[int]:
+        """The keys of a worker's claims whose attempt is charged already."""
+        row = self._run("SELECT started FROM worker WHERE id = ?", (worker,)).fetchone()
+        return frozenset(json.loads(row[0])) if row else frozenset()
+
+    def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
+        """How these jobs stand."""
+        return {
+            id_: Outlook(type_, status_of(state, run_at, now), result, reason)
+            for id_, type_, state, run_at, result, reason in self._run(
+                "SELECT id, type, state, run_at, result, reason FROM job"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            )
+        }
+
+    def page(
+        self, which: Filter, now: int, limit: int, cursor: str | None
+    ) -> tuple[list[JobInfo], str | None]:
+        """Newest first."""
+        condition, arguments = _where(which, now)
+        if cursor is not None:
+            condition += " AND j.key < :cursor"
+            arguments["cursor"] = _read_cursor(cursor)
+        arguments["limit"] = limit + 1
+        rows = list(
+            self._run(_INFO + f"WHERE {condition} ORDER BY j.key DESC LIMIT :limit", arguments)
+        )
+        started: dict[int | None, frozenset[int]] = {None: frozenset()}
+        for row in rows:
+            if row[23] not in started:
+                started[row[23]] = self._started(row[23])
+        jobs = [_info(row, now, started[row[23]]) for row in rows[:limit]]
+        return jobs, str(rows[limit - 1][0]) if len(rows) > limit else None
+
+    def stats(self, now: int) -> JobStats:
+        """Counts, queues and workers."""
+        queues = {
+            name: [bool(paused), 0, 0, 0, None]
+            for name, paused in self._run("SELECT name, paused FROM queue ORDER BY name")
+        }
+        by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
+        waiting = self._run(
+            "SELECT queue, count(*), sum(run_at <= ?1), min(run_at) FROM job"
+            " WHERE state = 0 GROUP BY queue, priority",
+            (now,),
+        )
+        for name, count, due, oldest in waiting:
+            row = queues.setdefault(name, [False, 0, 0, 0, None])
+            row[1] += count - due
+            row[2] += due
+            if due and (row[4] is None or oldest < row[4]):
+                row[4] = oldest
+            by_status["scheduled"] += count - due
+            by_status["pending"] += due
+        unknown = dict(
+            self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type")
+        )
+        by_status["pending"] += sum(unknown.values())
+        for name, count in self._run(
+            "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
+        ):
+            queues.setdefault(name, [False, 0, 0, 0, None])[2] += count
+        for name, count in self._run(
+            "SELECT queue, count(*) FROM job WHERE state = 1 GROUP BY queue"
+        ):
+            queues.setdefault(name, [False, 0, 0, 0, None])[3] += count
+            by_status["active"] += count
+        for state, count in self._run(
+            "SELECT state, count(*) FROM job WHERE state BETWEEN 2 AND 4 GROUP BY state"
+        ):
+            by_status[str(status_of(state, 0, 0))] += count
+        workers = tuple(
+            WorkerStats(name, to_datetime(started_at), active)
+            for name, started_at, active in self._run(
+                "SELECT name, started_at, (SELECT count(*) FROM job"
+                " WHERE state = 1 AND worker = worker.id) FROM worker ORDER BY id"
+            )
+        )
+        return JobStats(
+            by_status,
+            tuple(
+                QueueStats(name, paused, scheduled, pending, active, _moment(oldest))
+                for name, (paused, scheduled, pending, active, oldest) in queues.items()
+            ),
+            workers,
+            unknown,
+        )
+
+    def queues(self) -> dict[str, bool]:
+        """Every queue that ever held a job, and whether it is paused."""
+        return {name: bool(paused) for name, paused in self._run("SELECT name, paused FROM queue")}
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def retry(self, job_id: str, now: int) -> None:
+        """One job runs again at once, with a fresh budget."""
+        key, state, run_at = self._key(job_id)
+        if state == State.ACTIVE:
+            raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
+        if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
+            return
+        self._run(_AGAIN, (json.dumps([key]), now))
+        if not self._connection.changes():
+            raise JobStateError(
+                f"job {job_id} cannot be retried: another live job of its type holds its unique key"
+            )
+
+    def retry_some(self, which: Filter, now: int, after: int, limit: int) -> tuple[int, int | None]:
+        """Retries up to `limit` ended jobs whose key is above `after`; returns how many, and
+        the key to go on from."""
+        keys = self._some(which, now, after, limit, "j.state BETWEEN 2 AND 4")
+        self._run(_AGAIN, (json.dumps(keys), now))
+        return self._connection.changes(), keys[-1] if len(keys) == limit else None
+
+    def cancel(self, job_id: str, now: int) -> int:
+        """Cancels one job or asks for it; 0 if it had ended."""
+        key, _, _ = self._key(job_id)
+        self._run(_CANCEL, (json.dumps([key]), now))
+        return self._connection.changes()
+
+    def cancel_some(
+        self, which: Filter, now: int, after: int, limit: int
+    ) -> tuple[int, int | None]:
+        """Like `retry_some`, for jobs that have not ended."""
+        keys = self._some(
+            which, now, after, limit, "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
+        )
+        self._run(_CANCEL, (json.dumps(keys), now))
+        return self._connection.changes(), keys[-1] if len(keys) == limit else None
+
+    def deletable(self, job_id: str) -> int:
+        """The key of a job that may be forgotten."""
+        key, state, _ = self._key(job_id)
+        if state == State.ACTIVE:
+            raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
+        return key
+
+    def pause(self, queue: str, paused: bool) -> None:
+        """Whether jobs of this queue are claimed."""
+        self._run(
+            "INSERT INTO queue (name, paused) VALUES (?1, ?2)"
+            " ON CONFLICT (name) DO UPDATE SET paused = ?2",
+            (queue, int(paused)),
+        )
+
+    def _key(self, job_id: str) -> tuple[int, int, int]:
+        row = self._run("SELECT key, state, run_at FROM job WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise JobNotFoundError(f"no job has the id {job_id!r}")
+        return row  # type: ignore[no-any-return]  # apsw types rows loosely
+
+    def _some(self, which: Filter, now: int, after: int, limit: int, more: str) -> list[int]:
+        condition, arguments = _where(which, now)
+        rows = self._run(
+            f"SELECT j.key FROM job AS j WHERE {condition} AND {more} AND j.key > :after"
+            " ORDER BY j.key LIMIT :limit",
+            {**arguments, "after": after, "limit": limit},
+        )
+        return [key for (key,) in rows]
+
+
+def _where(which: Filter, now: int) -> tuple[str, dict[str, Any]]:
+    conditions = ["true"]
+    arguments: dict[str, Any] = {}
+    if which.status is not None:
+        conditions.append(_SELECTED[which.status])
+        arguments["now"] = now
+    if which.type is not None:
+        conditions.append("j.type = :type")
+        arguments["type"] = which.type
+    if which.queue is not None:
+        conditions.append("j.queue = :queue")
+        arguments["queue"] = which.queue
+    if which.tag is not None:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM json_each(j.options, '$.tags') WHERE value = :tag)"
+        )
+        arguments["tag"] = which.tag
+    return " AND ".join(conditions), arguments
+
+
+def _read_cursor(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+    return int(cursor)
+
+
+def _moment(value: int | None) -> Any:
+    return None if value is None else to_datetime(value)
+
+
+def _info(
+    row: Sequence[Any],
+    now: int,
+    started: frozenset[int],
+    errors: tuple[AttemptError, ...] = (),
+    log: tuple[LogLine, ...] = (),
+) -> JobInfo:
+    (
+        key, id_, type_, queue, priority, state, run_at, created_at, data, options, unique_key,
+        expires_at, attempt, crashes, budget, cancel_requested, started_at, finished_at, result,
+        reason, progress, progress_message, worker, _,
+    ) = row  # fmt: skip
+    said = msgspec.json.decode(options) if options else {}
+    tags = tuple(said.pop("tags", ()))
+    metadata = said.pop("metadata", {})
+    retries = said.get("retries")
+    return JobInfo(
+        id=JobId(id_),
+        type=type_,
+        queue=queue,
+        priority=PRIORITIES[priority],
+        status=status_of(state, run_at, now),
+        data=msgspec.json.decode(data),
+        result=None if result is None else msgspec.json.decode(result),
+        error=reason,
+        attempt=attempt + (state == State.ACTIVE and key in started),
+        max_attempts=None if retries is None else budget + retries + 1,
+        crashes=crashes,
+        parked=state == State.PARKED,
+        cancel_requested=bool(cancel_requested),
+        created_at=to_datetime(created_at),
+        run_at=to_datetime(run_at),
+        expires_at=_moment(expires_at),
+        started_at=_moment(started_at),
+        finished_at=_moment(finished_at),
+        worker=worker,
+        unique_key=unique_key,
+        progress=progress,
+        progress_message=progress_message,
+        tags=tags,
+        metadata=metadata,
+        options=said,
+        errors=errors,
+        log=log,
+    )

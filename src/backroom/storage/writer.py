@@ -1,0 +1,325 @@
+"""The one thread that writes: changes of many callers travel in one group commit.
+
+A change that is alone goes at once. While a commit is under way, changes gather, and the next
+commit takes them all: the more load, the larger the groups. A group is a transaction; when it
+fails for one of its changes, each is tried in a transaction of its own, so that one bad change
+fails alone. After an error of the disk itself nothing is tried again on that connection: it is
+closed, the changes fail, and the next group opens and recovers the database anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import apsw
+
+from backroom.errors import BackroomError, StorageClosedError
+from backroom.ports import Wake
+from backroom.storage.database import Durability, connect, refusal
+from backroom.storage.folder import Folder
+from backroom.storage.inspect import Inspector
+from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.transition import Transition
+
+__all__ = ["Change", "Finishes", "Writer"]
+
+log = logging.getLogger("backroom.storage")
+
+_FATAL = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
+"""After these the connection cannot be trusted any more."""
+
+
+class Change:
+    """One caller's change, on its way through a group commit."""
+
+    __slots__ = ("apply", "error", "future", "loop", "result")
+
+    def __init__(
+        self, apply: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.apply = apply
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        """On the caller's loop."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Inserts(Change):
+    """Jobs of one `insert` call; a group commit inserts all such calls in one statement."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: InsertGroup, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(lambda tables: tables.insert([group])[0], loop)
+        self.group = group
+
+
+class Finishes(Change):
+    """Transitions of one `finish` call; joined like `Inserts`."""
+
+    __slots__ = ("cleared", "now", "transitions", "worker")
+
+    def __init__(
+        self,
+        worker: int,
+        transitions: Sequence[Transition],
+        now: int,
+        loop: asyncio.AbstractEventLoop,
+        cleared: Callable[[Finishes], None],
+    ) -> None:
+        """`cleared` is called on the caller's loop once the outcomes are durable, before
+        anything that the same commit or a later one answers."""
+        super().__init__(self._alone, loop)
+        self.cleared = cleared
+        self.worker = worker
+        self.transitions = transitions
+        self.now = now
+
+    def _alone(self, tables: JobTables) -> list[bool]:
+        return tables.finish(self.worker, self.transitions, self.now)
+
+    def settle(self) -> None:
+        if self.error is None:
+            self.cleared(self)
+        super().settle()
+
+
+class Writer:
+    """Owns the connections, and the threads they are used in."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        durability: Durability,
+        wake: Callable[[Collection[Wake]], None],
+    ) -> None:
+        """`wake` is called in the writer's thread after a commit."""
+        self._folder = folder
+        self._durability = durability
+        self._wake = wake
+        self._inbox: deque[Change] = deque()
+        self._kicked: set[asyncio.AbstractEventLoop] = set()
+        self._signal = threading.Semaphore(0)
+        self._closing = False
+        self._tables: JobTables | None = None
+        self._reader: apsw.Connection | None = None
+        self._reading = threading.Lock()
+        self._connect()
+        self._thread = threading.Thread(target=self._loop, name="backroom-writer", daemon=True)
+        self._thread.start()
+
+    # -- from the callers' loops -----------------------------------------------------------------
+
+    def submit(self, change: Change) -> None:
+        """Queues a change. The thread is told at the end of this turn of the caller's loop, so
+        that what many coroutines say in one turn travels together."""
+        if self._closing:
+            raise StorageClosedError(f"the job store {self._folder.path} is closed")
+        self._inbox.append(change)
+        loop = change.loop
+        if loop not in self._kicked:
+            self._kicked.add(loop)
+            loop.call_soon(self._kick, loop)
+
+    def _kick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._kicked.discard(loop)
+        self._signal.release()
+
+    def look(self, look: Callable[[Inspector], Any]) -> Any:
+        """Answers a question from the reading connection, in the calling thread."""
+        with self._reading:
+            if self._reader is None:
+                raise StorageClosedError(f"the job store {self._folder.path} is closed")
+            try:
+                return look(Inspector(self._reader))
+            except apsw.Error as error:
+                raise refusal(self._folder, error) from error
+
+    def close(self) -> None:
+        """Carries out what is queued, then closes. Blocks until done."""
+        self._closing = True
+        self._signal.release()
+        self._thread.join()
+
+    # -- in the thread -----------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            self._signal.acquire()
+            changes: list[Change] = []
+            while self._inbox:
+                changes.append(self._inbox.popleft())
+            if changes:
+                self._carry_out(changes)
+            if self._closing and not self._inbox:
+                self._disconnect()
+                return
+
+    def _carry_out(self, changes: list[Change]) -> None:
+        try:
+            self._commit(changes)
+        except apsw.Error as error:
+            self._refuse(changes, error)
+        except Exception as error:
+            log.debug("a group of %d changes failed; trying each alone", len(changes), exc_info=True)
+            self._apart(changes, error)
+        _settle(changes)
+
+    def _refuse(self, changes: list[Change], error: apsw.Error) -> None:
+        """Every change of a group fails that the disk, or another program, did not let be."""
+        if isinstance(error, apsw.ConstraintError) or isinstance(error, apsw.SQLError):
+            self._apart(changes, error)
+            return
+        refused = refusal(self._folder, error)
+        if isinstance(error, _FATAL):
+            log.error("%s; the store will be opened anew", refused)
+            self._disconnect()
+        for change in changes:
+            change.error = refused
+
+    def _apart(self, changes: list[Change], error: Exception) -> None:
+        """One transaction a change; of transitions, one each."""
+        if len(changes) == 1 and not isinstance(changes[0], Finishes):
+            changes[0].error = error
+            return
+        for change in changes:
+            if isinstance(change, Finishes) and len(change.transitions) > 1:
+                self._finish_apart(change)
+                continue
+            try:
+                self._commit([change])
+            except apsw.Error as wrong:
+                change.error = refusal(self._folder, wrong)
+            except Exception as wrong:
+                change.error = wrong
+
+    def _finish_apart(self, change: Finishes) -> None:
+        results: list[bool] = []
+        for transition in change.transitions:
+            alone = Finishes(
+                change.worker, [transition], change.now, change.loop, change.cleared
+            )
+            try:
+                self._commit([alone])
+            except Exception:
+                log.exception("the outcome of one job could not be kept; its lease will end")
+                results.append(False)
+            else:
+                results += alone.result
+        change.result = results
+
+    def _commit(self, changes: list[Change]) -> None:
+        self._folder.check_fork()
+        with self._folder.writing():
+            tables = self._tables or self._connect_again()
+            before = tables.snapshot()
+            run = tables.connection.execute
+            run("BEGIN IMMEDIATE")
+            try:
+                tables.begin()
+                _apply(tables, changes)
+                tables.flush()
+                run("COMMIT")
+            except BaseException:
+                tables.rollback(before)
+                if tables.connection.in_transaction:
+                    run("ROLLBACK")
+                raise
+        wakes, tables.wakes = tables.wakes, set()
+        if wakes:
+            self._wake(wakes)
+
+    def _connect(self) -> None:
+        with self._folder.writing():
+            self._connect_again()
+
+    def _connect_again(self) -> JobTables:
+        writer, reader = connect(self._folder, self._durability)
+        with self._reading:
+            self._reader = reader
+        started = self._tables_before
+        self._tables = JobTables(writer)
+        if started is not None:
+            self._tables.resume(started)
+        self._tables_before = None
+        return self._tables
+
+    _tables_before: JobTables | None = None
+
+    def _disconnect(self) -> None:
+        tables, self._tables = self._tables, None
+        self._tables_before = tables
+        with self._reading:
+            reader, self._reader = self._reader, None
+        for connection in (reader, tables and tables.connection):
+            if connection is None:
+                continue
+            try:
+                connection.close()
+            except apsw.Error:
+                log.warning("closing %s failed", self._folder.database, exc_info=True)
+
+
+def _apply(tables: JobTables, changes: list[Change]) -> None:
+    """All changes in one transaction: inserts first, in one statement; then outcomes; then
+    the rest in order, so that a claim sees both. A refusal (`BackroomError`) is an answer to
+    its caller and ends nothing."""
+    inserts = [change for change in changes if isinstance(change, Inserts)]
+    finishes = [change for change in changes if isinstance(change, Finishes)]
+    if inserts:
+        answers = tables.insert([change.group for change in inserts])
+        for change, answer in zip(inserts, answers, strict=True):
+            change.result = answer
+    by_worker: dict[int, list[Finishes]] = {}
+    for finish in finishes:
+        by_worker.setdefault(finish.worker, []).append(finish)
+    for worker, group in by_worker.items():
+        _finish(tables, worker, group)
+    for change in changes:
+        if type(change) is Change:
+            try:
+                change.result = change.apply(tables)
+            except BackroomError as refused:
+                change.error = refused
+
+
+def _finish(tables: JobTables, worker: int, group: list[Finishes]) -> None:
+    if len(group) == 1:
+        group[0].result = group[0].apply(tables)
+        return
+    stands = tables.finish(worker, [t for one in group for t in one.transitions], group[0].now)
+    at = 0
+    for one in group:
+        one.result = stands[at : at + len(one.transitions)]
+        at += len(one.transitions)
+
+
+def _settle(changes: list[Change]) -> None:
+    """Answers all callers, with one call a loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Change]] = {}
+    for change in changes:
+        by_loop.setdefault(change.loop, []).append(change)
+    for loop, group in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle_group, group)
+        except RuntimeError:
+            log.debug("%d callers' loop ended before their answer", len(group))
+
+
+def _settle_group(changes: list[Change]) -> None:
+    for change in changes:
+        change.settle()

@@ -1,0 +1,52 @@
+"""What keeps a store tidy: orphans back, parked jobs out, ended jobs gone in time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from backroom.lifecycle import Loop
+from backroom.ports import Clock, JobStorage
+
+__all__ = ["Upkeep"]
+
+log = logging.getLogger("backroom")
+
+SWEEP_EVERY: Final = 1.0
+"""Seconds between two looks for dead workers and for parked jobs this worker knows."""
+PRUNE_EVERY: Final = 30.0
+PAGE: Final = 500
+"""How many jobs one transaction of retention removes."""
+
+
+class Upkeep(Loop):
+    """Every worker does it; that several do it at once changes nothing."""
+
+    def __init__(self, storage: JobStorage, clock: Clock, types: Callable[[], list[str]]) -> None:
+        """`types`: the job types that have a handler here."""
+        super().__init__("upkeep")
+        self._storage = storage
+        self._clock = clock
+        self._types = types
+        self._next_prune = 0.0
+        self.crashed = 0
+        """Jobs taken back from dead workers that had started, so far."""
+        self.untouched = 0
+
+    async def turn(self) -> float | None:
+        reclaimed = await self._storage.reclaim(self._clock.now())
+        if reclaimed.workers:
+            self.crashed += reclaimed.crashed
+            self.untouched += reclaimed.untouched
+            log.warning(
+                "took back the jobs of %s: %d had started, %d had not",
+                ", ".join(reclaimed.workers), reclaimed.crashed, reclaimed.untouched,
+            )  # fmt: skip
+        await self._storage.unpark(self._types())
+        if self._clock.uptime() >= self._next_prune:
+            pruned = await self._storage.prune(self._clock.now(), PAGE)
+            if pruned >= PAGE:
+                return 0.05
+            self._next_prune = self._clock.uptime() + PRUNE_EVERY
+        return SWEEP_EVERY

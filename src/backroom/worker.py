@@ -1,0 +1,327 @@
+"""One worker: wires the loops together; contains no job logic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from backroom.claimer import Claimer
+from backroom.job import JobRecord
+from backroom.lanes import Lanes
+from backroom.lease import Lease
+from backroom.ports import Clock, Inserted, Store, Wake, WorkerSpec
+from backroom.recorder import Recorder
+from backroom.registry import Registry
+from backroom.runner import Runner
+from backroom.threads import Threads
+from backroom.transition import Claim, Transition
+from backroom.upkeep import Upkeep
+
+__all__ = ["Settings", "Worker"]
+
+log = logging.getLogger("backroom")
+
+LEAVE: Final = 5.0
+"""Seconds that interrupted coroutines have to end when a worker leaves."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How a worker works."""
+
+    concurrency: int
+    queues: dict[str, int]
+    """Queues with slots of their own; all others share `concurrency`."""
+    only: tuple[str, ...] | None
+    """The queues it serves; None: all."""
+    poll_interval: float
+    lease: float
+    starvation_after: float
+    max_payload: int
+    threaded: bool = True
+    """Whether the lease is kept in a thread; false under a virtual clock."""
+
+
+class Worker:
+    """Claims, runs and records jobs, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        storage: Store,
+        registry: Registry,
+        clock: Clock,
+        settings: Settings,
+        *,
+        recorded: Callable[[Claim, Transition], None],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`recorded` is called for each outcome that stands."""
+        self._storage = storage
+        self._clock = clock
+        self._settings = settings
+        self._threads = Threads("backroom-handler")
+        self._lease = Lease(
+            storage,
+            clock,
+            WorkerSpec(f"{socket.gethostname()}:{os.getpid()}", settings.lease),
+            cancelled=self._cancel,
+            lost=self._lost,
+            threaded=settings.threaded,
+        )
+        self._recorder = Recorder(
+            storage,
+            worker=self._number,
+            leased=self._lease.stands,
+            flushed=self._refill,
+            recorded=recorded,
+        )
+        self._runner = Runner(
+            registry,
+            clock,
+            self._threads,
+            max_payload=settings.max_payload,
+            may_run=self._may_run,
+            note_start=lambda claim: storage.note_start(self._lease.worker, claim),
+            record=self._recorder.record,
+            changed=self._recorder.changed,
+            freed=self._freed,
+            chance=chance,
+        )
+        self._lanes = list(_lanes(settings, clock))
+        self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
+        self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
+        self._upkeep = Upkeep(storage, clock, lambda: registry.handled)
+        self._unsubscribe: Callable[[], None] | None = None
+        self._leaving = False
+        self._rejoining: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _claimer(self, lanes: Lanes) -> Claimer:
+        return Claimer(
+            self._storage,
+            lanes,
+            self._clock,
+            self._settings.poll_interval,
+            worker=self._number,
+            keep=self._held,
+            pump=lambda: self._runner.pump(lanes),
+            lost=self._lost,
+        )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self._lease.start()
+        self._unsubscribe = self._storage.subscribe(self._wake)
+        self._upkeep.start()
+        for claimer in self._claimers.values():
+            claimer.start()
+
+    async def stop(self, grace: float) -> bool:
+        """Claims no more, gives back what has not begun, lets the rest end within `grace`
+        seconds, then releases it without costing an attempt.
+
+        Returns whether all user code has ended; a thread that has not keeps its lease until the
+        process ends, and its job then comes back uncharged.
+        """
+        self._leaving = True
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        for claimer in self._claimers.values():
+            await claimer.stop()
+        await self._upkeep.stop()
+        if self._rejoining is not None:
+            await self._rejoining
+        await self._give_back_unstarted()
+        await self._drain(grace)
+        if self._runner.running:
+            self._runner.stop_all("release")
+            await self._drain(LEAVE, coroutines_only=True)
+        await self._recorder.stop()
+        left = [key for key, running in self._runner.running.items() if not running.recorded]
+        if left and self._lease.stands():
+            log.warning("%d handlers still run in threads; they keep their lease", len(left))
+            await self._storage.disown(self._lease.worker, left)
+            self._threads.close()
+            return False
+        await self._lease.stop()
+        if self._lease.stands():
+            await self._storage.retire(self._lease.worker)
+        self._threads.close()
+        return not self._runner.running
+
+    async def _give_back_unstarted(self) -> None:
+        for lanes in self._lanes:
+            lanes.closed += 1
+        while any(lanes.coming for lanes in self._lanes):
+            await asyncio.sleep(0.001)
+        unstarted = [claim for lanes in self._lanes for claim in lanes.empty()]
+        if unstarted and self._lease.stands():
+            await self._storage.give_back(self._lease.worker, self._held())
+
+    async def _drain(self, seconds: float, *, coroutines_only: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            left = [
+                running
+                for running in self._runner.running.values()
+                if not running.recorded and (running.task is not None or not coroutines_only)
+            ]
+            if not left:
+                return
+            await asyncio.sleep(0.01)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, nothing is held, and the last look found nothing due."""
+        return (
+            not self._runner.running
+            and not self._recorder.keys()
+            and not any(lanes.held for lanes in self._lanes)
+            and all(claimer.idle for claimer in self._claimers.values())
+        )
+
+    @property
+    def running(self) -> int:
+        """Handlers that run now."""
+        return len(self._runner.running)
+
+    # -- an insert that may start at once ----------------------------------------------------------
+
+    async def insert(self, job: JobRecord) -> Inserted:
+        """Inserts a job, straight into this worker's lanes where that is fair."""
+        lanes = self._lanes_of(job.queue)
+        now = self._clock.now()
+        start = None
+        if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():
+            start = lanes.expect()
+        if lanes is None or start is None:
+            [inserted] = await self._storage.insert([job], now)
+            return inserted
+        claim: Claim | None = None
+        try:
+            [inserted] = await self._storage.insert(
+                [job], now, worker=self._lease.worker, start=start
+            )
+            claim = inserted.claim
+        except BaseException:
+            # The caller went, or the storage failed: the job may be claimed without our
+            # knowing. Whatever we hold unknown goes back.
+            self._forget_unknown(lanes)
+            raise
+        finally:
+            lanes.arrived(claim, start)
+        if claim is not None:
+            self._runner.pump(lanes)
+        return inserted
+
+    def _forget_unknown(self, lanes: Lanes) -> None:
+        task = asyncio.create_task(self._claimers[id(lanes)].return_unknown())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _lanes_of(self, queue: str) -> Lanes | None:
+        lanes = self._by_queue.get(queue)
+        if lanes is None and self._settings.only is None:
+            return self._lanes[0]
+        return lanes
+
+    # -- what the loops tell each other --------------------------------------------------------------
+
+    def _number(self) -> int:
+        return self._lease.worker
+
+    def _may_run(self) -> bool:
+        return not self._leaving and self._lease.stands() and not self._recorder.full
+
+    def _held(self) -> list[int]:
+        """The keys of all claims this worker knows of."""
+        keys = [*self._runner.running, *self._recorder.keys()]
+        for lanes in self._lanes:
+            keys += lanes.keys()
+        return keys
+
+    def _freed(self, lanes: Lanes) -> None:
+        if not self._leaving:
+            self._runner.pump(lanes)
+
+    def _refill(self) -> None:
+        if not self._leaving:
+            for claimer in self._claimers.values():
+                claimer.refill()
+
+    def _cancel(self, keys: Sequence[int]) -> None:
+        self._runner.cancel(keys)
+
+    def _wake(self, wake: Wake) -> None:
+        if wake is Wake.JOBS:
+            for claimer in self._claimers.values():
+                claimer.signal()
+        elif wake is Wake.CONTROL and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.create_task(self._check())
+
+    async def _check(self) -> None:
+        """People changed something: cancelled jobs stop, jobs of paused queues go back."""
+        await self._lease.check()
+        paused = [name for name, is_paused in (await self._storage.queues()).items() if is_paused]
+        dropped = [claim for lanes in self._lanes for queue in paused for claim in lanes.empty(queue)]
+        if dropped:
+            await self._storage.give_back(self._lease.worker, self._held())
+
+    def _lost(self) -> None:
+        if self._rejoining is None and not self._leaving:
+            self._rejoining = asyncio.create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """The lease is gone: what ran belongs to others. Stops it all, then enlists anew."""
+        try:
+            self._runner.stop_all("lost")
+            for lanes in self._lanes:
+                lanes.empty()
+            await self._lease.stop()
+            while not self._leaving:
+                try:
+                    await self._lease.start()
+                except Exception:
+                    log.exception("the worker could not enlist again, in 1 s once more")
+                    await asyncio.sleep(1)
+                else:
+                    break
+        finally:
+            self._rejoining = None
+        for claimer in self._claimers.values():
+            claimer.signal()
+
+
+def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:
+    """The shared lanes first, then those of each queue with slots of its own."""
+    own = {
+        queue: slots
+        for queue, slots in settings.queues.items()
+        if settings.only is None or queue in settings.only
+    }
+    shared = None
+    if settings.only is not None:
+        shared = tuple(queue for queue in settings.only if queue not in own)
+    lanes: list[Lanes] = []
+    if shared is None or shared:
+        lanes.append(
+            Lanes(
+                "all queues" if shared is None else ", ".join(shared), shared, tuple(own),
+                settings.concurrency, settings.starvation_after, clock.uptime,
+            )  # fmt: skip
+        )
+    for queue, slots in own.items():
+        lanes.append(
+            Lanes(queue, (queue,), (), slots, settings.starvation_after, clock.uptime)
+        )
+    return lanes
