@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
+import msgspec
+
 from backroom.errors import (
     ConfigurationError,
     JobCancelledError,
@@ -97,7 +99,7 @@ class JobServiceProtocol(JobScheduler, Protocol):
 
     async def open(self) -> None: ...
     async def start(self) -> None: ...
-    async def stop(self, grace: float | timedelta = 30) -> None: ...
+    async def stop(self, grace: float | timedelta = 30) -> bool: ...
     async def cancel_job(self, job_id: str) -> JobStatus: ...
     async def retry_job(self, job_id: str) -> None: ...
     async def delete_job(self, job_id: str) -> None: ...
@@ -193,6 +195,7 @@ class JobService:
         self._worker: Worker | None = None
         self._opened = False
         self._stopped = False
+        self._leaving: Worker | None = None
         self._changing = asyncio.Lock()
 
     # -- types and handlers ------------------------------------------------------------------------
@@ -482,20 +485,67 @@ class JobService:
                 await worker.start()
                 self._worker = worker
 
-    async def stop(self, grace: float | timedelta = 30) -> None:
+    async def stop(self, grace: float | timedelta = 30) -> bool:
         """Stops claiming, gives back what has not begun, lets running jobs end within `grace`
         seconds (then releases them, which costs them no attempt), and closes the storage.
-        Safe to call twice, or unstarted."""
+        Safe to call twice, or unstarted.
+
+        Returns whether all handlers have ended: one that runs on in a thread keeps its lease
+        until the process ends, and its job then runs again elsewhere, uncharged.
+        """
         seconds = duration("grace", grace)
+        ended = True
         async with self._changing:
             worker, self._worker = self._worker, None
             if worker is not None:
-                await worker.stop(seconds)
+                self._leaving = worker
+                ended = await worker.stop(seconds)
+                self._leaving = None
             if self._opened:
                 self._opened = False
                 self._results.close()
                 await self.storage.close()
             self._stopped = True
+        return ended
+
+    def hurry(self) -> None:
+        """Ends the grace period of a `stop` under way."""
+        if self._leaving is not None:
+            self._leaving.hurry()
+
+    def configure(
+        self, *, concurrency: int | None = None, only: Sequence[str] | None = None
+    ) -> None:
+        """Changes settings of a service that is not started, as a command line does.
+
+        Raises:
+            ConfigurationError: it is started, or the setting makes no sense.
+        """
+        if self._worker is not None:
+            raise ConfigurationError("a started service cannot be configured; stop it first")
+        settings = self._settings
+        self._settings = msgspec.structs.replace(
+            settings,
+            concurrency=settings.concurrency
+            if concurrency is None
+            else _slots("concurrency", concurrency),
+            only=settings.only if only is None else _names(only),
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs at once, beside the queues that have slots of their own."""
+        return self._settings.concurrency
+
+    @property
+    def queues_text(self) -> str:
+        """The queues this service works on, for people."""
+        only, own = self._settings.only, self._settings.queues
+        parts = [f"{queue} ({slots} slots)" for queue, slots in own.items()
+                 if only is None or queue in only]  # fmt: skip
+        parts += ["all others"] if only is None and own else []
+        parts += [queue for queue in only or () if queue not in own]
+        return ", ".join(parts) or "all"
 
     @property
     def started(self) -> bool:

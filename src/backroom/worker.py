@@ -99,6 +99,7 @@ class Worker:
         self._upkeep = Upkeep(storage, clock, lambda: registry.handled)
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
+        self._hurried = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,6 +159,10 @@ class Worker:
         self._threads.close()
         return not self._runner.running
 
+    def hurry(self) -> None:
+        """Ends the grace period of a `stop` under way."""
+        self._hurried = True
+
     async def _give_back_unstarted(self) -> None:
         for lanes in self._lanes:
             lanes.closed += 1
@@ -170,7 +175,7 @@ class Worker:
     async def _drain(self, seconds: float, *, coroutines_only: bool = False) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while loop.time() < until:
+        while loop.time() < until and (coroutines_only or not self._hurried):
             left = [
                 running
                 for running in self._runner.running.values()

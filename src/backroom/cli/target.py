@@ -1,0 +1,72 @@
+"""Which service or storage a command speaks of."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from backroom.errors import BackroomError
+from backroom.service import JobService
+
+__all__ = ["load_service", "service_of"]
+
+
+def load_service(target: str) -> JobService:
+    """The service that `package.module:attribute` names; the current folder is importable.
+
+    Raises:
+        click.UsageError: no such module or attribute, or it is no JobService.
+    """
+    name, colon, attribute = target.partition(":")
+    if not colon or not name or not attribute:
+        raise click.UsageError(
+            f"{target!r} is not of the form module:attribute, for example app.jobs:service"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            raise click.UsageError(
+                f"there is no module {error.name!r} on the path or in {os.getcwd()}"
+            ) from None
+        raise
+    service: Any = module
+    for part in attribute.split("."):
+        try:
+            service = getattr(service, part)
+        except AttributeError:
+            raise click.UsageError(
+                f"{name} has no attribute {attribute!r}{_near(part, service)}"
+            ) from None
+    if not isinstance(service, JobService):
+        raise click.UsageError(f"{target} is a {type(service).__name__}, not a JobService")
+    return service
+
+
+def _near(name: str, module: object) -> str:
+    services = [key for key, value in vars(module).items() if isinstance(value, JobService)]
+    close = difflib.get_close_matches(name, services, 1) or services[:1]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def service_of(target: str | None, storage: str | None) -> JobService:
+    """The service to look up in: that of an application, or one over a storage's URL.
+
+    Raises:
+        click.UsageError: both were named, or the name makes no sense.
+    """
+    if target is not None and storage is not None:
+        raise click.UsageError("name module:attribute or --storage, not both")
+    if target is not None:
+        return load_service(target)
+    try:
+        return JobService(storage or "file:./storage/jobs")
+    except BackroomError as error:
+        raise click.UsageError(str(error)) from None
