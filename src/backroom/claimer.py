@@ -56,10 +56,12 @@ class Claimer(Loop):
 
     def signal(self) -> None:
         self._look = True
+        self._lanes.behind = True
         super().signal()
 
     def refill(self) -> None:
         """Slots became free: clears the next jobs, and claims more if more are there."""
+        self._lanes.pace()
         self._clear()
         if self._look and not self._signal.is_set():
             self._signal.set()
@@ -90,6 +92,7 @@ class Claimer(Loop):
             await self.return_unknown()
             raise
         self._lanes.accept(claimed.claims, claimed.started)
+        self._lanes.behind = claimed.more or self._look
         self.idle = not claimed.claims and not claimed.more
         if claimed.claims:
             self._pump()

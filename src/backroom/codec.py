@@ -51,8 +51,10 @@ class Codec(Generic[T]):
             raise JobTypeError(
                 f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}"
             ) from None
+        if self._shape is None and type(value) is dict:
+            return text.decode()
         self._check(text)
-        if self._shape is not None and isinstance(value, Mapping):
+        if self._shape is not None and (type(value) is dict or isinstance(value, Mapping)):
             path = _unknown_key(self._shape, value, "$")
             if path is not None:
                 raise JobTypeError(

@@ -6,7 +6,8 @@ Inside, a moment is an `int`: microseconds since 1970 in UTC. People get aware `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
@@ -23,6 +24,7 @@ __all__ = [
     "AttemptError",
     "Cancel",
     "JobId",
+    "JobIds",
     "JobInfo",
     "JobOptions",
     "JobPage",
@@ -36,7 +38,6 @@ __all__ = [
     "State",
     "WorkerStats",
     "duration",
-    "make_job_id",
     "microseconds",
     "moment",
     "status_of",
@@ -80,16 +81,54 @@ class JobId(str, Generic[R]):
     __slots__ = ()
 
 
-def make_job_id(now: int) -> str:
-    """A new UUIDv7 for `now` (microseconds since 1970): sorts by time, 62 random bits.
+class JobIds:
+    """Makes job ids: UUIDv7 as text, which sort by time, with 62 random bits.
 
     The 12 bits after the version hold the fraction of the millisecond, as RFC 9562 (6.2,
-    method 3) allows, so ids of one process sort to the microsecond.
+    method 3) allows, so the ids of one process sort to the microsecond. Random bytes are fetched
+    from the system a page at a time, and never shared with a forked child.
     """
-    milliseconds, rest = divmod(now, 1000)
-    tail = (int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
-    text = f"{milliseconds:012x}7{rest * 4:03x}{tail:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        self._entropy = entropy
+        self._page = b""
+        self._at = 0
+        self._millisecond = -1
+        self._head = ""
+        _id_sources.add(self)
+
+    def __call__(self, now: int) -> str:
+        """A new id for `now`, in microseconds since 1970."""
+        at = self._at
+        if at >= len(self._page):
+            self._page = self._entropy(4096)
+            at = 0
+        self._at = at + 8
+        tail = self._page[at : at + 8].hex()
+        millisecond = now // 1000
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._head = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
+        fraction = now % 1000 << 2
+        return f"{self._head}{fraction:03x}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+
+    def forget(self) -> None:
+        """Drops the bytes that are left."""
+        self._page = b""
+
+
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The first digit after the version holds the two bits of the variant, and two random ones."""
+
+_id_sources: weakref.WeakSet[JobIds] = weakref.WeakSet()
+
+
+def _forget_entropy() -> None:
+    for source in _id_sources:
+        source.forget()
+
+
+os.register_at_fork(after_in_child=_forget_entropy)
 
 
 class JobOptions(TypedDict, total=False):

@@ -23,10 +23,10 @@ EVERY: Final = 8
 """Every so many claims, the oldest starving job goes first."""
 AHEAD: Final = 0.1
 """Seconds of work claimed ahead."""
-CLEARED: Final = 0.03
+CLEARED: Final = 0.05
 """Seconds of work cleared to start ahead: about two commits."""
 MOST_AHEAD: Final = 2000
-MOST_CLEARED: Final = 1000
+MOST_CLEARED: Final = 1500
 
 
 class Lanes:
@@ -52,41 +52,37 @@ class Lanes:
         self._lanes: tuple[deque[Claim], ...] = tuple(deque() for _ in range(4))
         self._clearing: set[int] = set()
         self._coming = 0
+        self.behind = True
+        """The storage may hold due jobs, which no insert may overtake."""
         self.closed = 0
         """Above 0, no insert passes straight into these lanes."""
         self._ended = 0
         self._since = uptime()
         self._rate = 0.0
+        self._ahead = 0
+        self._cleared_ahead = 0
         self._turn = 0
         self._claimed = 0
 
     # -- pace ----------------------------------------------------------------------------------
 
-    def _pace(self) -> float:
-        """Jobs that ended a second, lately."""
+    def pace(self) -> None:
+        """Looks how fast jobs end lately, and how far ahead that lets us claim. To be called
+        now and then."""
         now = self._uptime()
         passed = now - self._since
         if passed >= 0.01:
             latest = self._ended / passed
-            weight = min(1.0, passed / 0.05)
-            self._rate += (latest - self._rate) * weight
+            self._rate += (latest - self._rate) * min(1.0, passed / 0.05)
             self._ended = 0
             self._since = now
-        return self._rate
-
-    @property
-    def free(self) -> int:
-        """Slots without a job."""
-        return self.slots - self.busy
-
-    def _room(self) -> int:
-        """Free slots, and places for what is claimed ahead."""
-        return self.free + min(MOST_AHEAD, int(self._pace() * AHEAD))
+            self._ahead = min(MOST_AHEAD, int(self._rate * AHEAD))
+            self._cleared_ahead = min(MOST_CLEARED, int(self._rate * CLEARED))
 
     def _to_clear(self) -> int:
         """How many more claims may be counted as started now."""
-        ahead = min(MOST_CLEARED, int(self._rate * CLEARED))
-        return self.free + ahead - len(self._ready) - len(self._clearing)
+        ahead = self._cleared_ahead - len(self._ready) - len(self._clearing)
+        return self.slots - self.busy + ahead
 
     # -- from the storage ------------------------------------------------------------------------
 
@@ -97,11 +93,13 @@ class Lanes:
 
     @property
     def _waiting(self) -> int:
-        return sum(map(len, self._lanes))
+        first, second, third, fourth = self._lanes
+        return len(first) + len(second) + len(third) + len(fourth)
 
     def want(self, now: int) -> Want | None:
         """What to claim at this moment; None while that is not worth a look."""
-        room = self._room() - self._coming
+        self.pace()
+        room = self.slots - self.busy + self._ahead - self._coming
         better = len(self._ready) + len(self._clearing)
         rooms: list[int] = []
         for lane in self._lanes:
@@ -131,11 +129,14 @@ class Lanes:
     def expect(self) -> bool | None:
         """Makes a place for a job that is about to be inserted: True if it may start at once,
         False if it will wait in a lane, None if there is no place. Each place is `arrived`."""
-        held = self.held + self._coming
-        if self.closed or held >= self._room():
+        if self.behind or self.closed:
+            return None
+        waiting = self._waiting
+        held = waiting + len(self._ready) + len(self._clearing) + self._coming
+        if held >= self.slots - self.busy + self._ahead:
             return None
         self._coming += 1
-        return not self._waiting and self._to_clear() >= self._coming
+        return not waiting and self._to_clear() >= self._coming
 
     def arrived(self, claim: Claim | None, start: bool) -> None:
         """The insert was answered: with a claim, or without."""
@@ -185,12 +186,15 @@ class Lanes:
         """They could not be cleared: the lease is gone, and they with it."""
         self._clearing.difference_update(claim.key for claim in claims)
 
-    def take(self) -> Claim | None:
-        """The next job to run, if a slot is free for it; the slot is then taken."""
-        if self._ready and self.busy < self.slots:
-            self.busy += 1
-            return self._ready.popleft()
-        return None
+    @property
+    def ready(self) -> bool:
+        """Whether a job and a slot for it are there."""
+        return bool(self._ready) and self.busy < self.slots
+
+    def take(self) -> Claim:
+        """The next job to run; its slot is then taken. Only while `ready`."""
+        self.busy += 1
+        return self._ready.popleft()
 
     def ended(self) -> None:
         """A slot is free again."""

@@ -85,11 +85,10 @@ class Runner:
         note_start: Callable[[Claim], None],
         record: Callable[[Claim, Transition], None],
         changed: Callable[[Job[Any]], None],
-        freed: Callable[[Lanes], None],
         chance: Callable[[], float],
     ) -> None:
         """`may_run` says whether the lease stands; `record` takes what became of a claim;
-        `changed` a job with progress or log lines; `freed` is called when a slot is free."""
+        `changed` a job with progress or log lines."""
         self._registry = registry
         self._clock = clock
         self._threads = threads
@@ -98,7 +97,6 @@ class Runner:
         self._note_start = note_start
         self._record = record
         self._changed = changed
-        self._freed = freed
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -110,11 +108,8 @@ class Runner:
 
     def pump(self, lanes: Lanes) -> None:
         """Starts ready jobs while slots are free."""
-        while self._may_run():
-            claim = lanes.take()
-            if claim is None:
-                return
-            self._begin(claim, lanes)
+        while lanes.ready and self._may_run():
+            self._begin(lanes.take(), lanes)
 
     def _begin(self, claim: Claim, lanes: Lanes) -> None:
         known = self._registry.get(claim.type)
@@ -171,7 +166,7 @@ class Runner:
         now = self._clock.now()
         self._record(claim, decide(claim, outcome, now, policy, started_at=started_at))
         lanes.ended()
-        self._loop.call_soon(self._freed, lanes)
+        self._loop.call_soon(self.pump, lanes)
 
     # -- user code ---------------------------------------------------------------------------------
 
@@ -238,7 +233,6 @@ class Runner:
             self._settle(running, outcome)
         lanes.ended()
         self.pump(lanes)
-        self._freed(lanes)
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         running.recorded = True
@@ -246,7 +240,8 @@ class Runner:
         try:
             transition = decide(
                 claim, outcome, self._clock.now(), running.policy,
-                started_at=job.started_at, chance=self._chance(),
+                started_at=job.started_at,
+                chance=self._chance() if type(outcome) is Errored else 0.0,
             )  # fmt: skip
         except Exception as error:  # A backoff function of the user's.
             log.exception("the backoff of %s failed; the job is not retried", claim.type)

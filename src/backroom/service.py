@@ -24,6 +24,7 @@ from backroom.errors import (
 from backroom.handle import Job
 from backroom.job import (
     JobId,
+    JobIds,
     JobInfo,
     JobOptions,
     JobPage,
@@ -32,7 +33,6 @@ from backroom.job import (
     Snooze,
     Cancel,
     duration,
-    make_job_id,
 )
 from backroom.ports import Filter, Store
 from backroom.registry import (
@@ -188,7 +188,7 @@ class JobService:
                 _seconds("default_timeout", default_timeout, 0.001, 86_400 * 366),
             )
         )
-        self._records = RecordMaker(self._registry, max_payload, make_job_id)
+        self._records = RecordMaker(self._registry, max_payload, JobIds())
         self._results = Results(
             self.storage, self.storage, self._clock, self._settings.poll_interval
         )

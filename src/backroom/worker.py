@@ -90,7 +90,6 @@ class Worker:
             note_start=lambda claim: storage.note_start(self._lease.worker, claim),
             record=self._recorder.record,
             changed=self._recorder.changed,
-            freed=self._freed,
             chance=chance,
         )
         self._lanes = list(_lanes(settings, clock))
@@ -100,6 +99,7 @@ class Worker:
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
         self._hurried = False
+        self._refilling = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -205,7 +205,7 @@ class Worker:
     async def insert(self, job: JobRecord) -> Inserted:
         """Inserts a job, straight into this worker's lanes where that is fair."""
         lanes = self._lanes_of(job.queue)
-        now = self._clock.now()
+        now = job.created_at
         start = None
         if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():
             start = lanes.expect()
@@ -225,8 +225,14 @@ class Worker:
             raise
         finally:
             lanes.arrived(claim, start)
-        if claim is not None:
+        if claim is None:
+            # Its place is free again, which no other wake-up tells.
+            self._claimers[id(lanes)].refill()
+        elif start:
             self._runner.pump(lanes)
+        elif not self._refilling:
+            self._refilling = True
+            asyncio.get_running_loop().call_soon(self._refill)
         return inserted
 
     def _forget_unknown(self, lanes: Lanes) -> None:
@@ -255,11 +261,8 @@ class Worker:
             keys += lanes.keys()
         return keys
 
-    def _freed(self, lanes: Lanes) -> None:
-        if not self._leaving:
-            self._runner.pump(lanes)
-
     def _refill(self) -> None:
+        self._refilling = False
         if not self._leaving:
             for claimer in self._claimers.values():
                 claimer.refill()

@@ -30,7 +30,7 @@ from backroom.ports import (
     WorkerSpec,
 )
 from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.storage.sqlite import JobTables, OneGroup
 from backroom.transition import Claim, Transition
 
 __all__ = ["DEFAULT_RETENTION", "EmbeddedStorage"]
@@ -103,7 +103,7 @@ class EmbeddedStorage:
     async def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> list[Inserted]:
-        [inserted] = await self._write(JobTables.insert, [InsertGroup(jobs, now, worker, start)])
+        [inserted] = await self._write(JobTables.insert, [OneGroup(jobs, now, worker, start)])
         return inserted
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:

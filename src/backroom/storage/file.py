@@ -20,10 +20,10 @@ from backroom.storage.database import Durability
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
 from backroom.storage.folder import Folder, boot_id
 from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.storage.sqlite import JobTables
 from backroom.storage.starts import StartBoard
 from backroom.storage.wakeup import Doorbell, ring
-from backroom.storage.writer import Change, Finishes, Inserts, Writer
+from backroom.storage.writer import Finishes, Inserts, Other, Writer
 from backroom.transition import Claim, Transition
 
 __all__ = ["FileJobStorage"]
@@ -121,7 +121,7 @@ class FileJobStorage(EmbeddedStorage):
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> list[Inserted]:
         _, writer = self._opened()
-        change = Inserts(InsertGroup(jobs, now, worker, start), asyncio.get_running_loop())
+        change = Inserts(jobs, now, worker, start, asyncio.get_running_loop())
         writer.submit(change)
         return await change.future  # type: ignore[no-any-return]
 
@@ -147,7 +147,7 @@ class FileJobStorage(EmbeddedStorage):
         self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         _, writer = self._opened()
-        queued = Change(
+        queued = Other(
             lambda tables: change(tables, *args, **kwargs), asyncio.get_running_loop()
         )
         writer.submit(queued)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import apsw
 import msgspec
@@ -20,7 +20,7 @@ from backroom.job import JobRecord, State
 from backroom.ports import Claimed, Inserted, Reclaimed, Report, Wake, Want
 from backroom.transition import Claim, Transition
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "InsertGroup", "JobTables"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "InsertGroup", "JobTables", "OneGroup"]
 
 APPLICATION_ID: Final = 0x4261636B  # "Back"
 SCHEMA_VERSION: Final = 1
@@ -129,13 +129,27 @@ CRASH_ERRORS = """
 """
 
 
-class InsertGroup(msgspec.Struct):
+class InsertGroup(Protocol):
     """Jobs of one `insert` call: kept together or not at all."""
+
+    jobs: Sequence[JobRecord]
+    now: int
+    worker: int | None
+    start: bool
+
+
+class OneGroup(msgspec.Struct):
+    """An `InsertGroup` by itself."""
 
     jobs: Sequence[JobRecord]
     now: int
     worker: int | None = None
     start: bool = False
+
+
+_Passing: TypeAlias = tuple[JobRecord, bool, list[Inserted], int]
+"""A job on its way straight to a worker: whether it counts as started, and where its answer is."""
+_UNDECIDED: Final = Inserted("", False)
 
 
 class JobTables:
@@ -152,6 +166,7 @@ class JobTables:
         self._started: dict[int, set[int]] = {}
         self._stale: set[int] = set()
         self._token = 0
+        self._living: set[int] = set()
         self._prune_from: dict[int, int] = {}
         self.wakes: set[Wake] = set()
         """Who is to be woken once the transaction is committed."""
@@ -168,11 +183,12 @@ class JobTables:
     def begin(self) -> None:
         """To be called first in every transaction: forgets what another process may change."""
         self._token = 0
+        self._living.clear()
 
     def flush(self) -> None:
         """To be called last in every transaction: writes what each worker may have started."""
         for worker in self._stale:
-            started = json.dumps(sorted(self._started.get(worker, ())))
+            started = _encode(list(self._started.get(worker, ())))
             self._run("UPDATE worker SET started = ?2 WHERE id = ?1", (worker, started))
         self._stale.clear()
 
@@ -203,98 +219,82 @@ class JobTables:
 
     # -- insert ----------------------------------------------------------------------------
 
-    def insert(self, groups: Sequence[InsertGroup]) -> list[list[Inserted]]:
+    def insert(self, groups: Iterable[InsertGroup]) -> list[list[Inserted]]:
         """Keeps all jobs of all groups; raises without a trace of which group was at fault."""
         waiting: list[JobRecord] = []
-        claimed: dict[int, list[JobRecord]] = {}
+        passing: dict[int, list[_Passing]] = {}
         doors: dict[str, list[bool]] = {}
-        answers: list[list[Inserted | None]] = []
-        known: dict[str, str] = {}
+        twins: dict[str, str] = {}
+        answers: list[list[Inserted]] = []
         for group in groups:
-            answer: list[Inserted | None] = []
+            worker = group.worker
+            if worker is not None and not self._alive(worker):
+                worker = None
+            answer: list[Inserted] = []
             for job in group.jobs:
-                queue = job.queue
-                if queue not in self._queues:
-                    self._run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
-                    self._queues.add(queue)
+                if job.queue not in self._queues:
+                    self._run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (job.queue,))
+                    self._queues.add(job.queue)
                 if job.unique_key is not None:
-                    twin = self._twin(job, known)
+                    twin = self._twin(job, twins)
                     if twin is not None:
                         answer.append(Inserted(twin, False))
                         continue
-                if group.worker is not None and job.run_at <= group.now:
-                    if queue not in doors:
-                        doors[queue] = self._open_doors(queue, group.now)
-                    if doors[queue][job.priority] and self._alive(group.worker):
-                        claimed.setdefault(group.worker, []).append(job)
-                        answer.append(None)
+                if worker is not None and job.run_at <= group.now:
+                    if job.queue not in doors:
+                        doors[job.queue] = self._open_doors(job.queue, group.now)
+                    if doors[job.queue][job.priority]:
+                        passing.setdefault(worker, []).append((job, group.start, answer, len(answer)))
+                        answer.append(_UNDECIDED)
                         continue
                 waiting.append(job)
                 answer.append(Inserted(job.id, True))
             answers.append(answer)
-        known_ids = self._put(waiting, State.WAITING, None)
         if waiting:
+            _, known = self._put(waiting, State.WAITING, None, 0)
+            if known:
+                for answer in answers:
+                    answer[:] = [Inserted(i.id, False) if i.id in known else i for i in answer]
             self.wakes.add(Wake.JOBS)
-        claims: dict[str, Claim] = {}
-        for worker, jobs in claimed.items():
-            known_ids |= self._put(jobs, State.ACTIVE, worker, claims)
-        return [
-            self._answer(group, answer, claims, known_ids)
-            for group, answer in zip(groups, answers, strict=True)
-        ]
+        for worker, jobs in passing.items():
+            self._pass(worker, jobs)
+        return answers
 
-    def _answer(
-        self,
-        group: InsertGroup,
-        answer: list[Inserted | None],
-        claims: dict[str, Claim],
-        known: set[str],
-    ) -> list[Inserted]:
-        result: list[Inserted] = []
-        for job, inserted in zip(group.jobs, answer, strict=True):
-            if inserted is None:
-                claim = claims.pop(job.id, None)
-                if claim is None:
-                    result.append(Inserted(job.id, False))
-                    continue
-                if group.start and group.worker is not None:
-                    self._mark(group.worker, (claim.key,))
-                result.append(Inserted(job.id, True, claim))
-            elif known and inserted.created and job.id in known:
-                result.append(Inserted(job.id, False))
+    def _pass(self, worker: int, jobs: list[_Passing]) -> None:
+        """Inserts jobs as claims of a worker, and answers them."""
+        token = self._fresh_token()
+        key, known = self._put([passing[0] for passing in jobs], State.ACTIVE, worker, token)
+        started: list[int] = []
+        for job, start, answer, at in jobs:
+            if job.id in known:
+                answer[at] = Inserted(job.id, False)
             else:
-                result.append(inserted)
-        return result
+                known.add(job.id)
+                claim = Claim(
+                    key, token, job.id, job.type, job.queue, job.priority, job.run_at,
+                    job.created_at, job.data, job.options, job.expires_at,
+                )  # fmt: skip
+                answer[at] = Inserted(job.id, True, claim)
+                if start:
+                    started.append(key)
+            key += 1
+        if started:
+            self._mark(worker, started)
 
     def _put(
-        self,
-        jobs: list[JobRecord],
-        state: State,
-        worker: int | None,
-        claims: dict[str, Claim] | None = None,
-    ) -> set[str]:
-        """Inserts jobs; returns the ids that were there already. Fills `claims`, by id."""
-        if not jobs:
-            return set()
+        self, jobs: list[JobRecord], state: State, worker: int | None, token: int
+    ) -> tuple[int, set[str]]:
+        """Inserts jobs; returns the key of the first, and the ids that were there already."""
         [(base,)] = self._run("SELECT ifnull(max(key), 0) + 1 FROM job")
-        token = 0 if claims is None else self._fresh_token()
         self._run(INSERT, (_encode(jobs), base, int(state), worker, token))
-        known: set[str] = set()
-        if self.connection.changes() < len(jobs):
-            ids = {job.id: base + i for i, job in reversed(list(enumerate(jobs)))}
-            rows = self._run(
-                "SELECT id, key FROM job WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(ids)),),
-            )
-            known = {id_ for id_, key in rows if ids[id_] != key}
-        if claims is not None:
-            for key, job in enumerate(jobs, base):
-                if job.id not in known and job.id not in claims:
-                    claims[job.id] = Claim(
-                        key, token, job.id, job.type, job.queue, job.priority, job.run_at,
-                        job.created_at, job.data, job.options, job.expires_at,
-                    )  # fmt: skip
-        return known
+        if self.connection.changes() == len(jobs):
+            return base, set()
+        keys = {job.id: base + i for i, job in reversed(list(enumerate(jobs)))}
+        rows = self._run(
+            "SELECT id, key FROM job WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(keys)),),
+        )
+        return base, {id_ for id_, key in rows if keys[id_] != key}
 
     def _twin(self, job: JobRecord, known: dict[str, str]) -> str | None:
         """The id of the live job that holds this job's unique key, if it is another one."""
@@ -357,7 +357,11 @@ class JobTables:
         self._stale.discard(worker)
 
     def _alive(self, worker: int) -> bool:
-        return bool(list(self._run("SELECT 1 FROM worker WHERE id = ?", (worker,))))
+        if worker not in self._living:
+            if not list(self._run("SELECT 1 FROM worker WHERE id = ?", (worker,))):
+                return False
+            self._living.add(worker)
+        return True
 
     def _mark(self, worker: int, keys: Iterable[int]) -> None:
         self._started.setdefault(worker, set()).update(keys)
@@ -400,7 +404,11 @@ class JobTables:
         started = min(want.starts, len(claims))
         if started:
             self._mark(worker, [claim.key for claim in claims[:started]])
-        return Claimed(claims, started, more, None if more else self.next_due(queues))
+        next_due = None if more else self.next_due(queues)
+        if not more and next_due is None and want.queues is None and not want.but:
+            # Whatever this transaction inserted is claimed: there is nothing to wake for.
+            self.wakes.discard(Wake.JOBS)
+        return Claimed(claims, started, more, next_due)
 
     def _served(self, want: Want) -> Sequence[str]:
         if want.queues is not None:

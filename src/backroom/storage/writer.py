@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -23,10 +23,15 @@ from backroom.ports import Wake
 from backroom.storage.database import Durability, connect, refusal
 from backroom.storage.folder import Folder
 from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import InsertGroup, JobTables
+from backroom.job import JobRecord
+from backroom.storage.sqlite import JobTables
 from backroom.transition import Transition
 
-__all__ = ["Change", "Finishes", "Writer"]
+__all__ = ["Finishes", "Inserts", "Other", "Writer"]
+
+ENOUGH: Final = 64
+"""So many queued changes need not wait for the end of the loop's turn: while the rest of a
+large group is still being said, the first part is being written."""
 
 log = logging.getLogger("backroom.storage")
 
@@ -37,16 +42,17 @@ _FATAL = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
 class Change:
     """One caller's change, on its way through a group commit."""
 
-    __slots__ = ("apply", "error", "future", "loop", "result")
+    __slots__ = ("error", "future", "loop", "result")
 
-    def __init__(
-        self, apply: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.apply = apply
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def apply(self, tables: JobTables) -> Any:
+        """Carries the change out, within a transaction."""
+        raise NotImplementedError
 
     def settle(self) -> None:
         """On the caller's loop."""
@@ -58,14 +64,45 @@ class Change:
             self.future.set_result(self.result)
 
 
+class Other(Change):
+    """Any change; not joined with others."""
+
+    __slots__ = ("change",)
+
+    def __init__(
+        self, change: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(loop)
+        self.change = change
+
+    def apply(self, tables: JobTables) -> Any:
+        return self.change(tables)
+
+
 class Inserts(Change):
     """Jobs of one `insert` call; a group commit inserts all such calls in one statement."""
 
-    __slots__ = ("group",)
+    __slots__ = ("jobs", "now", "start", "worker")
 
-    def __init__(self, group: InsertGroup, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(lambda tables: tables.insert([group])[0], loop)
-        self.group = group
+    def __init__(
+        self,
+        jobs: Sequence[JobRecord],
+        now: int,
+        worker: int | None,
+        start: bool,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        # Not by super(): this is made once a job.
+        self.jobs = jobs
+        self.now = now
+        self.worker = worker
+        self.start = start
+        self.loop = loop
+        self.future = loop.create_future()
+        self.error = None
+
+    def apply(self, tables: JobTables) -> Any:
+        return tables.insert([self])[0]
 
 
 class Finishes(Change):
@@ -83,13 +120,13 @@ class Finishes(Change):
     ) -> None:
         """`cleared` is called on the caller's loop once the outcomes are durable, before
         anything that the same commit or a later one answers."""
-        super().__init__(self._alone, loop)
+        super().__init__(loop)
         self.cleared = cleared
         self.worker = worker
         self.transitions = transitions
         self.now = now
 
-    def _alone(self, tables: JobTables) -> list[bool]:
+    def apply(self, tables: JobTables) -> Any:
         return tables.finish(self.worker, self.transitions, self.now)
 
     def settle(self) -> None:
@@ -131,6 +168,8 @@ class Writer:
             raise StorageClosedError(f"the job store {self._folder.path} is closed")
         self._inbox.append(change)
         loop = change.loop
+        if len(self._inbox) == ENOUGH:
+            self._signal.release()
         if loop not in self._kicked:
             self._kicked.add(loop)
             loop.call_soon(self._kick, loop)
@@ -281,7 +320,7 @@ def _apply(tables: JobTables, changes: list[Change]) -> None:
     inserts = [change for change in changes if isinstance(change, Inserts)]
     finishes = [change for change in changes if isinstance(change, Finishes)]
     if inserts:
-        answers = tables.insert([change.group for change in inserts])
+        answers = tables.insert(inserts)
         for change, answer in zip(inserts, answers, strict=True):
             change.result = answer
     by_worker: dict[int, list[Finishes]] = {}
@@ -290,7 +329,7 @@ def _apply(tables: JobTables, changes: list[Change]) -> None:
     for worker, group in by_worker.items():
         _finish(tables, worker, group)
     for change in changes:
-        if type(change) is Change:
+        if isinstance(change, Other):
             try:
                 change.result = change.apply(tables)
             except BackroomError as refused:
@@ -321,5 +360,10 @@ def _settle(changes: list[Change]) -> None:
 
 
 def _settle_group(changes: list[Change]) -> None:
+    """Inserts last: their callers then find what a claim of the same commit has made known."""
     for change in changes:
-        change.settle()
+        if type(change) is not Inserts:
+            change.settle()
+    for change in changes:
+        if type(change) is Inserts:
+            change.settle()

@@ -1,0 +1,295 @@
+"""One measurement each, run in a process of its own: `python -m benchmarks.cases NAME JSON`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from backroom import FileJobStorage, Job, JobRequest, JobService
+from benchmarks import raw
+
+DATA = json.loads(raw.PAYLOAD)
+
+
+class Counter:
+    """Counts handler runs; `reached` is set at a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = 0
+        self.reached = asyncio.Event()
+
+    async def handle(self, job: Job[Any]) -> None:
+        self.count += 1
+        if self.count == self.number:
+            self.reached.set()
+
+
+def service(directory: str, counter: Counter | None = None, **settings: Any) -> JobService:
+    made = JobService(FileJobStorage(directory), **{"concurrency": 100, **settings})
+    if counter is None:
+        made.declare("NOOP")
+    else:
+        made.register_handler("NOOP", counter.handle)
+    return made
+
+
+async def produce(jobs: JobService, count: int, producers: int) -> None:
+    async def producer(share: int) -> None:
+        for _ in range(share):
+            await jobs.schedule("NOOP", DATA)
+
+    await asyncio.gather(*(producer(count // producers) for _ in range(producers)))
+
+
+async def recorded(jobs: JobService) -> None:
+    """Until every outcome is durable."""
+    while not jobs.idle:
+        await asyncio.sleep(0.001)
+
+
+async def settled(jobs: JobService, count: int) -> None:
+    """Until so many jobs are recorded as completed."""
+    while (await jobs.get_stats()).by_status["completed"] < count:
+        await asyncio.sleep(0.002)
+
+
+async def together(directory: str, count: int, producers: int) -> dict[str, float]:
+    """Producers and worker in one process; from the first schedule to the last record."""
+    counter = Counter(count)
+    jobs = service(directory, counter)
+    await jobs.start()
+    began = time.perf_counter()
+    await produce(jobs, count, producers)
+    acknowledged = time.perf_counter() - began
+    await counter.reached.wait()
+    await settled(jobs, count)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took, "schedule_rate": count / acknowledged}
+
+
+async def apart(directory: str, count: int, producers: int) -> dict[str, float]:
+    """A worker process, and this process, which only schedules."""
+    worker = spawn("worker", {"directory": directory, "count": count})
+    assert worker.stdout is not None
+    await asyncio.to_thread(worker.stdout.readline)
+    jobs = service(directory)
+    await jobs.open()
+    began = time.perf_counter()
+    await produce(jobs, count, producers)
+    acknowledged = time.perf_counter() - began
+    await asyncio.to_thread(worker.stdout.readline)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    worker.wait()
+    return {"rate": count / took, "schedule_rate": count / acknowledged}
+
+
+async def worker(directory: str, count: int) -> dict[str, float]:
+    """The worker process of `apart`."""
+    counter = Counter(count)
+    jobs = service(directory, counter)
+    await jobs.start()
+    print("ready", flush=True)
+    await counter.reached.wait()
+    await settled(jobs, count)
+    print("done", flush=True)
+    await jobs.stop()
+    return {}
+
+
+async def bulk(directory: str, count: int) -> dict[str, float]:
+    jobs = service(directory)
+    await jobs.open()
+    requests = [JobRequest("NOOP", DATA) for _ in range(count)]
+    began = time.perf_counter()
+    await jobs.schedule_many(requests)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}
+
+
+async def drain(
+    directory: str, count: int, backlog: int = 0, beside: bool = False
+) -> dict[str, float]:
+    """Jobs that wait already; with `backlog`, so many pending and so many future ones more."""
+    counter = Counter(count)
+    jobs = service(directory, counter)
+    if beside:
+        stop = threading.Event()
+
+        def burn(job: Job[Any]) -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+
+        jobs.register_handler("BURN", burn, priority="critical")
+        await jobs.schedule("BURN", {})
+    for _ in range(count // 50_000 or 1):
+        await jobs.schedule_many([JobRequest("NOOP", DATA)] * min(count, 50_000))
+    for at in range(0, backlog, 100_000):
+        share = min(100_000, backlog - at)
+        await jobs.schedule_many([JobRequest("NOOP", DATA)] * share)
+        await jobs.schedule_many([JobRequest("NOOP", DATA, delay=86_400)] * share)
+    lost = jobs.storage
+    began = time.perf_counter()
+    await jobs.start()
+    await counter.reached.wait()
+    took = time.perf_counter() - began
+    figures = {"rate": count / took, "rss_mb": rss()}
+    del lost
+    if beside:
+        stop.set()
+    await jobs.stop()
+    return figures
+
+
+async def latency(directory: str, count: int, elsewhere: bool) -> dict[str, float]:
+    """One job every 20 ms; from `schedule` to the handler's start, in milliseconds."""
+    waits: list[float] = []
+
+    async def handle(job: Job[Any]) -> None:
+        waits.append((time.perf_counter() - job.data["at"]) * 1e3)
+
+    jobs = service(directory)
+    if elsewhere:
+        child = spawn("answer", {"directory": directory, "count": count})
+        assert child.stdout is not None
+        await asyncio.to_thread(child.stdout.readline)
+        await jobs.open()
+    else:
+        jobs.register_handler("PING", handle)
+        await jobs.start()
+    jobs.declare("PING")
+    for _ in range(count):
+        await jobs.schedule("PING", {"at": time.perf_counter()})
+        await asyncio.sleep(0.02)
+    if elsewhere:
+        waits = json.loads(await asyncio.to_thread(child.stdout.readline))
+        child.wait()
+    await jobs.stop()
+    waits.sort()
+    return {"p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100]}
+
+
+async def answer(directory: str, count: int) -> dict[str, float]:
+    """The other process of `latency`."""
+    waits: list[float] = []
+    done = asyncio.Event()
+
+    async def handle(job: Job[Any]) -> None:
+        waits.append((time.perf_counter() - job.data["at"]) * 1e3)
+        if len(waits) == count:
+            done.set()
+
+    jobs = service(directory)
+    jobs.register_handler("PING", handle)
+    await jobs.start()
+    print("ready", flush=True)
+    await done.wait()
+    print(json.dumps(waits), flush=True)
+    await jobs.stop()
+    return {}
+
+
+async def lateness(directory: str, count: int, seconds: float) -> dict[str, float]:
+    """Jobs due over some seconds; how late each handler starts, in milliseconds."""
+    late: list[float] = []
+    done = asyncio.Event()
+
+    async def handle(job: Job[Any]) -> None:
+        late.append(time.time() * 1e3 - job.data["due"])
+        if len(late) == count:
+            done.set()
+
+    jobs = service(directory)
+    jobs.register_handler("DUE", handle)
+    await jobs.start()
+    first = time.time() + 2
+    requests = []
+    for index in range(count):
+        due = first + seconds * index / count
+        requests.append(JobRequest("DUE", {"due": due * 1e3}, delay=due - time.time()))
+    await jobs.schedule_many(requests)
+    await done.wait()
+    await jobs.stop()
+    late.sort()
+    return {"p50": late[count // 2], "p99": late[count * 99 // 100]}
+
+
+async def idle(directory: str, seconds: float) -> dict[str, float]:
+    """A worker with nothing to do: its processor time and its memory."""
+    jobs = service(directory, Counter(1))
+    await jobs.start()
+    await asyncio.sleep(1)
+    before = time.process_time()
+    await asyncio.sleep(seconds)
+    used = time.process_time() - before
+    memory = rss()
+    await jobs.stop()
+    return {"cpu_percent": 100 * used / seconds, "rss_mb": memory}
+
+
+async def leak(directory: str, count: int) -> dict[str, float]:
+    """Jobs in a row, half a thousand at a time; memory after a tenth of them and at the end."""
+    counter = Counter(count)
+    jobs = service(directory, counter)
+    await jobs.start()
+    await produce(jobs, count // 10, 500)
+    await recorded(jobs)
+    early = rss()
+    await produce(jobs, count - count // 10, 500)
+    await counter.reached.wait()
+    await recorded(jobs)
+    figures = {"early_mb": early, "late_mb": rss()}
+    await jobs.stop()
+    return figures
+
+
+def rss() -> float:
+    """Megabytes of memory of this process now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def spawn(name: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.cases", name, json.dumps(arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+CASES = {
+    case.__name__: case
+    for case in (
+        together, apart, worker, bulk, drain, latency, answer, lateness, idle, leak,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    if name == "raw":
+        print(json.dumps(raw.measure(**arguments)))
+        return
+    case: Any = CASES[name]
+    if "directory" in arguments:
+        print(json.dumps(asyncio.run(case(**arguments))))
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        print(json.dumps(asyncio.run(case(f"{scratch}/jobs", **arguments))))
+
+
+if __name__ == "__main__":
+    main()
