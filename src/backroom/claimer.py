@@ -56,7 +56,6 @@ class Claimer(Loop):
 
     def signal(self) -> None:
         self._look = True
-        self._lanes.behind = True
         super().signal()
 
     def refill(self) -> None:
@@ -92,7 +91,6 @@ class Claimer(Loop):
             await self.return_unknown()
             raise
         self._lanes.accept(claimed.claims, claimed.started)
-        self._lanes.behind = claimed.more or self._look
         self.idle = not claimed.claims and not claimed.more
         if claimed.claims:
             self._pump()

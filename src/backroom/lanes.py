@@ -52,8 +52,6 @@ class Lanes:
         self._lanes: tuple[deque[Claim], ...] = tuple(deque() for _ in range(4))
         self._clearing: set[int] = set()
         self._coming = 0
-        self.behind = True
-        """The storage may hold due jobs, which no insert may overtake."""
         self.closed = 0
         """Above 0, no insert passes straight into these lanes."""
         self._ended = 0
@@ -99,7 +97,9 @@ class Lanes:
     def want(self, now: int) -> Want | None:
         """What to claim at this moment; None while that is not worth a look."""
         self.pace()
-        room = self.slots - self.busy + self._ahead - self._coming
+        # What may come by inserts is not subtracted: it may come back unclaimed, just because
+        # older jobs wait, and these are what a claim is for. So twice the room may be held.
+        room = self.slots - self.busy + self._ahead
         better = len(self._ready) + len(self._clearing)
         rooms: list[int] = []
         for lane in self._lanes:
@@ -126,27 +126,19 @@ class Lanes:
 
     # -- straight from an insert -------------------------------------------------------------------
 
-    def expect(self) -> bool | None:
-        """Makes a place for a job that is about to be inserted: True if it may start at once,
-        False if it will wait in a lane, None if there is no place. Each place is `arrived`."""
-        if self.behind or self.closed:
-            return None
-        waiting = self._waiting
-        held = waiting + len(self._ready) + len(self._clearing) + self._coming
-        if held >= self.slots - self.busy + self._ahead:
-            return None
+    def expect(self) -> bool:
+        """Makes a place for a job that is about to be inserted and would start at once; false
+        if there is none. Each place is `arrived`."""
+        if self.closed or self._to_clear() <= self._coming or self._waiting:
+            return False
         self._coming += 1
-        return not waiting and self._to_clear() >= self._coming
+        return True
 
-    def arrived(self, claim: Claim | None, start: bool) -> None:
-        """The insert was answered: with a claim, or without."""
+    def arrived(self, claim: Claim | None) -> None:
+        """The insert was answered: with a claim that counts as started, or without."""
         self._coming -= 1
-        if claim is None:
-            return
-        if start:
+        if claim is not None:
             self._ready.append(claim)
-        else:
-            self._lanes[claim.priority].append(claim)
 
     @property
     def coming(self) -> int:

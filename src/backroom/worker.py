@@ -99,7 +99,6 @@ class Worker:
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
         self._hurried = False
-        self._refilling = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,17 +205,18 @@ class Worker:
         """Inserts a job, straight into this worker's lanes where that is fair."""
         lanes = self._lanes_of(job.queue)
         now = job.created_at
-        start = None
-        if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():
-            start = lanes.expect()
-        if lanes is None or start is None:
+        if (
+            lanes is None
+            or job.run_at > now
+            or self._leaving
+            or not self._lease.stands()
+            or not lanes.expect()
+        ):
             [inserted] = await self._storage.insert([job], now)
             return inserted
         claim: Claim | None = None
         try:
-            [inserted] = await self._storage.insert(
-                [job], now, worker=self._lease.worker, start=start
-            )
+            [inserted] = await self._storage.insert([job], now, worker=self._lease.worker, start=True)
             claim = inserted.claim
         except BaseException:
             # The caller went, or the storage failed: the job may be claimed without our
@@ -224,15 +224,9 @@ class Worker:
             self._forget_unknown(lanes)
             raise
         finally:
-            lanes.arrived(claim, start)
-        if claim is None:
-            # Its place is free again, which no other wake-up tells.
-            self._claimers[id(lanes)].refill()
-        elif start:
+            lanes.arrived(claim)
+        if claim is not None:
             self._runner.pump(lanes)
-        elif not self._refilling:
-            self._refilling = True
-            asyncio.get_running_loop().call_soon(self._refill)
         return inserted
 
     def _forget_unknown(self, lanes: Lanes) -> None:
@@ -262,7 +256,6 @@ class Worker:
         return keys
 
     def _refill(self) -> None:
-        self._refilling = False
         if not self._leaving:
             for claimer in self._claimers.values():
                 claimer.refill()

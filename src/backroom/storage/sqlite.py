@@ -404,11 +404,7 @@ class JobTables:
         started = min(want.starts, len(claims))
         if started:
             self._mark(worker, [claim.key for claim in claims[:started]])
-        next_due = None if more else self.next_due(queues)
-        if not more and next_due is None and want.queues is None and not want.but:
-            # Whatever this transaction inserted is claimed: there is nothing to wake for.
-            self.wakes.discard(Wake.JOBS)
-        return Claimed(claims, started, more, next_due)
+        return Claimed(claims, started, more, None if more else self.next_due(queues))
 
     def _served(self, want: Want) -> Sequence[str]:
         if want.queues is not None:

@@ -314,26 +314,29 @@ class Writer:
 
 
 def _apply(tables: JobTables, changes: list[Change]) -> None:
-    """All changes in one transaction: inserts first, in one statement; then outcomes; then
-    the rest in order, so that a claim sees both. A refusal (`BackroomError`) is an answer to
-    its caller and ends nothing."""
-    inserts = [change for change in changes if isinstance(change, Inserts)]
-    finishes = [change for change in changes if isinstance(change, Finishes)]
-    if inserts:
-        answers = tables.insert(inserts)
-        for change, answer in zip(inserts, answers, strict=True):
-            change.result = answer
-    by_worker: dict[int, list[Finishes]] = {}
-    for finish in finishes:
-        by_worker.setdefault(finish.worker, []).append(finish)
-    for worker, group in by_worker.items():
-        _finish(tables, worker, group)
+    """All changes in one transaction: outcomes first, joined; then the rest in order; inserts
+    last, in one statement: what a claim leaves nothing in front of may pass straight to a
+    worker. A refusal (`BackroomError`) is an answer to its caller and ends nothing."""
+    inserts: list[Inserts] = []
+    finishes: dict[int, list[Finishes]] = {}
+    others: list[Change] = []
     for change in changes:
-        if isinstance(change, Other):
-            try:
-                change.result = change.apply(tables)
-            except BackroomError as refused:
-                change.error = refused
+        if type(change) is Inserts:
+            inserts.append(change)
+        elif type(change) is Finishes:
+            finishes.setdefault(change.worker, []).append(change)
+        else:
+            others.append(change)
+    for worker, group in finishes.items():
+        _finish(tables, worker, group)
+    for change in others:
+        try:
+            change.result = change.apply(tables)
+        except BackroomError as refused:
+            change.error = refused
+    if inserts:
+        for insert, answer in zip(inserts, tables.insert(inserts), strict=True):
+            insert.result = answer
 
 
 def _finish(tables: JobTables, worker: int, group: list[Finishes]) -> None:
@@ -360,10 +363,5 @@ def _settle(changes: list[Change]) -> None:
 
 
 def _settle_group(changes: list[Change]) -> None:
-    """Inserts last: their callers then find what a claim of the same commit has made known."""
     for change in changes:
-        if type(change) is not Inserts:
-            change.settle()
-    for change in changes:
-        if type(change) is Inserts:
-            change.settle()
+        change.settle()

@@ -1,0 +1,146 @@
+"""The application that the workers of these tests run, as `backroom worker` loads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from backroom import FileJobStorage, Job, JobService
+from tests.process.parts import Journal, die_with_parent
+
+FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
+SETTINGS = json.loads(os.environ.get("PROCESS_TEST_SETTINGS", "{}"))
+
+die_with_parent()
+journal = Journal(FOLDER)
+service = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
+stranger = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
+"""A service that knows none of the types."""
+handler = service.handler
+
+
+def started(job: Job[Any]) -> None:
+    journal.write("started", job.id, job.attempt)
+
+
+def finished(job: Job[Any]) -> int:
+    journal.write("finished", job.id, job.attempt)
+    return os.getpid()
+
+
+def is_open(job: Job[Any]) -> bool:
+    """Whether the test has let this job go, or all jobs of this process."""
+    name = job.data.get("gate", "gate")
+    return (FOLDER / name).exists() or (FOLDER / f"{name}-{os.getpid()}").exists()
+
+
+@handler("QUICK")
+async def quick(job: Job[Any]) -> int:
+    started(job)
+    return finished(job)
+
+
+@handler("ECHO")
+async def echo(job: Job[Any]) -> Any:
+    started(job)
+    return job.data
+
+
+@handler("NAP")
+async def nap(job: Job[Any]) -> int:
+    started(job)
+    await asyncio.sleep(job.data.get("seconds", 0.003))
+    return finished(job)
+
+
+@handler("THREAD")
+def thread(job: Job[Any]) -> int:
+    started(job)
+    time.sleep(job.data.get("seconds", 0.002))
+    return finished(job)
+
+
+@handler("FLAKY", retry_delay=0.02)
+async def flaky(job: Job[Any]) -> int:
+    started(job)
+    if job.attempt == 1:
+        journal.write("raised", job.id, job.attempt)
+        raise RuntimeError("the first time always fails")
+    return finished(job)
+
+
+@handler("GATE")
+async def gate(job: Job[Any]) -> int:
+    started(job)
+    try:
+        while not is_open(job):
+            await asyncio.sleep(0.005)
+    except asyncio.CancelledError:
+        journal.write("interrupted", job.id, job.attempt)
+        raise
+    return finished(job)
+
+
+@handler("THREAD_GATE")
+def thread_gate(job: Job[Any]) -> int:
+    """Deaf to its cancellation."""
+    started(job)
+    while not is_open(job):
+        time.sleep(0.005)
+    return finished(job)
+
+
+@handler("STUBBORN")
+def stubborn(job: Job[Any]) -> None:
+    started(job)
+    while True:
+        time.sleep(60)
+
+
+@handler("BLOCK")
+async def block(job: Job[Any]) -> int:
+    """What no coroutine should do: nothing else runs on the loop meanwhile."""
+    started(job)
+    time.sleep(job.data["seconds"])  # noqa: ASYNC251
+    return finished(job)
+
+
+@handler("DIE", retry_delay=0)
+async def die(job: Job[Any]) -> None:
+    started(job)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("FORK")
+async def fork(job: Job[Any]) -> int:
+    """Leaves a child that does nothing, holding all that a fork inherits."""
+    started(job)
+    if job.attempt == 1:
+        child = os.fork()
+        if not child:
+            time.sleep(60)  # noqa: ASYNC251
+            os._exit(0)
+        journal.write("child", job.id, child)
+    while not is_open(job):
+        await asyncio.sleep(0.005)
+    return finished(job)
+
+
+@handler("SPAWN")
+async def spawn(job: Job[Any]) -> int:
+    """Leaves another program running."""
+    started(job)
+    if job.attempt == 1:
+        command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+        child = subprocess.Popen(command)  # noqa: ASYNC220
+        journal.write("child", job.id, child.pid)
+    while not is_open(job):
+        await asyncio.sleep(0.005)
+    return finished(job)
