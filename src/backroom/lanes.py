@@ -166,7 +166,10 @@ class Lanes:
             ]
             if starving:
                 return min(starving, key=lambda lane: lane[0].run_at).popleft()
-        return next(lane for lane in self._lanes if lane).popleft()
+        for lane in self._lanes:
+            if lane:
+                return lane.popleft()
+        raise IndexError("no lane holds a job")
 
     def cleared(self, claims: Iterable[Claim]) -> None:
         """They may run."""

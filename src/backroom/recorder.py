@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from backroom.errors import BackroomError
@@ -36,10 +36,10 @@ class Recorder:
         worker: Callable[[], int],
         leased: Callable[[], bool],
         flushed: Callable[[], None],
-        recorded: Callable[[Claim, Transition], None],
+        recorded: Callable[[Sequence[tuple[Claim, Transition]]], None],
     ) -> None:
-        """`flushed` is called when a batch is on its way; `recorded` for each outcome that
-        stands."""
+        """`flushed` is called when a batch is on its way; `recorded` with the outcomes that
+        stand."""
         self._storage = storage
         self._worker = worker
         self._leased = leased
@@ -93,16 +93,20 @@ class Recorder:
                 log.warning("%d outcomes wait, in %.2f s again: %s", len(batch), pause, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
-        for (claim, transition), stood in zip(batch, stands, strict=True):
-            self._unrecorded.discard(claim.key)
-            if stood:
-                self._recorded(claim, transition)
-            else:
-                self.lost += 1
-                log.warning(
-                    "the outcome of %s %s was refused: its lease had ended, the job belongs to"
-                    " another worker", claim.type, claim.id,
-                )  # fmt: skip
+        self._unrecorded.difference_update([claim.key for claim, _ in batch])
+        if not all(stands):
+            batch = [one for one, stood in zip(batch, stands, strict=True) if self._stood(one, stood)]
+        self._recorded(batch)
+
+    def _stood(self, outcome: tuple[Claim, Transition], stood: bool) -> bool:
+        if not stood:
+            self.lost += 1
+            claim, _ = outcome
+            log.warning(
+                "the outcome of %s %s was refused: its lease had ended, the job belongs to"
+                " another worker", claim.type, claim.id,
+            )  # fmt: skip
+        return stood
 
     # -- progress ----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backroom.errors import JobNotFoundError
 from backroom.job import State, status_of
@@ -56,14 +56,17 @@ class Results:
                 if not waiting:
                     del self._waiting[job_id]
 
-    def recorded(self, claim: Claim, transition: Transition) -> None:
-        """A job ended in this process."""
-        waiting = self._waiting.get(claim.id)
-        if waiting and transition.state in (State.COMPLETED, State.FAILED, State.CANCELLED):
-            outlook = Outlook(
-                claim.type, status_of(transition.state, 0, 0), transition.result, transition.reason
-            )
-            _answer(waiting, outlook)
+    def recorded(self, outcomes: Sequence[tuple[Claim, Transition]]) -> None:
+        """What became of jobs in this process."""
+        if not self._waiting:
+            return
+        for claim, transition in outcomes:
+            waiting = self._waiting.get(claim.id)
+            if waiting and transition.state in (State.COMPLETED, State.FAILED, State.CANCELLED):
+                status = status_of(transition.state, 0, 0)
+                _answer(
+                    waiting, Outlook(claim.type, status, transition.result, transition.reason)
+                )
 
     def _begin(self) -> None:
         if self._unsubscribe is None:

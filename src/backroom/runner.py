@@ -43,6 +43,8 @@ log = logging.getLogger("backroom")
 
 MAX_MESSAGE: Final = 4096
 MAX_TRACEBACK: Final = 16_384
+TURN: Final = 200
+"""Jobs started in one turn of the loop, so that others get theirs."""
 STUBBORN: Final = 5.0
 """Seconds that an interrupted coroutine has to end before its attempt is ended without it."""
 
@@ -100,7 +102,10 @@ class Runner:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
+        # A task factory of the application's is respected; without one, the shorter way.
+        self._new_task = _task_maker(self._loop)
         self._deadlines: dict[float, Deadlines] = {}
+        self._pumps: set[Lanes] = set()
         self.running: dict[int, Running] = {}
         """By key, also those whose outcome is decided while their code still runs."""
 
@@ -108,10 +113,23 @@ class Runner:
 
     def pump(self, lanes: Lanes) -> None:
         """Starts ready jobs while slots are free."""
-        while lanes.ready and self._may_run():
-            self._begin(lanes.take(), lanes)
+        self._pumps.discard(lanes)
+        if not lanes.ready or not self._may_run():
+            return
+        now, uptime = self._clock.now(), self._loop.time()
+        for _ in range(TURN):
+            self._begin(lanes.take(), lanes, now, uptime)
+            if not lanes.ready:
+                return
+        self._pump_soon(lanes)
 
-    def _begin(self, claim: Claim, lanes: Lanes) -> None:
+    def _pump_soon(self, lanes: Lanes) -> None:
+        """In the next turn of the loop, once for all that ends in this one."""
+        if lanes not in self._pumps:
+            self._pumps.add(lanes)
+            self._loop.call_soon(self.pump, lanes)
+
+    def _begin(self, claim: Claim, lanes: Lanes, now: int, uptime: float) -> None:
         known = self._registry.get(claim.type)
         handler = known and known.handler
         if known is None or handler is None:
@@ -120,7 +138,6 @@ class Runner:
         policy = known.policy
         if claim.options is not None:
             policy = _policy(policy, claim.options)
-        now = self._clock.now()
         if claim.crashes or claim.attempt:
             reason = hopeless(claim, policy)
             if reason is not None:
@@ -138,16 +155,16 @@ class Runner:
         running = Running(claim, lanes, known, policy)
         running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
         self.running[claim.key] = running
-        timeout = policy.timeout
-        group = self._deadlines.get(timeout)
+        group = self._deadlines.get(policy.timeout)
         if group is None:
-            group = self._deadlines[timeout] = Deadlines(self._loop, timeout, self._late)
+            group = Deadlines(self._loop, policy.timeout, self._late)
+            self._deadlines[policy.timeout] = group
         running.group = group
-        group.add(running)
+        group.add(running, uptime)
         self._note_start(claim)
         if known.handler_is_async:
-            running.task = self._loop.create_task(
-                self._run(running, handler, job), context=self._context.copy()
+            running.task = self._new_task(
+                self._run(running, handler, job), loop=self._loop, context=self._context.copy()
             )
         else:
             self._threads.submit(lambda: self._run_thread(running, handler, job))
@@ -166,7 +183,7 @@ class Runner:
         now = self._clock.now()
         self._record(claim, decide(claim, outcome, now, policy, started_at=started_at))
         lanes.ended()
-        self._loop.call_soon(self.pump, lanes)
+        self._pump_soon(lanes)
 
     # -- user code ---------------------------------------------------------------------------------
 
@@ -232,7 +249,7 @@ class Runner:
             running.group.remove(running)
             self._settle(running, outcome)
         lanes.ended()
-        self.pump(lanes)
+        self._pump_soon(lanes)
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         running.recorded = True
@@ -305,6 +322,12 @@ class Runner:
         return sum(running.recorded for running in self.running.values())
 
 
+def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
+    if loop.get_task_factory() is None:
+        return asyncio.Task
+    return lambda coroutine, *, loop, context: loop.create_task(coroutine, context=context)
+
+
 class Deadlines:
     """Attempts with the same timeout, in the order they end: one timer for all of them."""
 
@@ -317,8 +340,8 @@ class Deadlines:
         self._ends: dict[Running, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, running: Running) -> None:
-        end = self._loop.time() + self._timeout
+    def add(self, running: Running, uptime: float) -> None:
+        end = uptime + self._timeout
         self._ends[running] = end
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._ring)

@@ -233,7 +233,7 @@ def decide(
         started_at: when user code began; None if it never did.
         chance: in [0, 1), spreads retries.
     """
-    if isinstance(outcome, Completed):
+    if type(outcome) is Completed:
         return Transition.completed(claim, started_at or now, now, outcome.result)
     if isinstance(outcome, Errored):
         return _after_error(claim, outcome, now, policy, started_at, chance)

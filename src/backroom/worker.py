@@ -58,10 +58,10 @@ class Worker:
         clock: Clock,
         settings: Settings,
         *,
-        recorded: Callable[[Claim, Transition], None],
+        recorded: Callable[[Sequence[tuple[Claim, Transition]]], None],
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`recorded` is called for each outcome that stands."""
+        """`recorded` is called with outcomes that stand."""
         self._storage = storage
         self._clock = clock
         self._settings = settings

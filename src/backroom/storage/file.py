@@ -138,8 +138,7 @@ class FileJobStorage(EmbeddedStorage):
     def _cleared(self, finishes: Finishes) -> None:
         board = self._boards.get(finishes.worker)
         if board is not None:
-            for transition in finishes.transitions:
-                board.clear(transition.key)
+            board.clear([transition.key for transition in finishes.transitions])
 
     # -- what the base asks ------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -42,12 +43,13 @@ class StartBoard:
         self._slots[claim.key] = slot
         _ENTRY.pack_into(self._map, slot * _ENTRY.size, claim.key, claim.token)
 
-    def clear(self, key: int) -> None:
-        """What became of this claim is durable now."""
-        slot = self._slots.pop(key, None)
-        if slot is not None:
-            _ENTRY.pack_into(self._map, slot * _ENTRY.size, 0, 0)
-            self._free.append(slot)
+    def clear(self, keys: Iterable[int]) -> None:
+        """What became of these claims is durable now."""
+        for key in keys:
+            slot = self._slots.pop(key, None)
+            if slot is not None:
+                _ENTRY.pack_into(self._map, slot * _ENTRY.size, 0, 0)
+                self._free.append(slot)
 
     def _grow(self) -> None:
         slots = len(self._slots)
