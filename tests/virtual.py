@@ -20,7 +20,7 @@ START: Final = 1000.0
 """The loop's time when it is new."""
 MOST_JUMPS: Final = 200_000
 """A test that waits for what never comes would jump from heartbeat to heartbeat for ever."""
-PATIENCE: Final = 20.0
+PATIENCE: Final = 5.0
 """Real seconds in which a thread that is waited for must say something."""
 
 
@@ -50,11 +50,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         try:
             yield
         finally:
-            self._holders -= 1
+            self._holders = max(0, self._holders - 1)
 
     @property
     def held(self) -> bool:
         return self._holders > 0
+
+    def release(self) -> None:
+        """Nobody is awaited any more: the test has failed, and is to be cleaned up."""
+        self._holders = 0
 
     def jump(self, seconds: float) -> None:
         """Time goes on, without anybody having waited."""
@@ -78,6 +82,7 @@ class _Jumping(selectors.DefaultSelector):
             return []
         ready = super().select(PATIENCE)
         if not ready:
+            self._loop.release()
             raise Stuck("nothing is ready, no timer is set, and no thread says anything")
         return ready
 
@@ -137,6 +142,12 @@ class Gate:
         assert isinstance(self._loop, VirtualLoop)
         with self._loop.hold():
             await self._reached.wait()
+
+    async def left(self) -> None:
+        """In the test: waits until the thread has gone on, and its loop has heard so."""
+        assert isinstance(self._loop, VirtualLoop)
+        with self._loop.hold():
+            await self._left.wait()
 
     def open(self) -> None:
         """Lets the thread on, now or when it comes."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from backroom.errors import BackroomError, LeaseLostError
 from backroom.job import SECOND
@@ -16,6 +17,9 @@ from backroom.transition import Claim
 __all__ = ["Claimer"]
 
 log = logging.getLogger("backroom")
+
+SHUT: Final = 0.05
+"""Seconds until the next look while the lanes are closed."""
 
 
 class Claimer(Loop):
@@ -33,24 +37,31 @@ class Claimer(Loop):
         poll_interval: float,
         *,
         worker: Callable[[], int],
-        keep: Callable[[], list[int]],
+        stands_for: Callable[[int], bool],
         pump: Callable[[], None],
+        release: Callable[[list[Claim]], None],
+        return_unknown: Callable[[], Awaitable[None]],
         lost: Callable[[], None],
     ) -> None:
-        """`keep` names the claims the worker knows of; `pump` is called when jobs became
-        ready; `lost` when the lease is gone."""
+        """`pump` is called when jobs became ready; `release` with claims that are not to be
+        run; `return_unknown` when the storage may hold claims for this worker that it does not
+        know of; `lost` when the lease is gone."""
         super().__init__(f"claimer of {lanes.name}")
         self._storage = storage
         self._lanes = lanes
         self._clock = clock
         self._poll = poll_interval
         self._worker = worker
-        self._keep = keep
+        self._stands_for = stands_for
         self._pump = pump
+        self._release = release
+        self._return_unknown = return_unknown
         self._lost = lost
         self._look = True
         self._next_look = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self.claiming = False
+        """A claim is on its way."""
         self.idle = False
         """The last look found nothing due."""
 
@@ -69,6 +80,9 @@ class Claimer(Loop):
         if not self._look and self._clock.uptime() >= self._next_look:
             self._look = True
         if self._look:
+            if self._lanes.closed:
+                self.idle = False
+                return SHUT
             now = self._clock.now()
             want = self._lanes.want(now)
             if want is None:
@@ -79,8 +93,10 @@ class Claimer(Loop):
         return max(0.0, self._next_look - self._clock.uptime())
 
     async def _claim(self, want: Want, now: int) -> float:
+        worker = self._worker()
+        self.claiming = True
         try:
-            claimed = await self._storage.claim(self._worker(), want, now)
+            claimed = await self._storage.claim(worker, want, now)
         except LeaseLostError:
             self._look = True
             self._lost()
@@ -88,8 +104,15 @@ class Claimer(Loop):
         except BackroomError:
             # Claims whose reply was lost are ours without our knowing: give them back.
             self._look = True
-            await self.return_unknown()
+            self.claiming = False
+            await self._return_unknown()
             raise
+        finally:
+            self.claiming = False
+        if not self._stands_for(worker):
+            self._look = True
+            self._release(claimed.claims)
+            return self._poll
         self._lanes.accept(claimed.claims, claimed.started)
         self.idle = not claimed.claims and not claimed.more
         if claimed.claims:
@@ -104,19 +127,6 @@ class Claimer(Loop):
         self._next_look = self._clock.uptime() + wait
         return wait
 
-    async def return_unknown(self) -> None:
-        """Gives back claims that the storage may hold for us without our knowing: their reply
-        was lost, or nobody waits for it any more."""
-        self._lanes.closed += 1
-        try:
-            while self._lanes.coming:
-                await asyncio.sleep(0.01)
-            await self._storage.give_back(self._worker(), self._keep())
-        except BackroomError as error:
-            log.warning("claims whose reply was lost could not be given back: %s", error)
-        finally:
-            self._lanes.closed -= 1
-
     # -- starts ----------------------------------------------------------------------------------
 
     def _clear(self) -> None:
@@ -128,18 +138,23 @@ class Claimer(Loop):
             task.add_done_callback(self._tasks.discard)
 
     async def _count(self, claims: list[Claim]) -> None:
+        worker = self._worker()
         try:
-            await self._storage.start(self._worker(), [claim.key for claim in claims])
+            await self._storage.start(worker, [claim.key for claim in claims])
         except LeaseLostError:
             self._lanes.returned(claims)
             self._lost()
         except BackroomError:
             log.exception("%d starts could not be counted; those jobs go back", len(claims))
             self._lanes.returned(claims)
-            self.signal()
+            self._release(claims)
         else:
-            self._lanes.cleared(claims)
-            self._pump()
+            if self._stands_for(worker):
+                self._lanes.cleared(claims)
+                self._pump()
+            else:
+                self._lanes.returned(claims)
+                self._release(claims)
 
     async def stop(self) -> None:
         await super().stop()

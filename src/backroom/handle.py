@@ -123,7 +123,7 @@ class Job(Generic[T]):
         """
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress must be 0 to 1, got {fraction!r}")
-        self._progress = (float(fraction), None if message is None else str(message)[:MAX_LINE])
+        self._progress = (float(fraction), None if message is None else _writable(str(message)))
         self._changed(self)
 
     # -- the runner's side -----------------------------------------------------------------------
@@ -190,11 +190,16 @@ class JobLog:
             return
         if self._count == MAX_LINES:
             text = f"(no more lines of this attempt are kept after {MAX_LINES})"
-        safe = text[:MAX_LINE].encode("utf-8", "replace").decode()
-        self._lines.append((self._now(), logging.getLevelName(level).lower(), safe))
+        line = (self._now(), logging.getLevelName(level).lower(), _writable(text))
+        self._lines.append(line)
         job._changed(job)
 
     def take(self) -> list[tuple[int, str, str]]:
         """The lines since the last call."""
         lines, self._lines = self._lines, []
         return lines
+
+
+def _writable(text: str) -> str:
+    """Bounded, and without halves of surrogate pairs, which no storage could write."""
+    return text[:MAX_LINE].encode("utf-8", "replace").decode()

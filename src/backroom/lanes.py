@@ -196,12 +196,14 @@ class Lanes:
         self.busy -= 1
         self._ended += 1
 
-    def empty(self, queue: str | None = None) -> list[Claim]:
-        """Takes out all that has not begun, or what is of one queue."""
+    def empty(self, which: Callable[[Claim], bool] = lambda _: True) -> list[Claim]:
+        """Takes out what has not begun: all of it, or what `which` says."""
         taken: list[Claim] = []
         for place in (self._ready, *self._lanes):
-            keep = [] if queue is None else [claim for claim in place if claim.queue != queue]
-            taken += place if queue is None else [c for c in place if c.queue == queue]
-            place.clear()
-            place.extend(keep)
+            out = [claim for claim in place if which(claim)]
+            if out:
+                keep = [claim for claim in place if not which(claim)]
+                place.clear()
+                place.extend(keep)
+                taken += out
         return taken

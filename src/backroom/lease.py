@@ -58,6 +58,11 @@ class Lease:
         """Whether this worker may start and end jobs now."""
         return self._clock.uptime() < self._stand_until
 
+    def stands_for(self, worker: int) -> bool:
+        """Whether what was claimed under this number may still be run: while a call was on its
+        way, the lease may have been lost, and another one begun."""
+        return worker == self.worker and self.stands()
+
     async def start(self) -> None:
         """Enlists, and keeps the lease from then on."""
         self._loop = asyncio.get_running_loop()
@@ -69,6 +74,8 @@ class Lease:
                 target=asyncio.run, args=(self._keep(ready.set),), name="backroom-lease", daemon=True
             )
             self._thread.start()
+            # Until then `stop` would not reach it.
+            await self._loop.run_in_executor(None, ready.wait)
         else:
             self._task = asyncio.create_task(self._keep(lambda: None))
 

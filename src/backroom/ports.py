@@ -213,9 +213,9 @@ class JobStorage(Protocol):
         ...
 
     def note_start(self, worker: int, claim: Claim) -> None:
-        """User code of this claim runs now. Called in between `start` and the handler's first
-        line, from the loop; must not block. A storage that can note it where a crash of the
-        process leaves it charges, after a crash, only what was noted."""
+        """User code of this claim runs now. Called right before the handler's first line, where
+        it runs: on the loop or in a thread of its own; must not block. A storage that can note
+        it where a crash of the process leaves it charges, after a crash, only what was noted."""
         ...
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
-from backroom.errors import JobNotFoundError
+from backroom.errors import BackroomError, JobNotFoundError, ServiceStoppedError
 from backroom.job import State, status_of
 from backroom.ports import Clock, Inspection, JobStorage, Outlook, Wake
 from backroom.transition import Claim, Transition
 
 __all__ = ["Results"]
+
+log = logging.getLogger("backroom")
 
 
 class Results:
@@ -35,6 +38,7 @@ class Results:
         Raises:
             JobNotFoundError: no such job, or it was deleted meanwhile.
             TimeoutError: it did not end in time; the job goes on.
+            ServiceStoppedError: this service was stopped meanwhile; the job goes on.
         """
         future: asyncio.Future[Outlook] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, set()).add(future)
@@ -88,7 +92,11 @@ class Results:
             except TimeoutError:
                 pass
             ids = list(self._waiting)
-            found = await self._inspection.outlook(ids, self._clock.now())
+            try:
+                found = await self._inspection.outlook(ids, self._clock.now())
+            except BackroomError as error:
+                log.warning("how %d awaited jobs stand is not known yet: %s", len(ids), error)
+                continue
             for id_ in ids:
                 waiting = self._waiting.get(id_)
                 if not waiting:
@@ -110,9 +118,12 @@ class Results:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
-        for waiting in self._waiting.values():
+        for job_id, waiting in self._waiting.items():
             for future in waiting:
-                future.cancel("the service was stopped")
+                if not future.done():
+                    future.set_exception(
+                        ServiceStoppedError(f"the service was stopped before job {job_id} ended")
+                    )
 
 
 def _answer(waiting: set[asyncio.Future[Outlook]], outlook: Outlook) -> None:

@@ -7,13 +7,12 @@ import contextvars
 import logging
 import traceback as tracebacks
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 import msgspec
 
 from backroom.codec import encode_json
-from backroom.errors import FailJob, JobTypeError, PayloadTooLargeError, RetryJob
+from backroom.errors import FailJob, JobTypeError, OptionError, PayloadTooLargeError, RetryJob
 from backroom.handle import Job
 from backroom.job import Cancel, Snooze, duration
 from backroom.lanes import Lanes
@@ -87,10 +86,12 @@ class Runner:
         note_start: Callable[[Claim], None],
         record: Callable[[Claim, Transition], None],
         changed: Callable[[Job[Any]], None],
+        freed: Callable[[], None],
         chance: Callable[[], float],
     ) -> None:
         """`may_run` says whether the lease stands; `record` takes what became of a claim;
-        `changed` a job with progress or log lines."""
+        `changed` a job with progress or log lines; `freed` is called when a slot becomes free
+        without an outcome."""
         self._registry = registry
         self._clock = clock
         self._threads = threads
@@ -99,6 +100,7 @@ class Runner:
         self._note_start = note_start
         self._record = record
         self._changed = changed
+        self._freed = freed
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -107,7 +109,9 @@ class Runner:
         self._deadlines: dict[float, Deadlines] = {}
         self._pumps: set[Lanes] = set()
         self.running: dict[int, Running] = {}
-        """By key, also those whose outcome is decided while their code still runs."""
+        """The attempts under way, by key."""
+        self.overdue: set[Running] = set()
+        """Code that still runs, and keeps a slot, though its attempt has ended."""
 
     # -- begin -----------------------------------------------------------------------------------
 
@@ -118,7 +122,11 @@ class Runner:
             return
         now, uptime = self._clock.now(), self._loop.time()
         for _ in range(TURN):
-            self._begin(lanes.take(), lanes, now, uptime)
+            claim = lanes.take()
+            try:
+                self._begin(claim, lanes, now, uptime)
+            except Exception as error:
+                self._not_begun(claim, lanes, now, error)
             if not lanes.ready:
                 return
         self._pump_soon(lanes)
@@ -152,22 +160,35 @@ class Runner:
             reason = Errored("JobTypeError", _clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False)
             self._skip(claim, lanes, reason, policy, started_at=now)
             return
+        if claim.key in self.running:
+            # Its lease was lost, yet it still runs; this worker has claimed the job anew.
+            self._forsake(self.running[claim.key])
         running = Running(claim, lanes, known, policy)
         running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
         self.running[claim.key] = running
         group = self._deadlines.get(policy.timeout)
         if group is None:
-            group = Deadlines(self._loop, policy.timeout, self._late)
+            group = Deadlines(self._loop, policy.timeout, self._late, self._deadlines.pop)
             self._deadlines[policy.timeout] = group
         running.group = group
         group.add(running, uptime)
-        self._note_start(claim)
         if known.handler_is_async:
             running.task = self._new_task(
                 self._run(running, handler, job), loop=self._loop, context=self._context.copy()
             )
         else:
             self._threads.submit(lambda: self._run_thread(running, handler, job))
+
+    def _not_begun(self, claim: Claim, lanes: Lanes, now: int, error: Exception) -> None:
+        """The engine could not start user code: no thread, no memory, options from the future."""
+        log.exception("%s %s could not be started", claim.type, claim.id)
+        running = self.running.pop(claim.key, None)
+        if running is not None and running.claim is claim:
+            running.recorded = True
+            running.group.remove(running)
+        known = self._registry.get(claim.type)
+        policy = None if known is None else known.policy
+        self._skip(claim, lanes, _errored(error), policy, started_at=now)
 
     def _skip(
         self,
@@ -190,6 +211,7 @@ class Runner:
     async def _run(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
         outcome: Outcome
         try:
+            self._note_start(running.claim)
             outcome = self._value(running, await handler(job))
         except asyncio.CancelledError as error:
             outcome = self._interrupted(running) or _errored(error)
@@ -203,6 +225,7 @@ class Runner:
     def _run_thread(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
         outcome: Outcome
         try:
+            self._note_start(running.claim)
             outcome = self._value(running, self._context.copy().run(handler, job))
         except Exception as error:
             outcome = _raised(error)
@@ -243,9 +266,12 @@ class Runner:
 
     def _end(self, running: Running, outcome: Outcome) -> None:
         """On the loop: user code has ended."""
-        claim, lanes = running.claim, running.lanes
-        del self.running[claim.key]
-        if not running.recorded:
+        lanes = running.lanes
+        if running.recorded:
+            self.overdue.discard(running)
+            self._loop.call_soon(self._freed)
+        else:
+            del self.running[running.claim.key]
             running.group.remove(running)
             self._settle(running, outcome)
         lanes.ended()
@@ -262,11 +288,15 @@ class Runner:
             )  # fmt: skip
         except Exception as error:  # A backoff function of the user's.
             log.exception("the backoff of %s failed; the job is not retried", claim.type)
-            wrong = _raised(error)
+            wrong = _errored(error, retry=False)
+            if isinstance(outcome, Errored):
+                text = f"{outcome.message} (not retried: its backoff failed: {wrong.message})"
+                wrong = msgspec.structs.replace(
+                    outcome, message=_clip(text, MAX_MESSAGE), retry=False
+                )
             transition = decide(
-                claim, msgspec.structs.replace(wrong, retry=False) if isinstance(wrong, Errored)
-                else wrong, self._clock.now(), running.policy, started_at=job.started_at,
-            )  # fmt: skip
+                claim, wrong, self._clock.now(), running.policy, started_at=job.started_at
+            )
         self._record(claim, transition)
         job.settle(transition)
 
@@ -286,14 +316,20 @@ class Runner:
         running.job.stop()
         if running.task is not None:
             running.task.cancel()
+            running.task.add_done_callback(lambda _: self._never_ran(running))
             if why in ("timeout", "cancel"):
                 self._loop.call_later(STUBBORN, self._abandon, running)
         elif why in ("timeout", "cancel"):
             self._abandon(running)
 
+    def _never_ran(self, running: Running) -> None:
+        """A task that is cancelled before its first step never enters its coroutine."""
+        if self.running.get(running.claim.key) is running:
+            self._end(running, self._interrupted(running) or Released())
+
     def _abandon(self, running: Running) -> None:
         """Ends an attempt whose code still runs."""
-        if running.recorded or running.claim.key not in self.running:
+        if running.recorded or self.running.get(running.claim.key) is not running:
             return
         log.warning(
             "%s %s is overdue: its attempt has ended (%s), but its code still runs and keeps a slot",
@@ -301,8 +337,15 @@ class Runner:
         )  # fmt: skip
         outcome = self._interrupted(running)
         if outcome is not None:
-            running.group.remove(running)
+            self._forsake(running)
             self._settle(running, outcome)
+
+    def _forsake(self, running: Running) -> None:
+        """Whatever this code still does, nothing of it is recorded."""
+        running.recorded = True
+        running.group.remove(running)
+        del self.running[running.claim.key]
+        self.overdue.add(running)
 
     def cancel(self, keys: Iterable[int]) -> None:
         """People asked to cancel these."""
@@ -316,11 +359,6 @@ class Runner:
         for running in list(self.running.values()):
             self.interrupt(running, why)
 
-    @property
-    def overdue(self) -> int:
-        """Attempts that have ended while their code still runs."""
-        return sum(running.recorded for running in self.running.values())
-
 
 def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
     if loop.get_task_factory() is None:
@@ -332,11 +370,17 @@ class Deadlines:
     """Attempts with the same timeout, in the order they end: one timer for all of them."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, timeout: float, late: Callable[[Running], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float,
+        late: Callable[[Running], None],
+        emptied: Callable[[float], object],
     ) -> None:
+        """`emptied` is called with the timeout when no attempt has it any more."""
         self._loop = loop
         self._timeout = timeout
         self._late = late
+        self._emptied = emptied
         self._ends: dict[Running, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -359,6 +403,7 @@ class Deadlines:
                 return
             del self._ends[running]
             self._late(running)
+        self._emptied(self._timeout)
 
     def close(self) -> None:
         """Forgets the timer."""
@@ -400,10 +445,12 @@ def _raised(error: Exception) -> Outcome:
     if isinstance(error, FailJob):
         return _errored(error, retry=False)
     if isinstance(error, RetryJob):
-        delay = error.delay
-        if isinstance(delay, timedelta):
-            delay = delay.total_seconds()
-        return _errored(error, delay=None if delay is None else duration("delay", delay))
+        try:
+            delay = None if error.delay is None else duration("delay", error.delay)
+        except OptionError as wrong:
+            wrong.__cause__ = error
+            return _errored(wrong)
+        return _errored(error, delay=delay)
     return _errored(error)
 
 
@@ -412,7 +459,10 @@ def _errored(error: BaseException, *, retry: bool = True, delay: float | None = 
         message = str(error)
     except Exception as unprintable:
         message = f"(the error's own text failed: {type(unprintable).__name__})"
-    text = "".join(tracebacks.format_exception(error, limit=-50))
+    try:
+        text = "".join(tracebacks.format_exception(error, limit=-50))
+    except Exception as unprintable:
+        text = f"(the traceback could not be written: {type(unprintable).__name__})"
     return Errored(
         type(error).__name__,
         _clip(message or type(error).__name__, MAX_MESSAGE),

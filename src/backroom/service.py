@@ -497,15 +497,18 @@ class JobService:
         ended = True
         async with self._changing:
             worker, self._worker = self._worker, None
-            if worker is not None:
-                self._leaving = worker
-                ended = await worker.stop(seconds)
+            try:
+                if worker is not None:
+                    self._leaving = worker
+                    ended = await worker.stop(seconds)
+            finally:
                 self._leaving = None
-            if self._opened:
-                self._opened = False
-                self._results.close()
-                await self.storage.close()
-            self._stopped = True
+                self._stopped = True
+                if self._opened:
+                    self._opened = False
+                    self._results.close()
+                    if ended:  # Else what runs on still extends its lease through the storage.
+                        await self.storage.close()
         return ended
 
     def hurry(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from backroom.job import SECOND, State
+from backroom.job import SECOND, State, duration
 from backroom.retry import Backoff
 
 __all__ = [
@@ -232,6 +232,9 @@ def decide(
         now: the moment of the decision.
         started_at: when user code began; None if it never did.
         chance: in [0, 1), spreads retries.
+
+    Raises:
+        OptionError: a backoff function returned no duration; or what that function raised.
     """
     if type(outcome) is Completed:
         return Transition.completed(claim, started_at or now, now, outcome.result)
@@ -262,5 +265,5 @@ def _after_error(
     elif isinstance(policy.backoff, Backoff):
         wait = policy.backoff.wait(used, policy.retry_delay, chance)
     else:
-        wait = policy.backoff(used)
+        wait = duration("what the backoff function returned", policy.backoff(used))
     return Transition.retry(claim, started_at, now + round(wait * SECOND), failure)

@@ -7,12 +7,14 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import msgspec
 
 from backroom.claimer import Claimer
+from backroom.errors import BackroomError
 from backroom.job import JobRecord
 from backroom.lanes import Lanes
 from backroom.lease import Lease
@@ -28,6 +30,7 @@ __all__ = ["Settings", "Worker"]
 
 log = logging.getLogger("backroom")
 
+MAX_PAUSE: Final = 2.0
 LEAVE: Final = 5.0
 """Seconds that interrupted coroutines have to end when a worker leaves."""
 
@@ -90,6 +93,7 @@ class Worker:
             note_start=lambda claim: storage.note_start(self._lease.worker, claim),
             record=self._recorder.record,
             changed=self._recorder.changed,
+            freed=self._refill,
             chance=chance,
         )
         self._lanes = list(_lanes(settings, clock))
@@ -101,6 +105,8 @@ class Worker:
         self._hurried = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._changed = False
+        """People changed something since the last check."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _claimer(self, lanes: Lanes) -> Claimer:
@@ -110,8 +116,10 @@ class Worker:
             self._clock,
             self._settings.poll_interval,
             worker=self._number,
-            keep=self._held,
+            stands_for=self._lease.stands_for,
             pump=lambda: self._runner.pump(lanes),
+            release=self._release,
+            return_unknown=self._return_unknown,
             lost=self._lost,
         )
 
@@ -140,6 +148,10 @@ class Worker:
         await self._upkeep.stop()
         if self._rejoining is not None:
             await self._rejoining
+        if self._checking is not None:
+            self._tasks.add(self._checking)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._give_back_unstarted()
         await self._drain(grace)
         if self._runner.running:
@@ -149,14 +161,16 @@ class Worker:
         left = [key for key, running in self._runner.running.items() if not running.recorded]
         if left and self._lease.stands():
             log.warning("%d handlers still run in threads; they keep their lease", len(left))
-            await self._storage.disown(self._lease.worker, left)
+            with _logged("they will be charged an attempt"):
+                await self._storage.disown(self._lease.worker, left)
             self._threads.close()
             return False
         await self._lease.stop()
         if self._lease.stands():
-            await self._storage.retire(self._lease.worker)
+            with _logged("what it held comes back when its lease has ended"):
+                await self._storage.retire(self._lease.worker)
         self._threads.close()
-        return not self._runner.running
+        return not self._runner.running and not self._runner.overdue
 
     def hurry(self) -> None:
         """Ends the grace period of a `stop` under way."""
@@ -169,7 +183,8 @@ class Worker:
             await asyncio.sleep(0.001)
         unstarted = [claim for lanes in self._lanes for claim in lanes.empty()]
         if unstarted and self._lease.stands():
-            await self._storage.give_back(self._lease.worker, self._held())
+            with _logged("what it held comes back when it retires"):
+                await self._storage.give_back(self._lease.worker, self._held())
 
     async def _drain(self, seconds: float, *, coroutines_only: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -188,7 +203,7 @@ class Worker:
     def idle(self) -> bool:
         """Nothing runs, nothing is held, and the last look found nothing due."""
         return (
-            not self._runner.running
+            not self.running
             and not self._recorder.keys()
             and not any(lanes.held for lanes in self._lanes)
             and all(claimer.idle for claimer in self._claimers.values())
@@ -197,7 +212,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Handlers that run now."""
-        return len(self._runner.running)
+        return len(self._runner.running) + len(self._runner.overdue)
 
     # -- an insert that may start at once ----------------------------------------------------------
 
@@ -215,13 +230,17 @@ class Worker:
             [inserted] = await self._storage.insert([job], now)
             return inserted
         claim: Claim | None = None
+        worker = self._lease.worker
         try:
-            [inserted] = await self._storage.insert([job], now, worker=self._lease.worker, start=True)
+            [inserted] = await self._storage.insert([job], now, worker=worker, start=True)
             claim = inserted.claim
+            if claim is not None and not self._lease.stands_for(worker):
+                self._release([claim])
+                claim = None
         except BaseException:
             # The caller went, or the storage failed: the job may be claimed without our
             # knowing. Whatever we hold unknown goes back.
-            self._forget_unknown(lanes)
+            self._spawn(self._return_unknown())
             raise
         finally:
             lanes.arrived(claim)
@@ -229,10 +248,46 @@ class Worker:
             self._runner.pump(lanes)
         return inserted
 
-    def _forget_unknown(self, lanes: Lanes) -> None:
-        task = asyncio.create_task(self._claimers[id(lanes)].return_unknown())
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _return_unknown(self) -> None:
+        """Gives back claims that the storage may hold for us without our knowing: their reply
+        was lost, or nobody waits for it any more. Until that is done nothing is claimed, since
+        what is on its way is unknown too."""
+        pause = 0.05
+        for lanes in self._lanes:
+            lanes.closed += 1
+        try:
+            while not self._leaving and self._lease.stands():
+                if any(lanes.coming for lanes in self._lanes) or any(
+                    claimer.claiming for claimer in self._claimers.values()
+                ):
+                    await asyncio.sleep(0.01)
+                    continue
+                try:
+                    await self._storage.give_back(self._lease.worker, self._held())
+                except BackroomError as error:
+                    log.warning(
+                        "claims whose reply was lost could not be given back, in %.2f s again: %s",
+                        pause, error,
+                    )  # fmt: skip
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, MAX_PAUSE)
+                else:
+                    break
+        finally:
+            for lanes in self._lanes:
+                lanes.closed -= 1
+        for claimer in self._claimers.values():
+            claimer.signal()
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        """These have not begun, and are not to: they wait again, or end if that was asked."""
+        for claim in claims:
+            self._recorder.record(claim, Transition.released(claim))
 
     def _lanes_of(self, queue: str) -> Lanes | None:
         lanes = self._by_queue.get(queue)
@@ -262,21 +317,33 @@ class Worker:
 
     def _cancel(self, keys: Sequence[int]) -> None:
         self._runner.cancel(keys)
+        for lanes in self._lanes:
+            self._release(lanes.empty(lambda claim: claim.key in keys))
 
     def _wake(self, wake: Wake) -> None:
         if wake is Wake.JOBS:
             for claimer in self._claimers.values():
                 claimer.signal()
-        elif wake is Wake.CONTROL and (self._checking is None or self._checking.done()):
-            self._checking = asyncio.create_task(self._check())
+        elif wake is Wake.CONTROL:
+            self._changed = True
+            if self._checking is None or self._checking.done():
+                self._checking = asyncio.create_task(self._check())
 
     async def _check(self) -> None:
         """People changed something: cancelled jobs stop, jobs of paused queues go back."""
-        await self._lease.check()
-        paused = [name for name, is_paused in (await self._storage.queues()).items() if is_paused]
-        dropped = [claim for lanes in self._lanes for queue in paused for claim in lanes.empty(queue)]
-        if dropped:
-            await self._storage.give_back(self._lease.worker, self._held())
+        while self._changed and not self._leaving:
+            self._changed = False
+            await self._lease.check()
+            try:
+                queues = await self._storage.queues()
+            except BackroomError as error:
+                log.warning("which queues are paused is not known, in 1 s again: %s", error)
+                self._changed = True
+                await asyncio.sleep(1)
+                continue
+            paused = {name for name, is_paused in queues.items() if is_paused}
+            for lanes in self._lanes:
+                self._release(lanes.empty(lambda claim: claim.queue in paused))
 
     def _lost(self) -> None:
         if self._rejoining is None and not self._leaving:
@@ -301,6 +368,15 @@ class Worker:
             self._rejoining = None
         for claimer in self._claimers.values():
             claimer.signal()
+
+
+@contextmanager
+def _logged(consequence: str) -> Iterator[None]:
+    """A worker that leaves does not stay because its storage is away."""
+    try:
+        yield
+    except BackroomError as error:
+        log.warning("the leaving worker could not say so (%s): %s", consequence, error)
 
 
 def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:

@@ -238,9 +238,7 @@ async def test_the_oldest_starving_job_is_found_in_any_queue(bench: Bench):
 
 async def test_a_starving_job_is_not_claimed_twice_in_one_claim(bench: Bench):
     ids = await bench.add_many(3, delay=-99)
-    claims = await bench.claim(
-        await bench.enlist(), 9, starving=2, starving_since=bench.later(-60)
-    )
+    claims = await bench.claim(await bench.enlist(), 9, starving=2, starving_since=bench.later(-60))
     assert sorted(claim.id for claim in claims) == sorted(ids)
 
 

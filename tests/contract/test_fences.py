@@ -6,7 +6,7 @@ import pytest
 
 from backroom.job import JobStatus
 from backroom.ports import Report
-from backroom.transition import Transition
+from backroom.transition import Claim, Transition
 from tests.contract.parts import Bench, Place
 
 
@@ -254,7 +254,7 @@ async def test_of_two_that_finish_a_job_only_the_owner_is_believed(place: Place)
     assert (await first.info(job)).result == "new"
 
 
-def outcomes(bench: Bench, claim) -> list[Transition]:
+def outcomes(bench: Bench, claim: Claim) -> list[Transition]:
     """Every way in which an attempt can end."""
     return [
         bench.completed(claim, '"late"'),

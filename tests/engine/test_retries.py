@@ -18,6 +18,7 @@ from backroom import (
     Job,
     JobCancelledError,
     JobFailedError,
+    JobRequest,
     JobStatus,
     RetryJob,
     Snooze,
@@ -152,8 +153,6 @@ async def test_ten_thousand_jobs_that_fail_together_do_not_come_back_together(
         if job.attempt == 1:
             raise RetryJob("the server is down")  # the cheapest way to fail
         retried[int(job.run_at.timestamp())] += 1
-
-    from backroom import JobRequest
 
     await service.schedule_many([JobRequest("FAILS") for _ in range(10_000)])
     async with service:
@@ -322,8 +321,8 @@ async def test_errors_of_all_attempts_are_kept_the_last_fifty_of_them(world: Wor
     assert 'raise Boom(f"attempt {job.attempt}")' in (first.traceback or "")
 
 
-async def test_ten_thousand_errors_of_a_megabyte_stay_bounded(world: World) -> None:
-    service = world.service(concurrency=50)
+async def test_two_gigabytes_of_errors_stay_bounded(world: World) -> None:
+    service = world.service(concurrency=10)
     megabyte = "x" * 1_000_000
     raised = 0
 
@@ -334,13 +333,13 @@ async def test_ten_thousand_errors_of_a_megabyte_stay_bounded(world: World) -> N
         raise Boom(megabyte)
 
     async with service:
-        ids = [await service.schedule("FAILS") for _ in range(50)]
+        ids = [await service.schedule("FAILS") for _ in range(10)]
         for job_id in ids:
             with pytest.raises(JobFailedError) as caught:
                 await service.result(job_id)
             assert len(str(caught.value)) <= 4096
         infos = [await service.get_job(job_id) for job_id in ids]
-    assert raised == 10_000
+    assert raised == 2000
     for info in infos:
         assert len(info.errors) == 50
         assert all(len(error.message) <= 4096 for error in info.errors)

@@ -17,6 +17,8 @@ from tests.process.parts import Journal, die_with_parent
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
 SETTINGS = json.loads(os.environ.get("PROCESS_TEST_SETTINGS", "{}"))
+PAUSE = SETTINGS.pop("pause", 0.0)
+"""How long a program waits between two calls; no setting of a service."""
 
 die_with_parent()
 journal = Journal(FOLDER)
@@ -26,19 +28,25 @@ stranger = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
 handler = service.handler
 
 
+def name_of(job: Job[Any]) -> str:
+    """The number that who scheduled it gave it, or its id."""
+    return str(job.data.get("serial", job.id))
+
+
 def started(job: Job[Any]) -> None:
-    journal.write("started", job.id, job.attempt)
+    journal.write("started", name_of(job), job.attempt)
 
 
 def finished(job: Job[Any]) -> int:
-    journal.write("finished", job.id, job.attempt)
+    journal.write("finished", name_of(job), job.attempt)
     return os.getpid()
 
 
 def is_open(job: Job[Any]) -> bool:
-    """Whether the test has let this job go, or all jobs of this process."""
+    """Whether the test has let this job go, or those of this process, or this attempt."""
     name = job.data.get("gate", "gate")
-    return (FOLDER / name).exists() or (FOLDER / f"{name}-{os.getpid()}").exists()
+    gates = (name, f"{name}-{os.getpid()}", f"{name}-attempt-{job.attempt}")
+    return any((FOLDER / gate).exists() for gate in gates)
 
 
 @handler("QUICK")
@@ -71,7 +79,7 @@ def thread(job: Job[Any]) -> int:
 async def flaky(job: Job[Any]) -> int:
     started(job)
     if job.attempt == 1:
-        journal.write("raised", job.id, job.attempt)
+        journal.write("raised", name_of(job), job.attempt)
         raise RuntimeError("the first time always fails")
     return finished(job)
 
@@ -123,11 +131,10 @@ async def fork(job: Job[Any]) -> int:
     """Leaves a child that does nothing, holding all that a fork inherits."""
     started(job)
     if job.attempt == 1:
-        child = os.fork()
-        if not child:
+        if not os.fork():
+            journal.write("child", job.id, os.getpid())
             time.sleep(60)  # noqa: ASYNC251
             os._exit(0)
-        journal.write("child", job.id, child)
     while not is_open(job):
         await asyncio.sleep(0.005)
     return finished(job)

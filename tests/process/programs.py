@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 import sys
 from pathlib import Path
+from typing import Any
 
-from backroom import JobRequest
-from tests.process.parts import die_with_parent, scheduling
+from backroom import JobOptions, JobRequest
+from tests.process.parts import (
+    die_with_parent,
+    eventually_async,
+    read_journals,
+    scheduling,
+)
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
 
@@ -30,7 +38,72 @@ async def produce(count: str) -> None:
         await asyncio.gather(batches(), *(some(singles // 50) for _ in range(50)))
 
 
-PROGRAMS = {program.__name__: program for program in (produce,)}
+async def storm(kind: str) -> None:
+    """Schedules jobs of every kind, without end, until the file "calm" is there.
+
+    Before each call it notes the serial numbers of the jobs ("attempted"), and after it again
+    ("acknowledged"). With `kind` "both" the process is a worker too, so that jobs may start on
+    their way in.
+    """
+    from tests.process.app import PAUSE, journal, service
+
+    chance = random.Random(os.getpid())
+    serials = (f"{os.getpid()}-{number}" for number in itertools.count())
+
+    def request() -> tuple[str, JobRequest[Any]]:
+        serial = next(serials)
+        job_type = chance.choice(["QUICK", "QUICK", "NAP", "NAP", "THREAD", "FLAKY"])
+        options: JobOptions = {}
+        if chance.random() < 0.2 and job_type != "FLAKY":
+            options["retries"] = 0
+        else:
+            options["retries"] = 5
+        if chance.random() < 0.1:
+            options["delay"] = chance.random() / 5
+        options["priority"] = chance.choice(["critical", "high", "normal", "low"])
+        return serial, JobRequest(job_type, {"serial": serial}, **options)
+
+    async def schedule(size: int) -> None:
+        wanted = [request() for _ in range(size)]
+        for serial, _ in wanted:
+            journal.write("attempted", serial)
+        if size == 1:
+            asked = wanted[0][1]
+            await service.schedule(asked.type, asked.data, **asked.options)
+        else:
+            await service.schedule_many([asked for _, asked in wanted])
+        for serial, _ in wanted:
+            journal.write("acknowledged", serial)
+
+    async def one_by_one() -> None:
+        while not (FOLDER / "calm").exists():
+            await schedule(1)
+            await asyncio.sleep(chance.random() * 2 * PAUSE)
+
+    async def in_batches() -> None:
+        while not (FOLDER / "calm").exists():
+            await schedule(chance.randrange(2, 50))
+            await asyncio.sleep(chance.random() * 50 * PAUSE)
+
+    if kind == "both":
+        await service.start()
+    journal.write("up")
+    await asyncio.gather(in_batches(), *(one_by_one() for _ in range(8)))
+    await service.stop()
+
+
+async def linger() -> None:
+    """Stops its service while a handler's thread runs on, and goes on itself."""
+    from tests.process.app import service
+
+    await service.start()
+    await eventually_async(lambda: read_journals(FOLDER, "started"), "the job runs")
+    print("stopped:", await service.stop(grace=0.1), flush=True)
+    await eventually_async(lambda: read_journals(FOLDER, "finished"), "the thread ends", 60)
+    await asyncio.Event().wait()
+
+
+PROGRAMS = {program.__name__: program for program in (produce, storm, linger)}
 
 if __name__ == "__main__":
     die_with_parent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 
@@ -38,6 +39,7 @@ async def work(service: JobService, target: str, burst: bool, grace: float) -> i
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
+    os.register_at_fork(after_in_child=_default_signals)
     await service.start()
     _banner(service, target, burst)
     if burst:
@@ -45,6 +47,14 @@ async def work(service: JobService, target: str, burst: bool, grace: float) -> i
     else:
         await leaving.wait()
     return await _leave(service, grace, hurry)
+
+
+def _default_signals() -> None:
+    """In a process that a handler forked, as `multiprocessing` does. What it inherits of asyncio
+    would swallow a signal to it, and pass it on to the worker."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def _until_idle(service: JobService, leaving: asyncio.Event) -> None:

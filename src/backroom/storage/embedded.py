@@ -7,13 +7,14 @@ lease time is told and who is dead.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from backroom.clock import SystemClock
-from backroom.errors import ConfigurationError
+from backroom.errors import BackroomError, ConfigurationError
 from backroom.job import SECOND, JobInfo, JobRecord, JobStats, duration
 from backroom.ports import (
     Capabilities,
@@ -34,6 +35,8 @@ from backroom.storage.sqlite import JobTables, OneGroup
 from backroom.transition import Claim, Transition
 
 __all__ = ["DEFAULT_RETENTION", "EmbeddedStorage"]
+
+log = logging.getLogger("backroom.storage")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,7 +139,16 @@ class EmbeddedStorage:
         """Nothing to note it in."""
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
-        return await self._write(JobTables.finish, worker, transitions, self.clock.now())
+        now = self.clock.now()
+        try:
+            return await self._write(JobTables.finish, worker, transitions, now)
+        except BackroomError:
+            raise
+        except Exception:
+            stands: list[bool] = []
+            for one in transitions:
+                stands += await self._alone(JobTables.finish, worker, [one], now) or [False]
+            return stands
 
     async def give_back(self, worker: int, keep: Sequence[int]) -> int:
         return await self._write(JobTables.give_back, worker, keep, self.clock.now())
@@ -145,19 +157,37 @@ class EmbeddedStorage:
         await self._write(JobTables.disown, worker, keys)
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
-        await self._write(JobTables.report, reports)
+        try:
+            await self._write(JobTables.report, reports)
+        except BackroomError:
+            raise
+        except Exception:
+            for report in reports:
+                await self._alone(JobTables.report, [report])
+
+    async def _alone(
+        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """A change for one item of a batch that could not be written; None if it was this one."""
+        try:
+            return await self._write(change, *args, **kwargs)
+        except BackroomError:
+            raise
+        except Exception:
+            log.exception("what was said of one job could not be kept")
+            return None
 
     async def reclaim(self, now: int) -> Reclaimed:
-        dead = await self._write(self._dead)
-        if not dead:
+        if not await self._write(self._dead):
             return Reclaimed()
 
-        def reclaim(tables: JobTables) -> Reclaimed:
+        def reclaim(tables: JobTables) -> tuple[Reclaimed, list[int]]:
             # Asked again inside this transaction: a worker may have extended its lease since.
-            return tables.reclaim(self._dead(tables), now)
+            dead = self._dead(tables)
+            return tables.reclaim(dead, now), list(dead)
 
-        reclaimed = await self._write(reclaim)
-        for worker in dead:
+        reclaimed, buried = await self._write(reclaim)
+        for worker in buried:
             self._retired(worker)
         return reclaimed
 

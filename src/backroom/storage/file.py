@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 import threading
@@ -13,7 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from backroom.errors import ConfigurationError, StorageClosedError
+from backroom.errors import (
+    ConfigurationError,
+    StorageClosedError,
+    StorageError,
+    StorageFullError,
+)
 from backroom.job import JobRecord
 from backroom.ports import Capabilities, Clock, Inserted, Wake
 from backroom.storage.database import Durability
@@ -31,7 +37,7 @@ __all__ = ["FileJobStorage"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SWITCH_INTERVAL: Final = 0.0005
+SWITCH_INTERVAL: Final = 0.0002
 """Seconds after which a busy Python thread lets the writer on (Python's default is 0.005).
 Measured beside a CPU-bound thread, groups of 200: 15,000 rows/s become 75,000."""
 
@@ -133,12 +139,15 @@ class FileJobStorage(EmbeddedStorage):
         return await change.future  # type: ignore[no-any-return]
 
     def note_start(self, worker: int, claim: Claim) -> None:
-        self._boards[worker].note(claim)
+        board = self._boards.get(worker)
+        if board is not None:  # Else the lease is lost, and nothing of this attempt counts.
+            board.note(claim)
 
     def _cleared(self, finishes: Finishes) -> None:
         board = self._boards.get(finishes.worker)
         if board is not None:
-            board.clear([transition.key for transition in finishes.transitions])
+            stands = zip(finishes.transitions, finishes.result, strict=True)
+            board.clear([transition.key for transition, stood in stands if stood])
 
     # -- what the base asks ------------------------------------------------------------------------
 
@@ -165,8 +174,15 @@ class FileJobStorage(EmbeddedStorage):
     def _enlisted(self, worker: int) -> None:
         folder, _ = self._opened()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        try:
+            self._boards[worker] = StartBoard(_board(folder, worker))
+        except OSError as error:
+            kind = StorageFullError if error.errno == errno.ENOSPC else StorageError
+            raise kind(
+                f"no worker can start on {folder.path}: its file of starts cannot be made there"
+                f" ({error.strerror})"
+            ) from error
         folder.hold(worker)
-        self._boards[worker] = StartBoard(_board(folder, worker))
 
     def _retired(self, worker: int) -> None:
         folder, _ = self._opened()
@@ -207,7 +223,7 @@ class FileJobStorage(EmbeddedStorage):
     def _wake(self, wakes: Collection[Wake]) -> None:
         super()._wake(wakes)
         if self._folder is not None:
-            ring(self._folder.path, wakes, [bell.name for bell in self._bells.values()])
+            ring(self._folder.path, wakes, [bell.name for bell in list(self._bells.values())])
 
 
 def _board(folder: Folder, worker: int) -> Path:

@@ -24,7 +24,6 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "InsertGroup", "JobTables", "OneG
 
 APPLICATION_ID: Final = 0x4261636B  # "Back"
 SCHEMA_VERSION: Final = 1
-_TERMINAL: Final = {State.COMPLETED, State.FAILED, State.CANCELLED}
 MAX_ERRORS: Final = 50
 MAX_LOG_LINES: Final = 1000
 
@@ -39,14 +38,26 @@ INSERT = f"""
     ON CONFLICT (id) DO NOTHING
 """
 
+# No key is used twice: cursors hold on to it, and workers whose code outlives its job.
+NEXT_KEY = """
+    SELECT 1 + max(ifnull((SELECT max(key) FROM job), 0),
+                   ifnull((SELECT value FROM meta WHERE name = 'forgotten'), 0))
+"""
+FORGOTTEN = """
+    INSERT INTO meta VALUES ('forgotten', ?1)
+    ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)
+"""
+
 _DUE = "SELECT run_at FROM job WHERE state = 0 AND queue = ?1 AND priority = {} ORDER BY run_at"
 PROBE = "SELECT ifnull((SELECT paused FROM queue WHERE name = ?1), 0), " + ", ".join(
     f"({_DUE.format(priority)} LIMIT 1)" for priority in range(4)
 )
 
+# A job that has started in time does not expire, however long it waits for its next attempt.
+_UNSTARTED = "attempt = 0 AND started_at IS NULL"
 _CLAIM_COLUMNS = (
-    "key, ?5, id, type, queue, priority, run_at, created_at, data, options, expires_at,"
-    " attempt, crashes, budget"
+    "key, ?5, id, type, queue, priority, run_at, created_at, data, options,"
+    f" iif({_UNSTARTED}, expires_at, NULL), attempt, crashes, budget"
 )
 READ_DUE = f"""
     SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
@@ -67,16 +78,17 @@ TAKE = """
     WHERE key IN (SELECT value FROM json_each(?1))
 """
 
-# A cancel that was asked for while the job ran wins over its running again.
-FINISH = """
+# A cancel that was asked for while the job ran wins over its waiting again, or being parked.
+_STOPPED = "cancel_requested AND t.value->>2 IN (0, 6)"
+FINISH = f"""
     UPDATE job SET
-        state = CASE WHEN cancel_requested AND t.value->>2 = 0 THEN 4 ELSE t.value->>2 END,
+        state = CASE WHEN {_STOPPED} THEN 4 ELSE t.value->>2 END,
         run_at = ifnull(t.value->>3, run_at),
         attempt = t.value->>4,
         started_at = ifnull(t.value->>5, started_at),
-        finished_at = CASE WHEN cancel_requested AND t.value->>2 = 0 THEN ?2 ELSE t.value->>6 END,
+        finished_at = CASE WHEN {_STOPPED} THEN ?2 ELSE t.value->>6 END,
         result = t.value->>7,
-        reason = t.value->>8,
+        reason = CASE WHEN {_STOPPED} THEN 'cancelled by request' ELSE t.value->>8 END,
         progress = ifnull(t.value->>10, progress),
         progress_message = ifnull(t.value->>11, progress_message),
         worker = NULL,
@@ -111,21 +123,30 @@ REPORT = """
 _RELEASE = """
     UPDATE job SET state = CASE WHEN cancel_requested THEN 4 ELSE 0 END,
         finished_at = CASE WHEN cancel_requested THEN ?3 END,
-        reason = CASE WHEN cancel_requested THEN 'cancelled by request' ELSE reason END,
+        reason = CASE WHEN cancel_requested THEN 'cancelled by request' ELSE {reason} END,
         worker = NULL, cancel_requested = 0, token = ?2 {more}
     WHERE worker = ?1 AND state = 1
 """
-GIVE_BACK = _RELEASE.format(more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
+GIVE_BACK = _RELEASE.format(reason="reason", more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
 CHARGE = (
-    _RELEASE.format(
-        more=", attempt = attempt + 1, crashes = crashes + 1, reason = ?5"
-    )
+    _RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
     + "AND key IN (SELECT value FROM json_each(?4))"
 )
 CRASH_ERRORS = """
     INSERT INTO job_error (job, attempt, at, kind, message)
     SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
     WHERE key IN (SELECT value FROM json_each(?1))
+"""
+EXPIRED_WAITING = f"""
+    SELECT key FROM job WHERE state = 0 AND expires_at IS NOT NULL AND expires_at <= ?1
+    AND {_UNSTARTED} LIMIT ?2
+"""
+EXPIRED_PARKED = f"""
+    SELECT key FROM job WHERE state = 6 AND expires_at <= ?1 AND {_UNSTARTED} LIMIT ?2
+"""
+EXPIRE = """
+    UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'
+    WHERE key IN ({keys})
 """
 
 
@@ -186,7 +207,10 @@ class JobTables:
         self._living.clear()
 
     def flush(self) -> None:
-        """To be called last in every transaction: writes what each worker may have started."""
+        """To be called last in every transaction: writes what each worker may have started, and
+        the last token that was used."""
+        if self._token:
+            self._run("UPDATE meta SET value = ? WHERE name = 'token'", (self._token,))
         for worker in self._stale:
             started = _encode(list(self._started.get(worker, ())))
             self._run("UPDATE worker SET started = ?2 WHERE id = ?1", (worker, started))
@@ -210,11 +234,11 @@ class JobTables:
         self.wakes.clear()
 
     def _fresh_token(self) -> int:
-        """A lease token above every one there ever was; one a transaction serves all in it."""
+        """A lease token above every one there ever was. One for each act, not one for each
+        transaction: in a group commit a job may change hands more than once."""
         if not self._token:
-            [(self._token,)] = self._run(
-                "UPDATE meta SET value = value + 1 WHERE name = 'token' RETURNING value"
-            )
+            [(self._token,)] = self._run("SELECT value FROM meta WHERE name = 'token'")
+        self._token += 1
         return self._token
 
     # -- insert ----------------------------------------------------------------------------
@@ -285,7 +309,7 @@ class JobTables:
         self, jobs: list[JobRecord], state: State, worker: int | None, token: int
     ) -> tuple[int, set[str]]:
         """Inserts jobs; returns the key of the first, and the ids that were there already."""
-        [(base,)] = self._run("SELECT ifnull(max(key), 0) + 1 FROM job")
+        [(base,)] = self._run(NEXT_KEY)
         self._run(INSERT, (_encode(jobs), base, int(state), worker, token))
         if self.connection.changes() == len(jobs):
             return base, set()
@@ -297,7 +321,10 @@ class JobTables:
         return base, {id_ for id_, key in rows if keys[id_] != key}
 
     def _twin(self, job: JobRecord, known: dict[str, str]) -> str | None:
-        """The id of the live job that holds this job's unique key, if it is another one."""
+        """The id of the live job that holds this job's unique key, if it is another one. A job
+        that was inserted before answers for itself, whoever holds its key by now."""
+        if self._run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
+            return job.id
         name = json.dumps([job.type, job.unique_key])
         if name not in known:
             row = self._run(
@@ -305,9 +332,11 @@ class JobTables:
                 " AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4",
                 (job.type, job.unique_key),
             ).fetchone()
-            known[name] = row[0] if row else job.id
-        twin = known[name]
-        return None if twin == job.id else twin
+            if row is None:
+                known[name] = job.id
+                return None
+            known[name] = row[0]
+        return known[name]
 
     def _open_doors(self, queue: str, now: int) -> list[bool]:
         """By priority: whether a new job may pass straight to a worker, as nothing of equal or
@@ -353,8 +382,12 @@ class JobTables:
         """Ends a worker; what it holds comes back untouched."""
         self.give_back(worker, (), now)
         self._run("DELETE FROM worker WHERE id = ?", (worker,))
+        self._forget_worker(worker)
+
+    def _forget_worker(self, worker: int) -> None:
         self._started.pop(worker, None)
         self._stale.discard(worker)
+        self._living.discard(worker)
 
     def _alive(self, worker: int) -> bool:
         if worker not in self._living:
@@ -390,21 +423,35 @@ class JobTables:
             claims += self._claim_starving(worker, want, due)
         more = False
         for priority in range(4):
-            for queue, first in due:
-                run_at = first[priority]
-                if run_at is None or run_at > now:
-                    continue
-                room = want.rooms[priority] - len(claims)
-                if room > 0:
-                    claims += self._take(
-                        worker, READ_DUE, (queue, priority, now, room, self._fresh_token())
-                    )
-                if want.rooms[priority] <= len(claims):
-                    more = True
+            ready = [
+                queue
+                for queue, first in due
+                if (run_at := first[priority]) is not None and run_at <= now
+            ]
+            room = want.rooms[priority] - len(claims)
+            if ready and room > 0:
+                claims += self._claim_due(worker, ready, priority, now, room)
+            if ready and want.rooms[priority] <= len(claims):
+                more = True
         started = min(want.starts, len(claims))
         if started:
             self._mark(worker, [claim.key for claim in claims[:started]])
         return Claimed(claims, started, more, None if more else self.next_due(queues))
+
+    def _claim_due(
+        self, worker: int, queues: Sequence[str], priority: int, now: int, room: int
+    ) -> list[Claim]:
+        """The next jobs of one priority: of several queues, the oldest of all of them."""
+        token = self._fresh_token()
+        if len(queues) == 1:
+            return self._take(
+                worker, token, READ_DUE, (queues[0], priority, now, room, token)
+            )
+        oldest: list[tuple[int, int]] = []
+        for queue in queues:
+            oldest += self._run(OLDEST_DUE, (queue, priority, now, room))
+        keys = [key for _, key in sorted(oldest)[:room]]
+        return self._take(worker, token, READ_KEYS, (json.dumps(keys), token))
 
     def _served(self, want: Want) -> Sequence[str]:
         if want.queues is not None:
@@ -430,14 +477,15 @@ class JobTables:
         keys = [key for _, key in sorted(oldest)[:places]]
         if not keys:
             return []
-        return self._take(worker, READ_KEYS, (json.dumps(keys), self._fresh_token()))
+        token = self._fresh_token()
+        return self._take(worker, token, READ_KEYS, (json.dumps(keys), token))
 
-    def _take(self, worker: int, query: str, arguments: tuple[Any, ...]) -> list[Claim]:
+    def _take(self, worker: int, token: int, query: str, arguments: tuple[Any, ...]) -> list[Claim]:
         [(text,)] = self._run(query, arguments)
         claims = _decode_claims(text)
         if claims:
             keys = _encode([claim.key for claim in claims])
-            self._run(TAKE, (keys, worker, self._fresh_token()))
+            self._run(TAKE, (keys, worker, token))
         return claims
 
     def next_due(self, queues: Sequence[str]) -> int | None:
@@ -457,6 +505,10 @@ class JobTables:
 
     def finish(self, worker: int, transitions: Sequence[Transition], now: int) -> list[bool]:
         """Applies the transitions whose token stands; says which stand."""
+        asked = transitions
+        once = {(t.key, t.token): t for t in reversed(transitions)}
+        if len(once) < len(transitions):  # Sent again while it was on its way.
+            transitions = list(once.values())
         text = _encode(transitions)
         if any(t.failure is not None for t in transitions):
             self._run(FINISH_ERRORS, (text,))
@@ -465,21 +517,22 @@ class JobTables:
                     self._run(TRIM.format(table="job_error"), (t.key, MAX_ERRORS))
         self._add_log([(t.key, t.token, t.attempt, t.log) for t in transitions if t.log])
         self._run(FINISH, (text, now))
-        self._unmark(worker, [t.key for t in transitions])
-        states = {t.state for t in transitions}
-        if State.WAITING in states:
-            self.wakes |= {Wake.JOBS, Wake.FINISHED}
-        if not states.isdisjoint(_TERMINAL):
-            self.wakes.add(Wake.FINISHED)
+        self.wakes.add(Wake.FINISHED)  # Whatever was said: a cancel may have ended the job.
+        if any(t.state == State.WAITING for t in transitions):
+            self.wakes.add(Wake.JOBS)
         if self.connection.changes() == len(transitions):
-            return [True] * len(transitions)
+            self._unmark(worker, [t.key for t in transitions])
+            return [True] * len(asked)
         tokens = dict(
             self._run(
                 "SELECT key, token FROM job WHERE key IN (SELECT value->>0 FROM jsonb_each(?))",
                 (text,),
             )
         )
-        return [tokens.get(t.key) == t.token for t in transitions]
+        stands = [tokens.get(t.key) == t.token for t in asked]
+        # Where a token does not stand, this worker may have claimed the job anew and run it.
+        self._unmark(worker, [t.key for t, stood in zip(asked, stands, strict=True) if stood])
+        return stands
 
     def _add_log(self, lines: Sequence[tuple[int, int, int, Sequence[Any]]]) -> None:
         if not lines:
@@ -495,7 +548,7 @@ class JobTables:
         changed = self.connection.changes()
         self._unmark(worker, self._started.get(worker, set()) - kept)
         if changed:
-            self.wakes.add(Wake.JOBS)
+            self.wakes |= {Wake.JOBS, Wake.FINISHED}  # Some may have been asked to end.
         return changed
 
     def disown(self, worker: int, keys: Sequence[int]) -> None:
@@ -538,8 +591,7 @@ class JobTables:
                 crashed += self._charge(worker, name, charged, now)
             untouched += self.give_back(worker, (), now)
             self._run("DELETE FROM worker WHERE id = ?", (worker,))
-            self._started.pop(worker, None)
-            self._stale.discard(worker)
+            self._forget_worker(worker)
         return Reclaimed(tuple(names), crashed, untouched)
 
     def _charge(self, worker: int, name: str, keys: set[int], now: int) -> int:
@@ -549,10 +601,13 @@ class JobTables:
             " AND key IN (SELECT value FROM json_each(?))",
             (worker, json.dumps(sorted(keys))),
         )
-        text = json.dumps([key for (key,) in rows])
+        held = [key for (key,) in rows]
+        text = json.dumps(held)
         self._run(CRASH_ERRORS, (text, now, reason))
+        for key in held:
+            self._run(TRIM.format(table="job_error"), (key, MAX_ERRORS))
         self._run(CHARGE, (worker, self._fresh_token(), now, text, reason))
-        self.wakes.add(Wake.JOBS)
+        self.wakes |= {Wake.JOBS, Wake.FINISHED}
         return self.connection.changes()
 
     def unpark(self, types: Sequence[str]) -> int:
@@ -574,13 +629,12 @@ class JobTables:
         removed = 0
         for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
             removed += self._prune_state(state, cutoff, limit - removed)
-        self._run(
-            "UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'"
-            " WHERE key IN (SELECT key FROM job WHERE state = 0 AND expires_at IS NOT NULL"
-            " AND expires_at <= ?1 LIMIT ?2)",
-            (now, limit),
-        )
-        return removed + self.connection.changes()
+        for expired in (EXPIRED_WAITING, EXPIRED_PARKED):
+            self._run(EXPIRE.format(keys=expired), (now, limit))
+            if self.connection.changes():
+                self.wakes.add(Wake.FINISHED)
+            removed += self.connection.changes()
+        return removed
 
     def _prune_state(self, state: State, cutoff: int, limit: int) -> int:
         """Walks a state in the order of insertion, a page a call, from where it last stopped:
@@ -603,6 +657,7 @@ class JobTables:
 
     def forget(self, keys: Sequence[int]) -> None:
         """Removes jobs with all that is kept with them."""
+        self._run(FORGOTTEN, (max(keys),))
         text = json.dumps(list(keys))
         for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):
             self._run(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -25,51 +26,77 @@ _FIRST: Final = 1024
 
 
 class StartBoard:
-    """Slots of (key, token); a free one holds zeros. Used from one loop at a time."""
+    """Slots of (key, token); a free one holds zeros. Used from the loop and from handlers' threads.
+
+    The first slot tells whether the board is whole: where there is no room on the disk for more
+    slots, it is not, and the worker's row in the database counts alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._file, _FIRST * _ENTRY.size)
-        self._map = mmap.mmap(self._file, _FIRST * _ENTRY.size)
-        self._free = list(range(_FIRST))
+        self._lock = threading.Lock()
+        self._closed = False
         self._slots: dict[int, int] = {}
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            self._map = self._mapped(_FIRST)
+        except BaseException:
+            os.close(self._file)
+            path.unlink(missing_ok=True)
+            raise
+        self._free = list(range(1, _FIRST))
+
+    def _mapped(self, slots: int) -> mmap.mmap:
+        """The file, so large, on disk: to touch a page without a block behind it kills a process."""
+        os.posix_fallocate(self._file, 0, slots * _ENTRY.size)
+        return mmap.mmap(self._file, slots * _ENTRY.size)
 
     def note(self, claim: Claim) -> None:
         """This claim's user code begins now."""
-        if not self._free:
-            self._grow()
-        slot = self._free.pop()
-        self._slots[claim.key] = slot
-        _ENTRY.pack_into(self._map, slot * _ENTRY.size, claim.key, claim.token)
+        with self._lock:
+            if self._closed or (not self._free and not self._grow()):
+                return
+            slot = self._free.pop()
+            self._slots[claim.key] = slot
+            _ENTRY.pack_into(self._map, slot * _ENTRY.size, claim.key, claim.token)
 
     def clear(self, keys: Iterable[int]) -> None:
         """What became of these claims is durable now."""
-        for key in keys:
-            slot = self._slots.pop(key, None)
-            if slot is not None:
-                _ENTRY.pack_into(self._map, slot * _ENTRY.size, 0, 0)
-                self._free.append(slot)
+        with self._lock:
+            for key in keys:
+                slot = self._slots.pop(key, None)
+                if slot is not None:
+                    _ENTRY.pack_into(self._map, slot * _ENTRY.size, 0, 0)
+                    self._free.append(slot)
 
-    def _grow(self) -> None:
-        slots = len(self._slots)
-        os.ftruncate(self._file, 2 * slots * _ENTRY.size)
+    def _grow(self) -> bool:
+        slots = len(self._map) // _ENTRY.size
+        try:
+            larger = self._mapped(2 * slots)
+        except OSError:
+            _ENTRY.pack_into(self._map, 0, -1, -1)
+            return False
         self._map.close()
-        self._map = mmap.mmap(self._file, 2 * slots * _ENTRY.size)
+        self._map = larger
         self._free = list(range(slots, 2 * slots))
+        return True
 
     def close(self) -> None:
         """Lets the file go, and removes it."""
-        self._map.close()
-        os.close(self._file)
-        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._closed = True
+            self._slots.clear()
+            self._map.close()
+            os.close(self._file)
+            self._path.unlink(missing_ok=True)
 
     @staticmethod
     def read(path: Path) -> set[tuple[int, int]] | None:
-        """What a dead worker had noted; None if its board is gone."""
+        """What a dead worker had noted; None if its board is gone, or not whole."""
         try:
             data = path.read_bytes()
         except OSError:
             return None
         whole = len(data) - len(data) % _ENTRY.size
-        return {(key, token) for key, token in _ENTRY.iter_unpack(data[:whole]) if token}
+        noted = {(key, token) for key, token in _ENTRY.iter_unpack(data[:whole]) if token}
+        return None if (-1, -1) in noted else noted

@@ -37,6 +37,8 @@ log = logging.getLogger("backroom.storage")
 
 _FATAL = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
 """After these the connection cannot be trusted any more."""
+_OWN_FAULT = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError)
+"""A change's own fault, or that of a group as a whole; not the disk's or another program's."""
 
 
 class Change:
@@ -212,7 +214,10 @@ class Writer:
         try:
             self._commit(changes)
         except apsw.Error as error:
-            self._refuse(changes, error)
+            if isinstance(error, _OWN_FAULT):
+                self._apart(changes, error)
+            else:
+                self._refuse(changes, error)
         except Exception as error:
             log.debug("a group of %d changes failed; trying each alone", len(changes), exc_info=True)
             self._apart(changes, error)
@@ -220,9 +225,6 @@ class Writer:
 
     def _refuse(self, changes: list[Change], error: apsw.Error) -> None:
         """Every change of a group fails that the disk, or another program, did not let be."""
-        if isinstance(error, apsw.ConstraintError) or isinstance(error, apsw.SQLError):
-            self._apart(changes, error)
-            return
         refused = refusal(self._folder, error)
         if isinstance(error, _FATAL):
             log.error("%s; the store will be opened anew", refused)
@@ -233,16 +235,19 @@ class Writer:
     def _apart(self, changes: list[Change], error: Exception) -> None:
         """One transaction a change; of transitions, one each."""
         if len(changes) == 1 and not isinstance(changes[0], Finishes):
-            changes[0].error = error
+            if isinstance(error, apsw.Error):
+                changes[0].error = refusal(self._folder, error)
+            else:
+                changes[0].error = error
             return
         for change in changes:
-            if isinstance(change, Finishes) and len(change.transitions) > 1:
+            if isinstance(change, Finishes):
                 self._finish_apart(change)
                 continue
             try:
                 self._commit([change])
             except apsw.Error as wrong:
-                change.error = refusal(self._folder, wrong)
+                self._refuse([change], wrong)
             except Exception as wrong:
                 change.error = wrong
 
@@ -254,7 +259,14 @@ class Writer:
             )
             try:
                 self._commit([alone])
-            except Exception:
+            except BackroomError as closed:
+                change.error = closed
+                return
+            except Exception as wrong:
+                if isinstance(wrong, apsw.Error) and not isinstance(wrong, _OWN_FAULT):
+                    # Not refused but unknown: the caller says all of it again.
+                    self._refuse([change], wrong)
+                    return
                 log.exception("the outcome of one job could not be kept; its lease will end")
                 results.append(False)
             else:
@@ -280,7 +292,10 @@ class Writer:
                 raise
         wakes, tables.wakes = tables.wakes, set()
         if wakes:
-            self._wake(wakes)
+            try:
+                self._wake(wakes)
+            except OSError:  # It is committed all the same; the others look by themselves.
+                log.warning("the users of %s were not woken", self._folder.path, exc_info=True)
 
     def _connect(self) -> None:
         with self._folder.writing():
