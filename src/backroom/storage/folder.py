@@ -121,6 +121,10 @@ class Folder:
         fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, worker)
         self._alive.add(worker)
 
+    def is_own(self, worker: int) -> bool:
+        """Whether this process runs this worker."""
+        return worker in self._alive
+
     def drop(self, worker: int) -> None:
         """The worker has ended."""
         if worker in self._alive:
