@@ -138,7 +138,7 @@ def latency(bench: Bench) -> None:
         lambda: bench.measure("latency", count=count, elsewhere=True),
         lambda: bench.measure("raw", count=2_000, group=500),
     )
-    commit = raw["commit_ms"]
+    commit = raw["paced_commit_ms"]
     bench.bound(
         "idle latency p50, same process", same["p50"], commit + 1, "ms", f"commit {commit:.2f} ms"
     )

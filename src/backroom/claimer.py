@@ -85,6 +85,9 @@ class Claimer(Loop):
                 return SHUT
             now = self._clock.now()
             want = self._lanes.want(now)
+            surplus = self._lanes.trim()
+            if surplus:
+                self._release(surplus)
             if want is None:
                 self.idle = False
                 return self._poll

@@ -25,6 +25,8 @@ AHEAD: Final = 0.1
 """Seconds of work claimed ahead."""
 CLEARED: Final = 0.05
 """Seconds of work cleared to start ahead: about two commits."""
+FALLEN: Final = 0.5
+"""Seconds after which a lower pace is more than a pause."""
 MOST_AHEAD: Final = 2000
 MOST_CLEARED: Final = 1500
 
@@ -59,6 +61,7 @@ class Lanes:
         self._rate = 0.0
         self._ahead = 0
         self._cleared_ahead = 0
+        self._fallen_since: float | None = None
         self._turn = 0
         self._claimed = 0
 
@@ -144,6 +147,29 @@ class Lanes:
     def coming(self) -> int:
         """Inserts on their way that may come back as claims."""
         return self._coming
+
+    def trim(self) -> list[Claim]:
+        """What was claimed for a pace that has fallen since: returned, the least urgent first,
+        to be given back, for other workers may be free. What had been cleared for that pace
+        waits in its lane again, so that a more urgent job can overtake it."""
+        cleared = len(self._ready) - max(0, self.slots - self.busy) - 2 * self._cleared_ahead
+        spare = len(self._ready) + self._waiting - 2 * (self.slots + self._ahead)
+        now = self._uptime()
+        if cleared <= 0 and spare <= 0:
+            self._fallen_since = None
+            return []
+        if self._fallen_since is None:
+            self._fallen_since = now
+        if now - self._fallen_since < FALLEN:
+            return []
+        for _ in range(cleared):
+            claim = self._ready.pop()
+            self._lanes[claim.priority].appendleft(claim)
+        returned: list[Claim] = []
+        for lane in reversed(self._lanes):
+            while lane and len(returned) < spare:
+                returned.append(lane.pop())
+        return returned
 
     def keys(self) -> list[int]:
         """All claims held here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -194,6 +195,8 @@ class JobService:
         )
         self._worker: Worker | None = None
         self._opened = False
+        self._process = 0
+        """The one that opened it."""
         self._stopped = False
         self._leaving: Worker | None = None
         self._changing = asyncio.Lock()
@@ -455,6 +458,7 @@ class JobService:
             await self.storage.open()
             self._opened = True
             self._stopped = False
+            self._process = os.getpid()
 
     async def _ready(self) -> None:
         if self._opened:
@@ -494,6 +498,10 @@ class JobService:
         until the process ends, and its job then runs again elsewhere, uncharged.
         """
         seconds = duration("grace", grace)
+        if self._opened and self._process != os.getpid():
+            # In a forked child all of this is the parent's, which goes on with it.
+            self._opened, self._stopped = False, True
+            return True
         ended = True
         async with self._changing:
             worker, self._worker = self._worker, None

@@ -1,31 +1,14 @@
-"""Every storage, one line each: the tests of the contract know none of them by name."""
+"""Fixtures of the contract: a place for jobs in every kind of storage, and a clock."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from backroom.storage import FileJobStorage, MemoryJobStorage
-from tests.contract.parts import Bench, MakeStore, Place, SettableClock
-
-Prepare = Callable[[Path], AbstractAsyncContextManager[MakeStore]]
-"""Makes ready what a kind of storage needs for one test, and clears it away afterwards."""
-
-
-@asynccontextmanager
-async def memory(folder: Path) -> AsyncIterator[MakeStore]:
-    yield lambda clock, retention: MemoryJobStorage(retention=retention, clock=clock)
-
-
-@asynccontextmanager
-async def file(folder: Path) -> AsyncIterator[MakeStore]:
-    yield lambda clock, retention: FileJobStorage(folder / "jobs", retention=retention, clock=clock)
-
-
-STORAGES: dict[str, Prepare] = {"memory": memory, "file": file}
+from tests.contract.parts import Bench, Place, SettableClock
+from tests.contract.storages import STORAGES, Prepare
 
 
 @pytest.fixture(params=STORAGES.values(), ids=STORAGES.keys())

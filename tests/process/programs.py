@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import os
 import random
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from backroom import JobOptions, JobRequest
+from backroom import JobId, JobOptions, JobRequest, JobService, StorageClosedError
 from tests.process.parts import (
     die_with_parent,
     eventually_async,
@@ -92,18 +94,67 @@ async def storm(kind: str) -> None:
     await service.stop()
 
 
+async def fork_while_open() -> None:
+    """Forks while its service works, as a handler may: what does each side see?"""
+    from tests.process.app import service
+
+    await service.start()
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(_in_the_child(service))
+        except BaseException as error:
+            say(f"child failed: {error!r}")
+        os._exit(0)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    job_id = await service.schedule("QUICK")
+    say("parent ran", await service.result(job_id, timeout=10))
+    await eventually_async(lambda: (FOLDER / "calm").exists(), "the test is done")
+    say("parent stopped:", await service.stop())
+
+
+async def _in_the_child(inherited: JobService) -> None:
+    for name, call in {
+        "schedule": inherited.schedule("QUICK"),
+        "schedule_many": inherited.schedule_many([JobRequest("QUICK", {})]),
+        "get_jobs": inherited.get_jobs(),
+        "cancel_jobs": inherited.cancel_jobs(status="pending"),
+        "result": inherited.result(JobId("none"), timeout=1),
+    }.items():
+        try:
+            await call
+        except StorageClosedError as error:
+            say(f"child {name} refused: {error}")
+    say("child stopped:", await inherited.stop(0))
+    async with scheduling(FOLDER / "jobs") as own:
+        say("child scheduled", await own.schedule("GATE"))
+
+
+async def lock() -> None:
+    """Another program that writes to the database, in no hurry."""
+    with closing(sqlite3.connect(FOLDER / "jobs" / "jobs.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        say("locked")
+        await eventually_async(lambda: (FOLDER / "unlock").exists(), "the test lets it go")
+        database.execute("ROLLBACK")
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
 async def linger() -> None:
     """Stops its service while a handler's thread runs on, and goes on itself."""
     from tests.process.app import service
 
     await service.start()
     await eventually_async(lambda: read_journals(FOLDER, "started"), "the job runs")
-    print("stopped:", await service.stop(grace=0.1), flush=True)
+    say("stopped:", await service.stop(grace=0.1))
     await eventually_async(lambda: read_journals(FOLDER, "finished"), "the thread ends", 60)
     await asyncio.Event().wait()
 
 
-PROGRAMS = {program.__name__: program for program in (produce, storm, linger)}
+PROGRAMS = {program.__name__: program for program in (produce, storm, fork_while_open, lock, linger)}
 
 if __name__ == "__main__":
     die_with_parent()

@@ -87,6 +87,8 @@ class FileJobStorage(EmbeddedStorage):
     async def open(self) -> None:
         if self._writer is None:
             await asyncio.get_running_loop().run_in_executor(None, self._open)
+        else:
+            self._opened()
 
     def _open(self) -> None:
         with self._opening:
@@ -101,7 +103,7 @@ class FileJobStorage(EmbeddedStorage):
             self._folder = folder
 
     async def close(self) -> None:
-        if self._writer is None:
+        if self._writer is None or (self._folder is not None and self._folder.forked):
             return
         for bell in self._bells.values():
             bell.close()

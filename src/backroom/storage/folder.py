@@ -94,6 +94,11 @@ class Folder:
         cls._entered = {}
         cls._door = threading.Lock()
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that opened the store."""
+        return self._forked
+
     def check_fork(self) -> None:
         """Raises in a child of the process that opened the store."""
         if self._forked:

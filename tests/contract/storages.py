@@ -1,0 +1,28 @@
+"""Every storage, one line each: what tests run over all of them, and none of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from backroom.storage import FileJobStorage, MemoryJobStorage
+from tests.contract.parts import MakeStore
+
+__all__ = ["STORAGES", "Prepare"]
+
+Prepare = Callable[[Path], AbstractAsyncContextManager[MakeStore]]
+"""Makes ready what a kind of storage needs for one test, and clears it away afterwards."""
+
+
+@asynccontextmanager
+async def memory(folder: Path) -> AsyncIterator[MakeStore]:
+    yield lambda clock, retention: MemoryJobStorage(retention=retention, clock=clock)
+
+
+@asynccontextmanager
+async def file(folder: Path) -> AsyncIterator[MakeStore]:
+    yield lambda clock, retention: FileJobStorage(folder / "jobs", retention=retention, clock=clock)
+
+
+STORAGES: dict[str, Prepare] = {"memory": memory, "file": file}

@@ -1,0 +1,54 @@
+"""What happens beside a store: forks of its process, locks of other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.process.parts import Family, eventually_async, scheduling
+
+
+async def test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in_the_parent(
+    family: Family,
+) -> None:
+    parent = family.program("fork_while_open", poll_interval=5)
+    parent.says("parent ran")
+    for call in ("schedule", "schedule_many", "get_jobs", "cancel_jobs", "result"):
+        [refusal] = [line for line in parent.text.splitlines() if f"child {call} refused" in line]
+        assert "before this process was forked" in refusal
+        assert "make a new JobService" in refusal
+    assert "child failed" not in parent.text, parent.text
+    assert "child scheduled" in parent.text
+    assert f"parent ran {parent.pid}" in parent.text
+    # Whatever the child did to what it inherited: wake-ups still reach the parent.
+    async with scheduling(family.jobs) as service:
+        began = time.monotonic()
+        await service.result(await service.schedule("QUICK"), timeout=10)
+        assert time.monotonic() - began < 2.5
+        family.gate()
+        family.gate("calm")
+        parent.says("parent stopped: True")
+        stats = await service.get_stats()
+        assert stats.by_status["completed"] == 3
+        assert stats.by_status["active"] == stats.by_status["pending"] == 0
+
+
+async def test_another_program_that_locks_the_database_for_a_moment_only_delays(
+    family: Family,
+) -> None:
+    family.ready()
+    async with scheduling(family.jobs) as service:
+        await service.result(await service.schedule("QUICK"), timeout=10)
+        locker = family.program("lock")
+        locker.says("locked")
+        waiting = [asyncio.create_task(service.schedule("QUICK")) for _ in range(10)]
+        # Reading goes on beside the lock.
+        assert (await service.get_stats()).by_status["completed"] == 1
+        done, _ = await asyncio.wait(waiting, timeout=0.3)
+        assert not done
+        family.gate("unlock")
+        for job_id in await asyncio.gather(*waiting):
+            await service.result(job_id, timeout=10)
+        assert locker.ends() == 0
+        await eventually_async(lambda: len(family.entries("finished")) == 11, "each ran once")
+        assert set(family.starts().values()) == {1}

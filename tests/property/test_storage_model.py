@@ -1,0 +1,418 @@
+"""Every storage behaves like a plain Python model of it, whatever is asked of it in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import Awaitable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from backroom.job import SECOND, JobRecord, JobStatus
+from backroom.ports import Filter, Store, Want, WorkerSpec
+from backroom.transition import Claim, Failure, Transition
+from tests.contract.parts import LEASE, SettableClock
+from tests.contract.storages import STORAGES, Prepare
+from tests.property.model import Model, Worker, of_worker, same_refusal
+
+T = TypeVar("T")
+
+RETENTION = 100.0
+QUEUES = ("a", "b")
+TYPES = ("A", "B")
+MOST_WORKERS = 3
+EVERYTHING = 1000
+"""A page, and a limit, above all that an example makes."""
+
+SETTINGS = settings(
+    max_examples=70,
+    stateful_step_count=35,
+    deadline=None,
+    derandomize="CI" in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+seconds = st.sampled_from([0, 0, 0, -5, -1, 1, 40])
+outcomes = st.sampled_from(
+    ["completed", "retry", "failed", "snoozed", "cancelled", "released", "parked"]
+)
+
+
+@st.composite
+def job_options(draw: st.DrawFn) -> dict[str, Any]:
+    """What is said of a job; moments are in seconds from the moment it is inserted."""
+    return {
+        "type": draw(st.sampled_from(TYPES)),
+        "queue": draw(st.sampled_from(QUEUES)),
+        "priority": draw(st.integers(0, 3)),
+        "delay": draw(seconds),
+        "expires_in": draw(st.sampled_from([None, None, 10, 60])),
+        "unique_key": draw(st.sampled_from([None, None, "k"])),
+    }
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """Does the same to a storage and to the model, and compares all that is seen."""
+
+    def __init__(self, prepare: Prepare) -> None:
+        super().__init__()
+        self.clock = SettableClock()
+        self.model = Model(round(RETENTION * SECOND))
+        self.records: list[JobRecord] = []
+        self.claims: list[Claim] = []
+        """All there ever were."""
+        self.mine: list[int] = []
+        """Workers of the present process, in the order they enlisted; the dead ones too."""
+        self.crashes = 0
+        self._enlisted = 0
+        self._loop = asyncio.Runner()
+        self._folder = tempfile.TemporaryDirectory()
+        self._stack = AsyncExitStack()
+        self._make = self.run(self._stack.enter_async_context(prepare(Path(self._folder.name))))
+        self.storage = self._open()
+
+    def run(self, act: Awaitable[T]) -> T:
+        async def await_it() -> T:
+            return await act
+
+        return self._loop.run(await_it())
+
+    def _open(self) -> Store:
+        storage = self._make(self.clock, RETENTION)
+        self.run(storage.open())
+        return storage
+
+    def teardown(self) -> None:
+        try:
+            for job_id, job in self.model.jobs.items():
+                info = self.run(self.storage.find(job_id, self.now))
+                assert info is not None
+                assert [(e.attempt, e.kind) for e in info.errors] == job.errors
+        finally:
+            self.run(self.storage.close())
+            self.run(self._stack.aclose())
+            self._loop.close()
+            self._folder.cleanup()
+
+    @property
+    def now(self) -> int:
+        return self.clock.now()
+
+    def agree(self, act: Coroutine[Any, Any, T], expected: Any) -> T | None:
+        """The storage answers, or refuses, as the model did."""
+        _, refusal = expected
+        if refusal is None:
+            return self.run(act)
+        with pytest.raises(refusal):
+            self.run(act)
+        return None
+
+    # -- what is seen ------------------------------------------------------------------------
+
+    @invariant()
+    def all_that_people_see_is_the_same(self) -> None:
+        jobs, cursor = self.run(self.storage.page(Filter(), self.now, EVERYTHING, None))
+        expected = self.model.page(self.now)
+        seen = [{name: getattr(job, name) for name in want} for job, want in zip(jobs, expected)]
+        assert seen == expected
+        assert (len(jobs), cursor) == (len(expected), None)
+        stats = self.run(self.storage.stats(self.now))
+        assert stats.by_status == self.model.by_status(self.now)
+        assert [(worker.name, worker.active) for worker in stats.workers] == self.model.by_worker()
+        assert self.run(self.storage.queues()) == self.model.paused
+
+    # -- insert ------------------------------------------------------------------------------
+
+    def _record(self, said: dict[str, Any]) -> JobRecord:
+        expires = said["expires_in"]
+        return JobRecord(
+            id=str(uuid.uuid4()),
+            type=said["type"],
+            queue=said["queue"],
+            priority=said["priority"],
+            run_at=self.now + said["delay"] * SECOND,
+            created_at=self.now,
+            data="{}",
+            options='{"retries":3}',
+            unique_key=said["unique_key"],
+            expires_at=None if expires is None else self.now + expires * SECOND,
+        )
+
+    @rule(many=st.lists(job_options(), min_size=1, max_size=4), data=st.data(), start=st.booleans())
+    def insert(self, many: list[dict[str, Any]], data: st.DataObject, start: bool) -> None:
+        records = [self._record(said) for said in many]
+        if self.records and data.draw(st.integers(0, 3)) == 0:
+            records.insert(0, data.draw(st.sampled_from(self.records)))
+        worker = data.draw(st.sampled_from([None, *self.mine]))
+        self._insert(records, worker, start)
+        self.records += [record for record in records if record not in self.records]
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data())
+    def insert_again(self, data: st.DataObject) -> None:
+        known = st.sampled_from(self.records)
+        records = data.draw(st.lists(known, max_size=5, unique_by=lambda record: record.id))
+        self._insert(records, data.draw(st.sampled_from([None, *self.mine])), True)
+
+    def _insert(self, records: list[JobRecord], worker: int | None, start: bool) -> None:
+        answers = self.run(self.storage.insert(records, self.now, worker=worker, start=start))
+        for record, answer in zip(records, answers, strict=True):
+            [expected] = self.model.insert([record], self.now, worker)
+            assert (answer.id, answer.created, answer.claim is not None) == expected
+            if answer.claim is not None and worker is not None:
+                self._take([answer.claim], worker, int(start))
+
+    # -- workers -----------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.model.workers) < MOST_WORKERS)
+    @rule()
+    def enlist(self) -> None:
+        self._enlisted += 1
+        name = f"host:{self._enlisted}"
+        beat = self.run(self.storage.enlist(WorkerSpec(name, LEASE)))
+        assert beat.worker not in self.mine
+        self.mine.append(beat.worker)
+        self.model.workers[beat.worker] = Worker(name, self.clock.uptime() + LEASE, LEASE)
+
+    @precondition(lambda self: self.mine)
+    @rule(data=st.data())
+    def extend(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        expected = same_refusal(lambda: self.model.extend(worker, self.clock.uptime()))
+        beat = self.agree(self.storage.extend(worker), expected)
+        if beat is not None:
+            keys = {claim.key: claim.id for claim in self.claims}
+            assert {keys[key] for key in beat.cancelled} == expected[0]
+
+    @precondition(lambda self: self.mine)
+    @rule(data=st.data())
+    def retire(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        self.run(self.storage.retire(worker))
+        self.model.retire(worker, self.now)
+
+    # -- the way of a claim ------------------------------------------------------------------
+
+    @precondition(lambda self: self.mine and self.records)
+    @rule(
+        data=st.data(),
+        rooms=st.lists(st.integers(0, 5), min_size=4, max_size=4),
+        queues=st.sampled_from([None, None, ("a",), ("b", "a"), ("never",)]),
+        but=st.sampled_from([(), (), ("b",)]),
+        starts=st.integers(0, 5),
+        starving=st.integers(0, 2),
+    )
+    def claim(
+        self,
+        data: st.DataObject,
+        rooms: list[int],
+        queues: tuple[str, ...] | None,
+        but: tuple[str, ...],
+        starts: int,
+        starving: int,
+    ) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        critical, high, normal, low = sorted(rooms, reverse=True)
+        since = self.now - 3 * SECOND
+        left_out = but if queues is None else ()
+        want = Want(queues, left_out, (critical, high, normal, low), starts, starving, since)
+
+        def claimable() -> list[str]:
+            self.model.alive(worker)
+            return self.model.claimable(want, self.now)
+
+        expected = same_refusal(claimable)
+        claimed = self.agree(self.storage.claim(worker, want, self.now), expected)
+        if claimed is None:
+            return
+        assert [claim.id for claim in claimed.claims] == expected[0]
+        assert claimed.started == min(starts, len(claimed.claims))
+        self._take(claimed.claims, worker, claimed.started)
+        if claimed.more:
+            assert claimed.next_due is None
+        else:
+            assert self.model.due(self.model.served(want), self.now) == []
+            assert claimed.next_due == self.model.next_due(want)
+
+    def _take(self, claims: list[Claim], worker: int, started: int) -> None:
+        for claim in claims:
+            self.model.claimed(claim, worker)
+        self.claims += claims
+        for claim in claims[:started]:
+            self.storage.note_start(worker, claim)
+        self.model.start(claim.id for claim in claims[:started])
+
+    def _held(self, worker: int) -> list[Claim]:
+        return of_worker(self.claims, self.model.jobs, worker)
+
+    @precondition(lambda self: self.mine)
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        waiting = [claim for claim in self._held(worker) if not self.model.jobs[claim.id].started]
+        claims = data.draw(some_of(waiting))
+        expected = same_refusal(lambda: self.model.alive(worker))
+        keys = [claim.key for claim in claims]
+        self.agree(self.storage.start(worker, keys), expected)
+        if expected[1] is None:
+            for claim in claims:
+                self.storage.note_start(worker, claim)
+            self.model.start(claim.id for claim in claims)
+
+    @precondition(lambda self: self.claims and self.mine)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        """Outcomes of claims that stand, and of some that may not stand any more."""
+        worker = data.draw(st.sampled_from(self.mine))
+        claims = data.draw(some_of(self._held(worker)))
+        for other in data.draw(st.lists(st.sampled_from(self.claims), max_size=2)):
+            theirs = self.model.jobs[other.id].worker if other.id in self.model.jobs else None
+            stands = other in self._held(worker if theirs is None else theirs)
+            if other not in claims and (theirs in (None, worker) or not stands):
+                claims.insert(data.draw(st.integers(0, len(claims))), other)
+        transitions = [self._transition(claim, data) for claim in claims]
+
+        stands = self.run(self.storage.finish(worker, transitions))
+
+        expected = [
+            self.model.finish(claim.id, transition, self.now)
+            for claim, transition in zip(claims, transitions, strict=True)
+        ]
+        assert stands == expected
+
+    def _transition(self, claim: Claim, data: st.DataObject) -> Transition:
+        kind = data.draw(outcomes)
+        now, attempt = self.now, claim.attempt + 1
+        failure = Failure(attempt, now, "OSError", "boom", None)
+        if kind == "completed":
+            return Transition.completed(claim, now, now, str(data.draw(st.integers(0, 9))))
+        if kind == "retry":
+            return Transition.retry(claim, now, now + data.draw(seconds) * SECOND, failure)
+        if kind == "failed":
+            return Transition.failed(claim, now, now, attempt, failure)
+        if kind == "snoozed":
+            return Transition.snoozed(claim, now, now + 20 * SECOND)
+        if kind == "cancelled":
+            return Transition.cancelled(claim, now, now, "no need")
+        return Transition.released(claim) if kind == "released" else Transition.parked(claim)
+
+    @precondition(lambda self: self.mine)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        kept = data.draw(some_of(self._held(worker)))
+        given = self.run(self.storage.give_back(worker, [claim.key for claim in kept]))
+        assert given == self.model.give_back(worker, {claim.id for claim in kept}, self.now)
+
+    @precondition(lambda self: self.mine)
+    @rule(data=st.data())
+    def disown(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(self.mine))
+        claims = data.draw(some_of(self._held(worker)))
+        self.run(self.storage.disown(worker, [claim.key for claim in claims]))
+        for claim in claims:
+            self.model.jobs[claim.id].started = False
+
+    # -- time and upkeep -----------------------------------------------------------------------
+
+    @rule(passed=st.sampled_from([0.001, 1, 5, 25, LEASE]), keep=st.booleans())
+    def time_passes(self, passed: float, keep: bool) -> None:
+        self.clock.advance(passed)
+        if keep:
+            for worker in [worker for worker in self.mine if worker in self.model.workers]:
+                self.run(self.storage.extend(worker))
+                self.model.extend(worker, self.clock.uptime())
+
+    @rule(step=st.sampled_from([-3600, 3600]))
+    def the_wall_clock_steps(self, step: int) -> None:
+        self.clock.step(step)
+
+    @rule()
+    def reclaim(self) -> None:
+        reclaimed = self.run(self.storage.reclaim(self.now))
+        expected = self.model.reclaim(self.now, self.clock.uptime())
+        found = (sorted(reclaimed.workers), reclaimed.crashed, reclaimed.untouched)
+        assert found == expected
+
+    @rule(types=st.sampled_from([["A"], ["B", "A"], []]))
+    def unpark(self, types: list[str]) -> None:
+        assert self.run(self.storage.unpark(types)) == self.model.unpark(types)
+
+    @rule()
+    def prune(self) -> None:
+        assert self.run(self.storage.prune(self.now, EVERYTHING)) == self.model.prune(self.now)
+
+    # -- people ------------------------------------------------------------------------------
+
+    def _which(self, data: st.DataObject) -> str | Filter:
+        by_id = st.sampled_from([record.id for record in self.records] or [str(uuid.uuid4())])
+        by_filter = st.builds(
+            Filter,
+            status=st.sampled_from([None, *JobStatus]),
+            type=st.sampled_from([None, *TYPES]),
+            queue=st.sampled_from([None, *QUEUES]),
+        )
+        return data.draw(by_id | by_id | by_filter)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        which = self._which(data)
+        expected = same_refusal(lambda: self.model.cancel(which, self.now))
+        assert self.agree(self.storage.cancel(which, self.now), expected) == expected[0]
+
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        which = self._which(data)
+        expected = same_refusal(lambda: self.model.retry(which, self.now))
+        assert self.agree(self.storage.retry(which, self.now), expected) == expected[0]
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(self.records)).id
+        expected = same_refusal(lambda: self.model.delete(job_id))
+        self.agree(self.storage.delete(job_id), expected)
+
+    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.run(self.storage.pause(queue, paused))
+        self.model.paused[queue] = paused
+
+    # -- crashes -----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.storage.capabilities.durable and self.crashes < 2)
+    @rule(clean=st.booleans())
+    def crash(self, clean: bool) -> None:
+        """The process goes without a word, and another one opens the same jobs. Its workers
+        stay enlisted until their lease is over: within one process of the operating system
+        nobody can see sooner that they are gone."""
+        self.crashes += 1
+        self.run(self.storage.close())
+        self.storage = self._open()
+        self.mine.clear()
+
+
+def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
+    if not claims:
+        return st.just([])
+    return st.lists(st.sampled_from(claims), unique_by=lambda claim: claim.key, max_size=4)
+
+
+@pytest.mark.parametrize("prepare", STORAGES.values(), ids=STORAGES.keys())
+def test_a_storage_does_what_the_model_does(prepare: Prepare):
+    run_state_machine_as_test(lambda: StorageMachine(prepare), settings=SETTINGS)
