@@ -5,7 +5,8 @@ known by its methods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -29,11 +30,14 @@ class Codec(Generic[T]):
         self.what = what
         self.type = type_
         self._encode = _encoder.encode
+        self._may_be_endless = True
         try:
             self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
                 dict[str, Any] if type_ is None else type_, dec_hook=_from_plain
             )
             self._shape = None if type_ is None else shapes.type_info(type_)
+            if self._shape is not None:
+                self._may_be_endless = _may_hold_floats(self._shape, set())
         except TypeError as error:
             raise ConfigurationError(
                 f"{owner}: {type_!r} cannot be the type of its {what}: {error}"
@@ -53,7 +57,9 @@ class Codec(Generic[T]):
             ) from None
         if self._shape is None and type(value) is dict:
             return text.decode()
-        self._check(text)
+        if self._may_be_endless and b"null" in text:
+            _refuse_endless(self.owner, self.what, value)
+        self._read(text)
         if self._shape is not None and (type(value) is dict or isinstance(value, Mapping)):
             path = _unknown_key(self._shape, value, "$")
             if path is not None:
@@ -63,22 +69,23 @@ class Codec(Generic[T]):
                 )
         return text.decode()
 
-    def _check(self, text: bytes) -> T:
-        try:
-            return cast("T", self._decoder.decode(text))
-        except msgspec.ValidationError as error:
-            raise JobTypeError(f"{self.owner}: {_place(str(error), self.what)}") from None
-
     def decode(self, text: str) -> T:
         """The typed value of JSON text; unknown keys are passed over.
 
         Raises:
-            JobTypeError: it does not fit the type.
+            JobTypeError: it does not fit the type, or is no JSON.
         """
+        return self._read(text)
+
+    def _read(self, text: str | bytes) -> T:
         try:
             return cast("T", self._decoder.decode(text))
         except msgspec.ValidationError as error:
             raise JobTypeError(f"{self.owner}: {_place(str(error), self.what)}") from None
+        except Exception as error:  # No JSON, or the type's own check raises what it likes.
+            raise JobTypeError(
+                f"{self.owner}: the {self.what} cannot be read: {type(error).__name__}: {error}"
+            ) from error
 
 
 def encode_json(owner: str, what: str, value: Any) -> str:
@@ -88,9 +95,49 @@ def encode_json(owner: str, what: str, value: Any) -> str:
         JobTypeError: it cannot be encoded.
     """
     try:
-        return _encoder.encode(value).decode()
+        text = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise JobTypeError(f"{owner}: the {what} cannot be encoded as JSON: {error}") from None
+    if b"null" in text:
+        _refuse_endless(owner, what, value)
+    return text.decode()
+
+
+def _refuse_endless(owner: str, what: str, value: Any) -> None:
+    """JSON has no NaN and no infinity; msgspec would quietly write null for them."""
+    path = _endless(msgspec.to_builtins(value, enc_hook=_to_plain), "$")
+    if path is not None:
+        raise JobTypeError(
+            f"{owner}: NaN or an infinity at {path} of the {what} cannot be encoded as JSON;"
+            " give None, or a text"
+        )
+
+
+def _endless(value: Any, path: str) -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    inner: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        inner = ((f"{path}.{key}", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        inner = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return next((found for at, item in inner if (found := _endless(item, at))), None)
+
+
+def _may_hold_floats(shape: Any, seen: set[int]) -> bool:
+    if id(shape) in seen:
+        return False
+    seen.add(id(shape))
+    if isinstance(shape, (shapes.FloatType, shapes.AnyType, shapes.CustomType)):
+        return True
+    inner = [field.type for field in getattr(shape, "fields", ())]
+    inner += [*getattr(shape, "types", ()), *getattr(shape, "item_types", ())]
+    inner += [
+        getattr(shape, name)
+        for name in ("item_type", "key_type", "value_type")
+        if hasattr(shape, name)
+    ]
+    return any(_may_hold_floats(type_, seen) for type_ in inner)
 
 
 def _place(message: str, what: str) -> str:

@@ -129,19 +129,25 @@ class Lanes:
 
     # -- straight from an insert -------------------------------------------------------------------
 
-    def expect(self) -> bool:
-        """Makes a place for a job that is about to be inserted and would start at once; false
-        if there is none. Each place is `arrived`."""
-        if self.closed or self._to_clear() <= self._coming or self._waiting:
-            return False
+    def expect(self) -> bool | None:
+        """Makes a place for a job that is about to be inserted: True if it may start at once,
+        False if it will wait in its lane, None if there is no place. Each place is `arrived`."""
+        if self.closed:
+            return None
+        waiting = self._waiting
+        held = waiting + len(self._ready) + len(self._clearing) + self._coming
+        # Claims fill one half of what may be held, inserts both: once nothing waits in the
+        # storage any more, what this process schedules need not pass through a claim.
+        if held >= self.slots - self.busy + 2 * self._ahead:
+            return None
         self._coming += 1
-        return True
+        return not waiting and self._to_clear() >= self._coming
 
-    def arrived(self, claim: Claim | None) -> None:
-        """The insert was answered: with a claim that counts as started, or without."""
+    def arrived(self, claim: Claim | None, start: bool) -> None:
+        """The insert was answered: with a claim, which counts as started or not, or without."""
         self._coming -= 1
         if claim is not None:
-            self._ready.append(claim)
+            (self._ready if start else self._lanes[claim.priority]).append(claim)
 
     @property
     def coming(self) -> int:

@@ -247,11 +247,13 @@ class Runner:
         codec = running.known.result
         name = running.claim.type
         text = encode_json(name, "result", value) if codec is None else codec.encode(value)
-        if len(text) > self._max_payload:
-            raise PayloadTooLargeError(
-                f"{name}: the result has {len(text):,} characters as JSON, the limit is"
-                f" {self._max_payload:,}; keep large things elsewhere and return their address"
-            )
+        if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
+            size = len(text.encode())
+            if size > self._max_payload:
+                raise PayloadTooLargeError(
+                    f"{name}: the result has {size:,} bytes as JSON, the limit is"
+                    f" {self._max_payload:,}; keep large things elsewhere and return their address"
+                )
         return Completed(text)
 
     def _interrupted(self, running: Running) -> Outcome | None:

@@ -103,6 +103,7 @@ class Worker:
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
         self._hurried = False
+        self._tending = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._changed = False
@@ -220,19 +221,16 @@ class Worker:
         """Inserts a job, straight into this worker's lanes where that is fair."""
         lanes = self._lanes_of(job.queue)
         now = job.created_at
-        if (
-            lanes is None
-            or job.run_at > now
-            or self._leaving
-            or not self._lease.stands()
-            or not lanes.expect()
-        ):
+        start = None
+        if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():
+            start = lanes.expect()
+        if lanes is None or start is None:
             [inserted] = await self._storage.insert([job], now)
             return inserted
         claim: Claim | None = None
         worker = self._lease.worker
         try:
-            [inserted] = await self._storage.insert([job], now, worker=worker, start=True)
+            [inserted] = await self._storage.insert([job], now, worker=worker, start=start)
             claim = inserted.claim
             if claim is not None and not self._lease.stands_for(worker):
                 self._release([claim])
@@ -243,10 +241,19 @@ class Worker:
             self._spawn(self._return_unknown())
             raise
         finally:
-            lanes.arrived(claim)
+            lanes.arrived(claim, start)
         if claim is not None:
-            self._runner.pump(lanes)
+            self._tend(lanes, start)
         return inserted
+
+    def _tend(self, lanes: Lanes, started: bool) -> None:
+        """A claim came by an insert: it runs, or is to be counted as started with all that came
+        in this turn of the loop."""
+        if started:
+            self._runner.pump(lanes)
+        elif not self._tending:
+            self._tending = True
+            asyncio.get_running_loop().call_soon(self._refill)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -311,6 +318,7 @@ class Worker:
         return keys
 
     def _refill(self) -> None:
+        self._tending = False
         if not self._leaving:
             for claimer in self._claimers.values():
                 claimer.refill()

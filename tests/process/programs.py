@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
+import json
 import os
 import random
+import signal
 import sqlite3
 import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from backroom import JobId, JobOptions, JobRequest, JobService, StorageClosedError
+import backroom.storage
+from backroom import (
+    BackroomError,
+    FileJobStorage,
+    Job,
+    JobId,
+    JobOptions,
+    JobRequest,
+    JobService,
+    StorageClosedError,
+    StorageError,
+)
 from tests.process.parts import (
+    Journal,
     die_with_parent,
     eventually_async,
+    none_left,
     read_journals,
     scheduling,
 )
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+# -- producers ---------------------------------------------------------------------------------
 
 
 async def produce(count: str) -> None:
@@ -63,7 +90,8 @@ async def storm(kind: str) -> None:
         if chance.random() < 0.1:
             options["delay"] = chance.random() / 5
         options["priority"] = chance.choice(["critical", "high", "normal", "low"])
-        return serial, JobRequest(job_type, {"serial": serial, "seconds": chance.random() / 20}, **options)
+        data = {"serial": serial, "seconds": chance.random() / 20}
+        return serial, JobRequest(job_type, data, **options)
 
     async def schedule(size: int) -> None:
         wanted = [request() for _ in range(size)]
@@ -94,6 +122,20 @@ async def storm(kind: str) -> None:
     await service.stop()
 
 
+# -- stops and forks ---------------------------------------------------------------------------
+
+
+async def linger() -> None:
+    """Stops its service while a handler's thread runs on, and goes on itself."""
+    from tests.process.app import service
+
+    await service.start()
+    await eventually_async(lambda: read_journals(FOLDER, "started"), "the job runs")
+    say("stopped:", await service.stop(grace=0.1))
+    await eventually_async(lambda: read_journals(FOLDER, "finished"), "the thread ends", 60)
+    await asyncio.Event().wait()
+
+
 async def fork_while_open() -> None:
     """Forks while its service works, as a handler may: what does each side see?"""
     from tests.process.app import service
@@ -102,7 +144,7 @@ async def fork_while_open() -> None:
     child = os.fork()
     if not child:
         try:
-            asyncio.run(_in_the_child(service))
+            asyncio.run(_use_what_the_parent_had(service))
         except BaseException as error:
             say(f"child failed: {error!r}")
         os._exit(0)
@@ -113,7 +155,7 @@ async def fork_while_open() -> None:
     say("parent stopped:", await service.stop())
 
 
-async def _in_the_child(inherited: JobService) -> None:
+async def _use_what_the_parent_had(inherited: JobService) -> None:
     for name, call in {
         "schedule": inherited.schedule("QUICK"),
         "schedule_many": inherited.schedule_many([JobRequest("QUICK", {})]),
@@ -130,6 +172,35 @@ async def _in_the_child(inherited: JobService) -> None:
         say("child scheduled", await own.schedule("GATE"))
 
 
+async def fork_and_leave() -> None:
+    """Forks a child that opens the store for itself, and leaves first."""
+    async with scheduling(FOLDER / "jobs") as service:
+        await service.schedule_many([JobRequest("QUICK", {})] * 10)
+        child = os.fork()
+        if not child:
+            try:
+                asyncio.run(_stay())
+            except BaseException as error:
+                say(f"child failed: {error!r}")
+            os._exit(0)
+        await eventually_async(lambda: read_journals(FOLDER, "child"), "the child has scheduled")
+
+
+async def _stay() -> None:
+    async with scheduling(FOLDER / "jobs") as own:
+        await own.schedule("QUICK")
+        journal = Journal(FOLDER)
+        journal.write("child", "-", os.getpid())
+        await eventually_async(lambda: (FOLDER / "calm").exists(), "its parent has left")
+        for _ in range(10):
+            await own.schedule("QUICK")
+            journal.write("acknowledged")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# -- other users of the folder -----------------------------------------------------------------
+
+
 async def lock() -> None:
     """Another program that writes to the database, in no hurry."""
     with closing(sqlite3.connect(FOLDER / "jobs" / "jobs.db", isolation_level=None)) as database:
@@ -139,23 +210,208 @@ async def lock() -> None:
         database.execute("ROLLBACK")
 
 
-def say(*words: object) -> None:
-    print(*words, flush=True)
+async def schedule_without_rights(folder: str) -> None:
+    """As root this becomes a user who may write nothing; else its rights are what they are."""
+    async with scheduling(FOLDER / "warm") as service:  # Whatever is imported late, is now.
+        await service.schedule("QUICK")
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    async with scheduling(Path(folder)) as service:
+        try:
+            say("scheduled", await service.schedule("QUICK"))
+        except BackroomError as error:
+            say(f"{type(error).__name__}: {error}")
 
 
-async def linger() -> None:
-    """Stops its service while a handler's thread runs on, and goes on itself."""
-    from tests.process.app import service
-
-    await service.start()
-    await eventually_async(lambda: read_journals(FOLDER, "started"), "the job runs")
-    say("stopped:", await service.stop(grace=0.1))
-    await eventually_async(lambda: read_journals(FOLDER, "finished"), "the thread ends", 60)
-    await asyncio.Event().wait()
+# -- a kill at every point of the first opening ------------------------------------------------
 
 
-PROGRAMS = {program.__name__: program for program in (produce, storm, fork_while_open, lock, linger)}
+def die_while_opening() -> None:
+    """Kills a process right before each call that its storage makes while it opens a new folder;
+    then the next process uses that folder."""
+    for point in itertools.count(1):
+        folder = FOLDER / f"point-{point}"
+        killed = _forked(lambda: _use(folder), _die_before(point))  # noqa: B023
+        if killed != -signal.SIGKILL:
+            assert killed == 0, "opening it failed by itself"
+            say(f"{point} points")
+            return
+        left = os.listdir(folder) if folder.exists() else "nothing"
+        code = _forked(lambda: _use(folder))  # noqa: B023
+        if code:
+            say(f"killed at point {point}, which left {left}; the next one ended with {code}")
+            sys.exit(1)
+
+
+def _forked(main: Callable[[], object], profile: Callable[..., None] | None = None) -> int:
+    child = os.fork()
+    if not child:
+        code = 2
+        try:
+            threading.setprofile(profile)
+            main()
+            code = 0
+        except BaseException as error:
+            threading.setprofile(None)
+            say(repr(error))
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _use(folder: Path) -> None:
+    async def use() -> None:
+        async with scheduling(folder) as service:
+            await service.schedule("QUICK")
+            assert (await service.get_stats()).by_status["pending"] == 1
+
+    asyncio.run(use())
+
+
+def _die_before(point: int) -> Callable[[FrameType, str, object], None]:
+    """A profile function that kills this process at the so manyth call out of the storage."""
+    left = itertools.count(point, -1)
+    folder = Path(backroom.storage.__file__).parent
+    rooms = {str(folder / name) for name in ("folder.py", "database.py", "sqlite.py")}
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        if event == "c_call" and frame.f_code.co_filename in rooms and next(left) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return profile
+
+
+# -- a full disk -------------------------------------------------------------------------------
+
+
+def _small_disk() -> Path:
+    """A file system of 3 MiB that only this process sees, and that goes with it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    disk = FOLDER / "disk"
+    disk.mkdir()
+    new_mounts, new_user, private = 0x00020000, 0x10000000, 0x00044000
+    steps = (
+        lambda: libc.unshare(new_mounts | (new_user if os.geteuid() else 0)),
+        lambda: libc.mount(None, b"/", None, private, None),
+        lambda: libc.mount(b"none", bytes(disk), b"tmpfs", 0, b"size=3m"),
+    )
+    for step in steps:
+        if step():
+            raise OSError(ctypes.get_errno(), "this user cannot mount a small disk")
+    return disk
+
+
+async def _fill(service: JobService) -> tuple[int, list[StorageError]]:
+    """Schedules until that is refused for good; how many were acknowledged."""
+    acknowledged = 0
+    refusals: list[StorageError] = []
+    while len(refusals) < 5:
+        try:
+            await service.schedule("QUICK", {"text": "x" * 4000})
+        except StorageError as error:
+            refusals.append(error)
+        else:
+            acknowledged += 1
+    return acknowledged, refusals
+
+
+def _pad(file: Path) -> None:
+    """Takes all the room that is left."""
+    with file.open("wb", buffering=0) as padding:
+        for size in (4096, 1):
+            try:
+                while padding.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+
+
+async def fill_the_disk() -> None:
+    """Reports what producers and workers see of a disk that runs full."""
+    disk = _small_disk()
+    (disk / "ballast").write_bytes(bytes(1 << 20))
+    seen: dict[str, object] = {}
+    async with scheduling(disk / "jobs") as service:
+        acknowledged, refusals = await _fill(service)
+        seen["acknowledged"] = acknowledged
+        seen["refused with"] = sorted({type(error).__name__ for error in refusals})
+        seen["message"] = str(refusals[0])
+        by_status = (await service.get_stats()).by_status
+        seen["readable while full"] = by_status["pending"] == acknowledged
+        _pad(disk / "padding")
+        late = JobService(FileJobStorage(disk / "jobs"))
+        try:
+            await late.start()
+        except BackroomError as error:
+            seen["a worker that starts while full"] = type(error).__name__
+        await late.stop()
+        (disk / "padding").unlink()
+        (disk / "ballast").unlink()
+        await service.schedule("QUICK")
+        seen["after"] = (await service.get_stats()).by_status["pending"]
+    worker = JobService(FileJobStorage(disk / "jobs"), concurrency=50)
+
+    @worker.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        pass
+
+    async with worker:
+        await eventually_async(lambda: none_left(worker), "all jobs have ended")
+        seen["completed"] = (await worker.get_stats()).by_status["completed"]
+    with closing(sqlite3.connect(disk / "jobs" / "jobs.db")) as database:
+        [(seen["integrity"],)] = database.execute("PRAGMA integrity_check").fetchall()
+    say(json.dumps(seen))
+
+
+async def work_on_a_full_disk() -> None:
+    """Reports what becomes of jobs that end while the disk is full."""
+    disk = _small_disk()
+    (disk / "ballast").write_bytes(bytes(1 << 20))
+    full = asyncio.Event()
+    starts: Counter[str] = Counter()
+    ends = 0
+    service = JobService(FileJobStorage(disk / "jobs"), concurrency=5, poll_interval=0.2)
+
+    @service.handler("QUICK", retries=0)
+    async def quick(job: Job[Any]) -> None:
+        nonlocal ends
+        starts[job.id] += 1
+        await full.wait()
+        ends += 1
+
+    seen: dict[str, object] = {}
+    async with service:
+        seen["acknowledged"], _ = await _fill(service)
+        _pad(disk / "padding")
+        full.set()
+        await eventually_async(lambda: ends >= 5, "the handlers have ended")
+        seen["held up"] = not await none_left(service)
+        (disk / "padding").unlink()
+        (disk / "ballast").unlink()
+        await eventually_async(lambda: none_left(service), "all jobs have ended")
+        seen["completed"] = (await service.get_stats()).by_status["completed"]
+        seen["starts"], seen["most starts of one"] = starts.total(), max(starts.values())
+    say(json.dumps(seen))
+
+
+# -- which -------------------------------------------------------------------------------------
+
+PROGRAMS = (
+    produce, storm, linger, fork_while_open, fork_and_leave, lock, schedule_without_rights,
+    die_while_opening, fill_the_disk, work_on_a_full_disk,
+)  # fmt: skip
+
+
+def main(name: str, *arguments: str) -> None:
+    [program] = [program for program in PROGRAMS if program.__name__ == name]
+    if asyncio.iscoroutinefunction(program):
+        asyncio.run(program(*arguments))
+    else:
+        program(*arguments)
+
 
 if __name__ == "__main__":
     die_with_parent()
-    asyncio.run(PROGRAMS[sys.argv[1]](*sys.argv[2:]))
+    main(*sys.argv[1:])

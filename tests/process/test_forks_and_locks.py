@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.process.parts import Family, eventually_async, scheduling
+from tests.process.parts import Family, eventually, eventually_async, is_running, scheduling
 
 
 async def test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in_the_parent(
@@ -31,6 +31,20 @@ async def test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in
         stats = await service.get_stats()
         assert stats.by_status["completed"] == 3
         assert stats.by_status["active"] == stats.by_status["pending"] == 0
+
+
+async def test_a_child_that_opens_the_store_for_itself_may_outlive_its_parent(
+    family: Family,
+) -> None:
+    parent = family.program("fork_and_leave")
+    assert parent.ends() == 0, parent.text
+    [child] = family.entries("child")
+    family.gate("calm")
+    eventually(lambda: len(family.entries("acknowledged")) == 10, "the child has scheduled more")
+    eventually(lambda: not is_running(child.pid), "the child has ended")
+    assert "child failed" not in parent.text, parent.text
+    async with scheduling(family.jobs) as service:
+        assert (await service.get_stats()).by_status["pending"] == 10 + 1 + 10
 
 
 async def test_another_program_that_locks_the_database_for_a_moment_only_delays(

@@ -156,7 +156,8 @@ class Model:
 
     def extend(self, worker: int, uptime: float) -> set[str]:
         """Returns whose cancel was asked for."""
-        self.alive(worker).lease_until = uptime + self.workers[worker].lease
+        alive = self.alive(worker)
+        alive.lease_until = uptime + alive.lease
         return {job.record.id for job in self.held(worker) if job.asked}
 
     def retire(self, worker: int, now: int) -> None:

@@ -128,7 +128,10 @@ class StorageMachine(RuleBasedStateMachine):
     def all_that_people_see_is_the_same(self) -> None:
         jobs, cursor = self.run(self.storage.page(Filter(), self.now, EVERYTHING, None))
         expected = self.model.page(self.now)
-        seen = [{name: getattr(job, name) for name in want} for job, want in zip(jobs, expected)]
+        seen = [
+            {name: getattr(job, name) for name in want}
+            for job, want in zip(jobs, expected, strict=False)
+        ]
         assert seen == expected
         assert (len(jobs), cursor) == (len(expected), None)
         stats = self.run(self.storage.stats(self.now))
@@ -170,6 +173,10 @@ class StorageMachine(RuleBasedStateMachine):
         self._insert(records, data.draw(st.sampled_from([None, *self.mine])), True)
 
     def _insert(self, records: list[JobRecord], worker: int | None, start: bool) -> None:
+        if worker is not None:
+            # One at a time: the contract does not say in which order jobs of a batch stand when
+            # some go to the worker and some do not.
+            records = records[:1]
         answers = self.run(self.storage.insert(records, self.now, worker=worker, start=start))
         for record, answer in zip(records, answers, strict=True):
             [expected] = self.model.insert([record], self.now, worker)

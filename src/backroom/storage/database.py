@@ -16,7 +16,7 @@ from backroom.errors import (
 from backroom.storage.folder import Folder
 from backroom.storage.sqlite import APPLICATION_ID, SCHEMA_VERSION, JobTables
 
-__all__ = ["Durability", "connect", "refusal"]
+__all__ = ["Durability", "connect", "damaged", "refusal"]
 
 Durability = Literal["full", "os"]
 
@@ -24,6 +24,8 @@ FIXED_SQLITE: Final = (3, 51, 3)
 """The first release without the race between connections that reset a write-ahead log."""
 CHECKED_WHOLE: Final = 32 * 2**20
 """Up to this many bytes a file is checked whole when it is opened."""
+SMALLEST: Final = 512
+"""Bytes of the smallest page, and so of the smallest database."""
 BUSY_TIMEOUT: Final = 30_000
 """Milliseconds; only for tools of others that lock the database, ours queue on a file lock."""
 
@@ -38,19 +40,21 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
     _refuse_old_sqlite()
     fresh = folder.prepare()
     try:
+        fresh = fresh or _is_unmade(folder)
         writer = _connect(folder, durability)
         try:
             if fresh:
                 with writer:
                     JobTables(writer).create()
             else:
-                _recognise(writer, folder)
                 _examine(writer, folder)
             reader = _connect(folder, durability)
         except BaseException:
             writer.close()
             raise
         reader.execute("PRAGMA query_only = true")
+    except apsw.SQLError as error:  # Our statements are right, so it is what they speak of.
+        raise StorageCorruptError(damaged(folder, str(error))) from error
     except apsw.Error as error:
         raise refusal(folder, error) from error
     folder.mark()
@@ -87,40 +91,61 @@ def _refuse_old_sqlite() -> None:
         )
 
 
-def _recognise(connection: apsw.Connection, folder: Folder) -> None:
-    application = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    if application != APPLICATION_ID:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema LIMIT 1")]
-        what = "a database of another application" if tables else "a database without tables"
+def _is_unmade(folder: Folder) -> bool:
+    """Whether the database still has no tables, since a process died while it made them.
+
+    Only reads, so that a file that is refused stays as it is.
+
+    Raises:
+        StorageCorruptError: it is not a job store, or not any more.
+        StorageVersionError: written by a newer Backroom.
+    """
+    if folder.database.stat().st_size < SMALLEST:
+        raise StorageCorruptError(damaged(folder, "it is too short for a database"))
+    connection = apsw.Connection(str(folder.database), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        application = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_schema")
+    finally:
+        connection.close()
+    if application == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise StorageVersionError(
+                f"{folder.database} has schema version {version}, this Backroom knows up to"
+                f" {SCHEMA_VERSION}: upgrade Backroom; the file was not touched"
+            )
+        if version < 1 or not tables:
+            raise StorageCorruptError(damaged(folder, "its header or its tables are gone"))
+        return False
+    if folder.marked:
+        raise StorageCorruptError(damaged(folder, "its header is not that of a job store"))
+    if application or version or tables:
         raise StorageCorruptError(
-            f"{folder.database} is {what}, not a job store: name another folder, or move that"
-            " file away"
+            f"{folder.database} is a database of another application, not a job store: name"
+            " another folder, or move that file away"
         )
-    if version > SCHEMA_VERSION:
-        raise StorageVersionError(
-            f"{folder.database} has schema version {version}, this Backroom knows up to"
-            f" {SCHEMA_VERSION}: upgrade Backroom; the file was not touched"
-        )
+    return True
 
 
 def _examine(connection: apsw.Connection, folder: Folder) -> None:
     """Cheap for any size, thorough for small files."""
     pages, page_size = connection.pragma("page_count"), connection.pragma("page_size")
     size = folder.database.stat().st_size
-    log = folder.database.with_name(folder.database.name + "-wal")
-    log_size = log.stat().st_size if log.exists() else 0
+    log_size = folder.log.stat().st_size if folder.log.exists() else 0
     if size + log_size < pages * page_size:
         raise StorageCorruptError(
-            _damaged(folder, f"it has {size} bytes and should have {pages * page_size}")
+            damaged(folder, f"it has {size} bytes and should have {pages * page_size}")
         )
     if pages * page_size <= CHECKED_WHOLE:
         [(verdict,)] = connection.execute("PRAGMA quick_check(1)")
         if verdict != "ok":
-            raise StorageCorruptError(_damaged(folder, verdict))
+            raise StorageCorruptError(damaged(folder, verdict))
 
 
-def _damaged(folder: Folder, what: str) -> str:
+def damaged(folder: Folder, what: str) -> str:
+    """What to say of a file that is damaged, and what to do about it."""
     return (
         f"{folder.database} is damaged ({what}); nothing was changed. Stop all processes that"
         " use it, keep a copy of the folder, then restore a backup, or save what can be read"
@@ -136,7 +161,7 @@ def refusal(folder: Folder, error: apsw.Error) -> StorageError:
             " was kept before is safe, and work goes on when there is room"
         )
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return StorageCorruptError(_damaged(folder, str(error)))
+        return StorageCorruptError(damaged(folder, str(error)))
     if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError)):
         return StorageError(
             f"{folder.database} cannot be opened for writing ({error}); give this user the"

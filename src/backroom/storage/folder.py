@@ -14,7 +14,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -41,6 +41,7 @@ class Folder:
     def __init__(self, path: Path, identity: tuple[int, int], locks: int) -> None:
         self.path = path
         self.database = path / DATABASE
+        self.log = path / f"{DATABASE}-wal"
         self._identity = identity
         self._locks = locks
         self._users = 0
@@ -119,6 +120,10 @@ class Folder:
             finally:
                 fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, 0)
 
+    def files(self) -> tuple[int, int]:
+        """Which files are the database and its log now; 0 for one that is not there."""
+        return _inode(self.database), _inode(self.log)
+
     # -- workers -------------------------------------------------------------------------------
 
     def hold(self, worker: int) -> None:
@@ -158,12 +163,11 @@ class Folder:
         Raises:
             StorageCorruptError: this folder held jobs, and the database is gone or empty.
         """
-        marked = (self.path / MARKER).exists()
         try:
             size = self.database.stat().st_size
         except FileNotFoundError:
             size = -1
-        if marked and size <= 0:
+        if self.marked and size <= 0:
             what = "missing" if size < 0 else "empty"
             raise StorageCorruptError(
                 f"{self.database} is {what}, but {MARKER} beside it says that this folder held"
@@ -173,14 +177,20 @@ class Folder:
         if size < 0:
             os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             _sync_directory(self.path)
-            _sync_directory(self.path.parent)
+            with suppress(PermissionError):  # Of a place that this user may enter, not list.
+                _sync_directory(self.path.parent)
         return size <= 0
+
+    @property
+    def marked(self) -> bool:
+        """Whether this folder has held jobs."""
+        return (self.path / MARKER).exists()
 
     def mark(self) -> None:
         """Says, durably, that this folder holds jobs from now on."""
-        marker = self.path / MARKER
-        if marker.exists():
+        if self.marked:
             return
+        marker = self.path / MARKER
         text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
         descriptor = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:
@@ -202,6 +212,13 @@ def _open_locks(path: Path) -> int:
             f"the folder {path} cannot be written: {error.strerror}; give this user the rights"
             " to it, or name another folder"
         ) from None
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _sync_directory(path: Path) -> None:

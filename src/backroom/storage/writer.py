@@ -11,16 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import apsw
+import msgspec
 
-from backroom.errors import BackroomError, StorageClosedError
+from backroom.errors import (
+    BackroomError,
+    StorageClosedError,
+    StorageCorruptError,
+    StorageError,
+)
 from backroom.ports import Wake
-from backroom.storage.database import Durability, connect, refusal
+from backroom.storage.database import Durability, connect, damaged, refusal
 from backroom.storage.folder import Folder
 from backroom.storage.inspect import Inspector
 from backroom.job import JobRecord
@@ -157,7 +166,10 @@ class Writer:
         self._tables: JobTables | None = None
         self._reader: apsw.Connection | None = None
         self._reading = threading.Lock()
-        self._connect()
+        self._writing = threading.Lock()
+        _writers.add(self)
+        with self._writing:
+            self._connect()
         self._thread = threading.Thread(target=self._loop, name="backroom-writer", daemon=True)
         self._thread.start()
 
@@ -189,12 +201,32 @@ class Writer:
                 return look(Inspector(self._reader))
             except apsw.Error as error:
                 raise refusal(self._folder, error) from error
+            except (UnicodeDecodeError, msgspec.DecodeError) as error:  # None of what we wrote.
+                raise StorageCorruptError(damaged(self._folder, str(error))) from error
 
     def close(self) -> None:
         """Carries out what is queued, then closes. Blocks until done."""
         self._closing = True
         self._signal.release()
         self._thread.join()
+
+    # -- around a fork -----------------------------------------------------------------------------
+
+    def hold_still(self) -> None:
+        """Neither connection is in use until `go_on`."""
+        self._writing.acquire()
+        self._reading.acquire()
+
+    def go_on(self) -> None:
+        self._reading.release()
+        self._writing.release()
+
+    def leave_to_parent(self) -> None:
+        """In the child: it shall know nothing of these connections. SQLite remembers the locks
+        of a process, but a child has not inherited them: were these open, a store that the
+        child opens for itself would work on a file that the others believe nobody uses."""
+        self._reading = threading.Lock()
+        self._disconnect()
 
     # -- in the thread -----------------------------------------------------------------------------
 
@@ -204,15 +236,19 @@ class Writer:
             changes: list[Change] = []
             while self._inbox:
                 changes.append(self._inbox.popleft())
-            if changes:
-                self._carry_out(changes)
-            if self._closing and not self._inbox:
-                self._disconnect()
-                return
+            with self._writing:
+                if changes:
+                    self._carry_out(changes)
+                if self._closing and not self._inbox:
+                    self._disconnect()
+                    return
 
     def _carry_out(self, changes: list[Change]) -> None:
         try:
             self._commit(changes)
+        except StorageError as refused:
+            for change in changes:
+                change.error = refused
         except apsw.Error as error:
             if isinstance(error, _OWN_FAULT):
                 self._apart(changes, error)
@@ -229,8 +265,16 @@ class Writer:
         if isinstance(error, _FATAL):
             log.error("%s; the store will be opened anew", refused)
             self._disconnect()
+        elif isinstance(error, apsw.FullError):
+            self._make_room()
         for change in changes:
             change.error = refused
+
+    def _make_room(self) -> None:
+        """What is in the log and in the database is there twice: the log may be begun anew."""
+        if self._tables is not None:
+            with self._folder.writing(), suppress(apsw.Error):
+                self._tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _apart(self, changes: list[Change], error: Exception) -> None:
         """One transaction a change; of transitions, one each."""
@@ -290,6 +334,7 @@ class Writer:
                 if tables.connection.in_transaction:
                     run("ROLLBACK")
                 raise
+            self._check_files()
         wakes, tables.wakes = tables.wakes, set()
         if wakes:
             try:
@@ -297,12 +342,25 @@ class Writer:
             except OSError:  # It is committed all the same; the others look by themselves.
                 log.warning("the users of %s were not woken", self._folder.path, exc_info=True)
 
+    def _check_files(self) -> None:
+        """Whether the next process will find what was just committed."""
+        files = self._folder.files()
+        if self._files is None:
+            self._files = files
+        if files != self._files or not all(files):
+            self._disconnect()
+            raise StorageCorruptError(
+                f"{self._folder.database}, or its log beside it, was removed or replaced while it"
+                " was in use; nothing of this call was kept"
+            )
+
     def _connect(self) -> None:
         with self._folder.writing():
             self._connect_again()
 
     def _connect_again(self) -> JobTables:
         writer, reader = connect(self._folder, self._durability)
+        self._files = None
         with self._reading:
             self._reader = reader
         started = self._tables_before
@@ -313,6 +371,8 @@ class Writer:
         return self._tables
 
     _tables_before: JobTables | None = None
+    _files: tuple[int, int] | None = None
+    """The database and its log, as they were when it was opened."""
 
     def _disconnect(self) -> None:
         tables, self._tables = self._tables, None
@@ -326,6 +386,37 @@ class Writer:
                 connection.close()
             except apsw.Error:
                 log.warning("closing %s failed", self._folder.database, exc_info=True)
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+_forking: Final = threading.Lock()
+_held: list[Writer] = []
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    for writer in list(_writers):
+        writer.hold_still()
+        _held.append(writer)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().go_on()
+    _forking.release()
+
+
+def _after_fork_in_child() -> None:
+    while _held:
+        _held.pop().leave_to_parent()
+    _forking.release()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def _apply(tables: JobTables, changes: list[Change]) -> None:

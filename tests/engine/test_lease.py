@@ -1,0 +1,337 @@
+"""The right to run jobs: kept while the worker lives, and what happens when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backroom import Job, JobRequest, JobStatus, LeaseLostError, StorageError
+from tests.engine.world import World, forever
+from tests.virtual import Gate
+
+
+async def test_a_job_three_leases_long_starts_once(world: World) -> None:
+    service, other = world.service(lease=10), world.service(lease=10)
+    starts: list[str] = []
+
+    async def long(job: Job[Any]) -> str:
+        starts.append(job.id)
+        await asyncio.sleep(35)
+        return "done"
+
+    service.register_handler("LONG", long)
+    other.register_handler("LONG", long)
+    async with service:
+        job_id = await service.schedule("LONG")
+        async with other:
+            assert await other.result(job_id) == "done"
+    assert starts == [job_id]
+    assert (await world.look(job_id)).attempt == 1
+
+
+async def test_a_job_delayed_by_three_leases_starts_once(world: World) -> None:
+    service, other = world.service(lease=10), world.service(lease=10)
+    starts: list[float] = []
+
+    async def note(job: Job[Any]) -> None:
+        starts.append(world.elapsed)
+
+    service.register_handler("NOTE", note)
+    other.register_handler("NOTE", note)
+    async with service, other:
+        await service.result(await service.schedule("NOTE", delay=35))
+        await asyncio.sleep(60)
+    assert starts == pytest.approx([35], abs=0.01)
+
+
+async def test_a_lease_is_kept_through_a_drain_that_is_longer_than_it(world: World) -> None:
+    service, other = world.service(lease=10), world.service(lease=10)
+    starts: list[str] = []
+
+    async def long(job: Job[Any]) -> None:
+        starts.append(job.id)
+        await asyncio.sleep(60)
+
+    service.register_handler("LONG", long)
+    other.register_handler("LONG", long)
+    await service.start()
+    await other.start()
+    job_id = await service.schedule("LONG")
+    await asyncio.sleep(1)
+    assert await service.stop(grace=100) is True
+    assert starts == [job_id]
+    assert (await world.look(job_id)).status is JobStatus.COMPLETED
+
+
+async def test_a_worker_whose_lease_was_taken_stops_enlists_again_and_goes_on(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=10)
+    told: list[tuple[str, bool]] = []
+
+    @service.handler("LONG", retries=0)
+    async def long(job: Job[Any]) -> str:
+        if told:
+            return "the second time"
+        try:
+            await forever(job)
+        finally:
+            told.append(("interrupted", job.cancelled))
+        return "never"
+
+    async with service:
+        job_id = await service.schedule("LONG")
+        await asyncio.sleep(1)
+        before = (await service.get_stats()).workers
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(4)
+        assert told == [("interrupted", True)]
+        assert await service.result(job_id, timeout=60) == "the second time"
+        await asyncio.sleep(15)  # The old one leaves the list when its lease has ended.
+        after = (await service.get_stats()).workers
+    assert [w.started_at for w in before] != [w.started_at for w in after]
+    assert len(after) == 1
+
+
+@pytest.mark.parametrize("thread", [False, True])
+async def test_a_result_of_a_lost_lease_is_refused(world: World, thread: bool) -> None:
+    """Declared dead while it ran: the job belongs to another worker, whose result counts."""
+    service = world.service(world.faults.store, lease=10)
+    other = world.service(lease=10)
+    gate, runs = Gate(), list[str]()
+    obey = asyncio.Event()
+
+    def plain(job: Job[Any]) -> str:
+        runs.append("plain")
+        gate.wait()
+        return "stale"
+
+    async def stubborn(job: Job[Any]) -> str:
+        runs.append("stubborn")
+        while not obey.is_set():
+            try:
+                await obey.wait()
+            except asyncio.CancelledError:
+                continue
+        return "stale"
+
+    @other.handler("LONG", retries=0)
+    async def elsewhere(job: Job[Any]) -> str:
+        runs.append("elsewhere")
+        await asyncio.sleep(5)
+        return "fresh"
+
+    service.register_handler("LONG", plain if thread else stubborn, retries=1)
+    await service.start()
+    job_id = await service.schedule("LONG", retries=5)
+    if thread:
+        await gate.reached()
+    await asyncio.sleep(1)
+    await service.pause_queue("default")  # so that it is `other` who gets it
+    world.faults.fail("extend", "before", times=1000, error=StorageError("unreachable"))
+    world.faults.fail("enlist", "before", times=1000, error=StorageError("unreachable"))
+    world.faults.fail("claim", "before", times=1000, error=StorageError("unreachable"))
+    await asyncio.sleep(30)
+    await world.viewer.resume_queue("default")
+    async with other:
+        await asyncio.sleep(3)
+        assert runs[1:] == ["elsewhere"]
+        gate.open()
+        obey.set()
+        if thread:
+            await gate.left()
+        assert await world.viewer.result(job_id, timeout=60) == "fresh"
+        await asyncio.sleep(30)
+        info = await world.look(job_id)
+        assert (info.status, info.result) == (JobStatus.COMPLETED, "fresh")
+        assert info.crashes == 1
+        world.faults.mend()
+
+
+async def test_a_worker_stops_by_itself_before_its_lease_ends(world: World) -> None:
+    """The storage cannot be reached, so nobody tells it; its own clock does."""
+    service = world.service(world.faults.store, lease=20)
+    stopped: list[float] = []
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> None:
+        try:
+            await forever(job)
+        finally:
+            stopped.append(world.elapsed)
+
+    async with service:
+        await service.schedule("LONG")
+        await asyncio.sleep(1)
+        for verb in ("extend", "enlist", "claim", "finish", "reclaim", "unpark", "prune"):
+            world.faults.fail(verb, "before", times=10_000)
+        await asyncio.sleep(60)
+        assert len(stopped) == 1
+        assert 10 < stopped[0] < 20
+        world.faults.mend()
+        await asyncio.sleep(30)
+
+
+async def test_a_lease_that_is_extended_with_a_lost_reply_stands(world: World) -> None:
+    service = world.service(world.faults.store, lease=20)
+    runs: list[int] = []
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> str:
+        runs.append(job.attempt)
+        await asyncio.sleep(60)
+        return "done"
+
+    async with service:
+        job_id = await service.schedule("LONG")
+        world.faults.fail("extend", "after", times=2)
+        assert await service.result(job_id) == "done"
+    assert runs == [1]
+
+
+async def test_a_storage_that_does_not_answer_an_extension_in_time_ends_the_lease(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=20)
+    stopped: list[float] = []
+
+    @service.handler("LONG", retries=0)
+    async def long(job: Job[Any]) -> str:
+        if stopped:
+            return "again"
+        try:
+            await forever(job)
+        finally:
+            stopped.append(world.elapsed)
+        return "never"
+
+    async with service:
+        job_id = await service.schedule("LONG", retries=1)
+        await asyncio.sleep(1)
+        world.faults.keep_back("extend")
+        assert await service.result(job_id, timeout=120) == "again"
+    assert len(stopped) == 1
+    assert stopped[0] <= 20
+
+
+async def test_a_claim_whose_answer_comes_after_the_lease_was_lost_is_not_run(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=10, only=["mail"])
+    runs: list[int] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        runs.append(job.attempt)
+
+    async with service:
+        await asyncio.sleep(1)
+        answer = world.faults.keep_back("claim")
+        world.viewer.declare("NOTE")
+        job_id = await world.viewer.schedule("NOTE", queue="mail")
+        await answer.applied.wait()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(5)
+        answer.send()
+        await world.viewer.result(job_id, timeout=60)
+    assert runs == [1]
+    assert (await world.look(job_id)).attempt == 1
+
+
+async def test_an_insert_whose_answer_comes_after_the_lease_was_lost_is_not_run_twice(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=10)
+    runs: list[int] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        runs.append(job.attempt)
+        await asyncio.sleep(30)
+
+    async with service:
+        await asyncio.sleep(1)
+        answer = world.faults.keep_back("insert")
+        scheduling = asyncio.create_task(service.schedule("NOTE"))
+        await answer.applied.wait()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(5)
+        answer.send()
+        await service.result(await scheduling, timeout=120)
+    assert runs == [1]
+
+
+async def test_starts_whose_answer_comes_after_the_lease_was_lost_are_not_run_twice(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, concurrency=2, lease=10)
+    runs: list[str] = []
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(0.001)
+
+    async with service:
+        answer = world.faults.keep_back("start")
+        ids = await service.schedule_many([JobRequest("QUICK") for _ in range(1000)])
+        await answer.applied.wait()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(9)
+        answer.send()
+        for job_id in ids:
+            await service.result(job_id, timeout=120)
+    assert sorted(runs) == sorted(ids)
+
+
+async def test_a_worker_that_was_suspended_beyond_its_lease_runs_nothing_of_it(
+    world: World,
+) -> None:
+    """The machine sleeps for an hour: when it wakes, others have had the jobs."""
+    service = world.service(lease=10)
+    runs: list[int] = []
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> str:
+        runs.append(job.attempt)
+        await asyncio.sleep(5 if job.attempt > 1 else 3600)
+        return f"attempt {job.attempt}"
+
+    async with service:
+        job_id = await service.schedule("LONG", timeout=7200)
+        await asyncio.sleep(1)
+        world.loop.jump(3000)
+        assert await service.result(job_id, timeout=60) == "attempt 2"
+    assert runs == [1, 2]
+
+
+async def test_a_worker_enlists_as_soon_as_the_storage_answers_again(world: World) -> None:
+    service = world.service(world.faults.store, lease=10)
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> str:
+        return "done"
+
+    async with service:
+        await asyncio.sleep(1)
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        world.faults.fail("enlist", "before", times=5)
+        await asyncio.sleep(10)
+        assert await service.result(await service.schedule("NOTE"), timeout=10) == "done"
+
+
+async def test_an_error_that_is_none_of_ours_does_not_leave_a_worker_without_a_lease(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=10)
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> str:
+        return "done"
+
+    async with service:
+        world.faults.fail("extend", "before", error=RuntimeError("a bug of the storage"))
+        await asyncio.sleep(60)
+        assert await service.result(await service.schedule("NOTE"), timeout=10) == "done"

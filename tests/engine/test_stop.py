@@ -1,0 +1,344 @@
+"""Start and stop: nothing is lost, nothing is charged, and every call is safe to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backroom import Job, JobRequest, JobService, JobStatus, ServiceStoppedError
+from tests.engine.world import World, forever
+from tests.virtual import Gate
+
+
+async def test_running_jobs_end_within_the_grace_period(world: World) -> None:
+    service = world.service()
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> str:
+        await asyncio.sleep(20)
+        return "done"
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    assert await service.stop(grace=30) is True
+    assert world.elapsed == pytest.approx(20, abs=0.1)
+    info = await world.look(job_id)
+    assert (info.status, info.result, info.attempt) == (JobStatus.COMPLETED, "done", 1)
+
+
+async def test_a_job_that_does_not_end_in_time_is_released_and_costs_no_attempt(
+    world: World,
+) -> None:
+    service, other = world.service(), world.service()
+    told: list[bool] = []
+
+    @service.handler("SLOW", retries=0)
+    async def slow(job: Job[Any]) -> None:
+        try:
+            await forever(job)
+        finally:
+            told.append(job.cancelled)
+
+    @other.handler("SLOW", retries=0)
+    async def again(job: Job[Any]) -> int:
+        return job.attempt
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    assert await service.stop(grace=10) is True
+    assert world.elapsed == pytest.approx(11, abs=0.1)
+    info = await world.look(job_id)
+    assert (info.status, info.attempt, info.errors) == (JobStatus.PENDING, 0, ())
+    assert told == [True]
+    async with other:
+        assert await other.result(job_id) == 1
+
+
+async def test_jobs_that_have_not_begun_are_given_back_untouched(world: World) -> None:
+    service = world.service(concurrency=2)
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    @service.handler("SLOW", retries=0)
+    async def slow(job: Job[Any]) -> None:
+        await asyncio.sleep(5)
+
+    await service.start()
+    await service.schedule_many([JobRequest("QUICK") for _ in range(400)])
+    ids = await service.schedule_many([JobRequest("SLOW") for _ in range(30)])
+    await asyncio.sleep(0.5)
+    assert len(list(await service.get_jobs(status="active"))) > 2  # some are held ahead
+    await service.stop(grace=30)
+    infos = [await world.look(job_id) for job_id in ids]
+    begun = [info for info in infos if info.status is JobStatus.COMPLETED]
+    waiting = [info for info in infos if info.status is JobStatus.PENDING]
+    assert len(begun) == 2
+    assert len(waiting) == 28
+    assert {info.attempt for info in waiting} == {0}
+    assert (await world.viewer.get_stats()).workers == ()
+
+
+async def test_no_job_is_started_while_stopping(world: World) -> None:
+    service = world.service(concurrency=3)
+    starts: list[float] = []
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> None:
+        starts.append(world.elapsed)
+        await asyncio.sleep(20)
+
+    await service.start()
+    await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(service.stop(grace=60))
+    await asyncio.sleep(1)
+    late = await world.viewer.schedule("SLOW") if world.viewer.declare("SLOW") is None else None
+    await stopping
+    assert starts == [0]
+    assert late is not None
+    assert await world.viewer.get_job_status(late) is JobStatus.PENDING
+
+
+async def test_what_is_scheduled_while_stopping_is_kept(world: World) -> None:
+    service = world.service()
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> None:
+        await asyncio.sleep(5)
+
+    await service.start()
+    await service.schedule("SLOW")
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(1)
+    late = await service.schedule("SLOW")
+    await stopping
+    info = await world.look(late)
+    assert (info.status, info.attempt) == (JobStatus.PENDING, 0)
+
+
+async def test_a_handler_may_schedule_what_comes_next_while_its_service_stops(
+    world: World,
+) -> None:
+    service = world.service()
+    next_ids: list[str] = []
+
+    @service.handler("CHAIN")
+    async def chain(job: Job[Any]) -> None:
+        await asyncio.sleep(5)
+        next_ids.append(await service.schedule("CHAIN"))
+
+    await service.start()
+    await service.schedule("CHAIN")
+    await asyncio.sleep(1)
+    await service.stop()
+    assert await world.viewer.get_job_status(next_ids[0]) is JobStatus.PENDING
+
+
+async def test_stop_is_safe_to_call_twice_and_at_once(world: World) -> None:
+    service = world.service()
+    service.register_handler("SLOW", forever)
+    await service.start()
+    await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    assert await asyncio.gather(service.stop(5), service.stop(5), service.stop(5)) == [True] * 3
+    assert await service.stop() is True
+    assert world.elapsed == pytest.approx(6, abs=0.1)
+
+
+async def test_stop_is_safe_without_a_start(world: World) -> None:
+    service = world.service()
+    assert await service.stop() is True
+    with pytest.raises(ServiceStoppedError):
+        await service.get_stats()
+
+
+async def test_start_is_safe_to_call_twice(world: World) -> None:
+    service = world.service(concurrency=1)
+    runs: list[str] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(1)
+
+    await asyncio.gather(service.start(), service.start())
+    await service.start()
+    ids = [await service.schedule("NOTE") for _ in range(3)]
+    await asyncio.sleep(10)
+    assert runs == ids
+    assert len((await service.get_stats()).workers) == 1
+
+
+async def test_a_stopped_service_can_be_started_again(world: World) -> None:
+    service = world.service()
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> str:
+        return "done"
+
+    for _ in range(3):
+        async with service:
+            assert await service.result(await service.schedule("NOTE")) == "done"
+        assert not service.started
+
+
+async def test_nothing_is_scheduled_after_stop_until_it_is_opened(world: World) -> None:
+    service = world.service()
+    service.declare("NOTE")
+    async with service:
+        pass
+    calls = [
+        lambda: service.schedule("NOTE"),
+        lambda: service.schedule_many([JobRequest("NOTE")]),
+        lambda: service.get_jobs(),
+        lambda: service.pause_queue("default"),
+        lambda: service.cancel_jobs(status="pending"),
+    ]
+    for call in calls:
+        with pytest.raises(ServiceStoppedError, match=r"call open\(\) .* or start\(\)"):
+            await call()
+    assert list(await world.viewer.get_jobs()) == []
+    await service.open()
+    job_id = await service.schedule("NOTE")
+    assert await service.get_job_status(job_id) is JobStatus.PENDING
+
+
+async def test_a_grace_of_nothing_releases_at_once(world: World) -> None:
+    service = world.service()
+    service.register_handler("SLOW", forever)
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    await service.stop(grace=0)
+    assert world.elapsed == pytest.approx(1, abs=0.1)
+    assert (await world.look(job_id)).attempt == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_stop_at_any_turn_after_schedule_loses_and_doubles_nothing(
+    world: World, turns: int
+) -> None:
+    service = world.service(concurrency=2)
+    runs: list[str] = []
+
+    async def note(job: Job[Any]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    service.register_handler("NOTE", note, retries=0)
+    await service.start()
+    ids = [await service.schedule("NOTE") for _ in range(5)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await service.stop(grace=30)
+    infos = [await world.look(job_id) for job_id in ids]
+    for info in infos:
+        if info.status is JobStatus.COMPLETED:
+            assert (runs.count(info.id), info.attempt) == (1, 1)
+        else:
+            assert (info.status, info.attempt) == (JobStatus.PENDING, 0)
+            assert info.id not in runs
+    async with service:
+        for job_id in ids:
+            await service.result(job_id, timeout=30)
+    assert sorted(runs) == sorted(ids)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_grace_of_nothing_at_any_turn_leaves_every_job_whole(
+    world: World, turns: int
+) -> None:
+    """Also where a handler has been begun, but has not yet had its first turn."""
+    service = world.service(concurrency=5)
+    service.register_handler("SLOW", forever, retries=0)
+    await service.start()
+    ids = [await service.schedule("SLOW") for _ in range(5)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert await service.stop(grace=0) is True
+    for job_id in ids:
+        info = await world.look(job_id)
+        assert (info.status, info.attempt) == (JobStatus.PENDING, 0)
+    assert (await world.viewer.get_stats()).workers == ()
+
+
+async def test_code_that_ignores_the_end_of_its_grace_keeps_its_lease(world: World) -> None:
+    service, other = world.service(), world.service()
+    obey = asyncio.Event()
+
+    @service.handler("STUBBORN")
+    async def stubborn(job: Job[Any]) -> None:
+        while not obey.is_set():
+            try:
+                await obey.wait()
+            except asyncio.CancelledError:
+                continue
+
+    runs: list[str] = []
+
+    @other.handler("STUBBORN")
+    async def again(job: Job[Any]) -> None:
+        runs.append(job.id)
+
+    await service.start()
+    await service.schedule("STUBBORN")
+    await asyncio.sleep(1)
+    assert await service.stop(grace=1) is False
+    async with other:
+        await asyncio.sleep(120)
+        assert runs == []
+        obey.set()
+
+
+async def test_a_thread_that_is_overdue_is_told_of_by_stop(world: World) -> None:
+    service = world.service()
+    gate = Gate()
+
+    @service.handler("SLOW", timeout=5, retries=0)
+    def slow(job: Job[Any]) -> None:
+        gate.wait()
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await gate.reached()
+    await asyncio.sleep(10)
+    assert await service.stop(grace=5) is False
+    assert (await world.look(job_id)).status is JobStatus.FAILED
+    assert (await world.viewer.get_stats()).workers == ()
+    gate.open()
+    await gate.left()
+
+
+async def test_hurry_ends_the_grace_period(world: World) -> None:
+    service = world.service()
+    service.register_handler("SLOW", forever)
+    await service.start()
+    await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(service.stop(grace=3600))
+    await asyncio.sleep(1)
+    service.hurry()
+    await stopping
+    assert world.elapsed == pytest.approx(2, abs=0.2)
+
+
+async def test_a_service_lives_as_long_as_its_application(world: World) -> None:
+    service = world.service()
+    async with service.lifespan(object()):
+        assert service.started
+    assert not service.started
+
+
+async def test_leaving_the_block_by_an_error_stops_the_service(world: World) -> None:
+    service: JobService = world.service()
+    with pytest.raises(ZeroDivisionError):
+        async with service:
+            raise ZeroDivisionError
+    assert not service.started

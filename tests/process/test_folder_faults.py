@@ -1,0 +1,414 @@
+"""A store's folder in every bad state: refused with a clear error, never silently empty."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backroom import (
+    FileJobStorage,
+    JobNotFoundError,
+    JobRequest,
+    JobService,
+    JobStateError,
+    StorageCorruptError,
+    StorageError,
+    StorageVersionError,
+)
+from backroom.storage import folder as folder_module
+from tests.process.parts import Family, eventually_async, scheduling
+
+JOBS = 300
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store with jobs; to be copied, never to be changed."""
+    import asyncio
+
+    folder = tmp_path_factory.mktemp("whole") / "jobs"
+
+    async def fill() -> None:
+        async with scheduling(folder) as service:
+            text = "many words, so that there are some pages; " * 5
+            requests = [JobRequest("QUICK", {"n": n, "text": text}) for n in range(JOBS)]
+            await service.schedule_many(requests)
+
+    asyncio.run(fill())
+    return folder
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path) -> Path:
+    """A store with jobs, for one test."""
+    return Path(shutil.copytree(whole, tmp_path / "jobs"))
+
+
+async def _refusal(folder: Path, kind: type[StorageError]) -> str:
+    """The text with which everything about this folder is refused."""
+    service = JobService(FileJobStorage(folder))
+    service.declare("QUICK")
+    with pytest.raises(kind) as looking:
+        await service.get_stats()
+    with pytest.raises(kind):
+        await service.schedule("QUICK")
+    with pytest.raises(kind):
+        await service.start()
+    await service.stop()
+    return str(looking.value)
+
+
+async def _jobs(folder: Path) -> int:
+    async with scheduling(folder) as service:
+        return sum((await service.get_stats()).by_status.values())
+
+
+# -- who may enter -------------------------------------------------------------------------------
+
+
+async def test_only_its_user_can_read_a_store(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        async with JobService(FileJobStorage(tmp_path / "deep" / "jobs")) as service:
+            service.declare("QUICK")
+            await service.schedule("QUICK")
+            modes = {
+                path.name: stat.S_IMODE(path.stat().st_mode)
+                for path in (tmp_path / "deep" / "jobs").iterdir()
+            }
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "deep" / "jobs").stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}, modes
+    kinds = {name.partition("-")[0] if "db" not in name else name for name in modes}
+    expected = {"jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.lock", "store.json"}
+    assert kinds == expected | {"wake", "worker"}
+
+
+async def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert f"{file} is a file" in await _refusal(file, StorageError)
+    assert "cannot make the folder" in await _refusal(file / "below", StorageError)
+    assert file.read_text() == "mine"
+
+
+@pytest.fixture
+def common(tmp_path: Path) -> Iterator[Path]:
+    """A folder that every user can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="backroom-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_folder_without_the_right_to_write_is_refused(family: Family, common: Path) -> None:
+    (common / "jobs").mkdir(mode=0o755)
+    (common / "jobs").chmod(0o555)
+    program = family.program("schedule_without_rights", str(common / "jobs"))
+    assert program.ends() == 0, program.text
+    assert f"StorageError: the folder {common / 'jobs'} cannot be written" in program.text
+    assert list((common / "jobs").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
+def test_a_store_of_another_user_is_refused(family: Family, common: Path, whole: Path) -> None:
+    shutil.copytree(whole, common / "jobs")
+    (common / "jobs").chmod(0o777)
+    program = family.program("schedule_without_rights", str(common / "jobs"))
+    assert program.ends() == 0, program.text
+    assert "StorageError: " in program.text
+    assert "give this user the rights" in program.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
+def test_a_folder_in_a_place_that_its_user_cannot_list_works(
+    family: Family, common: Path
+) -> None:
+    (common / "jobs").mkdir()
+    os.chown(common / "jobs", 65534, 65534)
+    common.chmod(0o711)
+    program = family.program("schedule_without_rights", str(common / "jobs"))
+    assert program.ends() == 0, program.text
+    assert "scheduled" in program.text
+
+
+async def test_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_file_system", lambda path: "nfs4")
+    text = await _refusal(tmp_path / "jobs", StorageError)
+    assert "network file system (nfs4)" in text
+    assert not list((tmp_path / "jobs").glob("jobs.*"))
+
+
+# -- what is in it -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+async def test_a_database_of_another_application_is_refused_and_untouched(
+    tmp_path: Path, journal_mode: str
+) -> None:
+    database = tmp_path / "jobs" / "jobs.db"
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+        connection.execute("CREATE TABLE precious (thing)")
+        connection.commit()
+    before = database.read_bytes()
+    text = await _refusal(database.parent, StorageCorruptError)
+    assert "a database of another application" in text
+    assert database.read_bytes() == before
+    assert not (database.parent / "store.json").exists()
+
+
+@pytest.mark.parametrize("size", [1, 50, 100, 4096, 70_000])
+async def test_a_file_that_is_no_database_is_refused_and_untouched(
+    tmp_path: Path, size: int
+) -> None:
+    database = tmp_path / "jobs" / "jobs.db"
+    database.parent.mkdir()
+    database.write_bytes(random.Random(size).randbytes(size))
+    before = database.read_bytes()
+    assert "is damaged" in await _refusal(database.parent, StorageCorruptError)
+    assert database.read_bytes() == before
+
+
+async def test_a_store_of_a_newer_version_is_refused_and_untouched(store: Path) -> None:
+    database = store / "jobs.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = delete")
+        connection.execute("PRAGMA user_version = 99")
+        connection.commit()
+    before = database.read_bytes()
+    text = await _refusal(store, StorageVersionError)
+    assert "schema version 99" in text
+    assert "upgrade Backroom" in text
+    assert database.read_bytes() == before
+
+
+async def test_a_database_that_has_gone_is_refused_until_somebody_says_that_it_may(
+    store: Path,
+) -> None:
+    (store / "jobs.db").unlink()
+    text = await _refusal(store, StorageCorruptError)
+    assert "jobs.db is missing" in text
+    assert "store.json beside it says that this folder held jobs" in text
+    assert not (store / "jobs.db").exists()
+    (store / "store.json").unlink()
+    assert await _jobs(store) == 0
+    assert json.loads((store / "store.json").read_text()) == {
+        "format": "backroom job store",
+        "database": "jobs.db",
+    }
+
+
+async def test_an_emptied_database_is_refused(store: Path) -> None:
+    os.truncate(store / "jobs.db", 0)
+    assert "jobs.db is empty" in await _refusal(store, StorageCorruptError)
+    assert (store / "jobs.db").stat().st_size == 0
+
+
+async def test_a_lost_marker_is_made_again_and_the_jobs_are_there(store: Path) -> None:
+    (store / "store.json").unlink()
+    assert await _jobs(store) == JOBS
+    assert (store / "store.json").exists()
+
+
+async def test_a_truncated_database_is_refused_wherever_it_ends(store: Path) -> None:
+    database = store / "jobs.db"
+    content = database.read_bytes()
+    size = len(content)
+    assert size > 20 * 4096
+    ends = [1, 15, 16, 50, 99, 100, 101, 512, 1024, 4095, 4096, 4097, 3 * 4096, size // 2]
+    for end in [*ends, size // 8192 * 4096, size - 4097, size - 4096, size - 1]:
+        database.write_bytes(content[:end])
+        text = await _refusal(store, StorageCorruptError)
+        assert "is damaged" in text or "is not a job store" in text, (end, text)
+        assert database.read_bytes() == content[:end], end
+    database.write_bytes(content)
+    assert await _jobs(store) == JOBS
+
+
+async def test_a_flipped_byte_of_the_header_never_empties_a_store(store: Path) -> None:
+    await _flip(store, list(range(100)))
+
+
+async def test_flipped_bytes_of_the_pages_never_empty_a_store(store: Path) -> None:
+    chance = random.Random(2_718_281)
+    size = (store / "jobs.db").stat().st_size
+    page_heads = [page + offset for page in range(0, size, 4096) for offset in range(0, 12, 3)]
+    anywhere = [chance.randrange(100, size) for _ in range(100)]
+    await _flip(store, chance.sample(page_heads, 60) + anywhere)
+
+
+async def _flip(store: Path, places: list[int]) -> None:
+    """Either all of it is refused, or all jobs are there."""
+    database = store / "jobs.db"
+    content = database.read_bytes()
+    refused = 0
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        database.write_bytes(damaged)
+        for side_file in ("jobs.db-wal", "jobs.db-shm"):
+            (store / side_file).unlink(missing_ok=True)
+        try:
+            async with scheduling(store) as service:
+                assert await _count_in_pages(service) == JOBS, place
+        except StorageCorruptError as error:
+            refused += 1
+            assert str(database) in str(error)
+    print(f"{refused} of {len(places)} flipped bytes were refused")
+    assert refused
+
+
+async def _count_in_pages(service: JobService) -> int:
+    count, cursor = 0, None
+    while True:
+        page = await service.get_jobs(limit=1000, cursor=cursor)
+        count, cursor = count + len(page), page.cursor
+        if cursor is None:
+            return count
+
+
+async def test_damage_that_comes_while_the_store_is_open_is_told(store: Path) -> None:
+    """Somebody removes the database under a process that uses it."""
+    async with scheduling(store) as service:
+        await service.schedule("QUICK")
+        (store / "jobs.db").unlink()
+        with pytest.raises(StorageCorruptError, match=r"jobs\.db"):
+            await service.schedule("QUICK")
+
+
+def test_a_kill_at_any_point_of_the_first_opening_leaves_a_folder_that_works(
+    family: Family,
+) -> None:
+    program = family.program("die_while_opening")
+    assert program.ends(30) == 0, program.text
+    assert "points" in program.text
+    print(program.text)
+
+
+# -- the disk ------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room(family: Family) -> None:
+    program = family.program("fill_the_disk")
+    assert program.ends(30) == 0, program.text
+    seen = json.loads(program.text.splitlines()[-1])
+    assert seen["refused with"] == ["StorageFullError"]
+    assert "no room left on the device" in seen["message"]
+    assert seen["readable while full"]
+    assert seen["a worker that starts while full"] == "StorageFullError"
+    assert seen["after"] == seen["acknowledged"] + 1
+    assert seen["completed"] == seen["after"]
+    assert seen["integrity"] == "ok"
+
+
+def test_a_worker_works_through_a_full_disk(family: Family) -> None:
+    program = family.program("work_on_a_full_disk")
+    assert program.ends(30) == 0, program.text
+    seen = json.loads(program.text.splitlines()[-1])
+    assert seen["held up"]
+    assert seen["completed"] == seen["acknowledged"]
+    assert seen["starts"] == seen["acknowledged"]
+
+
+# -- how it is used ------------------------------------------------------------------------------
+
+
+async def test_two_services_of_one_process_share_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    ran: list[str] = []
+    async with JobService(FileJobStorage(folder), poll_interval=5) as first:
+
+        @first.handler("LEFT")
+        async def left(job: object) -> None:
+            ran.append("left")
+
+        second = JobService(FileJobStorage(folder), poll_interval=5)
+
+        @second.handler("RIGHT")
+        async def right(job: object) -> None:
+            ran.append("right")
+
+        first.declare("RIGHT")
+        second.declare("LEFT")
+        async with second:
+            ids = [await first.schedule("RIGHT"), await second.schedule("LEFT")]
+            for job_id in ids:
+                await first.result(job_id, timeout=10)
+                await second.result(job_id, timeout=10)
+        # One leaves; the other's locks and wake-ups stand.
+        await first.result(await first.schedule("LEFT"), timeout=2)
+    assert sorted(ran) == ["left", "left", "right"]
+    assert not [name for name in os.listdir(folder) if name.startswith(("wake", "worker"))]
+
+
+async def test_a_folder_with_a_long_path_works_with_its_wake_ups(family: Family) -> None:
+    """Over the 108 bytes that the path of a socket may have."""
+    long = Path(*["a-folder-with-quite-a-long-name"] * 12)
+    (family.folder / long).mkdir(parents=True)
+    (family.folder / "jobs").symlink_to(family.folder / long)
+    assert len(str((family.folder / "jobs").resolve())) > 350
+    family.ready(poll_interval=5)
+    async with scheduling(family.folder / long, poll_interval=5) as service:
+        job_id = await service.schedule("QUICK")
+        await service.result(job_id, timeout=2.5)
+
+
+async def test_deleted_jobs_are_gone_with_all_that_was_kept_with_them(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    service = JobService(FileJobStorage(folder))
+
+    @service.handler("FAILS", retries=0)
+    async def fails(job: object) -> None:
+        job.log.info("a line")  # type: ignore[attr-defined]
+        raise RuntimeError("no")
+
+    service.declare("QUICK")
+    async with service:
+        failed = await service.schedule("FAILS")
+        await eventually_async(lambda: _has_ended(service, failed), "it has failed")
+        waiting = await service.schedule("FAILS", delay=3600)
+        await service.delete_job(failed)
+        await service.delete_job(waiting)
+        for job_id in (failed, waiting):
+            with pytest.raises(JobNotFoundError):
+                await service.get_job(job_id)
+            with pytest.raises(JobNotFoundError):
+                await service.delete_job(job_id)
+    with closing(sqlite3.connect(folder / "jobs.db")) as connection:
+        for table in ("job", "job_error", "job_log"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+async def test_a_job_that_runs_is_not_deleted(family: Family) -> None:
+    family.ready()
+    async with scheduling(family.jobs) as service:
+        job_id = await service.schedule("GATE")
+        await eventually_async(family.starts, "it runs")
+        with pytest.raises(JobStateError, match="cancel it before you delete it"):
+            await service.delete_job(job_id)
+        family.gate()
+        await service.result(job_id, timeout=10)
+        await service.delete_job(job_id)
+
+
+async def _has_ended(service: JobService, job_id: str) -> bool:
+    return (await service.get_job_status(job_id)).terminal
+
+
