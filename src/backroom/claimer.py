@@ -98,8 +98,10 @@ class Claimer(Loop):
     async def _claim(self, want: Want, now: int) -> float:
         worker = self._worker()
         self.claiming = True
+        began = self._clock.uptime()
         try:
             claimed = await self._storage.claim(worker, want, now)
+            self._lanes.took(self._clock.uptime() - began)
         except LeaseLostError:
             self._look = True
             self._lost()

@@ -21,14 +21,14 @@ __all__ = ["EVERY", "Lanes"]
 
 EVERY: Final = 8
 """Every so many claims, the oldest starving job goes first."""
-AHEAD: Final = 0.1
-"""Seconds of work claimed ahead."""
-CLEARED: Final = 0.05
-"""Seconds of work cleared to start ahead: about two commits."""
+ROUNDS: Final = 8
+"""Work is claimed ahead for so many round trips to the storage; half of it is cleared to start."""
+LEAST_AHEAD: Final = 0.05
+LONGEST_AHEAD: Final = 0.5
+"""Seconds of work claimed ahead, at least and at most."""
 FALLEN: Final = 0.5
 """Seconds after which a lower pace is more than a pause."""
-MOST_AHEAD: Final = 2000
-MOST_CLEARED: Final = 1500
+MOST_AHEAD: Final = 3000
 
 
 class Lanes:
@@ -59,6 +59,7 @@ class Lanes:
         self._ended = 0
         self._since = uptime()
         self._rate = 0.0
+        self._round = 0.0
         self._ahead = 0
         self._cleared_ahead = 0
         self._fallen_since: float | None = None
@@ -77,8 +78,13 @@ class Lanes:
             self._rate += (latest - self._rate) * min(1.0, passed / 0.05)
             self._ended = 0
             self._since = now
-            self._ahead = min(MOST_AHEAD, int(self._rate * AHEAD))
-            self._cleared_ahead = min(MOST_CLEARED, int(self._rate * CLEARED))
+            seconds = min(LONGEST_AHEAD, max(LEAST_AHEAD, self._round * ROUNDS))
+            self._ahead = min(MOST_AHEAD, int(self._rate * seconds))
+            self._cleared_ahead = self._ahead // 2
+
+    def took(self, seconds: float) -> None:
+        """A round trip to the storage took so long."""
+        self._round += (seconds - self._round) / 4
 
     def _to_clear(self) -> int:
         """How many more claims may be counted as started now."""

@@ -91,10 +91,14 @@ class Lease:
 
     async def check(self) -> None:
         """Extends now: people changed something that a heartbeat tells."""
+        worker = self.worker
         try:
-            self._took(await self._storage.extend(self.worker))
+            beat = await self._storage.extend(worker)
+            if worker == self.worker:  # Else another lease has begun meanwhile.
+                self._took(beat)
         except LeaseLostError:
-            self._tell()
+            if worker == self.worker:
+                self._tell()
         except BackroomError as error:
             log.warning("the lease could not be extended: %s", error)
 
@@ -140,9 +144,12 @@ class Lease:
                 log.error("the lease is lost: %s", error or "the storage did not answer in time")
                 self._tell()
                 return
-            except BackroomError as error:
+            except Exception as error:  # Also a bug of the storage's: this loop must not end.
                 wait = every / 4
-                log.warning("the lease could not be extended, in %.1f s again: %s", wait, error)
+                log.warning(
+                    "the lease could not be extended, in %.1f s again: %s", wait, error,
+                    exc_info=not isinstance(error, BackroomError),
+                )  # fmt: skip
                 if not self.stands():
                     self._tell()
                     return

@@ -57,11 +57,20 @@ class Loop(ABC):
             except Exception:
                 log.exception("the %s failed; it goes on in %.1f s", self._name, pause)
                 wait, pause = pause, min(pause * 2, self.MAX_PAUSE)
-                await self._sleep(wait)
+                await self._pause(wait)
                 continue
             pause = 0.1
             if wait is None or wait > 0:
                 await self._sleep(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        """Like `_sleep`, but signals do not end it: what fails is not asked any sooner because
+        more comes."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while not self._stopping and (left := until - loop.time()) > 0:
+            self._signal.clear()
+            await self._sleep(left)
 
     async def _sleep(self, seconds: float | None) -> None:
         if self._stopping or self._signal.is_set():

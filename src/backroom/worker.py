@@ -288,8 +288,6 @@ class Worker:
         finally:
             for lanes in self._lanes:
                 lanes.closed -= 1
-        for claimer in self._claimers.values():
-            claimer.signal()
 
     def _release(self, claims: Sequence[Claim]) -> None:
         """These have not begun, and are not to: they wait again, or end if that was asked."""

@@ -16,7 +16,7 @@ from backroom.job import PRIORITIES, JobRecord, JobStatus, State, status_of, to_
 from backroom.ports import Filter, Want
 from backroom.transition import Claim, Transition
 
-__all__ = ["Job", "Model", "Worker"]
+__all__ = ["TERMINAL", "Job", "Model", "Worker", "of_worker", "same_refusal"]
 
 TERMINAL = (State.COMPLETED, State.FAILED, State.CANCELLED)
 WAITS = (State.WAITING, State.PARKED)

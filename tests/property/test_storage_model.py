@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -39,8 +40,8 @@ EVERYTHING = 1000
 """A page, and a limit, above all that an example makes."""
 
 SETTINGS = settings(
-    max_examples=70,
-    stateful_step_count=35,
+    max_examples=100,
+    stateful_step_count=40,
     deadline=None,
     derandomize="CI" in os.environ,
     database=None,
@@ -141,6 +142,13 @@ class StorageMachine(RuleBasedStateMachine):
 
     # -- insert ------------------------------------------------------------------------------
 
+    @initialize(many=st.lists(job_options(), min_size=1, max_size=6))
+    def two_workers_and_some_jobs(self, many: list[dict[str, Any]]) -> None:
+        self._enlist()
+        self._enlist()
+        self.records = [self._record(said) for said in many]
+        self._insert(self.records, None, False)
+
     def _record(self, said: dict[str, Any]) -> JobRecord:
         expires = said["expires_in"]
         return JobRecord(
@@ -159,13 +167,12 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(many=st.lists(job_options(), min_size=1, max_size=4), data=st.data(), start=st.booleans())
     def insert(self, many: list[dict[str, Any]], data: st.DataObject, start: bool) -> None:
         records = [self._record(said) for said in many]
-        if self.records and data.draw(st.integers(0, 3)) == 0:
+        if data.draw(st.integers(0, 3)) == 0:
             records.insert(0, data.draw(st.sampled_from(self.records)))
-        worker = data.draw(st.sampled_from([None, *self.mine]))
+        worker = data.draw(st.sampled_from([None, *self.alive]))
         self._insert(records, worker, start)
         self.records += [record for record in records if record not in self.records]
 
-    @precondition(lambda self: self.records)
     @rule(data=st.data())
     def insert_again(self, data: st.DataObject) -> None:
         known = st.sampled_from(self.records)
@@ -186,9 +193,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     # -- workers -----------------------------------------------------------------------------
 
-    @precondition(lambda self: len(self.model.workers) < MOST_WORKERS)
-    @rule()
-    def enlist(self) -> None:
+    def _enlist(self) -> None:
         self._enlisted += 1
         name = f"host:{self._enlisted}"
         beat = self.run(self.storage.enlist(WorkerSpec(name, LEASE)))
@@ -196,49 +201,73 @@ class StorageMachine(RuleBasedStateMachine):
         self.mine.append(beat.worker)
         self.model.workers[beat.worker] = Worker(name, self.clock.uptime() + LEASE, LEASE)
 
-    @precondition(lambda self: self.mine)
-    @rule(data=st.data())
-    def extend(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
+    def _someone(self, data: st.DataObject) -> int:
+        """A worker of this process, mostly one that is alive."""
+        return data.draw(st.sampled_from(self.alive * 3 + self.mine))
+
+    @property
+    def alive(self) -> list[int]:
+        return [worker for worker in self.mine if worker in self.model.workers]
+
+    @property
+    def busy(self) -> list[int]:
+        return [worker for worker in self.alive if self._held(worker)]
+
+    @rule(data=st.data(), act=st.sampled_from(["enlist", "extend", "extend", "retire"]))
+    def a_worker_comes_beats_or_goes(self, data: st.DataObject, act: str) -> None:
+        if len(self.alive) < 2 or (act == "enlist" and len(self.alive) < MOST_WORKERS):
+            return self._enlist()
+        worker = self._someone(data)
+        if act == "retire":
+            self.run(self.storage.retire(worker))
+            return self.model.retire(worker, self.now)
         expected = same_refusal(lambda: self.model.extend(worker, self.clock.uptime()))
         beat = self.agree(self.storage.extend(worker), expected)
         if beat is not None:
             keys = {claim.key: claim.id for claim in self.claims}
             assert {keys[key] for key in beat.cancelled} == expected[0]
-
-    @precondition(lambda self: self.mine)
-    @rule(data=st.data())
-    def retire(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
-        self.run(self.storage.retire(worker))
-        self.model.retire(worker, self.now)
+        return None
 
     # -- the way of a claim ------------------------------------------------------------------
 
-    @precondition(lambda self: self.mine and self.records)
+    @precondition(lambda self: self.mine)
     @rule(
         data=st.data(),
         rooms=st.lists(st.integers(0, 5), min_size=4, max_size=4),
-        queues=st.sampled_from([None, None, ("a",), ("b", "a"), ("never",)]),
-        but=st.sampled_from([(), (), ("b",)]),
-        starts=st.integers(0, 5),
+        queues=st.sampled_from([None, ("a",), ("b", "a"), ("never",)]),
+        but=st.sampled_from([(), ("b",)]),
         starving=st.integers(0, 2),
     )
-    def claim(
+    def claim_some(
         self,
         data: st.DataObject,
         rooms: list[int],
         queues: tuple[str, ...] | None,
         but: tuple[str, ...],
-        starts: int,
         starving: int,
     ) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
         critical, high, normal, low = sorted(rooms, reverse=True)
-        since = self.now - 3 * SECOND
         left_out = but if queues is None else ()
+        starts = data.draw(st.integers(0, 3))
+        since = self.now - 3 * SECOND
         want = Want(queues, left_out, (critical, high, normal, low), starts, starving, since)
+        self._claim(self._someone(data), want)
 
+    @precondition(lambda self: self.alive and self.model.due(QUEUES, self.now))
+    @rule(data=st.data(), room=st.integers(1, 5), starts=st.integers(0, 5))
+    def claim(self, data: st.DataObject, room: int, starts: int) -> None:
+        worker = data.draw(st.sampled_from(self.alive))
+        self._claim(worker, Want(None, (), (room, room, room, room), starts))
+
+    @precondition(lambda self: self.alive and self.model.due(QUEUES, self.now))
+    @rule(data=st.data(), room=st.integers(1, 5))
+    def work(self, data: st.DataObject, room: int) -> None:
+        """Claims, starts and finishes in one go."""
+        worker = data.draw(st.sampled_from(self.alive))
+        self._claim(worker, Want(None, (), (room, room, room, room), room))
+        self._finish(worker, self._held(worker)[-room:], data)
+
+    def _claim(self, worker: int, want: Want) -> None:
         def claimable() -> list[str]:
             self.model.alive(worker)
             return self.model.claimable(want, self.now)
@@ -248,7 +277,7 @@ class StorageMachine(RuleBasedStateMachine):
         if claimed is None:
             return
         assert [claim.id for claim in claimed.claims] == expected[0]
-        assert claimed.started == min(starts, len(claimed.claims))
+        assert claimed.started == min(want.starts, len(claimed.claims))
         self._take(claimed.claims, worker, claimed.started)
         if claimed.more:
             assert claimed.next_due is None
@@ -267,35 +296,40 @@ class StorageMachine(RuleBasedStateMachine):
     def _held(self, worker: int) -> list[Claim]:
         return of_worker(self.claims, self.model.jobs, worker)
 
-    @precondition(lambda self: self.mine)
+    @precondition(lambda self: self.busy)
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
+        worker = data.draw(st.sampled_from(self.busy))
         waiting = [claim for claim in self._held(worker) if not self.model.jobs[claim.id].started]
         claims = data.draw(some_of(waiting))
-        expected = same_refusal(lambda: self.model.alive(worker))
-        keys = [claim.key for claim in claims]
-        self.agree(self.storage.start(worker, keys), expected)
-        if expected[1] is None:
-            for claim in claims:
-                self.storage.note_start(worker, claim)
-            self.model.start(claim.id for claim in claims)
+        self.run(self.storage.start(worker, [claim.key for claim in claims]))
+        for claim in claims:
+            self.storage.note_start(worker, claim)
+        self.model.start(claim.id for claim in claims)
+
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        """Outcomes of claims that stand."""
+        worker = data.draw(st.sampled_from(self.busy))
+        self._finish(worker, data.draw(some_of(self._held(worker))), data)
 
     @precondition(lambda self: self.claims and self.mine)
     @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        """Outcomes of claims that stand, and of some that may not stand any more."""
-        worker = data.draw(st.sampled_from(self.mine))
+    def finish_late(self, data: st.DataObject) -> None:
+        """Outcomes of claims that stand, among some that may not stand any more."""
+        worker = self._someone(data)
         claims = data.draw(some_of(self._held(worker)))
-        for other in data.draw(st.lists(st.sampled_from(self.claims), max_size=2)):
+        for other in data.draw(st.lists(st.sampled_from(self.claims), max_size=3)):
             theirs = self.model.jobs[other.id].worker if other.id in self.model.jobs else None
             stands = other in self._held(worker if theirs is None else theirs)
             if other not in claims and (theirs in (None, worker) or not stands):
                 claims.insert(data.draw(st.integers(0, len(claims))), other)
+        self._finish(worker, claims, data)
+
+    def _finish(self, worker: int, claims: list[Claim], data: st.DataObject) -> None:
         transitions = [self._transition(claim, data) for claim in claims]
-
         stands = self.run(self.storage.finish(worker, transitions))
-
         expected = [
             self.model.finish(claim.id, transition, self.now)
             for claim, transition in zip(claims, transitions, strict=True)
@@ -318,93 +352,83 @@ class StorageMachine(RuleBasedStateMachine):
             return Transition.cancelled(claim, now, now, "no need")
         return Transition.released(claim) if kind == "released" else Transition.parked(claim)
 
-    @precondition(lambda self: self.mine)
-    @rule(data=st.data())
-    def give_back(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
-        kept = data.draw(some_of(self._held(worker)))
-        given = self.run(self.storage.give_back(worker, [claim.key for claim in kept]))
-        assert given == self.model.give_back(worker, {claim.id for claim in kept}, self.now)
-
-    @precondition(lambda self: self.mine)
-    @rule(data=st.data())
-    def disown(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(self.mine))
-        claims = data.draw(some_of(self._held(worker)))
-        self.run(self.storage.disown(worker, [claim.key for claim in claims]))
-        for claim in claims:
-            self.model.jobs[claim.id].started = False
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data(), disown=st.booleans())
+    def give_back_or_disown(self, data: st.DataObject, disown: bool) -> None:
+        worker = data.draw(st.sampled_from(self.busy))
+        chosen = data.draw(some_of(self._held(worker)))
+        keys = [claim.key for claim in chosen]
+        if disown:
+            self.run(self.storage.disown(worker, keys))
+            for claim in chosen:
+                self.model.jobs[claim.id].started = False
+        else:
+            kept = {claim.id for claim in chosen}
+            given = self.run(self.storage.give_back(worker, keys))
+            assert given == self.model.give_back(worker, kept, self.now)
 
     # -- time and upkeep -----------------------------------------------------------------------
 
-    @rule(passed=st.sampled_from([0.001, 1, 5, 25, LEASE]), keep=st.booleans())
-    def time_passes(self, passed: float, keep: bool) -> None:
+    @rule(
+        passed=st.sampled_from([0.001, 1, 20, LEASE]),
+        step=st.sampled_from([0, 0, 0, 3600, -3600]),
+        silent=st.integers(0, MOST_WORKERS),
+    )
+    def time_passes(self, passed: float, step: int, silent: int) -> None:
+        """All workers of this process but the first few extend their leases; and somebody may
+        set the wall clock."""
         self.clock.advance(passed)
-        if keep:
-            for worker in [worker for worker in self.mine if worker in self.model.workers]:
-                self.run(self.storage.extend(worker))
-                self.model.extend(worker, self.clock.uptime())
-
-    @rule(step=st.sampled_from([-3600, 3600]))
-    def the_wall_clock_steps(self, step: int) -> None:
         self.clock.step(step)
+        for worker in self.alive[silent:]:
+            self.run(self.storage.extend(worker))
+            self.model.extend(worker, self.clock.uptime())
 
-    @rule()
-    def reclaim(self) -> None:
+    @rule(passed=st.sampled_from([0, LEASE]))
+    def reclaim(self, passed: float) -> None:
+        self.clock.advance(passed)
         reclaimed = self.run(self.storage.reclaim(self.now))
         expected = self.model.reclaim(self.now, self.clock.uptime())
         found = (sorted(reclaimed.workers), reclaimed.crashed, reclaimed.untouched)
         assert found == expected
 
-    @rule(types=st.sampled_from([["A"], ["B", "A"], []]))
-    def unpark(self, types: list[str]) -> None:
-        assert self.run(self.storage.unpark(types)) == self.model.unpark(types)
-
-    @rule()
-    def prune(self) -> None:
+    @rule(passed=st.sampled_from([0, 0, 60, RETENTION]), types=st.sampled_from([["A"], ["B", "A"]]))
+    def tidy(self, passed: float, types: list[str]) -> None:
+        self.clock.advance(passed)
         assert self.run(self.storage.prune(self.now, EVERYTHING)) == self.model.prune(self.now)
+        assert self.run(self.storage.unpark(types)) == self.model.unpark(types)
 
     # -- people ------------------------------------------------------------------------------
 
-    def _which(self, data: st.DataObject) -> str | Filter:
-        by_id = st.sampled_from([record.id for record in self.records] or [str(uuid.uuid4())])
+    @rule(data=st.data())
+    def people_cancel_or_retry(self, data: st.DataObject) -> None:
+        by_id = st.sampled_from([record.id for record in self.records])
         by_filter = st.builds(
             Filter,
             status=st.sampled_from([None, *JobStatus]),
             type=st.sampled_from([None, *TYPES]),
             queue=st.sampled_from([None, *QUEUES]),
         )
-        return data.draw(by_id | by_id | by_filter)
+        which: str | Filter = data.draw(by_id | by_id | by_filter)
+        verb = data.draw(st.sampled_from(["cancel", "retry"]))
+        expected = same_refusal(lambda: getattr(self.model, verb)(which, self.now))
+        act = getattr(self.storage, verb)(which, self.now)
+        assert self.agree(act, expected) == expected[0]
 
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        which = self._which(data)
-        expected = same_refusal(lambda: self.model.cancel(which, self.now))
-        assert self.agree(self.storage.cancel(which, self.now), expected) == expected[0]
-
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
-        which = self._which(data)
-        expected = same_refusal(lambda: self.model.retry(which, self.now))
-        assert self.agree(self.storage.retry(which, self.now), expected) == expected[0]
-
-    @precondition(lambda self: self.records)
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        job_id = data.draw(st.sampled_from(self.records)).id
-        expected = same_refusal(lambda: self.model.delete(job_id))
-        self.agree(self.storage.delete(job_id), expected)
-
-    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
-    def pause(self, queue: str, paused: bool) -> None:
-        self.run(self.storage.pause(queue, paused))
-        self.model.paused[queue] = paused
+    @rule(data=st.data(), paused=st.sampled_from([False, False, True]))
+    def people_delete_or_pause(self, data: st.DataObject, paused: bool) -> None:
+        queue = data.draw(st.sampled_from([None, *QUEUES]))
+        if queue is None:
+            job_id = data.draw(st.sampled_from(self.records)).id
+            self.agree(self.storage.delete(job_id), same_refusal(lambda: self.model.delete(job_id)))
+        else:
+            self.run(self.storage.pause(queue, paused))
+            self.model.paused[queue] = paused
 
     # -- crashes -----------------------------------------------------------------------------
 
     @precondition(lambda self: self.storage.capabilities.durable and self.crashes < 2)
-    @rule(clean=st.booleans())
-    def crash(self, clean: bool) -> None:
+    @rule()
+    def crash(self) -> None:
         """The process goes without a word, and another one opens the same jobs. Its workers
         stay enlisted until their lease is over: within one process of the operating system
         nobody can see sooner that they are gone."""
@@ -417,7 +441,10 @@ class StorageMachine(RuleBasedStateMachine):
 def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
     if not claims:
         return st.just([])
-    return st.lists(st.sampled_from(claims), unique_by=lambda claim: claim.key, max_size=4)
+    some = st.lists(
+        st.sampled_from(claims), unique_by=lambda claim: claim.key, min_size=1, max_size=4
+    )
+    return some | st.just([])
 
 
 @pytest.mark.parametrize("prepare", STORAGES.values(), ids=STORAGES.keys())

@@ -167,6 +167,7 @@ class Writer:
         self._reader: apsw.Connection | None = None
         self._reading = threading.Lock()
         self._writing = threading.Lock()
+        self._crowded = False
         _writers.add(self)
         with self._writing:
             self._connect()
@@ -199,10 +200,11 @@ class Writer:
                 raise StorageClosedError(f"the job store {self._folder.path} is closed")
             try:
                 return look(Inspector(self._reader))
+            except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError) as error:
+                # A table that we did not make, or text that we did not write.
+                raise StorageCorruptError(damaged(self._folder, str(error))) from error
             except apsw.Error as error:
                 raise refusal(self._folder, error) from error
-            except (UnicodeDecodeError, msgspec.DecodeError) as error:  # None of what we wrote.
-                raise StorageCorruptError(damaged(self._folder, str(error))) from error
 
     def close(self) -> None:
         """Carries out what is queued, then closes. Blocks until done."""
@@ -266,15 +268,16 @@ class Writer:
             log.error("%s; the store will be opened anew", refused)
             self._disconnect()
         elif isinstance(error, apsw.FullError):
-            self._make_room()
+            self._crowded = True
         for change in changes:
             change.error = refused
 
-    def _make_room(self) -> None:
-        """What is in the log and in the database is there twice: the log may be begun anew."""
-        if self._tables is not None:
-            with self._folder.writing(), suppress(apsw.Error):
-                self._tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    def _make_room(self, connection: apsw.Connection) -> None:
+        """After the disk was full: most of the log is in the database already, or fits into it.
+        Once all of it is there, the log is begun anew and needs no more room."""
+        with suppress(apsw.Error):
+            [(busy, pages, done)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._crowded = bool(busy) or done < pages
 
     def _apart(self, changes: list[Change], error: Exception) -> None:
         """One transaction a change; of transitions, one each."""
@@ -321,6 +324,8 @@ class Writer:
         self._folder.check_fork()
         with self._folder.writing():
             tables = self._tables or self._connect_again()
+            if self._crowded:
+                self._make_room(tables.connection)
             before = tables.snapshot()
             run = tables.connection.execute
             run("BEGIN IMMEDIATE")
