@@ -145,7 +145,7 @@ class Story:
                 break
         worker.kill()
         worker.wait()
-        orphans = {job.id for job in await self._jobs(status="active")}
+        orphans: set[str] = {job.id for job in await self._jobs(status="active")}
         say(
             f"[red bold]SIGKILL[/] to process {worker.pid} at {now.by_status['completed']:,} of "
             f"{total:,} jobs; it held {len(orphans)}"

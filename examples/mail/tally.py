@@ -93,8 +93,8 @@ def add_up(
     orphans: set[str],
 ) -> Tally:
     """Compare them all. `orphans` are the jobs that were active when the worker was killed."""
-    stored = {job.id: job for job in jobs}
-    by_status = Counter(job.status for job in stored.values())
+    stored: dict[str, JobInfo] = {job.id: job for job in jobs}
+    by_status = Counter[str](job.status for job in stored.values())
     answered = Counter(answer.job for answer in answers)
     refused = {answer.job for answer in answers if answer.code == 451}
     crashed = {job.id for job in stored.values() if job.crashes}

@@ -83,7 +83,8 @@ class Job(Generic[T]):
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What the call that scheduled it gave."""
-        return self._said("metadata", {})
+        metadata: Mapping[str, Any] = self._said("metadata", {})
+        return metadata
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -392,7 +392,7 @@ def status_of(state: int, run_at: int, now: int) -> JobStatus:
     return _STATUS[state]
 
 
-_STATUS: Final = {
+_STATUS: Final[dict[int, JobStatus]] = {
     State.ACTIVE: JobStatus.ACTIVE,
     State.COMPLETED: JobStatus.COMPLETED,
     State.FAILED: JobStatus.FAILED,

@@ -219,7 +219,6 @@ class Lanes:
         """They could not be cleared: the lease is gone, and they with it."""
         self._clearing.difference_update(claim.key for claim in claims)
 
-    @property
     def ready(self) -> bool:
         """Whether a job and a slot for it are there."""
         return bool(self._ready) and self.busy < self.slots

@@ -81,6 +81,7 @@ class Recorder:
     async def _write(self, batch: list[tuple[Claim, Transition]]) -> None:
         transitions = [transition for _, transition in batch]
         pause = 0.05
+        stands: list[bool]
         while True:
             try:
                 stands = await self._storage.finish(self._worker(), transitions)

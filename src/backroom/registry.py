@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -61,13 +61,20 @@ class JobType(Generic[T, R]):
 
     @overload
     def __init__(
-        self: JobType[T, Any], name: str, data: type[T], **options: Any
+        self: JobType[T, Any], name: str, data: type[T], **options: Unpack[HandlerOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self: JobType[T, R], name: str, data: type[T], *, result: type[R], **options: Any
+        self: JobType[T, R],
+        name: str,
+        data: type[T],
+        *,
+        result: type[R],
+        **options: Unpack[HandlerOptions],
     ) -> None: ...
-    def __init__(self, name: str, data: Any, *, result: Any = None, **options: Any) -> None:
+    def __init__(
+        self, name: str, data: Any, *, result: Any = None, **options: Unpack[HandlerOptions]
+    ) -> None:
         self.name = check_name("job type", name)
         self.data = data
         self.result = result
@@ -142,7 +149,8 @@ class Registry:
         """
         options: Mapping[str, Any] = {}
         if isinstance(name, JobType):
-            name, data, result, options = name.name, name.data, name.result, name.options
+            kind = name
+            name, data, result, options = kind.name, kind.data, kind.result, kind.options
         known = self._known.get(name)
         if known is None:
             known = self._known[check_name("job type", name)] = Known(name, self._defaults)
@@ -298,7 +306,7 @@ def check_priority(value: object) -> Priority:
     """
     if value not in PRIORITIES:
         raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
-    return value  # type: ignore[return-value]  # one of PRIORITIES, as just checked
+    return value
 
 
 def check_queue(value: object) -> str:

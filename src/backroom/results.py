@@ -103,10 +103,9 @@ class Results:
                     continue
                 outlook = found.get(id_)
                 if outlook is None:
-                    error = JobNotFoundError(f"job {id_} was deleted")
                     for future in waiting:
                         if not future.done():
-                            future.set_exception(error)
+                            future.set_exception(JobNotFoundError(f"job {id_} was deleted"))
                 elif outlook.status.terminal:
                     _answer(waiting, outlook)
 

@@ -118,7 +118,7 @@ class Runner:
     def pump(self, lanes: Lanes) -> None:
         """Starts ready jobs while slots are free."""
         self._pumps.discard(lanes)
-        if not lanes.ready or not self._may_run():
+        if not lanes.ready() or not self._may_run():
             return
         now, uptime = self._clock.now(), self._loop.time()
         for _ in range(TURN):
@@ -127,7 +127,7 @@ class Runner:
                 self._begin(claim, lanes, now, uptime)
             except Exception as error:
                 self._not_begun(claim, lanes, now, error)
-            if not lanes.ready:
+            if not lanes.ready():
                 return
         self._pump_soon(lanes)
 
@@ -139,10 +139,10 @@ class Runner:
 
     def _begin(self, claim: Claim, lanes: Lanes, now: int, uptime: float) -> None:
         known = self._registry.get(claim.type)
-        handler = known and known.handler
-        if known is None or handler is None:
+        if known is None or known.handler is None:
             self._skip(claim, lanes, Parked(), None)
             return
+        handler = known.handler
         policy = known.policy
         if claim.options is not None:
             policy = _policy(policy, claim.options)

@@ -104,8 +104,22 @@ class JobServiceProtocol(JobScheduler, Protocol):
     async def cancel_job(self, job_id: str) -> JobStatus: ...
     async def retry_job(self, job_id: str) -> None: ...
     async def delete_job(self, job_id: str) -> None: ...
-    async def retry_jobs(self, **filter: Any) -> int: ...
-    async def cancel_jobs(self, **filter: Any) -> int: ...
+    async def retry_jobs(
+        self,
+        *,
+        status: JobStatus | str = JobStatus.FAILED,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int: ...
+    async def cancel_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int: ...
     async def pause_queue(self, queue: str) -> None: ...
     async def resume_queue(self, queue: str) -> None: ...
 
@@ -357,8 +371,7 @@ class JobService:
         Raises:
             OptionError: an unknown status, a limit out of its range, a cursor not of ours.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
-            raise OptionError(f"limit must be a whole number from 1 to 1000, got {limit!r}")
+        _check_limit(limit)
         which = _filter(status, type, queue, tag)
         await self._ready()
         return JobPage(*await self.storage.page(which, self._clock.now(), limit, cursor))
@@ -638,6 +651,11 @@ def _filter(
             known = ", ".join(JobStatus)
             raise OptionError(f"status must be one of {known}, got {status!r}") from None
     return Filter(status, type_.name if isinstance(type_, JobType) else type_, queue, tag)
+
+
+def _check_limit(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}")
 
 
 def _slots(name: str, value: object) -> int:

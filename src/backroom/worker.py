@@ -106,6 +106,8 @@ class Worker:
         self._tending = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._paused: dict[str, bool] = {}
+        """Queues, and whether they are paused, as of the last check."""
         self._changed = False
         """People changed something since the last check."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -341,15 +343,14 @@ class Worker:
             self._changed = False
             await self._lease.check()
             try:
-                queues = await self._storage.queues()
+                self._paused = await self._storage.queues()
             except BackroomError as error:
                 log.warning("which queues are paused is not known, in 1 s again: %s", error)
                 self._changed = True
                 await asyncio.sleep(1)
                 continue
-            paused = {name for name, is_paused in queues.items() if is_paused}
             for lanes in self._lanes:
-                self._release(lanes.empty(lambda claim: claim.queue in paused))
+                self._release(lanes.empty(lambda claim: self._paused.get(claim.queue, False)))
 
     def _lost(self) -> None:
         if self._rejoining is None and not self._leaving:

@@ -205,7 +205,11 @@ class EmbeddedStorage:
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         self._subscribers[callback] = asyncio.get_running_loop()
-        return lambda: self._subscribers.pop(callback, None) and None
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(callback, None)
+
+        return unsubscribe
 
     # -- Inspection ----------------------------------------------------------------------------
 

@@ -168,7 +168,7 @@ class FileJobStorage(EmbeddedStorage):
     ) -> T:
         _, writer = self._opened()
         answer = partial(writer.look, lambda inspector: look(inspector, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._looking, answer)  # type: ignore[no-any-return]
+        return await asyncio.get_running_loop().run_in_executor(self._looking, answer)
 
     def _boot(self) -> str:
         return boot_id()
@@ -218,7 +218,7 @@ class FileJobStorage(EmbeddedStorage):
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         folder, _ = self._opened()
         end = super().subscribe(callback)
-        self._bells[callback] = Doorbell(folder.path, Wake, callback)
+        self._bells[callback] = Doorbell(folder.path, list(Wake), callback)
 
         def unsubscribe() -> None:
             end()

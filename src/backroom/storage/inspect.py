@@ -67,6 +67,16 @@ _SELECTED: Final = {
 }
 
 
+class _Queue(msgspec.Struct):
+    """Counts of one queue, while they are gathered."""
+
+    paused: bool = False
+    scheduled: int = 0
+    pending: int = 0
+    active: int = 0
+    oldest: int | None = None
+
+
 class Inspector:
     """The people's side of a store in one SQLite connection."""
 
@@ -135,7 +145,7 @@ class Inspector:
     def stats(self, now: int) -> JobStats:
         """Counts, queues and workers."""
         queues = {
-            name: [bool(paused), 0, 0, 0, None]
+            name: _Queue(bool(paused))
             for name, paused in self._run("SELECT name, paused FROM queue ORDER BY name")
         }
         by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
@@ -145,11 +155,11 @@ class Inspector:
             (now,),
         )
         for name, count, due, oldest in waiting:
-            row = queues.setdefault(name, [False, 0, 0, 0, None])
-            row[1] += count - due
-            row[2] += due
-            if due and (row[4] is None or oldest < row[4]):
-                row[4] = oldest
+            queue = queues.setdefault(name, _Queue())
+            queue.scheduled += count - due
+            queue.pending += due
+            if due and (queue.oldest is None or oldest < queue.oldest):
+                queue.oldest = oldest
             by_status["scheduled"] += count - due
             by_status["pending"] += due
         unknown = dict(
@@ -159,11 +169,11 @@ class Inspector:
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
         ):
-            queues.setdefault(name, [False, 0, 0, 0, None])[2] += count
+            queues.setdefault(name, _Queue()).pending += count
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 1 GROUP BY queue"
         ):
-            queues.setdefault(name, [False, 0, 0, 0, None])[3] += count
+            queues.setdefault(name, _Queue()).active += count
             by_status["active"] += count
         for state, count in self._run(
             "SELECT state, count(*) FROM job WHERE state BETWEEN 2 AND 4 GROUP BY state"
@@ -179,8 +189,11 @@ class Inspector:
         return JobStats(
             by_status,
             tuple(
-                QueueStats(name, paused, scheduled, pending, active, _moment(oldest))
-                for name, (paused, scheduled, pending, active, oldest) in queues.items()
+                QueueStats(
+                    name, queue.paused, queue.scheduled, queue.pending, queue.active,
+                    _moment(queue.oldest),
+                )  # fmt: skip
+                for name, queue in queues.items()
             ),
             workers,
             unknown,

@@ -38,16 +38,20 @@ INSERT = f"""
     ON CONFLICT (id) DO NOTHING
 """
 
-# No key is used twice: cursors hold on to it, and workers whose code outlives its job.
-NEXT_KEY = """
-    SELECT 1 + max(ifnull((SELECT max(key) FROM job), 0),
-                   ifnull((SELECT value FROM meta WHERE name = 'forgotten'), 0))
-"""
+# No key is used twice: cursors hold on to one, and so do workers whose code outlives its job.
 FORGOTTEN = """
     INSERT INTO meta VALUES ('forgotten', ?1)
     ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)
 """
 
+# All that a transaction needs to know first, in one statement: each one more would have to
+# wait for the interpreter lock once more.
+HEAD = """
+    SELECT 1 + max(ifnull((SELECT max(key) FROM job), 0),
+                   ifnull((SELECT value FROM meta WHERE name = 'forgotten'), 0)),
+           (SELECT value FROM meta WHERE name = 'token'),
+           (SELECT json_group_array(id) FROM worker)
+"""
 _DUE = "SELECT run_at FROM job WHERE state = 0 AND queue = ?1 AND priority = {} ORDER BY run_at"
 PROBE = "SELECT ifnull((SELECT paused FROM queue WHERE name = ?1), 0), " + ", ".join(
     f"({_DUE.format(priority)} LIMIT 1)" for priority in range(4)
@@ -186,7 +190,9 @@ class JobTables:
         self._queues: set[str] = set()
         self._started: dict[int, set[int]] = {}
         self._stale: set[int] = set()
+        self._key = 0
         self._token = 0
+        self._token_known = 0
         self._living: set[int] = set()
         self._prune_from: dict[int, int] = {}
         self.wakes: set[Wake] = set()
@@ -203,13 +209,14 @@ class JobTables:
 
     def begin(self) -> None:
         """To be called first in every transaction: forgets what another process may change."""
-        self._token = 0
-        self._living.clear()
+        [(self._key, self._token, living)] = self._run(HEAD)
+        self._token_known = self._token
+        self._living = set(json.loads(living))
 
     def flush(self) -> None:
         """To be called last in every transaction: writes what each worker may have started, and
         the last token that was used."""
-        if self._token:
+        if self._token != self._token_known:
             self._run("UPDATE meta SET value = ? WHERE name = 'token'", (self._token,))
         for worker in self._stale:
             started = _encode(list(self._started.get(worker, ())))
@@ -236,8 +243,6 @@ class JobTables:
     def _fresh_token(self) -> int:
         """A lease token above every one there ever was. One for each act, not one for each
         transaction: in a group commit a job may change hands more than once."""
-        if not self._token:
-            [(self._token,)] = self._run("SELECT value FROM meta WHERE name = 'token'")
         self._token += 1
         return self._token
 
@@ -309,7 +314,8 @@ class JobTables:
         self, jobs: list[JobRecord], state: State, worker: int | None, token: int
     ) -> tuple[int, set[str]]:
         """Inserts jobs; returns the key of the first, and the ids that were there already."""
-        [(base,)] = self._run(NEXT_KEY)
+        base = self._key
+        self._key += len(jobs)
         self._run(INSERT, (_encode(jobs), base, int(state), worker, token))
         if self.connection.changes() == len(jobs):
             return base, set()
@@ -358,6 +364,7 @@ class JobTables:
             (name, boot, lease, until, now),
         )
         self._started[worker] = set()
+        self._living.add(worker)
         return int(worker)
 
     def extend(self, worker: int, until_from: Callable[[float], float]) -> tuple[float, list[int]]:
@@ -390,11 +397,7 @@ class JobTables:
         self._living.discard(worker)
 
     def _alive(self, worker: int) -> bool:
-        if worker not in self._living:
-            if not list(self._run("SELECT 1 FROM worker WHERE id = ?", (worker,))):
-                return False
-            self._living.add(worker)
-        return True
+        return worker in self._living
 
     def _mark(self, worker: int, keys: Iterable[int]) -> None:
         self._started.setdefault(worker, set()).update(keys)

@@ -197,7 +197,12 @@ class Writer:
         """Answers a question from the reading connection, in the calling thread."""
         with self._reading:
             if self._reader is None:
-                raise StorageClosedError(f"the job store {self._folder.path} is closed")
+                if self._closing:
+                    raise StorageClosedError(f"the job store {self._folder.path} is closed")
+                raise StorageError(
+                    f"{self._folder.database} could not be opened anew after an error; the next"
+                    " change tries again, and tells why"
+                )
             try:
                 return look(Inspector(self._reader))
             except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError) as error:
@@ -265,12 +270,19 @@ class Writer:
         """Every change of a group fails that the disk, or another program, did not let be."""
         refused = refusal(self._folder, error)
         if isinstance(error, _FATAL):
-            log.error("%s; the store will be opened anew", refused)
-            self._disconnect()
+            log.error("%s; the store is opened anew", refused)
+            self._open_anew()
         elif isinstance(error, apsw.FullError):
             self._crowded = True
         for change in changes:
             change.error = refused
+
+    def _open_anew(self) -> None:
+        self._disconnect()
+        try:
+            self._connect()
+        except (StorageError, apsw.Error, OSError) as error:
+            log.error("%s; the next change tries again", error)
 
     def _make_room(self, connection: apsw.Connection) -> None:
         """After the disk was full: most of the log is in the database already, or fits into it.
@@ -384,7 +396,7 @@ class Writer:
         self._tables_before = tables
         with self._reading:
             reader, self._reader = self._reader, None
-        for connection in (reader, tables and tables.connection):
+        for connection in (reader, None if tables is None else tables.connection):
             if connection is None:
                 continue
             try:

@@ -1,0 +1,213 @@
+"""Code that must type-check, as users write it. Run by `test_typing.py`; never imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+import msgspec
+import pydantic
+
+from backroom import (
+    Backoff,
+    Cancel,
+    FileJobStorage,
+    Job,
+    JobHandler,
+    JobId,
+    JobInfo,
+    JobPage,
+    JobRequest,
+    JobScheduler,
+    JobService,
+    JobServiceProtocol,
+    JobStats,
+    JobStatus,
+    JobType,
+    MemoryJobStorage,
+    Snooze,
+    exponential,
+)
+
+
+@dataclass
+class Order:
+    number: int
+    note: str | None = None
+
+
+class Mail(TypedDict):
+    recipient: str
+
+
+class Picture(msgspec.Struct):
+    width: int
+
+
+class Person(pydantic.BaseModel):
+    name: str
+
+
+@dataclass
+class Report:
+    pages: int
+
+
+ORDER = JobType("ORDER", Order)
+REPORT = JobType("REPORT", Order, result=Report, retries=3, backoff="linear", priority="low")
+MAIL = JobType("MAIL", Mail, queue="mail", timeout=timedelta(minutes=1))
+PICTURE = JobType("PICTURE", Picture, result=bytes, expires_in=3600)
+PERSON = JobType("PERSON", Person, result=int, retry_delay=0.5)
+NUMBERS = JobType("NUMBERS", list[int], result=dict[str, int])
+
+service = JobService(FileJobStorage("./storage/jobs", retention=timedelta(days=7)))
+other = JobService("memory:", concurrency=3, queues={"mail": 2}, poll_interval=timedelta(seconds=1))
+third = JobService(storage=MemoryJobStorage(), only=["mail"], default_timeout=60)
+
+
+@service.handler(ORDER, retries=3, timeout=300)
+async def order(job: Job[Order]) -> None:
+    job.log.info("order %d", job.data.number)
+    job.progress(0.5, "half way")
+
+
+@service.handler(REPORT)
+async def report(job: Job[Order]) -> Report | Snooze | Cancel:
+    if job.cancelled:
+        return Cancel("not needed")
+    return Report(job.data.number) if job.attempt > 1 else Snooze(timedelta(minutes=1))
+
+
+@service.handler(MAIL, backoff=lambda retry: 10.0 * retry)
+def mail(job: Job[Mail]) -> None:
+    print(job.data["recipient"])
+
+
+@service.handler("BARE", queue="default")
+async def bare(job: Job[dict[str, Any]]) -> dict[str, int]:
+    return {"n": job.data["n"]}
+
+
+@service.handler("ANYTHING")
+def anything(job: Job[Any]) -> Any:
+    return job.data
+
+
+async def person(job: Job[Person]) -> int:
+    return len(job.data.name)
+
+
+service.register_handler(PERSON, person, priority="high")
+service.register_handler("PLAIN", lambda job: None)
+handler: JobHandler[Person, int] = person
+service.declare("NAME")
+service.declare("NAME", data=Order, result=Report)
+service.declare(PICTURE)
+
+
+async def schedule() -> None:
+    await service.schedule(ORDER, Order(7))
+    await service.schedule(ORDER, Order(7), delay=60)
+    await service.schedule(MAIL, {"recipient": "ada@example.com"}, delay=timedelta(hours=1))
+    await service.schedule(PICTURE, Picture(3), run_at=datetime.now(UTC), retries=0)
+    await service.schedule(PERSON, Person(name="Ada"), unique_key="ada", tags=["a"], metadata={})
+    await service.schedule(NUMBERS, [1, 2], backoff=exponential(factor=3), retry_delay=1)
+    await service.schedule("BARE", {"n": 1}, priority="critical", queue="q", timeout=1.5)
+    await service.schedule("BARE")
+    await service.schedule("BARE", backoff=Backoff("fixed"), expires_in=3)
+    # The seed form: options as keywords of a mapping's own names.
+    await service.schedule("SEND_EMAIL", {"template": "welcome"}, priority="normal", delay=60)
+
+
+async def results() -> None:
+    number = await service.schedule(PERSON, Person(name="Ada"))
+    reveal_type(number)  # R: backroom.job.JobId[builtins.int]
+    reveal_type(await service.result(number))  # R: builtins.int
+    pages = await service.schedule(REPORT, Order(1))
+    reveal_type(await service.result(pages, timeout=timedelta(seconds=5)))  # R: accepted.Report
+    bare_id = await service.schedule("BARE")
+    reveal_type(await service.result(bare_id))  # R: Any
+    untyped = await service.schedule(ORDER, Order(1))
+    reveal_type(await service.result(untyped))  # R: Any
+    known: JobId[Report] = JobId("019ca945-0a00-7000-8000-000000000000")
+    reveal_type(await service.result(known))  # R: accepted.Report
+    text: str = known
+    await service.get_job(text)
+
+
+async def many() -> None:
+    one = JobRequest(REPORT, Order(1), priority="low")
+    reveal_type(one)  # R: backroom.scheduling.JobRequest[accepted.Report]
+    ids = await service.schedule_many([one, JobRequest(REPORT, Order(2))])
+    reveal_type(ids)  # R: builtins.list[backroom.job.JobId[accepted.Report]]
+    mixed: list[JobRequest[Any]] = [one, JobRequest("BARE", {"n": 1}), JobRequest("BARE")]
+    await service.schedule_many(mixed)
+    await service.schedule_many([JobRequest(PERSON, Person(name="a")), JobRequest("BARE")])
+
+
+async def look(service: JobServiceProtocol) -> None:
+    page = await service.get_jobs(status="failed", type=ORDER, queue="mail", limit=10)
+    for info in page:
+        reveal_type(info)  # R: backroom.job.JobInfo
+    await service.get_jobs(status=JobStatus.FAILED, cursor=page.cursor)
+    status = await service.get_job_status("019c")
+    assert status == "completed"
+    await service.retry_jobs(type=REPORT, tag="big")
+    await service.cancel_jobs(status="pending")
+    await service.pause_queue("mail")
+    await service.stop(grace=timedelta(seconds=3))
+
+
+class Fake:
+    """What a user's test injects."""
+
+    def __init__(self) -> None:
+        self.scheduled: list[Any] = []
+
+    async def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
+        self.scheduled.append((type, data, options))
+        return JobId("019c")
+
+    async def schedule_many(self, requests: Sequence[JobRequest[Any]]) -> list[JobId[Any]]:
+        return [await self.schedule(r.type, r.data) for r in requests]
+
+    async def result(self, job_id: JobId[Any], *, timeout: float | timedelta | None = None) -> Any:
+        return None
+
+    async def get_job(self, job_id: str) -> JobInfo:
+        raise LookupError(job_id)
+
+    async def get_job_status(self, job_id: str) -> JobStatus:
+        return JobStatus.PENDING
+
+    async def get_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        return JobPage([], None)
+
+    async def get_stats(self) -> JobStats:
+        return JobStats({}, (), ())
+
+
+async def sign_up(jobs: JobScheduler) -> JobId[int]:
+    return await jobs.schedule(PERSON, Person(name="Ada"))
+
+
+async def inject() -> None:
+    scheduler: JobScheduler = service
+    whole: JobServiceProtocol = service
+    await sign_up(scheduler)
+    await sign_up(whole)
+    await sign_up(service)
+    await sign_up(Fake())
+    async with service as entered:
+        reveal_type(entered)  # R: backroom.service.JobService

@@ -1,0 +1,163 @@
+"""Code that must not type-check: each mistake is found on its own line, by the code that the
+mark names. Run by `test_typing.py`; never imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import msgspec
+import pydantic
+
+from backroom import Job, JobId, JobRequest, JobScheduler, JobService, JobServiceProtocol, JobType
+
+
+@dataclass
+class Order:
+    number: int
+
+
+class Mail(TypedDict):
+    recipient: str
+
+
+class Picture(msgspec.Struct):
+    width: int
+
+
+class Person(pydantic.BaseModel):
+    name: str
+
+
+@dataclass
+class Report:
+    pages: int
+
+
+ORDER = JobType("ORDER", Order)
+REPORT = JobType("REPORT", Order, result=Report)
+MAIL = JobType("MAIL", Mail)
+PICTURE = JobType("PICTURE", Picture, result=int)
+PERSON = JobType("PERSON", Person)
+
+JobType("ORDER", Order, retry=3)  # E: call-overload
+JobType("ORDER", Order, retries="3")  # E: call-overload
+JobType("ORDER", Order, priority="urgent")  # E: call-overload
+JobType("ORDER", Order, result=Report, delay=3)  # E: call-overload
+JobType("ORDER", Order(1))  # E: call-overload
+JobType(7, Order)  # E: call-overload
+
+service = JobService()
+JobService(storage=7)  # E: arg-type
+JobService(concurrency="5")  # E: arg-type
+JobService(workers=5)  # E: call-arg
+JobService(queues=["mail"])  # E: arg-type
+
+
+async def data() -> None:
+    await service.schedule(ORDER, Mail(recipient="ada"))  # E: call-overload
+    await service.schedule(ORDER, {"number": 7})  # E: call-overload
+    await service.schedule(ORDER)  # E: call-overload
+    await service.schedule(ORDER, Order("7"))  # E: arg-type
+    await service.schedule(MAIL, {"recipient": 7})  # E: call-overload
+    await service.schedule(MAIL, {"recipient": "ada", "subject": "x"})  # E: call-overload
+    await service.schedule(MAIL, {})  # E: call-overload
+    await service.schedule(PICTURE, Order(1))  # E: call-overload
+    await service.schedule(PERSON, {"name": "Ada"})  # E: call-overload
+    await service.schedule(PERSON, Person(name=7))  # E: arg-type
+    await service.schedule("BARE", Order(7))  # E: call-overload
+    await service.schedule("BARE", [1])  # E: call-overload
+    await service.schedule(7, {})  # E: call-overload
+
+
+async def options() -> None:
+    await service.schedule(ORDER, Order(7), priority="urgent")  # E: call-overload
+    await service.schedule(ORDER, Order(7), prioritiy="low")  # E: call-overload
+    await service.schedule(ORDER, Order(7), delay="60")  # E: call-overload
+    await service.schedule(ORDER, Order(7), run_at="tomorrow")  # E: call-overload
+    await service.schedule(ORDER, Order(7), retries=1.5)  # E: call-overload
+    await service.schedule(ORDER, Order(7), backoff=lambda retry: 1.0)  # E: call-overload
+    await service.schedule(ORDER, Order(7), {"delay": 60})  # E: call-overload
+    await service.schedule("BARE", {}, tags="a", queue=7)  # E: call-overload
+
+
+@service.handler(ORDER)  # E: call-overload
+async def wrong_argument(job: Job[Report]) -> None: ...
+
+
+@service.handler(REPORT)  # E: call-overload
+async def wrong_result(job: Job[Order]) -> str:
+    return ""
+
+
+@service.handler(REPORT)  # E: call-overload
+async def no_result(job: Job[Order]) -> None: ...
+
+
+@service.handler(REPORT)  # E: call-overload
+def wrong_plain_result(job: Job[Order]) -> int:
+    return 1
+
+
+@service.handler(ORDER)  # E: call-overload
+async def too_many(job: Job[Order], other: int) -> None: ...
+
+
+@service.handler(ORDER, retry=3)  # E: call-overload
+async def wrong_option(job: Job[Order]) -> None: ...
+
+
+@service.handler(ORDER, timeout="5")  # E: call-overload
+async def wrong_value(job: Job[Order]) -> None: ...
+
+
+async def report(job: Job[Order]) -> Report:
+    job.data.pages  # E: attr-defined
+    job.data = Order(2)
+    job.progress("half")  # E: arg-type
+    return Report(1)
+
+
+service.register_handler(PICTURE, report)  # E: call-overload
+service.register_handler(REPORT, report, retries="3")  # E: call-overload
+service.register_handler(REPORT, 7)  # E: call-overload
+
+
+async def results() -> None:
+    job_id = await service.schedule(PICTURE, Picture(1))
+    text: str = await service.result(job_id)  # E: assignment
+    wrong: JobId[str] = job_id  # E: assignment
+    await service.result("019c")  # E: arg-type
+    await service.result(job_id, 5)  # E: call-arg
+    print(text, wrong)
+    service.result(job_id)  # E: unused-coroutine
+    service.schedule(ORDER, Order(1))  # E: unused-coroutine
+
+
+async def many() -> None:
+    JobRequest(ORDER, Mail(recipient="ada"))  # E: call-overload
+    JobRequest(ORDER, Order(1), prio="low")  # E: call-overload
+    JobRequest("BARE", 7)  # E: call-overload
+    await service.schedule_many([(ORDER, Order(1))])  # E: list-item
+    ids: list[JobId[str]] = await service.schedule_many([JobRequest(PICTURE, Picture(1))])  # E: arg-type
+    print(ids)
+
+
+async def look() -> None:
+    await service.get_jobs(state="failed")  # E: call-arg
+    await service.get_jobs(limit="10")  # E: arg-type
+    await service.cancel_jobs(job="019c")  # E: call-arg
+    info = await service.get_job("019c")
+    info.status = "failed"  # E: misc
+    print(info.state)  # E: attr-defined
+
+
+class Half:
+    async def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
+        return JobId("019c")
+
+
+def protocols() -> None:
+    scheduler: JobScheduler = Half()  # E: assignment
+    whole: JobServiceProtocol = scheduler  # E: assignment
+    print(whole)

@@ -1,0 +1,62 @@
+"""What a type checker says of users' code: mypy in strict mode, once, over both files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MARK = re.compile(r"  # (?P<kind>[ER]): (?P<text>.*)$")
+LINE = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): (?P<kind>error|note): (?P<text>.*)")
+
+Findings = dict[tuple[str, int], list[str]]
+
+
+def expected(file: str) -> Findings:
+    marks: Findings = {}
+    for number, line in enumerate((HERE / file).read_text().splitlines(), 1):
+        if mark := MARK.search(line):
+            marks[file, number] = [f"{mark['kind']}: {mark['text']}"]
+    return marks
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    command = [
+        *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--show-error-codes"),
+        *("--hide-error-context", "--no-pretty", "--no-color-output"),
+        *("--cache-dir", str(ROOT / ".mypy_cache" / "typing")),
+        *("--config-file", str(HERE / "mypy.ini"), "accepted.py", "rejected.py"),
+    ]
+    answer = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    assert answer.returncode in (0, 1), answer.stdout + answer.stderr
+    findings: Findings = defaultdict(list)
+    for line in answer.stdout.splitlines():
+        said = LINE.match(line)
+        assert said is not None, line
+        if said["kind"] == "error":
+            text = "E: " + said["text"].rpartition("[")[2].rstrip("]")
+        elif said["text"].startswith("Revealed type is"):
+            text = "R: " + said["text"].partition('"')[2].rstrip('"')
+        else:
+            continue
+        if text not in findings[said["file"], int(said["line"])]:
+            findings[said["file"], int(said["line"])].append(text)
+    return findings
+
+
+@pytest.mark.parametrize("file", ["accepted.py", "rejected.py"])
+def test_a_type_checker_says_what_the_marks_say(found: Findings, file: str) -> None:
+    said = {place: texts for place, texts in found.items() if place[0] == file}
+    assert said == expected(file)
+
+
+def test_the_files_hold_what_they_promise() -> None:
+    assert all(mark[0].startswith("R") for mark in expected("accepted.py").values())
+    assert len(expected("rejected.py")) > 40
