@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast, get_origin
 
 import msgspec
 from msgspec import inspect as shapes
@@ -55,10 +55,10 @@ class Codec(Generic[T]):
             raise JobTypeError(
                 f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}"
             ) from None
-        if self._shape is None and type(value) is dict:
-            return text.decode()
         if self._may_be_endless and b"null" in text:
             _refuse_endless(self.owner, self.what, value)
+        if self._shape is None and type(value) is dict:
+            return text.decode()
         self._read(text)
         if self._shape is not None and (type(value) is dict or isinstance(value, Mapping)):
             path = _unknown_key(self._shape, value, "$")
@@ -166,8 +166,9 @@ _encoder: Final = msgspec.json.Encoder(enc_hook=_to_plain)
 def _from_plain(type_: Any, value: Any) -> Any:
     validate = getattr(type_, "model_validate", None)
     if validate is None:
-        if isinstance(type_, type) and issubclass(type_, str) and isinstance(value, str):
-            return type_(value)
+        plain = get_origin(type_) or type_  # JobId[Report] is a JobId
+        if isinstance(plain, type) and issubclass(plain, str) and isinstance(value, str):
+            return plain(value)
         raise NotImplementedError(f"values of type {type_!r} cannot be made from JSON")
     try:
         return validate(value)

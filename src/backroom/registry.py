@@ -200,7 +200,7 @@ class Registry:
             if known is None or known.data.type is not type_.data:
                 return self.declare(type_)
             return known
-        known = self._known.get(type_)
+        known = self._known.get(type_) if isinstance(type_, str) else None
         if known is None:
             raise UnknownJobTypeError(
                 f"job type {type_!r} is not declared: schedule it by a JobType, register a handler"

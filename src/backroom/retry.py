@@ -51,7 +51,7 @@ retry (1 is the first) to seconds."""
 
 def fixed(*, jitter: Literal["none", "up", "full"] = "none") -> Backoff:
     """Always `retry_delay`."""
-    return Backoff("fixed", jitter=jitter)
+    return _checked(Backoff("fixed", jitter=jitter))
 
 
 def linear(*, cap: float = HOUR, jitter: Literal["none", "up", "full"] = "up") -> Backoff:
@@ -87,6 +87,11 @@ def read_backoff(value: object) -> Backoff:
 
 
 def _checked(policy: Backoff) -> Backoff:
+    try:
+        msgspec.convert(msgspec.to_builtins(policy), Backoff)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"this is no backoff: {error}; build one with fixed(), linear() or"
+                          " exponential()") from None
     if not 1 <= policy.factor <= 1000:
         raise OptionError(f"backoff factor must be 1 to 1000, got {policy.factor!r}")
     if not 0 < policy.cap <= 100 * 366 * 86_400:

@@ -94,7 +94,10 @@ class RecordMaker:
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
                 None, None, expires_at,
             )  # fmt: skip
-        said = _check(options)
+        try:
+            said = _check(options)
+        except OptionError as error:
+            raise OptionError(f"{known.name}: {error}") from None
         if "expires_in" in said:
             expires_in = said["expires_in"]
         return JobRecord(

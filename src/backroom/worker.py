@@ -68,6 +68,7 @@ class Worker:
         self._storage = storage
         self._clock = clock
         self._settings = settings
+        self._registry = registry
         self._threads = Threads("backroom-handler")
         self._lease = Lease(
             storage,
@@ -221,7 +222,9 @@ class Worker:
 
     async def insert(self, job: JobRecord) -> Inserted:
         """Inserts a job, straight into this worker's lanes where that is fair."""
-        lanes = self._lanes_of(job.queue)
+        known = self._registry.get(job.type)
+        # Another worker's type does not come here first, only to be parked.
+        lanes = None if known is None or known.handler is None else self._lanes_of(job.queue)
         now = job.created_at
         start = None
         if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():

@@ -151,3 +151,33 @@ async def test_a_starved_job_does_not_wait_for_inserts_that_pass_straight_to_the
             job_id = await service.schedule("WORK", priority="critical")
         assert low_started
         assert low_started[0] < 40
+
+
+async def test_a_flood_that_never_leaves_this_process_starves_nothing_in_the_storage(
+    world: World,
+) -> None:
+    """At this pace the worker holds jobs ahead, and inserts pass into its lanes all the time."""
+    service = world.service(concurrency=2, starvation_after=1)
+    waits: list[float] = []
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    @service.handler("LOW")
+    async def low(job: Job[Any]) -> None:
+        waits.append((world.clock.wall - job.run_at).total_seconds())
+
+    async def flood() -> None:
+        for n in range(3000):
+            for _ in range(3):
+                await service.schedule("QUICK", priority="high")
+            if n == 500:
+                world.viewer.declare("LOW")
+                await world.viewer.schedule("LOW", priority="low")
+            await asyncio.sleep(0.001)
+
+    async with service:
+        await flood()
+        assert len(waits) == 1
+        assert waits[0] < 2

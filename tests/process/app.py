@@ -61,6 +61,12 @@ async def echo(job: Job[Any]) -> Any:
     return job.data
 
 
+@handler("SAY")
+async def speak(job: Job[Any]) -> None:
+    started(job)
+    job.log.info(job.data["text"])
+
+
 @handler("NAP")
 async def nap(job: Job[Any]) -> int:
     started(job)

@@ -42,7 +42,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 APP = "tests.process.app:service"
 TYPES = (
-    "BLOCK", "DIE", "ECHO", "FLAKY", "FORK", "GATE", "NAP", "QUICK", "SPAWN", "STUBBORN",
+    "BLOCK", "DIE", "ECHO", "FLAKY", "FORK", "GATE", "NAP", "QUICK", "SAY", "SPAWN", "STUBBORN",
     "THREAD", "THREAD_GATE",
 )  # fmt: skip
 """The job types of `app.py`."""

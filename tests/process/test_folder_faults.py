@@ -12,11 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backroom import (
     FileJobStorage,
+    Job,
     JobNotFoundError,
     JobRequest,
     JobService,
@@ -335,29 +337,30 @@ def test_a_worker_works_through_a_full_disk(family: Family) -> None:
 async def test_two_services_of_one_process_share_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "jobs"
     ran: list[str] = []
-    async with JobService(FileJobStorage(folder), poll_interval=5) as first:
 
-        @first.handler("LEFT")
-        async def left(job: object) -> None:
-            ran.append("left")
+    def service(queue: str) -> JobService:
+        service = JobService(FileJobStorage(folder), only=[queue], poll_interval=5)
 
-        second = JobService(FileJobStorage(folder), poll_interval=5)
+        @service.handler("NAME_QUEUE")
+        async def name_queue(job: Job[Any]) -> None:
+            ran.append(job.queue)
 
-        @second.handler("RIGHT")
-        async def right(job: object) -> None:
-            ran.append("right")
+        return service
 
-        first.declare("RIGHT")
-        second.declare("LEFT")
-        async with second:
-            ids = [await first.schedule("RIGHT"), await second.schedule("LEFT")]
-            for job_id in ids:
-                await first.result(job_id, timeout=10)
-                await second.result(job_id, timeout=10)
+    async with service("left") as first:
+        async with service("right") as second:
+            across = await first.schedule("NAME_QUEUE", queue="right")
+            back = await second.schedule("NAME_QUEUE", queue="left")
+            for job_id in (across, back):
+                await first.result(job_id, timeout=2)
+                await second.result(job_id, timeout=2)
         # One leaves; the other's locks and wake-ups stand.
-        await first.result(await first.schedule("LEFT"), timeout=2)
+        async with scheduling(folder) as producer:
+            await producer.get_stats()
+        await first.result(await first.schedule("NAME_QUEUE", queue="left"), timeout=2)
+        assert len((await first.get_stats()).workers) == 1
     assert sorted(ran) == ["left", "left", "right"]
-    assert not [name for name in os.listdir(folder) if name.startswith(("wake", "worker"))]
+    assert sorted(os.listdir(folder)) == ["jobs.db", "jobs.lock", "store.json"]
 
 
 async def test_a_folder_with_a_long_path_works_with_its_wake_ups(family: Family) -> None:
@@ -377,8 +380,8 @@ async def test_deleted_jobs_are_gone_with_all_that_was_kept_with_them(tmp_path: 
     service = JobService(FileJobStorage(folder))
 
     @service.handler("FAILS", retries=0)
-    async def fails(job: object) -> None:
-        job.log.info("a line")  # type: ignore[attr-defined]
+    async def fails(job: Job[Any]) -> None:
+        job.log.info("a line")
         raise RuntimeError("no")
 
     service.declare("QUICK")

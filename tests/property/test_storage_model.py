@@ -40,8 +40,8 @@ EVERYTHING = 1000
 """A page, and a limit, above all that an example makes."""
 
 SETTINGS = settings(
-    max_examples=100,
-    stateful_step_count=40,
+    max_examples=80,
+    stateful_step_count=35,
     deadline=None,
     derandomize="CI" in os.environ,
     database=None,
@@ -320,12 +320,24 @@ class StorageMachine(RuleBasedStateMachine):
         """Outcomes of claims that stand, among some that may not stand any more."""
         worker = self._someone(data)
         claims = data.draw(some_of(self._held(worker)))
-        for other in data.draw(st.lists(st.sampled_from(self.claims), max_size=3)):
+        for other in data.draw(
+            st.lists(st.sampled_from(self.claims + self._overtaken * 5), max_size=3)
+        ):
             theirs = self.model.jobs[other.id].worker if other.id in self.model.jobs else None
             stands = other in self._held(worker if theirs is None else theirs)
             if other not in claims and (theirs in (None, worker) or not stands):
                 claims.insert(data.draw(st.integers(0, len(claims))), other)
         self._finish(worker, claims, data)
+
+    @property
+    def _overtaken(self) -> list[Claim]:
+        """Claims of jobs that somebody else has claimed since, and holds."""
+        jobs = self.model.jobs
+        return [
+            claim
+            for claim in self.claims
+            if claim.id in jobs and jobs[claim.id].token not in (None, claim.token)
+        ]
 
     def _finish(self, worker: int, claims: list[Claim], data: st.DataObject) -> None:
         transitions = [self._transition(claim, data) for claim in claims]

@@ -110,7 +110,7 @@ service.declare(PICTURE)
 async def schedule() -> None:
     await service.schedule(ORDER, Order(7))
     await service.schedule(ORDER, Order(7), delay=60)
-    await service.schedule(MAIL, {"recipient": "ada@example.com"}, delay=timedelta(hours=1))
+    await service.schedule(MAIL, Mail(recipient="ada@example.com"), delay=timedelta(hours=1))
     await service.schedule(PICTURE, Picture(3), run_at=datetime.now(UTC), retries=0)
     await service.schedule(PERSON, Person(name="Ada"), unique_key="ada", tags=["a"], metadata={})
     await service.schedule(NUMBERS, [1, 2], backoff=exponential(factor=3), retry_delay=1)
@@ -123,8 +123,8 @@ async def schedule() -> None:
 
 async def results() -> None:
     number = await service.schedule(PERSON, Person(name="Ada"))
-    reveal_type(number)  # R: backroom.job.JobId[builtins.int]
-    reveal_type(await service.result(number))  # R: builtins.int
+    reveal_type(number)  # R: backroom.job.JobId[int]
+    reveal_type(await service.result(number))  # R: int
     pages = await service.schedule(REPORT, Order(1))
     reveal_type(await service.result(pages, timeout=timedelta(seconds=5)))  # R: accepted.Report
     bare_id = await service.schedule("BARE")
@@ -141,7 +141,7 @@ async def many() -> None:
     one = JobRequest(REPORT, Order(1), priority="low")
     reveal_type(one)  # R: backroom.scheduling.JobRequest[accepted.Report]
     ids = await service.schedule_many([one, JobRequest(REPORT, Order(2))])
-    reveal_type(ids)  # R: builtins.list[backroom.job.JobId[accepted.Report]]
+    reveal_type(ids)  # R: list[backroom.job.JobId[accepted.Report]]
     mixed: list[JobRequest[Any]] = [one, JobRequest("BARE", {"n": 1}), JobRequest("BARE")]
     await service.schedule_many(mixed)
     await service.schedule_many([JobRequest(PERSON, Person(name="a")), JobRequest("BARE")])

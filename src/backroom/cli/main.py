@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from backroom import __version__
+from backroom.cli.plain import PlainFormatter, plain
 from backroom.errors import BackroomError
 from backroom.job import JobStatus
 from backroom.service import JobService
@@ -29,7 +30,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except BackroomError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(plain(error)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,10 +105,9 @@ def worker(
     from backroom.cli.target import load_service
     from backroom.cli.work import work
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     service = load_service(target)
     service.configure(concurrency=concurrency, only=queues or None)
     code = asyncio.run(work(service, target, burst, grace))
@@ -210,7 +210,7 @@ def _report(outcomes: dict[str, str], as_json: bool, done: str) -> None:
         show.to_json(outcomes)
     else:
         for job_id, outcome in outcomes.items():
-            click.echo(f"{job_id}  {done if outcome == 'ok' else outcome}")
+            click.echo(plain(f"{job_id}  {done if outcome == 'ok' else outcome}"))
     if any(outcome.startswith("error") for outcome in outcomes.values()):
         raise SystemExit(1)
 

@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from backroom.cli.plain import plain, plain_json
 from backroom.job import JobInfo, JobPage, JobStats, JobStatus
 
 __all__ = ["console", "job", "jobs", "stats", "to_json"]
 
+WIDEST: Final = 10_000
 COLOURS: Final = {
     JobStatus.SCHEDULED: "blue",
     JobStatus.PENDING: "cyan",
@@ -29,18 +31,26 @@ COLOURS: Final = {
 
 
 def console() -> Console:
-    """Standard output; wide in a pipe, so that no line is folded."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    """Standard output; in a pipe as wide as it takes, so that no line is folded or cut."""
+    return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False)
 
 
 def to_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
+    click.echo(plain_json(text))
 
 
-def _clean(text: object) -> str:
-    """Text of a job that cannot steer the terminal: control characters are shown, not sent."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(text))
+def _print(table: Table) -> None:
+    """Without the blanks that fill a line up."""
+    out = console()
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as printed:
+        out.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _status(info: JobInfo) -> Text:
@@ -82,11 +92,11 @@ def jobs(page: JobPage) -> None:
         table.add_column(heading, no_wrap=heading in ("id", "type", "status"))
     for info in page:
         table.add_row(
-            info.id, escape(_clean(info.type)), escape(_clean(info.queue)), info.priority,
+            escape(plain(info.id)), escape(plain(info.type)), escape(plain(info.queue)), info.priority,
             _status(info), _attempts(info), _ago(info.created_at),
-            escape(_clean(info.error or "").partition("\n")[0][:80]),
+            escape(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
-    console().print(table)
+    _print(table)
     if page.cursor is not None:
         click.echo(f"more: --cursor {page.cursor}")
 
@@ -101,52 +111,56 @@ def job(info: JobInfo) -> None:
     out = console()
     table = Table(box=None, show_header=False, pad_edge=False)
     rows: list[tuple[str, object]] = [
-        ("id", info.id),
-        ("type", _clean(info.type)),
+        ("id", plain(info.id)),
+        ("type", plain(info.type)),
         ("status", _status(info)),
-        ("queue", f"{_clean(info.queue)}, {info.priority}"),
+        ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
         ("run at", f"{_when(info.run_at)} ({_ago(info.run_at)})"),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),
         ("finished", _when(info.finished_at)),
-        ("worker", info.worker or ""),
-        ("unique key", _clean(info.unique_key or "")),
-        ("tags", _clean(", ".join(info.tags))),
+        ("worker", plain(info.worker or "")),
+        ("unique key", plain(info.unique_key or "")),
+        ("tags", plain(", ".join(info.tags))),
         ("progress", "" if info.progress is None else _progress(info)),
         ("options", _json(info.options)),
         ("metadata", _json(info.metadata)),
         ("data", _json(info.data)),
         ("result", "" if info.result is None else _json(info.result)),
-        ("error", _clean(info.error or "")),
+        ("error", plain(info.error or "")),
     ]
-    for name, value in rows:
-        if value not in ("", "{}"):
+    kept = [(name, value) for name, value in rows if value not in ("", "{}")]
+    if out.is_terminal:
+        for name, value in kept:
             table.add_row(name, value if isinstance(value, Text) else escape(str(value)))
-    out.print(table)
+        out.print(table)
+    else:
+        for name, value in kept:
+            click.echo(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
     for error in info.errors:
         out.print(
             f"\n[red]attempt {error.attempt}[/red] {_when(error.at)}"
-            f" {escape(_clean(error.kind))}: {escape(_clean(error.message))}"
+            f" {escape(plain(error.kind))}: {escape(plain(error.message))}"
         )
         if error.traceback:
-            out.print(escape(_clean(error.traceback).rstrip()), style="dim")
+            out.print(escape(plain(error.traceback).rstrip()), style="dim")
     if info.log:
         out.print("\nlog")
         for line in info.log:
             out.print(
-                f"{_when(line.at)} {line.level:7} [{line.attempt}] ", escape(_clean(line.message)),
+                f"{_when(line.at)} {line.level:7} [{line.attempt}] ", escape(plain(line.message)),
                 sep="",
             )  # fmt: skip
 
 
 def _json(value: Any) -> str:
-    return _clean(msgspec.json.encode(value, enc_hook=str).decode())
+    return plain(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 def _progress(info: JobInfo) -> str:
-    message = f" {_clean(info.progress_message)}" if info.progress_message else ""
+    message = f" {plain(info.progress_message)}" if info.progress_message else ""
     return f"{info.progress or 0:.0%}{message}"
 
 
@@ -157,7 +171,7 @@ def stats(now: JobStats) -> None:
     for status in JobStatus:
         counts.add_column(str(status), justify="right", style=COLOURS[status])
     counts.add_row(*(f"{now.by_status[status]:,}" for status in JobStatus))
-    out.print(counts)
+    _print(counts)
     if now.queues:
         table = Table(box=None, pad_edge=False)
         table.add_column("queue")
@@ -165,16 +179,16 @@ def stats(now: JobStats) -> None:
             table.add_column(heading, justify="right")
         table.add_column("oldest pending")
         for queue in now.queues:
-            name = escape(_clean(queue.name)) + (" [red](paused)[/red]" if queue.paused else "")
+            name = escape(plain(queue.name)) + (" [red](paused)[/red]" if queue.paused else "")
             table.add_row(
                 name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
                 _ago(queue.oldest_pending),
             )  # fmt: skip
         out.print()
-        out.print(table)
+        _print(table)
     for type_, count in now.unknown_types.items():
         out.print(
-            f"\n[red]{count:,} jobs of type {escape(_clean(type_))} wait for a worker that knows"
+            f"\n[red]{count:,} jobs of type {escape(plain(type_))} wait for a worker that knows"
             " it[/red]"
         )
     out.print()
@@ -182,6 +196,6 @@ def stats(now: JobStats) -> None:
         out.print("no worker is running")
     for worker in now.workers:
         out.print(
-            f"worker {escape(worker.name)}: {worker.active:,} jobs, started"
+            f"worker {escape(plain(worker.name))}: {worker.active:,} jobs, started"
             f" {_ago(worker.started_at)}"
         )

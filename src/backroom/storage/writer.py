@@ -199,9 +199,10 @@ class Writer:
             if self._reader is None:
                 if self._closing:
                     raise StorageClosedError(f"the job store {self._folder.path} is closed")
+                self._signal.release()
                 raise StorageError(
-                    f"{self._folder.database} could not be opened anew after an error; the next"
-                    " change tries again, and tells why"
+                    f"{self._folder.database} could not be opened anew after an error, which"
+                    " stands in the log; it is tried again now"
                 )
             try:
                 return look(Inspector(self._reader))
@@ -246,6 +247,8 @@ class Writer:
             with self._writing:
                 if changes:
                     self._carry_out(changes)
+                elif self._tables is None and not self._closing:
+                    self._open_anew()
                 if self._closing and not self._inbox:
                     self._disconnect()
                     return
@@ -282,7 +285,7 @@ class Writer:
         try:
             self._connect()
         except (StorageError, apsw.Error, OSError) as error:
-            log.error("%s; the next change tries again", error)
+            log.error("%s; the next call tries again", error)
 
     def _make_room(self, connection: apsw.Connection) -> None:
         """After the disk was full: most of the log is in the database already, or fits into it.

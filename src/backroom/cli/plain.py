@@ -1,0 +1,33 @@
+"""Text that cannot steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Final
+
+__all__ = ["PlainFormatter", "plain", "plain_json"]
+
+_UNUSUAL: Final = re.compile(r"[^\n -~]")
+
+
+def plain(text: object) -> str:
+    """Control characters, and what turns the direction of writing, are shown and not sent."""
+    return _UNUSUAL.sub(lambda found: _shown(found[0], repr(found[0])), str(text))
+
+
+def plain_json(text: str) -> str:
+    """The same of JSON text, which stays JSON and means the same."""
+    return _UNUSUAL.sub(lambda found: _shown(found[0], json.dumps(found[0])), text)
+
+
+def _shown(character: str, quoted: str) -> str:
+    return character if character.isprintable() else quoted[1:-1]
+
+
+class PlainFormatter(logging.Formatter):
+    """For the log of a worker, which holds what handlers say of their data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
