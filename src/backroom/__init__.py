@@ -39,10 +39,11 @@ from backroom.job import (
     Snooze,
     WorkerStats,
 )
+from backroom.protocols import JobScheduler, JobServiceProtocol
 from backroom.registry import HandlerOptions, JobHandler, JobType
 from backroom.retry import Backoff, exponential, fixed, linear
 from backroom.scheduling import JobRequest
-from backroom.service import JobScheduler, JobService, JobServiceProtocol
+from backroom.service import JobService
 from backroom.storage import FileJobStorage, MemoryJobStorage
 
 __version__ = "0.1.0"

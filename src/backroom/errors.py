@@ -126,11 +126,11 @@ class StorageVersionError(StorageError):
     """The file was written by a newer Backroom than this one."""
 
 
-class FailJob(Exception):  # noqa: N818 - reads as an order: `raise FailJob("no such user")`
+class FailJob(Exception):
     """Raised by a handler: fail this job now, whatever attempts are left."""
 
 
-class RetryJob(Exception):  # noqa: N818 - reads as an order: `raise RetryJob(delay=60)`
+class RetryJob(Exception):
     """Raised by a handler: this attempt failed; retry it, after `delay` if one is given.
 
     `delay` is in seconds or a `timedelta`; without it the job's backoff decides. A retry

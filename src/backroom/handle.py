@@ -186,7 +186,8 @@ class JobLog:
         text = str(message)
         if args:
             try:
-                text %= args
+                # As in `logging`, one mapping serves a line with names.
+                text %= args[0] if len(args) == 1 and isinstance(args[0], Mapping) else args
             except (TypeError, ValueError, KeyError) as error:
                 # As in `logging`: a slip in a line is not worth an attempt.
                 text = f"{text} (not formatted: {error}; arguments {args!r})"

@@ -177,7 +177,10 @@ _KEPT: Final = ("retries", "retry_delay", "backoff", "timeout", "tags", "metadat
 def _check_key(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_KEY or "\0" in value:
         raise OptionError(f"unique_key must be a text of 1 to {MAX_KEY} characters, got {value!r}")
-    encode_json("unique_key", "text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(f"unique_key must be a text that UTF-8 can write: {error}") from None
     return value
 
 

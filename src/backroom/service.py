@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeVar, Unpack, overload
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -22,7 +21,6 @@ from backroom.errors import (
     OptionError,
     ServiceStoppedError,
 )
-from backroom.handle import Job
 from backroom.job import (
     JobId,
     JobIds,
@@ -31,11 +29,10 @@ from backroom.job import (
     JobPage,
     JobStats,
     JobStatus,
-    Snooze,
-    Cancel,
     duration,
 )
 from backroom.ports import Filter, Store
+from backroom.protocols import HandlerDecorator
 from backroom.registry import (
     Defaults,
     HandlerOptions,
@@ -47,10 +44,17 @@ from backroom.registry import (
 )
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
-from backroom.storage import FileJobStorage, MemoryJobStorage
-from backroom.worker import Settings, Worker
+from backroom.settings import (
+    Settings,
+    check_payload,
+    check_queues,
+    check_seconds,
+    check_slots,
+)
+from backroom.storage.urls import open_storage
+from backroom.worker import Worker
 
-__all__ = ["JobScheduler", "JobService", "JobServiceProtocol", "open_storage"]
+__all__ = ["JobService"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,83 +62,11 @@ H = TypeVar("H", bound=Callable[..., Any])
 
 log = logging.getLogger("backroom")
 
-MAX_CONCURRENCY: Final = 10_000
 MAX_PAYLOAD: Final = 1 << 20
 MAX_BATCH: Final = 100_000
 """Jobs in one `schedule_many`."""
 CHUNK: Final = 500
 """Records made before the loop gets a turn."""
-
-
-class JobScheduler(Protocol):
-    """The part of a service that schedules and looks up: what application code takes by
-    injection, and what tests fake."""
-
-    @overload
-    async def schedule(
-        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
-    ) -> JobId[R]: ...
-    @overload
-    async def schedule(
-        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
-    ) -> JobId[Any]: ...
-    async def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]: ...
-    async def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R: ...
-    async def get_job(self, job_id: str) -> JobInfo: ...
-    async def get_job_status(self, job_id: str) -> JobStatus: ...
-    async def get_jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> JobPage: ...
-    async def get_stats(self) -> JobStats: ...
-
-
-class JobServiceProtocol(JobScheduler, Protocol):
-    """The whole contract of a service."""
-
-    async def open(self) -> None: ...
-    async def start(self) -> None: ...
-    async def stop(self, grace: float | timedelta = 30) -> bool: ...
-    async def cancel_job(self, job_id: str) -> JobStatus: ...
-    async def retry_job(self, job_id: str) -> None: ...
-    async def delete_job(self, job_id: str) -> None: ...
-    async def retry_jobs(
-        self,
-        *,
-        status: JobStatus | str = JobStatus.FAILED,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-    ) -> int: ...
-    async def cancel_jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-    ) -> int: ...
-    async def pause_queue(self, queue: str) -> None: ...
-    async def resume_queue(self, queue: str) -> None: ...
-
-
-class HandlerDecorator(Protocol[T, R]):
-    """What `service.handler(JOB_TYPE)` returns: takes a handler of that type, and returns it."""
-
-    @overload
-    def __call__(
-        self, handler: Callable[[Job[T]], Awaitable[R | Snooze | Cancel]], /
-    ) -> Callable[[Job[T]], Awaitable[R | Snooze | Cancel]]: ...
-    @overload
-    def __call__(
-        self, handler: Callable[[Job[T]], R | Snooze | Cancel], /
-    ) -> Callable[[Job[T]], R | Snooze | Cancel]: ...
 
 
 class JobService:
@@ -180,16 +112,16 @@ class JobService:
         self.storage: Store = open_storage(storage)
         self._clock = self.storage.clock
         self._settings = Settings(
-            concurrency=_slots("concurrency", concurrency),
+            concurrency=check_slots("concurrency", concurrency),
             queues={
-                check_name("queue", name): _slots(f"the concurrency of queue {name!r}", slots)
-                for name, slots in (queues or {}).items()
+                check_name("queue", name): check_slots(f"the concurrency of queue {name!r}", count)
+                for name, count in (queues or {}).items()
             },
-            only=None if only is None else _names(only),
-            poll_interval=_seconds("poll_interval", poll_interval, 0.01, 3600),
-            lease=_seconds("lease", lease, 1, 3600),
-            starvation_after=_seconds("starvation_after", starvation_after, 0, 86_400 * 366),
-            max_payload=_payload(max_payload),
+            only=None if only is None else check_queues(only),
+            poll_interval=check_seconds("poll_interval", poll_interval, 0.01, 3600),
+            lease=check_seconds("lease", lease, 1, 3600),
+            starvation_after=check_seconds("starvation_after", starvation_after, 0, 86_400 * 366),
+            max_payload=check_payload(max_payload),
             threaded=not getattr(self._clock, "virtual", False),
         )
         try:
@@ -199,8 +131,8 @@ class JobService:
         self._registry = Registry(
             Defaults(
                 retries,
-                _seconds("default_retry_delay", default_retry_delay, 0, 86_400 * 366),
-                _seconds("default_timeout", default_timeout, 0.001, 86_400 * 366),
+                check_seconds("default_retry_delay", default_retry_delay, 0, 86_400 * 366),
+                check_seconds("default_timeout", default_timeout, 0.001, 86_400 * 366),
             )
         )
         self._records = RecordMaker(self._registry, max_payload, JobIds())
@@ -552,8 +484,8 @@ class JobService:
             settings,
             concurrency=settings.concurrency
             if concurrency is None
-            else _slots("concurrency", concurrency),
-            only=settings.only if only is None else _names(only),
+            else check_slots("concurrency", concurrency),
+            only=settings.only if only is None else check_queues(only),
         )
 
     @property
@@ -605,39 +537,6 @@ class JobService:
             yield
 
 
-def open_storage(storage: Store | str | None) -> Store:
-    """A storage from what a service was given; None: `FileJobStorage()`.
-
-    Raises:
-        ConfigurationError: a URL of another kind.
-    """
-    if storage is None:
-        return FileJobStorage()
-    if not isinstance(storage, str):
-        return storage
-    scheme, colon, rest = storage.partition(":")
-    if colon and scheme == "memory":
-        return MemoryJobStorage()
-    if colon and scheme == "file" and rest:
-        return FileJobStorage(rest.removeprefix("//"))
-    if scheme in ("postgresql", "postgres", "redis", "rediss"):
-        raise ConfigurationError(
-            f"this version of Backroom has no storage for {scheme} yet; use file: or memory:"
-        )
-    raise ConfigurationError(
-        f'{_masked(storage)!r} is no storage; use "memory:" or "file:./storage/jobs"'
-    )
-
-
-def _masked(url: str) -> str:
-    """A URL without its password."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return "(a URL that cannot be read)"
-    return url.replace(f":{password}@", ":***@") if password else url
-
-
 def _filter(
     status: JobStatus | str | None,
     type_: str | JobType[Any, Any] | None,
@@ -656,34 +555,3 @@ def _filter(
 def _check_limit(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
         raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}")
-
-
-def _slots(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONCURRENCY:
-        raise ConfigurationError(
-            f"{name} must be a whole number from 1 to {MAX_CONCURRENCY:,}, got {value!r}"
-        )
-    return value
-
-
-def _payload(value: object) -> int:
-    most = 256 << 20
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigurationError(f"max_payload must be 1 to {most:,} bytes, got {value!r}")
-    return value
-
-
-def _seconds(name: str, value: object, least: float, most: float) -> float:
-    try:
-        seconds = duration(name, value)
-    except OptionError as error:
-        raise ConfigurationError(str(error)) from None
-    if not least <= seconds <= most:
-        raise ConfigurationError(f"{name} must be {least:g} to {most:g} seconds, got {value!r}")
-    return seconds
-
-
-def _names(queues: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(queues, str) or not queues:
-        raise ConfigurationError(f"only must be a list of queue names, got {queues!r}")
-    return tuple(check_name("queue", queue) for queue in queues)

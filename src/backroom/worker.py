@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import msgspec
-
 from backroom.claimer import Claimer
 from backroom.errors import BackroomError
 from backroom.job import JobRecord
@@ -22,33 +20,18 @@ from backroom.ports import Clock, Inserted, Store, Wake, WorkerSpec
 from backroom.recorder import Recorder
 from backroom.registry import Registry
 from backroom.runner import Runner
+from backroom.settings import Settings
 from backroom.threads import Threads
 from backroom.transition import Claim, Transition
 from backroom.upkeep import Upkeep
 
-__all__ = ["Settings", "Worker"]
+__all__ = ["Worker"]
 
 log = logging.getLogger("backroom")
 
 MAX_PAUSE: Final = 2.0
 LEAVE: Final = 5.0
 """Seconds that interrupted coroutines have to end when a worker leaves."""
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """How a worker works."""
-
-    concurrency: int
-    queues: dict[str, int]
-    """Queues with slots of their own; all others share `concurrency`."""
-    only: tuple[str, ...] | None
-    """The queues it serves; None: all."""
-    poll_interval: float
-    lease: float
-    starvation_after: float
-    max_payload: int
-    threaded: bool = True
-    """Whether the lease is kept in a thread; false under a virtual clock."""
 
 
 class Worker:

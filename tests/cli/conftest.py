@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.process.parts import family
+from tests.process.fixtures import family
 
 __all__ = ["family"]

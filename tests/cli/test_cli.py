@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from backroom import Cancel, FileJobStorage, Job, JobService
-from tests.process.parts import ROOT, Family, eventually, scheduling
+from tests.process.parts import ROOT, Family, eventually, eventually_async, scheduling
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x9b31m\x00\r\x7f\u202egnp"
 """What text of a job may hold to steer a terminal: an escape, a C1 control, a reversal."""
-IDS = ("plain", "evil", "failed", "cancelled", "later")
 
 
 class Shown(NamedTuple):
@@ -88,8 +87,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
                 "cancelled": await service.schedule("UNWILLING"),
                 "later": await service.schedule("FINE", delay=3600),
             }
-            while (await service.get_stats()).by_status["scheduled"] != 1 or not service.idle:
-                await asyncio.sleep(0.01)
+
+            async def all_but_one_have_ended() -> bool:
+                by_status = (await service.get_stats()).by_status
+                waiting = [by_status[name] for name in ("scheduled", "pending", "active")]
+                return waiting == [1, 0, 0]
+
+            await eventually_async(all_but_one_have_ended, "all jobs but the later one have ended")
         return {name: str(job_id) for name, job_id in ids.items()}
 
     return Store(f"file:{folder}", asyncio.run(fill()))
@@ -113,7 +117,8 @@ def test_a_list_is_a_table_for_people_and_json_for_programs(store: Store) -> Non
     assert [job["id"] for job in first["jobs"]] == [store.ids["later"], store.ids["cancelled"]]
     shown = backroom("jobs", "list", "--storage", store.url, "--json", "--cursor", first["cursor"])
     rest = json.loads(shown.out)
-    assert {job["id"] for job in rest["jobs"]} == {store.ids[k] for k in ("plain", "evil", "failed")}
+    others = ("failed", "evil", "plain")
+    assert [job["id"] for job in rest["jobs"]] == [store.ids[name] for name in others]
     assert rest["cursor"] is None
 
 
@@ -264,7 +269,7 @@ async def test_what_a_job_logs_never_steers_the_terminal_of_its_worker(family: F
 
 def _only_text(shown: str) -> None:
     """No control characters, nothing that turns the direction of writing."""
-    strange = {character for character in shown if character != "\n" and not character.isprintable()}
+    strange = {sign for sign in shown if sign != "\n" and not sign.isprintable()}
     assert not strange, (strange, shown)
 
 

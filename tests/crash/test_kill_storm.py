@@ -137,7 +137,7 @@ class _Books:
             survived = entry.pid not in killed and entry[1:4] not in explained
             if entry.event == "started" and survived:
                 unexplained[entry.job].append(entry)
-        self.started_for_no_reason = {s: again for s, again in unexplained.items() if len(again) > 1}
+        self.started_for_no_reason = {s: all_ for s, all_ in unexplained.items() if len(all_) > 1}
         """Started again, although the process that ran them lived on and they did not fail."""
         self.crashes = sum(job.crashes for job in kept.values())
         states = Counter(job.state for job in kept.values())

@@ -47,6 +47,9 @@ async def test_orphans_run_at_once_and_only_those_that_had_begun_are_charged(
             "every job of the dead worker runs elsewhere",
             AT_ONCE,
         )
+        await eventually_async(
+            lambda: _count(service, "failed", len(ends_unrun)), "those without retries have failed"
+        )
         print(f"all {held} orphans ran elsewhere {time.monotonic() - killed:.2f} s after the kill")
 
         for job_id in job_ids:

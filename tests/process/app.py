@@ -90,12 +90,17 @@ async def flaky(job: Job[Any]) -> int:
     return finished(job)
 
 
+async def opening(job: Job[Any]) -> None:
+    """Waits until the job is let go. There is nothing but the file to be told by."""
+    while not is_open(job):  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
 @handler("GATE")
 async def gate(job: Job[Any]) -> int:
     started(job)
     try:
-        while not is_open(job):
-            await asyncio.sleep(0.005)
+        await opening(job)
     except asyncio.CancelledError:
         journal.write("interrupted", job.id, job.attempt)
         raise
@@ -136,13 +141,11 @@ async def die(job: Job[Any]) -> None:
 async def fork(job: Job[Any]) -> int:
     """Leaves a child that does nothing, holding all that a fork inherits."""
     started(job)
-    if job.attempt == 1:
-        if not os.fork():
-            journal.write("child", job.id, os.getpid())
-            time.sleep(60)  # noqa: ASYNC251
-            os._exit(0)
-    while not is_open(job):
-        await asyncio.sleep(0.005)
+    if job.attempt == 1 and not os.fork():
+        journal.write("child", job.id, os.getpid())
+        time.sleep(60)  # noqa: ASYNC251
+        os._exit(0)
+    await opening(job)
     return finished(job)
 
 
@@ -154,6 +157,5 @@ async def spawn(job: Job[Any]) -> int:
         command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
         child = subprocess.Popen(command)  # noqa: ASYNC220
         journal.write("child", job.id, child.pid)
-    while not is_open(job):
-        await asyncio.sleep(0.005)
+    await opening(job)
     return finished(job)

@@ -12,11 +12,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-import pytest
 
 from backroom import FileJobStorage, JobService
 
@@ -30,7 +28,6 @@ __all__ = [
     "die_with_parent",
     "eventually",
     "eventually_async",
-    "family",
     "is_running",
     "none_left",
     "read_journals",
@@ -59,7 +56,7 @@ def eventually(fact: Callable[[], T], what: str, within: float = 15.0) -> T:
         if answer:
             return answer
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {within:g} s: {what} (last: {answer!r})")
+            raise AssertionError(f"not within {within:g} s: {what} (last: {answer!r})")
         time.sleep(0.005)
 
 
@@ -74,7 +71,7 @@ async def eventually_async(
         if answer:
             return answer
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {within:g} s: {what} (last: {answer!r})")
+            raise AssertionError(f"not within {within:g} s: {what} (last: {answer!r})")
         await asyncio.sleep(0.005)
 
 
@@ -168,9 +165,7 @@ class Child:
 
     def says(self, text: str, within: float = 15.0) -> None:
         """Waits until it has written `text`."""
-        eventually(
-            lambda: text in self.text or self.code is not None, f"{text!r} written", within
-        )
+        eventually(lambda: text in self.text or self.code is not None, f"{text!r} written", within)
         assert text in self.text, f"it ended with {self.code} and wrote:\n{self.text}"
 
     def ends(self, within: float = 15.0) -> int:
@@ -178,7 +173,8 @@ class Child:
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"process {self.pid} did not end within {within:g} s:\n{self.text}")
+            late = f"process {self.pid} did not end within {within:g} s:\n{self.text}"
+            raise AssertionError(late) from None
 
     def kill(self) -> None:
         """`kill -9`, and waits until the kernel has cleared up after it."""
@@ -195,9 +191,7 @@ class Family:
         self.children: list[Child] = []
         self.journal = Journal(folder)
 
-    def start(
-        self, *command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT
-    ) -> Child:
+    def start(self, *command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Child:
         """Runs this Python with arguments."""
         written = self.folder / f"child-{len(self.children)}.log"
         with written.open("wb") as output:
@@ -248,22 +242,6 @@ class Family:
         for entry in self.entries("child"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(entry.number, signal.SIGKILL)
-
-
-@pytest.fixture
-def family(tmp_path: Path) -> Iterator[Family]:
-    """The processes of a test; what they wrote is shown when it fails."""
-    family = Family(tmp_path)
-    try:
-        yield family
-    finally:
-        family.end_all()
-        for child in family.children:
-            print(f"--- process {child.pid} ended with {child.code}:", *_tail(child.text), sep="\n")
-
-
-def _tail(text: str) -> Sequence[str]:
-    return text.splitlines()[-40:]
 
 
 @contextlib.asynccontextmanager

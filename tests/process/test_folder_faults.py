@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,6 @@ JOBS = 300
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed store with jobs; to be copied, never to be changed."""
-    import asyncio
-
     folder = tmp_path_factory.mktemp("whole") / "jobs"
 
     async def fill() -> None:
@@ -136,9 +135,7 @@ def test_a_store_of_another_user_is_refused(family: Family, common: Path, whole:
     assert "give this user the rights" in program.text
 
 
-def test_a_folder_in_a_place_that_its_user_cannot_list_works(
-    family: Family, common: Path
-) -> None:
+def test_a_folder_in_a_place_that_its_user_cannot_list_works(family: Family, common: Path) -> None:
     (common / "jobs").mkdir()
     if os.geteuid() == 0:
         os.chown(common / "jobs", 65534, 65534)
@@ -261,21 +258,20 @@ async def _flip(store: Path, places: list[int]) -> None:
     """Either all of it is refused, or all jobs are there."""
     database = store / "jobs.db"
     content = database.read_bytes()
-    refused = 0
+    found = 0
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 0xFF
         database.write_bytes(damaged)
         for side_file in ("jobs.db-wal", "jobs.db-shm"):
             (store / side_file).unlink(missing_ok=True)
-        try:
+        # Only a refusal may keep the jobs from being found.
+        with suppress(StorageCorruptError, StorageVersionError):
             async with scheduling(store) as service:
                 assert await _count_in_pages(service) == JOBS, place
-        except (StorageCorruptError, StorageVersionError) as error:
-            refused += 1
-            assert str(database) in str(error)
-    print(f"{refused} of {len(places)} flipped bytes were refused")
-    assert refused
+            found += 1
+    print(f"{len(places) - found} of {len(places)} flipped bytes were refused")
+    assert found < len(places)
 
 
 async def _count_in_pages(service: JobService) -> int:
@@ -415,5 +411,3 @@ async def test_a_job_that_runs_is_not_deleted(family: Family) -> None:
 
 async def _has_ended(service: JobService, job_id: str) -> bool:
     return (await service.get_job_status(job_id)).terminal
-
-

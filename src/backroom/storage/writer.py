@@ -28,11 +28,11 @@ from backroom.errors import (
     StorageCorruptError,
     StorageError,
 )
+from backroom.job import JobRecord
 from backroom.ports import Wake
 from backroom.storage.database import Durability, connect, damaged, refusal
 from backroom.storage.folder import Folder
 from backroom.storage.inspect import Inspector
-from backroom.job import JobRecord
 from backroom.storage.sqlite import JobTables
 from backroom.transition import Transition
 

@@ -1,0 +1,97 @@
+"""The contract of a service: what application code takes by injection, and tests fake."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar, Unpack, overload
+
+from backroom.handle import Job
+from backroom.job import (
+    Cancel,
+    JobId,
+    JobInfo,
+    JobOptions,
+    JobPage,
+    JobStats,
+    JobStatus,
+    Snooze,
+)
+from backroom.registry import JobType
+from backroom.scheduling import JobRequest
+
+__all__ = ["HandlerDecorator", "JobScheduler", "JobServiceProtocol"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class JobScheduler(Protocol):
+    """The part of a service that schedules and looks up: what application code takes by
+    injection, and what tests fake."""
+
+    @overload
+    async def schedule(
+        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
+    ) -> JobId[R]: ...
+    @overload
+    async def schedule(
+        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
+    ) -> JobId[Any]: ...
+    async def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]: ...
+    async def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R: ...
+    async def get_job(self, job_id: str) -> JobInfo: ...
+    async def get_job_status(self, job_id: str) -> JobStatus: ...
+    async def get_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage: ...
+    async def get_stats(self) -> JobStats: ...
+
+
+class JobServiceProtocol(JobScheduler, Protocol):
+    """The whole contract of a service."""
+
+    async def open(self) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self, grace: float | timedelta = 30) -> bool: ...
+    async def cancel_job(self, job_id: str) -> JobStatus: ...
+    async def retry_job(self, job_id: str) -> None: ...
+    async def delete_job(self, job_id: str) -> None: ...
+    async def retry_jobs(
+        self,
+        *,
+        status: JobStatus | str = JobStatus.FAILED,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int: ...
+    async def cancel_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int: ...
+    async def pause_queue(self, queue: str) -> None: ...
+    async def resume_queue(self, queue: str) -> None: ...
+
+
+class HandlerDecorator(Protocol[T, R]):
+    """What `service.handler(JOB_TYPE)` returns: takes a handler of that type, and returns it."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], Awaitable[R | Snooze | Cancel]], /
+    ) -> Callable[[Job[T]], Awaitable[R | Snooze | Cancel]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[Job[T]], R | Snooze | Cancel], /
+    ) -> Callable[[Job[T]], R | Snooze | Cancel]: ...

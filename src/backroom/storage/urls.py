@@ -1,0 +1,48 @@
+"""A storage from its URL."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from backroom.errors import ConfigurationError
+from backroom.ports import Store
+from backroom.storage.file import FileJobStorage
+from backroom.storage.memory import MemoryJobStorage
+
+__all__ = ["open_storage"]
+
+_MEND: Final = 'use "memory:" or "file:./storage/jobs"'
+
+
+def open_storage(storage: Store | str | None) -> Store:
+    """A storage from what a service was given; None: `FileJobStorage()`.
+
+    Raises:
+        ConfigurationError: a URL of another kind.
+    """
+    if storage is None:
+        return FileJobStorage()
+    if not isinstance(storage, str):
+        if getattr(storage, "capabilities", None) is None:
+            raise ConfigurationError(f"{storage!r} is no storage; {_MEND}")
+        return storage
+    scheme, colon, rest = storage.partition(":")
+    if colon and scheme == "memory":
+        return MemoryJobStorage()
+    if colon and scheme == "file" and rest:
+        return FileJobStorage(rest.removeprefix("//"))
+    if scheme in ("postgresql", "postgres", "redis", "rediss"):
+        raise ConfigurationError(
+            f"this version of Backroom has no storage for {scheme} yet; use file: or memory:"
+        )
+    raise ConfigurationError(f"{_masked(storage)!r} is no storage; {_MEND}")
+
+
+def _masked(url: str) -> str:
+    """A URL without its password."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return "(a URL that cannot be read)"
+    return url.replace(f":{password}@", ":***@") if password else url

@@ -1,0 +1,262 @@
+"""What a process knows of job types and handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial, wraps
+from typing import Any
+
+import pytest
+
+from backroom import ConfigurationError, Job, JobType, UnknownJobTypeError, exponential
+from backroom.registry import MAX_RETRIES, Defaults, Registry, check_name, check_options
+from backroom.retry import Backoff
+
+
+@dataclass
+class Mail:
+    recipient: str
+
+
+@dataclass
+class Report:
+    pages: int
+
+
+MAIL = JobType("MAIL", Mail, queue="mail", retries=5)
+
+
+async def send(job: Job[Any]) -> None: ...
+
+
+def plain(job: Job[Any]) -> None: ...
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry(Defaults(retries=3, retry_delay=60, timeout=300))
+
+
+def test_what_nobody_said_is_the_default_of_the_service(registry: Registry) -> None:
+    known = registry.declare("MAIL")
+    assert (known.queue, known.priority, known.expires_in) == ("default", 2, None)
+    assert (known.policy.retries, known.policy.retry_delay, known.policy.timeout) == (3, 60, 300)
+    assert known.policy.backoff == Backoff("exponential", 2.0, 3600.0, "up")
+
+
+def test_options_are_kept_as_plain_values(registry: Registry) -> None:
+    registry.handle(
+        "MAIL",
+        send,
+        {
+            "priority": "critical",
+            "retry_delay": timedelta(minutes=1),
+            "timeout": 5,
+            "expires_in": timedelta(hours=1),
+            "backoff": "linear",
+            "queue": None,
+        },
+    )
+    known = registry.find("MAIL")
+    assert (known.priority, known.expires_in, known.queue) == (0, 3600.0, "default")
+    assert (known.policy.retry_delay, known.policy.timeout) == (60.0, 5.0)
+    assert known.policy.backoff == Backoff("linear")
+
+
+def test_declaring_the_same_again_changes_nothing(registry: Registry) -> None:
+    first = registry.declare(MAIL)
+    assert registry.declare("MAIL", Mail) is first
+    assert registry.declare("MAIL") is first
+    assert registry.declare(MAIL) is first
+    assert first.policy.retries == 5
+
+
+def test_a_type_may_be_said_after_its_name(registry: Registry) -> None:
+    registry.handle("MAIL", send, {"retries": 1})
+    known = registry.declare(MAIL)
+    assert known.data.type is Mail
+    assert (known.queue, known.policy.retries) == ("mail", 1)  # the handler's word counts
+
+
+def test_two_types_for_one_name_are_refused(registry: Registry) -> None:
+    registry.declare("MAIL", Mail, Report)
+    with pytest.raises(ConfigurationError, match=r"MAIL is declared with two types of data: .*Mail"):
+        registry.declare("MAIL", Report)
+    with pytest.raises(ConfigurationError, match="MAIL is declared with two types of result"):
+        registry.declare("MAIL", Mail, Mail)
+    with pytest.raises(ConfigurationError, match="two types of data"):
+        registry.find(JobType("MAIL", Report))
+    assert registry.find("MAIL").data.type is Mail
+
+
+def test_a_type_has_one_handler(registry: Registry) -> None:
+    registry.handle(MAIL, send, {})
+    with pytest.raises(
+        ConfigurationError, match=r"MAIL has a handler already \(handler tests.*\.send\)"
+    ):
+        registry.handle("MAIL", plain, {})
+    assert registry.find("MAIL").handler is send
+
+
+def test_a_handler_must_be_callable(registry: Registry) -> None:
+    with pytest.raises(ConfigurationError, match="the handler of MAIL cannot be called: 7"):
+        registry.handle("MAIL", 7, {})  # type: ignore[arg-type]
+
+
+def test_a_handler_whose_options_are_wrong_is_not_registered(registry: Registry) -> None:
+    with pytest.raises(ConfigurationError, match="MAIL: retries must be"):
+        registry.handle("MAIL", send, {"retries": -1})
+    assert registry.handled == []
+    registry.handle("MAIL", send, {"retries": 1})
+    assert registry.handled == ["MAIL"]
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return traced
+
+
+class Handler:
+    async def __call__(self, job: Job[Any]) -> None: ...
+
+    async def method(self, job: Job[Any]) -> None: ...
+
+    def plain(self, job: Job[Any]) -> None: ...
+
+    @staticmethod
+    async def static(job: Job[Any]) -> None: ...
+
+
+class PlainHandler:
+    def __call__(self, job: Job[Any]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "is_async"),
+    [
+        (send, True),
+        (plain, False),
+        (lambda job: None, False),
+        (traced(send), True),
+        (traced(plain), False),
+        (partial(send), True),
+        (partial(partial(plain)), False),
+        (Handler(), True),
+        (PlainHandler(), False),
+        (Handler().method, True),
+        (Handler().plain, False),
+        (Handler.static, True),
+        (partial(Handler().method), True),
+        (print, False),
+    ],
+)
+def test_what_runs_on_the_loop_and_what_in_a_thread(
+    registry: Registry, handler: Any, is_async: bool
+) -> None:
+    registry.handle("MAIL", handler, {})
+    assert registry.find("MAIL").handler_is_async is is_async
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("MAlL", "; did you mean 'MAIL'?"),
+        ("MAILS", "; did you mean 'MAIL'?"),
+        ("INVOICE", r"\)$"),
+        (7, r"job type 7 is not declared"),
+        (["MAIL"], r"job type \['MAIL'\] is not declared"),
+        (None, "job type None is not declared"),
+    ],
+)
+def test_an_unknown_type_is_refused_with_the_mend_and_the_nearest_name(
+    registry: Registry, name: Any, hint: str
+) -> None:
+    registry.declare(MAIL)
+    with pytest.raises(UnknownJobTypeError, match=hint):
+        registry.find(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "a\0", None, 7, b"MAIL", "\ud800"])
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a job type needs a name of 1 to 200 printable"):
+        JobType(name, Mail)
+    with pytest.raises(ConfigurationError, match="a queue needs a name"):
+        check_name("queue", name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retry": 3}, "T: unknown option 'retry'; did you mean 'retries'"),
+        ({"xyz": 3}, "T: unknown option 'xyz'; known are queue, priority, expires_in, retries"),
+        ({"delay": 3}, "T: unknown option 'delay'"),
+        ({"retries": -1}, f"T: retries must be a whole number from 0 to {MAX_RETRIES}, got -1"),
+        ({"retries": True}, "T: retries must be .* got True"),
+        ({"retries": 1.5}, "T: retries must be .* got 1.5"),
+        ({"retries": "3"}, "T: retries must be .* got '3'"),
+        ({"retries": MAX_RETRIES + 1}, "T: retries must be"),
+        ({"priority": "urgent"}, "T: priority must be one of critical, high, normal, low, got 'urg"),
+        ({"priority": 1}, "T: priority must be one of"),
+        ({"priority": ["low"]}, "T: priority must be one of"),
+        ({"timeout": 0}, "T: timeout must be more than 0"),
+        ({"timeout": float("nan")}, "T: timeout must be"),
+        ({"expires_in": 0}, "T: expires_in must be more than 0"),
+        ({"retry_delay": -1}, "T: retry_delay must be 0 to"),
+        ({"queue": ""}, "T: a queue needs a name"),
+        ({"backoff": "quadratic"}, 'T: backoff must be "fixed", "linear", "exponential"'),
+        ({"backoff": Backoff(factor=0)}, "T: backoff factor must be 1 to 1000, got 0"),
+    ],
+)
+def test_an_option_of_a_type_or_handler_that_makes_no_sense_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check_options("T", options)
+    with pytest.raises(ConfigurationError, match=message):
+        JobType("T", Mail, **options)
+
+
+def test_an_option_of_none_is_not_said() -> None:
+    assert check_options("T", {"retries": None, "timeout": 3}) == {"timeout": 3.0}
+
+
+def test_a_backoff_may_be_a_function_on_a_handler() -> None:
+    def backoff(retry: int) -> float:
+        return retry
+
+    assert check_options("T", {"backoff": backoff}) == {"backoff": backoff}
+    assert check_options("T", {"backoff": exponential()}) == {"backoff": exponential()}
+
+
+def test_a_type_shows_itself() -> None:
+    assert repr(MAIL) == "JobType('MAIL', Mail)"
+    assert repr(JobType("N", list[int])) == "JobType('N', list)"
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "value"),
+    [
+        (None, "null", None),
+        (None, '{"a": 1}', {"a": 1}),
+        (Report, '{"pages": 3}', Report(3)),
+        (Report, '{"pages": 3, "newer": 1}', Report(3)),
+        (Report, None, None),
+    ],
+)
+def test_a_result_is_read_as_its_type(
+    registry: Registry, declared: Any, text: str | None, value: Any
+) -> None:
+    registry.declare("MAIL", None, declared)
+    assert registry.read_result("MAIL", text) == value
+    assert registry.read_result("NOBODY_KNOWS", text) == (None if text is None else eval_json(text))
+
+
+def eval_json(text: str) -> Any:
+    import json
+
+    return json.loads(text)
