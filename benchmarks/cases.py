@@ -234,6 +234,48 @@ async def lateness(directory: str, count: int, seconds: float) -> dict[str, floa
     return {"p50": late[count // 2], "p99": late[count * 99 // 100]}
 
 
+async def where(directory: str, count: int) -> dict[str, float]:
+    """Processor time a job by thread, in microseconds: of `together` with 500 producers, and of
+    `drain`."""
+    counter = Counter(count)
+    jobs = service(f"{directory}/together", counter)
+    await jobs.start()
+    before = threads()
+    await produce(jobs, count, 500)
+    await counter.reached.wait()
+    await recorded(jobs)
+    figures = {f"together {name}": spent for name, spent in spent_since(before, count).items()}
+    await jobs.stop()
+
+    counter = Counter(count)
+    filled = spawn("fill", {"directory": f"{directory}/drain", "count": count, "backlog": 0})
+    await asyncio.to_thread(filled.communicate)
+    jobs = service(f"{directory}/drain", counter)
+    await jobs.start()
+    before = threads()
+    await counter.reached.wait()
+    await recorded(jobs)
+    figures |= {f"drain {name}": spent for name, spent in spent_since(before, count).items()}
+    await jobs.stop()
+    return figures
+
+
+def threads() -> dict[str, float]:
+    """Processor seconds of the loop's thread and of the writer's."""
+    clock = os.sysconf("SC_CLK_TCK")
+    used: dict[str, float] = {}
+    for thread in threading.enumerate():
+        name = {"MainThread": "loop", "backroom-writer": "writer"}.get(thread.name)
+        if name is not None:
+            fields = Path(f"/proc/self/task/{thread.native_id}/stat").read_text().split()
+            used[name] = (int(fields[13]) + int(fields[14])) / clock
+    return used
+
+
+def spent_since(before: dict[str, float], count: int) -> dict[str, float]:
+    return {name: (now - before.get(name, 0)) / count * 1e6 for name, now in threads().items()}
+
+
 async def idle(directory: str, seconds: float) -> dict[str, float]:
     """A worker with nothing to do: its processor time and its memory."""
     jobs = service(directory, Counter(1))
@@ -280,7 +322,7 @@ def spawn(name: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
 CASES = {
     case.__name__: case
     for case in (
-        together, apart, worker, bulk, drain, fill, latency, answer, lateness, idle, leak,
+        together, apart, worker, bulk, drain, fill, latency, answer, lateness, where, idle, leak,
     )
 }  # fmt: skip
 

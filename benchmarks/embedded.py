@@ -179,6 +179,14 @@ def idle(bench: Bench) -> None:
     bench.bound("memory of an idle worker", figures["rss_mb"], 45, "MB")
 
 
+def where(bench: Bench) -> None:
+    """Where a job's microseconds go: processor time of the loop's and of the writer's thread."""
+    [figures] = bench.medians(lambda: bench.measure("where", count=50_000 // bench.scale))
+    for name, spent in figures.items():
+        bench.figures[f"processor time a job, {name}"] = {"measured": spent, "unit": "us"}
+        CONSOLE.print(f"processor time a job, {name}: {spent:.1f} us")
+
+
 def leak(bench: Bench) -> None:
     figures = bench.measure("leak", count=1_000_000 // bench.scale)
     growth = figures["late_mb"] - figures["early_mb"]
@@ -192,7 +200,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     row.__name__: row
     for row in (
         end_to_end_500, end_to_end_50, end_to_end_apart, drain, bulk, latency, lateness,
-        backlog, beside, idle, leak,
+        backlog, beside, idle, where, leak,
     )
 }  # fmt: skip
 

@@ -31,10 +31,10 @@ class Stuck(BaseException):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`asyncio.sleep(3600)` returns at once, and an hour later."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_jumps: int = MOST_JUMPS) -> None:
         self._virtual_now = START
         self._holders = 0
-        self._jumps = 0
+        self._jumps_left = most_jumps
         self.unhandled: list[dict[str, Any]] = []
         """What nobody caught: exceptions of callbacks and of forgotten tasks."""
         super().__init__(_Jumping(self))
@@ -62,8 +62,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def jump(self, seconds: float) -> None:
         """Time goes on, without anybody having waited."""
-        self._jumps += 1
-        if self._jumps > MOST_JUMPS:
+        self._jumps_left -= 1
+        if self._jumps_left == 0:
             raise Stuck(f"after {self._virtual_now - START:.0f} virtual seconds it still waits")
         self._virtual_now += seconds
 

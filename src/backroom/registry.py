@@ -200,7 +200,10 @@ class Registry:
             if known is None or known.data.type is not type_.data:
                 return self.declare(type_)
             return known
-        known = self._known.get(type_) if isinstance(type_, str) else None
+        try:
+            known = self._known.get(type_)
+        except TypeError:  # Nothing that could be a key.
+            known = None
         if known is None:
             raise UnknownJobTypeError(
                 f"job type {type_!r} is not declared: schedule it by a JobType, register a handler"

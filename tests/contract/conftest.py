@@ -11,7 +11,7 @@ from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.storages import STORAGES, Prepare
 
 
-@pytest.fixture(params=STORAGES.values(), ids=STORAGES.keys())
+@pytest.fixture(params=list(STORAGES.values()), ids=list(STORAGES))
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock
 ) -> AsyncIterator[Place]:

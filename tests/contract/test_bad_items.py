@@ -15,7 +15,7 @@ UNWRITABLE = "\ud800"
 
 async def test_an_outcome_that_cannot_be_written_does_not_spoil_the_others_of_its_batch(
     bench: Bench,
-):
+) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     first, bad, last = await bench.claim(worker)
 
@@ -30,7 +30,7 @@ async def test_an_outcome_that_cannot_be_written_does_not_spoil_the_others_of_it
     assert [await bench.status(job) for job in ids] == ["completed", "active", "failed"]
 
 
-async def test_an_outcome_that_cannot_be_written_leaves_its_claim_as_it_was(bench: Bench):
+async def test_an_outcome_that_cannot_be_written_leaves_its_claim_as_it_was(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     before = await bench.info(job)
     outcome = bench.retried(claim, message=UNWRITABLE)
@@ -41,7 +41,9 @@ async def test_an_outcome_that_cannot_be_written_leaves_its_claim_as_it_was(benc
     assert await bench.finish(worker, bench.failed(claim)) == [True]
 
 
-async def test_an_outcome_that_cannot_be_written_does_not_spoil_what_others_finish(bench: Bench):
+async def test_an_outcome_that_cannot_be_written_does_not_spoil_what_others_finish(
+    bench: Bench,
+) -> None:
     ids, worker = await bench.add_many(7), await bench.enlist()
     claims = await bench.claim(worker)
 
@@ -61,7 +63,7 @@ async def test_an_outcome_that_cannot_be_written_does_not_spoil_what_others_fini
 
 async def test_a_stale_and_an_unwritable_outcome_in_one_batch_are_told_apart_from_the_rest(
     bench: Bench,
-):
+) -> None:
     ids, worker = await bench.add_many(4), await bench.enlist()
     claims = await bench.claim(worker)
     await bench.storage.give_back(worker, [claim.key for claim in claims[1:]])
@@ -78,7 +80,7 @@ async def test_a_stale_and_an_unwritable_outcome_in_one_batch_are_told_apart_fro
     ]  # fmt: skip
 
 
-async def test_a_report_that_cannot_be_written_does_not_spoil_the_others(bench: Bench):
+async def test_a_report_that_cannot_be_written_does_not_spoil_the_others(bench: Bench) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     claims = await bench.claim(worker)
     await bench.begin(worker, *claims)
@@ -95,7 +97,7 @@ async def test_a_report_that_cannot_be_written_does_not_spoil_the_others(bench: 
     ]  # fmt: skip
 
 
-async def test_a_stale_report_does_not_spoil_the_others(bench: Bench):
+async def test_a_stale_report_does_not_spoil_the_others(bench: Bench) -> None:
     ids, worker = await bench.add_many(2), await bench.enlist()
     stale, good = await bench.claim(worker)
     await bench.storage.give_back(worker, [good.key])
@@ -110,7 +112,7 @@ async def test_a_stale_report_does_not_spoil_the_others(bench: Bench):
     assert [(await bench.info(job)).progress for job in ids] == [None, 0.7]
 
 
-async def test_starting_and_disowning_what_is_not_there_is_no_error(bench: Bench):
+async def test_starting_and_disowning_what_is_not_there_is_no_error(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.start(worker, [10**12, claim.key])
     await bench.storage.disown(worker, [10**12 + 1])
@@ -120,7 +122,9 @@ async def test_starting_and_disowning_what_is_not_there_is_no_error(bench: Bench
 
 
 @pytest.mark.parametrize("text", ["nul \0 inside", "\0", "\x01\x1b[31m", "'; drop table job; --"])
-async def test_whatever_a_handler_says_is_kept_to_the_last_character(bench: Bench, text: str):
+async def test_whatever_a_handler_says_is_kept_to_the_last_character(
+    bench: Bench, text: str
+) -> None:
     job, worker, claim = await bench.running()
     outcome = bench.retried(claim, message=text)
     outcome.progress_message = text
@@ -134,7 +138,7 @@ async def test_whatever_a_handler_says_is_kept_to_the_last_character(bench: Benc
     assert info.progress_message == text
 
 
-async def test_names_with_strange_characters_are_apart(bench: Bench):
+async def test_names_with_strange_characters_are_apart(bench: Bench) -> None:
     names = ["a", "a\0", "a\0b", "A", "a ", "à", "a\u0300"]
     for name in names:
         await bench.add(type=name, queue=name, unique_key=name)
@@ -147,7 +151,7 @@ async def test_names_with_strange_characters_are_apart(bench: Bench):
 
 async def test_a_large_number_of_outcomes_with_large_texts_is_one_batch_like_any_other(
     bench: Bench,
-):
+) -> None:
     ids, worker = await bench.add_many(300), await bench.enlist()
     claims = await bench.claim(worker, 300)
     outcomes: list[Transition] = [

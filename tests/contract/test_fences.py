@@ -10,7 +10,7 @@ from backroom.transition import Claim, Transition
 from tests.contract.parts import Bench, Place
 
 
-async def test_every_claim_of_a_job_has_a_greater_token_than_the_one_before(bench: Bench):
+async def test_every_claim_of_a_job_has_a_greater_token_than_the_one_before(bench: Bench) -> None:
     await bench.add()
     worker = await bench.enlist()
     tokens = []
@@ -28,7 +28,7 @@ async def test_every_claim_of_a_job_has_a_greater_token_than_the_one_before(benc
     assert tokens == sorted(set(tokens))
 
 
-async def test_the_token_grows_over_a_retry_by_people_and_over_deleted_jobs(bench: Bench):
+async def test_the_token_grows_over_a_retry_by_people_and_over_deleted_jobs(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.completed(claim))
     await bench.storage.retry(job, bench.now)
@@ -40,7 +40,7 @@ async def test_the_token_grows_over_a_retry_by_people_and_over_deleted_jobs(benc
     assert claim.token < again.token < fresh.token
 
 
-async def test_a_job_that_changes_hands_in_one_moment_changes_its_token(bench: Bench):
+async def test_a_job_that_changes_hands_in_one_moment_changes_its_token(bench: Bench) -> None:
     job, first, second = await bench.add(), await bench.enlist(), await bench.enlist("host:2")
 
     [old], _, [new] = await asyncio.gather(
@@ -53,7 +53,7 @@ async def test_a_job_that_changes_hands_in_one_moment_changes_its_token(bench: B
     assert await bench.status(job) == JobStatus.ACTIVE
 
 
-async def test_a_worker_that_lost_its_lease_cannot_finish_a_job(bench: Bench):
+async def test_a_worker_that_lost_its_lease_cannot_finish_a_job(bench: Bench) -> None:
     job, stale, claim = await bench.running()
     await bench.end_leases()
     before = await bench.info(job)
@@ -63,7 +63,7 @@ async def test_a_worker_that_lost_its_lease_cannot_finish_a_job(bench: Bench):
     assert await bench.info(job) == before
 
 
-async def test_a_worker_that_lost_its_lease_cannot_finish_what_another_runs(bench: Bench):
+async def test_a_worker_that_lost_its_lease_cannot_finish_what_another_runs(bench: Bench) -> None:
     job, stale, claim = await bench.running()
     await bench.end_leases()
     worker = await bench.enlist("host:2")
@@ -78,7 +78,9 @@ async def test_a_worker_that_lost_its_lease_cannot_finish_what_another_runs(benc
     assert await bench.finish(worker, bench.completed(current)) == [True]
 
 
-async def test_a_worker_that_lost_its_lease_cannot_change_what_another_finished(bench: Bench):
+async def test_a_worker_that_lost_its_lease_cannot_change_what_another_finished(
+    bench: Bench,
+) -> None:
     job, stale, claim = await bench.running()
     await bench.end_leases()
     worker = await bench.enlist("host:2")
@@ -91,7 +93,7 @@ async def test_a_worker_that_lost_its_lease_cannot_change_what_another_finished(
         assert await bench.info(job) == before
 
 
-async def test_a_claim_that_was_given_back_cannot_be_finished(bench: Bench):
+async def test_a_claim_that_was_given_back_cannot_be_finished(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)
     await bench.storage.give_back(worker, [])
@@ -102,7 +104,7 @@ async def test_a_claim_that_was_given_back_cannot_be_finished(bench: Bench):
         assert await bench.info(job) == before
 
 
-async def test_a_claim_of_a_worker_that_retired_cannot_be_finished(bench: Bench):
+async def test_a_claim_of_a_worker_that_retired_cannot_be_finished(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.retire(worker)
     assert await bench.finish(worker, bench.completed(claim)) == [False]
@@ -111,7 +113,7 @@ async def test_a_claim_of_a_worker_that_retired_cannot_be_finished(bench: Bench)
 
 async def test_a_stale_outcome_changes_nothing_for_the_newer_claim_of_the_same_worker(
     bench: Bench,
-):
+) -> None:
     job, worker = await bench.add(), await bench.enlist()
     old = await bench.claim_one(worker)
     await bench.storage.give_back(worker, [])
@@ -126,7 +128,7 @@ async def test_a_stale_outcome_changes_nothing_for_the_newer_claim_of_the_same_w
     assert (reclaimed.crashed, reclaimed.untouched) == (1, 0)
 
 
-async def test_an_outcome_of_a_deleted_job_is_refused(bench: Bench):
+async def test_an_outcome_of_a_deleted_job_is_refused(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.give_back(worker, [])
     await bench.storage.delete(job)
@@ -134,7 +136,7 @@ async def test_an_outcome_of_a_deleted_job_is_refused(bench: Bench):
 
 
 @pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
-async def test_a_job_that_has_ended_stays_as_it_ended(bench: Bench, how: str):
+async def test_a_job_that_has_ended_stays_as_it_ended(bench: Bench, how: str) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, getattr(bench, how)(claim))
     before = await bench.info(job)
@@ -148,7 +150,9 @@ async def test_a_job_that_has_ended_stays_as_it_ended(bench: Bench, how: str):
     assert await bench.info(job) == before
 
 
-async def test_an_outcome_sent_again_after_a_lost_reply_stands_and_changes_nothing(bench: Bench):
+async def test_an_outcome_sent_again_after_a_lost_reply_stands_and_changes_nothing(
+    bench: Bench,
+) -> None:
     for send in (bench.completed, bench.retried, bench.failed, bench.snoozed, bench.cancelled):
         job, worker, claim = await bench.running()
         outcome = send(claim)
@@ -161,7 +165,7 @@ async def test_an_outcome_sent_again_after_a_lost_reply_stands_and_changes_nothi
         await bench.storage.cancel(job, bench.now)
 
 
-async def test_an_outcome_sent_twice_at_once_is_applied_once(bench: Bench):
+async def test_an_outcome_sent_twice_at_once_is_applied_once(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     outcome = bench.retried(claim, delay=60)
 
@@ -172,7 +176,7 @@ async def test_an_outcome_sent_twice_at_once_is_applied_once(bench: Bench):
     assert (info.attempt, len(info.errors)) == (1, 1)
 
 
-async def test_progress_and_log_lines_of_a_stale_claim_are_dropped(bench: Bench):
+async def test_progress_and_log_lines_of_a_stale_claim_are_dropped(bench: Bench) -> None:
     job, stale, claim = await bench.running()
     await bench.end_leases()
     worker = await bench.enlist("host:2")
@@ -191,7 +195,7 @@ async def test_progress_and_log_lines_of_a_stale_claim_are_dropped(bench: Bench)
     assert (info.progress, info.progress_message, len(info.log)) == (0.9, "nearly", 1)
 
 
-async def test_log_lines_and_errors_of_a_refused_outcome_are_dropped(bench: Bench):
+async def test_log_lines_and_errors_of_a_refused_outcome_are_dropped(bench: Bench) -> None:
     job, stale, claim = await bench.running()
     outcome = bench.retried(claim)
     outcome.log = [(bench.now, "info", "hello")]
@@ -203,7 +207,7 @@ async def test_log_lines_and_errors_of_a_refused_outcome_are_dropped(bench: Benc
     assert await bench.info(job) == before
 
 
-async def test_progress_of_a_job_that_has_ended_is_dropped(bench: Bench):
+async def test_progress_of_a_job_that_has_ended_is_dropped(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.completed(claim))
     before = await bench.info(job)
@@ -212,7 +216,7 @@ async def test_progress_of_a_job_that_has_ended_is_dropped(bench: Bench):
     assert await bench.info(job) == before
 
 
-async def test_one_stale_outcome_among_five_hundred_is_the_only_one_refused(bench: Bench):
+async def test_one_stale_outcome_among_five_hundred_is_the_only_one_refused(bench: Bench) -> None:
     ids, worker = await bench.add_many(500), await bench.enlist()
     claims = await bench.claim(worker, 500)
     stale = claims[250]
@@ -237,7 +241,7 @@ async def test_one_stale_outcome_among_five_hundred_is_the_only_one_refused(benc
     assert (await bench.info(ids[250])).attempt == 0
 
 
-async def test_of_two_that_finish_a_job_only_the_owner_is_believed(place: Place):
+async def test_of_two_that_finish_a_job_only_the_owner_is_believed(place: Place) -> None:
     first, second = await place.benches(2)
     job, stale, old = await first.running()
     await second.end_leases()

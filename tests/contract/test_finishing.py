@@ -8,7 +8,7 @@ from backroom.transition import Transition
 from tests.contract.parts import Bench
 
 
-async def test_a_completed_job_keeps_its_result_and_its_times(bench: Bench):
+async def test_a_completed_job_keeps_its_result_and_its_times(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     started = bench.now
     bench.clock.advance(3)
@@ -25,7 +25,7 @@ async def test_a_completed_job_keeps_its_result_and_its_times(bench: Bench):
     assert (outlook.status, outlook.result) == (JobStatus.COMPLETED, '{"pages":[1,2],"title":"Ü"}')
 
 
-async def test_a_retry_waits_until_its_time_and_has_cost_an_attempt(bench: Bench):
+async def test_a_retry_waits_until_its_time_and_has_cost_an_attempt(bench: Bench) -> None:
     job, worker, claim = await bench.running()
 
     await bench.finish(worker, bench.retried(claim, delay=30, message="no route"))
@@ -39,7 +39,7 @@ async def test_a_retry_waits_until_its_time_and_has_cost_an_attempt(bench: Bench
     assert (again.id, again.attempt, again.crashes) == (job, 1, 0)
 
 
-async def test_a_failed_job_keeps_its_error(bench: Bench):
+async def test_a_failed_job_keeps_its_error(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.failed(claim, "no such user"))
     info = await bench.info(job)
@@ -48,7 +48,7 @@ async def test_a_failed_job_keeps_its_error(bench: Bench):
     assert await bench.claim(worker) == []
 
 
-async def test_a_job_may_fail_without_having_started(bench: Bench):
+async def test_a_job_may_fail_without_having_started(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)
     failure = bench.failure(claim, "poison")
@@ -57,7 +57,7 @@ async def test_a_job_may_fail_without_having_started(bench: Bench):
     assert (info.status, info.attempt, info.started_at) == (JobStatus.FAILED, 0, None)
 
 
-async def test_a_snoozed_job_waits_and_has_cost_no_attempt(bench: Bench):
+async def test_a_snoozed_job_waits_and_has_cost_no_attempt(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.snoozed(claim, delay=60))
     info = await bench.info(job)
@@ -67,7 +67,7 @@ async def test_a_snoozed_job_waits_and_has_cost_no_attempt(bench: Bench):
     assert (await bench.claim_one(worker)).attempt == 0
 
 
-async def test_a_released_job_is_as_if_its_attempt_had_not_been(bench: Bench):
+async def test_a_released_job_is_as_if_its_attempt_had_not_been(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim))
     again = await bench.claim_one(worker)
@@ -81,7 +81,7 @@ async def test_a_released_job_is_as_if_its_attempt_had_not_been(bench: Bench):
     assert info.run_at == to_datetime(again.run_at)
 
 
-async def test_a_job_that_its_handler_cancelled_keeps_the_reason(bench: Bench):
+async def test_a_job_that_its_handler_cancelled_keeps_the_reason(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.cancelled(claim, "the order was withdrawn"))
     info = await bench.info(job)
@@ -89,11 +89,11 @@ async def test_a_job_that_its_handler_cancelled_keeps_the_reason(bench: Bench):
     assert (info.attempt, info.finished_at) == (1, to_datetime(bench.now))
 
 
-async def test_finishing_nothing_is_no_error(bench: Bench):
+async def test_finishing_nothing_is_no_error(bench: Bench) -> None:
     assert await bench.finish(await bench.enlist()) == []
 
 
-async def test_a_batch_may_hold_any_mix_of_outcomes(bench: Bench):
+async def test_a_batch_may_hold_any_mix_of_outcomes(bench: Bench) -> None:
     ids, worker = await bench.add_many(7), await bench.enlist()
     claims = await bench.claim(worker)
 
@@ -118,7 +118,7 @@ async def test_a_batch_may_hold_any_mix_of_outcomes(bench: Bench):
 
 
 @pytest.mark.parametrize("how", ["retried", "snoozed"])
-async def test_a_cancel_that_was_asked_for_wins_over_running_again(bench: Bench, how: str):
+async def test_a_cancel_that_was_asked_for_wins_over_running_again(bench: Bench, how: str) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.cancel(job, bench.now)
     assert (await bench.info(job)).cancel_requested
@@ -136,7 +136,7 @@ async def test_a_cancel_that_was_asked_for_wins_over_running_again(bench: Bench,
 @pytest.mark.parametrize("build", [Transition.released, Transition.parked])
 async def test_a_cancel_that_was_asked_for_wins_over_waiting_for_another_worker(
     bench: Bench, build
-):
+) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)
     await bench.storage.cancel(job, bench.now)
@@ -152,7 +152,7 @@ async def test_a_cancel_that_was_asked_for_wins_over_waiting_for_another_worker(
 @pytest.mark.parametrize(("how", "status"), [("completed", "completed"), ("failed", "failed")])
 async def test_a_job_that_ends_before_it_learns_of_its_cancel_ends_as_it_ended(
     bench: Bench, how: str, status: str
-):
+) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.cancel(job, bench.now)
     await bench.finish(worker, getattr(bench, how)(claim))
@@ -163,7 +163,7 @@ async def test_a_job_that_ends_before_it_learns_of_its_cancel_ends_as_it_ended(
 # -- errors ------------------------------------------------------------------------------------
 
 
-async def test_every_failed_attempt_is_kept_with_its_number(bench: Bench):
+async def test_every_failed_attempt_is_kept_with_its_number(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     for attempt in (1, 2, 3):
         claim = await bench.claim_one(worker)
@@ -181,7 +181,7 @@ async def test_every_failed_attempt_is_kept_with_its_number(bench: Bench):
     assert info.error == "error 3"
 
 
-async def test_the_error_of_an_earlier_attempt_is_kept_when_the_job_completes(bench: Bench):
+async def test_the_error_of_an_earlier_attempt_is_kept_when_the_job_completes(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim))
     await bench.finish(worker, bench.completed(await bench.claim_one(worker)))
@@ -190,7 +190,7 @@ async def test_the_error_of_an_earlier_attempt_is_kept_when_the_job_completes(be
     assert [error.attempt for error in info.errors] == [1]
 
 
-async def test_only_the_last_fifty_errors_are_kept(bench: Bench):
+async def test_only_the_last_fifty_errors_are_kept(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     for _ in range(53):
         await bench.finish(worker, bench.retried(await bench.claim_one(worker)))
@@ -201,7 +201,7 @@ async def test_only_the_last_fifty_errors_are_kept(bench: Bench):
     assert [error.attempt for error in info.errors] == list(range(4, 54))
 
 
-async def test_deaths_are_among_the_last_fifty_errors(bench: Bench):
+async def test_deaths_are_among_the_last_fifty_errors(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     for _ in range(50):
         await bench.finish(worker, bench.retried(await bench.claim_one(worker)))
@@ -214,7 +214,7 @@ async def test_deaths_are_among_the_last_fifty_errors(bench: Bench):
     assert info.errors[-1].kind == "crash"
 
 
-async def test_the_errors_of_one_job_do_not_push_out_those_of_another(bench: Bench):
+async def test_the_errors_of_one_job_do_not_push_out_those_of_another(bench: Bench) -> None:
     quiet, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim, delay=10_000))
     await bench.add()
@@ -226,7 +226,7 @@ async def test_the_errors_of_one_job_do_not_push_out_those_of_another(bench: Ben
 # -- progress and log --------------------------------------------------------------------------
 
 
-async def test_progress_is_seen_while_a_job_runs_and_after_it(bench: Bench):
+async def test_progress_is_seen_while_a_job_runs_and_after_it(bench: Bench) -> None:
     job, worker, claim = await bench.running()
 
     await bench.storage.report(worker, [Report(claim.key, claim.token, 1, 0.25, "a quarter", None)])
@@ -239,7 +239,7 @@ async def test_progress_is_seen_while_a_job_runs_and_after_it(bench: Bench):
     assert (info.progress, info.progress_message) == (0.5, "a quarter")
 
 
-async def test_an_outcome_may_bring_the_last_progress_and_log_lines(bench: Bench):
+async def test_an_outcome_may_bring_the_last_progress_and_log_lines(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     outcome = bench.completed(claim)
     outcome.progress, outcome.progress_message = 1.0, "done"
@@ -251,7 +251,7 @@ async def test_an_outcome_may_bring_the_last_progress_and_log_lines(bench: Bench
     assert [line.message for line in info.log] == ["bye"]
 
 
-async def test_log_lines_are_kept_in_order_with_their_attempt(bench: Bench):
+async def test_log_lines_are_kept_in_order_with_their_attempt(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     lines = [(bench.now, "info", "one"), (bench.later(1), "warning", "two")]
     await bench.storage.report(worker, [Report(claim.key, claim.token, 1, None, None, lines)])
@@ -268,7 +268,7 @@ async def test_log_lines_are_kept_in_order_with_their_attempt(bench: Bench):
     assert log[0].at < log[1].at
 
 
-async def test_only_the_last_thousand_log_lines_are_kept(bench: Bench):
+async def test_only_the_last_thousand_log_lines_are_kept(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     for start in range(0, 1200, 400):
         lines = [(bench.now, "info", f"line {n}") for n in range(start, start + 400)]

@@ -6,7 +6,7 @@ from backroom.job import JobStatus
 from tests.contract.parts import Bench, Place
 
 
-async def test_what_is_given_back_waits_again_as_if_it_had_not_been_claimed(bench: Bench):
+async def test_what_is_given_back_waits_again_as_if_it_had_not_been_claimed(bench: Bench) -> None:
     job, worker = await bench.add(delay=-3, options='{"retries":0}'), await bench.enlist()
     before = await bench.info(job)
     claim = await bench.claim_one(worker)
@@ -18,14 +18,14 @@ async def test_what_is_given_back_waits_again_as_if_it_had_not_been_claimed(benc
     assert (again.id, again.attempt, again.run_at) == (job, 0, claim.run_at)
 
 
-async def test_what_is_given_back_keeps_its_place(bench: Bench):
+async def test_what_is_given_back_keeps_its_place(bench: Bench) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     await bench.claim(worker, 2)
     await bench.storage.give_back(worker, [])
     assert [claim.id for claim in await bench.claim(worker)] == ids
 
 
-async def test_what_is_kept_stays_with_its_worker(bench: Bench):
+async def test_what_is_kept_stays_with_its_worker(bench: Bench) -> None:
     ids, worker = await bench.add_many(4), await bench.enlist()
     claims = await bench.claim(worker)
     kept = [claims[1], claims[3]]
@@ -36,7 +36,7 @@ async def test_what_is_kept_stays_with_its_worker(bench: Bench):
     assert await bench.finish(worker, *map(bench.completed, kept)) == [True, True]
 
 
-async def test_claims_whose_reply_was_lost_are_given_back_too(bench: Bench):
+async def test_claims_whose_reply_was_lost_are_given_back_too(bench: Bench) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     known = await bench.claim_one(worker)
     await bench.claim(worker)  # The worker never hears of these.
@@ -46,7 +46,7 @@ async def test_claims_whose_reply_was_lost_are_given_back_too(bench: Bench):
     assert [claim.id for claim in await bench.claim(await bench.enlist())] == ids[1:]
 
 
-async def test_a_worker_gives_back_only_what_is_its_own(bench: Bench):
+async def test_a_worker_gives_back_only_what_is_its_own(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     other = await bench.enlist("host:2")
     assert await bench.storage.give_back(other, []) == 0
@@ -55,7 +55,7 @@ async def test_a_worker_gives_back_only_what_is_its_own(bench: Bench):
     assert await bench.finish(worker, bench.completed(claim)) == [True]
 
 
-async def test_giving_back_does_not_touch_what_has_ended_or_waits(bench: Bench):
+async def test_giving_back_does_not_touch_what_has_ended_or_waits(bench: Bench) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     first, second, third = await bench.claim(worker)
     await bench.finish(worker, bench.completed(first), bench.retried(second, delay=9))
@@ -64,7 +64,9 @@ async def test_giving_back_does_not_touch_what_has_ended_or_waits(bench: Bench):
     assert third.id == ids[2]
 
 
-async def test_a_start_that_was_given_back_is_not_charged_when_its_worker_dies_later(bench: Bench):
+async def test_a_start_that_was_given_back_is_not_charged_when_its_worker_dies_later(
+    bench: Bench,
+) -> None:
     job, worker, _ = await bench.running()
     await bench.storage.give_back(worker, [])
     await bench.claim_one(worker)  # The same job again; it does not begin this time.
@@ -76,14 +78,14 @@ async def test_a_start_that_was_given_back_is_not_charged_when_its_worker_dies_l
     assert (info.attempt, info.crashes) == (0, 0)
 
 
-async def test_a_start_that_was_kept_is_charged_when_its_worker_dies_later(bench: Bench):
+async def test_a_start_that_was_kept_is_charged_when_its_worker_dies_later(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.give_back(worker, [claim.key])
     assert (await bench.end_leases()).crashed == 1
     assert (await bench.info(job)).attempt == 1
 
 
-async def test_a_job_that_was_cancelled_ends_when_it_is_given_back(bench: Bench):
+async def test_a_job_that_was_cancelled_ends_when_it_is_given_back(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     await bench.claim_one(worker)
     await bench.storage.cancel(job, bench.now)
@@ -97,7 +99,7 @@ async def test_a_job_that_was_cancelled_ends_when_it_is_given_back(bench: Bench)
     assert await bench.claim(worker) == []
 
 
-async def test_giving_back_many_at_once_loses_none(place: Place):
+async def test_giving_back_many_at_once_loses_none(place: Place) -> None:
     benches = await place.benches(2)
     ids = await benches[0].add_many(60)
 

@@ -9,7 +9,7 @@ from backroom.job import JobStatus
 from tests.contract.parts import Bench, Place
 
 
-async def test_an_inserted_job_is_there_as_it_was_said(bench: Bench):
+async def test_an_inserted_job_is_there_as_it_was_said(bench: Bench) -> None:
     record = bench.record(
         priority=0,
         delay=60,
@@ -36,17 +36,17 @@ async def test_an_inserted_job_is_there_as_it_was_said(bench: Bench):
     assert (info.expires_at - info.created_at).total_seconds() == 600
 
 
-async def test_inserting_nothing_is_no_error(bench: Bench):
+async def test_inserting_nothing_is_no_error(bench: Bench) -> None:
     assert await bench.insert([]) == []
 
 
-async def test_a_large_batch_is_kept_whole_and_in_order(bench: Bench):
+async def test_a_large_batch_is_kept_whole_and_in_order(bench: Bench) -> None:
     ids = await bench.add_many(1000)
     found, _ = await bench.page(1000)
     assert found == ids[::-1]
 
 
-async def test_texts_come_back_as_they_were(bench: Bench):
+async def test_texts_come_back_as_they_were(bench: Bench) -> None:
     strange = "née \N{SNOWMAN} \N{PILE OF POO} ' \" \\ ; -- %s $1 {} \n\t\x7f"
     record = bench.record(
         type=f"T {strange}", queue=f"Q {strange}", unique_key=f"K {strange}", data='"\\u0000"'
@@ -61,7 +61,7 @@ async def test_texts_come_back_as_they_were(bench: Bench):
     assert (claim.type, claim.queue, claim.data) == (record.type, record.queue, record.data)
 
 
-async def test_a_payload_of_a_megabyte_is_kept(bench: Bench):
+async def test_a_payload_of_a_megabyte_is_kept(bench: Bench) -> None:
     record = bench.record(data=f'"{"x" * 1_000_000}"')
     await bench.insert([record])
     assert (await bench.claim_one(await bench.enlist())).data == record.data
@@ -70,7 +70,7 @@ async def test_a_payload_of_a_megabyte_is_kept(bench: Bench):
 # -- the same id ------------------------------------------------------------------------------
 
 
-async def test_a_job_that_is_inserted_again_is_the_same_job(bench: Bench):
+async def test_a_job_that_is_inserted_again_is_the_same_job(bench: Bench) -> None:
     record = bench.record()
     await bench.insert([record])
 
@@ -81,7 +81,7 @@ async def test_a_job_that_is_inserted_again_is_the_same_job(bench: Bench):
     assert len(await bench.claim(await bench.enlist())) == 1
 
 
-async def test_inserting_again_changes_nothing_whatever_has_become_of_the_job(bench: Bench):
+async def test_inserting_again_changes_nothing_whatever_has_become_of_the_job(bench: Bench) -> None:
     record, worker = bench.record(), await bench.enlist()
     await bench.insert([record])
 
@@ -105,7 +105,7 @@ async def test_inserting_again_changes_nothing_whatever_has_become_of_the_job(be
     await insert_again()
 
 
-async def test_an_id_that_stands_twice_in_a_batch_is_one_job(bench: Bench):
+async def test_an_id_that_stands_twice_in_a_batch_is_one_job(bench: Bench) -> None:
     record, other = bench.record(), bench.record()
 
     answers = await bench.insert([record, other, record])
@@ -116,7 +116,9 @@ async def test_an_id_that_stands_twice_in_a_batch_is_one_job(bench: Bench):
     assert len(await bench.claim(await bench.enlist())) == 2
 
 
-async def test_an_id_that_stands_twice_in_a_batch_for_a_worker_is_claimed_once(bench: Bench):
+async def test_an_id_that_stands_twice_in_a_batch_for_a_worker_is_claimed_once(
+    bench: Bench,
+) -> None:
     record, worker = bench.record(), await bench.enlist()
     answers = await bench.insert([record, record], worker=worker, start=True)
     assert [answer.id for answer in answers] == [record.id] * 2
@@ -124,7 +126,9 @@ async def test_an_id_that_stands_twice_in_a_batch_for_a_worker_is_claimed_once(b
     assert await bench.claim(worker) == []
 
 
-async def test_a_batch_that_is_sent_again_with_more_jobs_adds_only_the_new_ones(bench: Bench):
+async def test_a_batch_that_is_sent_again_with_more_jobs_adds_only_the_new_ones(
+    bench: Bench,
+) -> None:
     known, new = bench.records(3), bench.records(2)
     await bench.insert(known)
     answers = await bench.insert([known[0], new[0], known[1], new[1], known[2]])
@@ -132,7 +136,7 @@ async def test_a_batch_that_is_sent_again_with_more_jobs_adds_only_the_new_ones(
     assert len((await bench.page())[0]) == 5
 
 
-async def test_the_same_job_sent_by_many_at_once_is_one_job(place: Place):
+async def test_the_same_job_sent_by_many_at_once_is_one_job(place: Place) -> None:
     benches = await place.benches(3)
     records = benches[0].records(5)
 
@@ -144,7 +148,7 @@ async def test_the_same_job_sent_by_many_at_once_is_one_job(place: Place):
     assert len((await benches[0].page())[0]) == 5
 
 
-async def test_a_job_that_was_deleted_may_be_inserted_again(bench: Bench):
+async def test_a_job_that_was_deleted_may_be_inserted_again(bench: Bench) -> None:
     record = bench.record()
     await bench.insert([record])
     await bench.storage.delete(record.id)
@@ -155,7 +159,7 @@ async def test_a_job_that_was_deleted_may_be_inserted_again(bench: Bench):
 # -- all or nothing ---------------------------------------------------------------------------
 
 
-async def test_a_batch_with_a_job_that_cannot_be_kept_is_refused_whole(bench: Bench):
+async def test_a_batch_with_a_job_that_cannot_be_kept_is_refused_whole(bench: Bench) -> None:
     kept = await bench.add()
     good, bad = bench.records(2, queue="new queue"), bench.record(type="\ud800")
 
@@ -168,7 +172,9 @@ async def test_a_batch_with_a_job_that_cannot_be_kept_is_refused_whole(bench: Be
     assert len(await bench.claim(await bench.enlist(), queues=("new queue",))) == 2
 
 
-async def test_a_job_that_cannot_be_kept_does_not_spoil_what_others_insert_with_it(bench: Bench):
+async def test_a_job_that_cannot_be_kept_does_not_spoil_what_others_insert_with_it(
+    bench: Bench,
+) -> None:
     good = bench.records(10)
     bad = bench.record(type="\ud800")
     worker = await bench.enlist()

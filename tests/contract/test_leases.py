@@ -11,7 +11,7 @@ from backroom.transition import Transition
 from tests.contract.parts import LEASE, Bench, Place
 
 
-async def test_a_worker_is_told_when_its_lease_ends(bench: Bench):
+async def test_a_worker_is_told_when_its_lease_ends(bench: Bench) -> None:
     beat = await bench.storage.enlist(WorkerSpec("host:1", 20.0))
     assert beat.deadline == pytest.approx(bench.clock.uptime() + 20.0)
     bench.clock.advance(5)
@@ -20,7 +20,7 @@ async def test_a_worker_is_told_when_its_lease_ends(bench: Bench):
     assert extended.deadline == pytest.approx(bench.clock.uptime() + 20.0)
 
 
-async def test_every_worker_has_a_number_of_its_own_that_is_never_used_again(bench: Bench):
+async def test_every_worker_has_a_number_of_its_own_that_is_never_used_again(bench: Bench) -> None:
     first, second = await bench.enlist(), await bench.enlist()
     await bench.storage.retire(second)
     third = await bench.enlist()
@@ -29,7 +29,7 @@ async def test_every_worker_has_a_number_of_its_own_that_is_never_used_again(ben
     assert len({first, second, third, fourth}) == 4
 
 
-async def test_a_worker_that_extends_its_lease_is_never_robbed(bench: Bench):
+async def test_a_worker_that_extends_its_lease_is_never_robbed(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     for _ in range(12):
         bench.clock.advance(LEASE / 4)
@@ -39,7 +39,7 @@ async def test_a_worker_that_extends_its_lease_is_never_robbed(bench: Bench):
     assert await bench.finish(worker, bench.completed(claim)) == [True]
 
 
-async def test_a_lease_stands_until_its_last_moment(bench: Bench):
+async def test_a_lease_stands_until_its_last_moment(bench: Bench) -> None:
     job, _, _ = await bench.running()
     bench.clock.advance(LEASE - 0.001)
     assert (await bench.reclaim()).workers == ()
@@ -50,7 +50,7 @@ async def test_a_lease_stands_until_its_last_moment(bench: Bench):
 
 async def test_a_worker_that_extends_while_it_is_being_declared_dead_lives_or_is_told(
     bench: Bench,
-):
+) -> None:
     job, worker, claim = await bench.running()
     bench.clock.advance(LEASE)
 
@@ -69,7 +69,7 @@ async def test_a_worker_that_extends_while_it_is_being_declared_dead_lives_or_is
     assert await bench.status(job) == JobStatus.COMPLETED
 
 
-async def test_the_wall_clock_ends_no_lease(bench: Bench):
+async def test_the_wall_clock_ends_no_lease(bench: Bench) -> None:
     job, _, _ = await bench.running()
     for step in (3600, -7200):
         bench.clock.step(step)
@@ -77,7 +77,7 @@ async def test_the_wall_clock_ends_no_lease(bench: Bench):
     assert (await bench.info(job)).worker == "host:1"
 
 
-async def test_the_jobs_of_a_silent_worker_come_back_when_its_lease_is_over(bench: Bench):
+async def test_the_jobs_of_a_silent_worker_come_back_when_its_lease_is_over(bench: Bench) -> None:
     job, _, _ = await bench.running()
 
     reclaimed = await bench.end_leases()
@@ -87,7 +87,7 @@ async def test_the_jobs_of_a_silent_worker_come_back_when_its_lease_is_over(benc
     assert (again.id, again.attempt, again.crashes) == (job, 1, 1)
 
 
-async def test_only_the_silent_worker_loses_its_jobs(bench: Bench):
+async def test_only_the_silent_worker_loses_its_jobs(bench: Bench) -> None:
     lost, _, _ = await bench.running()
     kept, alive, claim = await bench.running()
 
@@ -98,7 +98,7 @@ async def test_only_the_silent_worker_loses_its_jobs(bench: Bench):
     assert await bench.finish(alive, bench.completed(claim)) == [True]
 
 
-async def test_nothing_is_reclaimed_twice(bench: Bench):
+async def test_nothing_is_reclaimed_twice(bench: Bench) -> None:
     job, _, _ = await bench.running()
     await bench.end_leases()
     again = await bench.reclaim()
@@ -107,7 +107,7 @@ async def test_nothing_is_reclaimed_twice(bench: Bench):
     assert (info.attempt, info.crashes, len(info.errors)) == (1, 1, 1)
 
 
-async def test_several_who_sweep_at_once_charge_a_job_once(place: Place):
+async def test_several_who_sweep_at_once_charge_a_job_once(place: Place) -> None:
     benches = await place.benches(3)
     job, _, _ = await benches[0].running()
     benches[0].clock.advance(LEASE)
@@ -119,7 +119,7 @@ async def test_several_who_sweep_at_once_charge_a_job_once(place: Place):
     assert (info.attempt, info.crashes, len(info.errors)) == (1, 1, 1)
 
 
-async def test_no_job_of_a_dead_worker_is_left_behind_however_many_it_held(bench: Bench):
+async def test_no_job_of_a_dead_worker_is_left_behind_however_many_it_held(bench: Bench) -> None:
     ids, worker = await bench.add_many(1200), await bench.enlist()
     assert len(await bench.claim(worker, 2000)) == len(ids)
     assert (await bench.end_leases()).untouched == len(ids)
@@ -129,7 +129,9 @@ async def test_no_job_of_a_dead_worker_is_left_behind_however_many_it_held(bench
 # -- what a death costs ----------------------------------------------------------------------
 
 
-async def test_only_jobs_that_had_started_are_charged_for_the_death_of_their_worker(bench: Bench):
+async def test_only_jobs_that_had_started_are_charged_for_the_death_of_their_worker(
+    bench: Bench,
+) -> None:
     ids, worker = await bench.add_many(4), await bench.enlist()
     started, *waiting = await bench.claim(worker)
     await bench.begin(worker, started)
@@ -146,7 +148,7 @@ async def test_only_jobs_that_had_started_are_charged_for_the_death_of_their_wor
     ]
 
 
-async def test_a_job_without_retries_that_had_not_started_survives_its_worker(bench: Bench):
+async def test_a_job_without_retries_that_had_not_started_survives_its_worker(bench: Bench) -> None:
     job, worker = await bench.add(options='{"retries":0}'), await bench.enlist()
     await bench.claim_one(worker)
 
@@ -158,7 +160,7 @@ async def test_a_job_without_retries_that_had_not_started_survives_its_worker(be
     assert (info.errors, info.error, info.max_attempts) == ((), None, 1)
 
 
-async def test_a_start_that_came_with_the_claim_is_charged(bench: Bench):
+async def test_a_start_that_came_with_the_claim_is_charged(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     looked = await bench.look(worker, starts=1)
     bench.storage.note_start(worker, looked.claims[0])
@@ -166,7 +168,9 @@ async def test_a_start_that_came_with_the_claim_is_charged(bench: Bench):
     assert (await bench.info(job)).attempt == 1
 
 
-async def test_a_start_that_was_counted_but_never_made_costs_one_attempt_at_most(bench: Bench):
+async def test_a_start_that_was_counted_but_never_made_costs_one_attempt_at_most(
+    bench: Bench,
+) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)
     await bench.storage.start(worker, [claim.key])
@@ -178,7 +182,7 @@ async def test_a_start_that_was_counted_but_never_made_costs_one_attempt_at_most
     assert reclaimed.crashed + reclaimed.untouched == 1
 
 
-async def test_a_death_is_kept_among_the_errors_of_the_job(bench: Bench):
+async def test_a_death_is_kept_among_the_errors_of_the_job(bench: Bench) -> None:
     job, _, _ = await bench.running()
     await bench.end_leases()
 
@@ -190,7 +194,7 @@ async def test_a_death_is_kept_among_the_errors_of_the_job(bench: Bench):
     assert (info.status, info.worker) == (JobStatus.PENDING, None)
 
 
-async def test_deaths_add_up(bench: Bench):
+async def test_deaths_add_up(bench: Bench) -> None:
     job = await bench.add()
     for deaths in (1, 2, 3):
         worker = await bench.enlist(f"host:{deaths}")
@@ -203,7 +207,7 @@ async def test_deaths_add_up(bench: Bench):
     assert [error.attempt for error in info.errors] == [1, 2, 3]
 
 
-async def test_a_death_after_a_failed_attempt_is_a_second_attempt(bench: Bench):
+async def test_a_death_after_a_failed_attempt_is_a_second_attempt(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim))
     second = await bench.claim_one(worker)
@@ -214,7 +218,7 @@ async def test_a_death_after_a_failed_attempt_is_a_second_attempt(bench: Bench):
     assert [(error.attempt, error.kind) for error in info.errors] == [(1, "OSError"), (2, "crash")]
 
 
-async def test_a_job_that_ended_before_its_worker_died_is_not_charged(bench: Bench):
+async def test_a_job_that_ended_before_its_worker_died_is_not_charged(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim, delay=1))
     reclaimed = await bench.end_leases()
@@ -223,7 +227,9 @@ async def test_a_job_that_ended_before_its_worker_died_is_not_charged(bench: Ben
     assert (info.attempt, info.crashes) == (1, 0)
 
 
-async def test_an_attempt_that_ended_is_not_charged_to_the_next_claim_of_the_job(bench: Bench):
+async def test_an_attempt_that_ended_is_not_charged_to_the_next_claim_of_the_job(
+    bench: Bench,
+) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.snoozed(claim, delay=0))
     await bench.claim_one(worker)  # And this time it does not begin.
@@ -234,7 +240,9 @@ async def test_an_attempt_that_ended_is_not_charged_to_the_next_claim_of_the_job
     assert (info.attempt, info.crashes) == (0, 0)
 
 
-async def test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_over(bench: Bench):
+async def test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_over(
+    bench: Bench,
+) -> None:
     job, worker, claim = await bench.running()
     other, _, _ = await bench.running()
     await bench.storage.disown(worker, [claim.key])
@@ -249,7 +257,7 @@ async def test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_ove
     assert (await bench.info(other)).crashes == 1
 
 
-async def test_a_disowned_job_can_still_be_finished_while_its_lease_stands(bench: Bench):
+async def test_a_disowned_job_can_still_be_finished_while_its_lease_stands(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.disown(worker, [claim.key])
     assert await bench.finish(worker, bench.completed(claim)) == [True]
@@ -259,7 +267,7 @@ async def test_a_disowned_job_can_still_be_finished_while_its_lease_stands(bench
 # -- who was declared dead -------------------------------------------------------------------
 
 
-async def test_a_worker_that_was_declared_dead_is_told_so(bench: Bench):
+async def test_a_worker_that_was_declared_dead_is_told_so(bench: Bench) -> None:
     await bench.add()
     worker = await bench.enlist()
     await bench.end_leases()
@@ -272,7 +280,7 @@ async def test_a_worker_that_was_declared_dead_is_told_so(bench: Bench):
         await bench.storage.start(worker, [1])
 
 
-async def test_a_worker_that_was_declared_dead_can_take_its_leave(bench: Bench):
+async def test_a_worker_that_was_declared_dead_can_take_its_leave(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.end_leases()
     before = await bench.info(job)
@@ -285,7 +293,7 @@ async def test_a_worker_that_was_declared_dead_can_take_its_leave(bench: Bench):
     assert await bench.info(job) == before
 
 
-async def test_a_worker_that_was_declared_dead_can_enlist_anew(bench: Bench):
+async def test_a_worker_that_was_declared_dead_can_enlist_anew(bench: Bench) -> None:
     job, dead, _ = await bench.running()
     await bench.end_leases()
     worker = await bench.enlist()
@@ -293,7 +301,7 @@ async def test_a_worker_that_was_declared_dead_can_enlist_anew(bench: Bench):
     assert (await bench.claim_one(worker)).id == job
 
 
-async def test_a_worker_that_leaves_while_it_claims_takes_nothing_with_it(bench: Bench):
+async def test_a_worker_that_leaves_while_it_claims_takes_nothing_with_it(bench: Bench) -> None:
     ids, worker = await bench.add_many(6), await bench.enlist()
 
     answers = await asyncio.gather(
@@ -314,7 +322,7 @@ async def test_a_worker_that_leaves_while_it_claims_takes_nothing_with_it(bench:
 # -- leaving ---------------------------------------------------------------------------------
 
 
-async def test_a_worker_that_retires_gives_back_what_it_holds_untouched(bench: Bench):
+async def test_a_worker_that_retires_gives_back_what_it_holds_untouched(bench: Bench) -> None:
     ids, worker = await bench.add_many(3), await bench.enlist()
     claims = await bench.claim(worker)
     await bench.begin(worker, claims[0])
@@ -328,7 +336,7 @@ async def test_a_worker_that_retires_gives_back_what_it_holds_untouched(bench: B
     assert [(await bench.info(job)).errors for job in ids] == [(), (), ()]
 
 
-async def test_a_worker_that_retired_is_nobody_s_orphan(bench: Bench):
+async def test_a_worker_that_retired_is_nobody_s_orphan(bench: Bench) -> None:
     _, worker, _ = await bench.running()
     await bench.storage.retire(worker)
     assert (await bench.end_leases()).workers == ()
@@ -338,7 +346,7 @@ async def test_a_worker_that_retired_is_nobody_s_orphan(bench: Bench):
 # -- cancelling what runs --------------------------------------------------------------------
 
 
-async def test_a_heartbeat_tells_which_jobs_people_cancelled(bench: Bench):
+async def test_a_heartbeat_tells_which_jobs_people_cancelled(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     _, other, _ = await bench.running()
     assert (await bench.storage.extend(worker)).cancelled == ()
@@ -351,7 +359,7 @@ async def test_a_heartbeat_tells_which_jobs_people_cancelled(bench: Bench):
     assert (await bench.storage.extend(worker)).cancelled == ()
 
 
-async def test_a_job_that_was_cancelled_ends_when_its_worker_dies(bench: Bench):
+async def test_a_job_that_was_cancelled_ends_when_its_worker_dies(bench: Bench) -> None:
     started, _, _ = await bench.running()
     waiting, worker = await bench.add(), await bench.enlist()
     await bench.claim_one(worker)
@@ -368,7 +376,7 @@ async def test_a_job_that_was_cancelled_ends_when_its_worker_dies(bench: Bench):
     assert [(await bench.info(job)).attempt for job in (started, waiting)] == [1, 0]
 
 
-async def test_an_outcome_that_was_released_by_its_worker_is_not_an_attempt(bench: Bench):
+async def test_an_outcome_that_was_released_by_its_worker_is_not_an_attempt(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     assert await bench.finish(worker, Transition.released(claim)) == [True]
     again = await bench.claim_one(worker)

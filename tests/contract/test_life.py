@@ -9,7 +9,7 @@ from backroom.job import JobStatus
 from tests.contract.parts import Bench, Place
 
 
-async def test_opening_and_closing_twice_is_safe(bench: Bench):
+async def test_opening_and_closing_twice_is_safe(bench: Bench) -> None:
     job = await bench.add()
     await bench.storage.open()
     assert await bench.status(job) == JobStatus.PENDING
@@ -17,7 +17,7 @@ async def test_opening_and_closing_twice_is_safe(bench: Bench):
     await bench.storage.close()
 
 
-async def test_a_closed_storage_says_so(bench: Bench):
+async def test_a_closed_storage_says_so(bench: Bench) -> None:
     worker = await bench.enlist()
     await bench.storage.close()
     for call in (
@@ -35,7 +35,7 @@ async def test_a_closed_storage_says_so(bench: Bench):
 
 async def test_what_was_acknowledged_is_there_after_opening_anew_if_the_storage_is_durable(
     place: Place,
-):
+) -> None:
     bench = await place.open()
     waiting = await bench.add(unique_key="k", options='{"retries":2}', delay=60)
     done, worker, claim = await bench.running()
@@ -62,7 +62,7 @@ async def test_what_was_acknowledged_is_there_after_opening_anew_if_the_storage_
         assert await bench.page() == ([], None)
 
 
-async def test_a_worker_that_went_without_a_word_leaves_its_jobs_to_others(place: Place):
+async def test_a_worker_that_went_without_a_word_leaves_its_jobs_to_others(place: Place) -> None:
     first = await place.open()
     if not first.storage.capabilities.durable:
         return
@@ -83,7 +83,7 @@ async def test_a_worker_that_went_without_a_word_leaves_its_jobs_to_others(place
     assert await second.finish(worker, second.completed(old)) == [False]
 
 
-async def test_tokens_and_worker_numbers_go_on_growing_after_opening_anew(place: Place):
+async def test_tokens_and_worker_numbers_go_on_growing_after_opening_anew(place: Place) -> None:
     first = await place.open()
     if not first.storage.capabilities.durable:
         return
@@ -98,7 +98,7 @@ async def test_tokens_and_worker_numbers_go_on_growing_after_opening_anew(place:
     assert later_claim.token > claim.token
 
 
-async def test_what_one_writes_all_others_see_at_once(place: Place):
+async def test_what_one_writes_all_others_see_at_once(place: Place) -> None:
     benches = await place.benches(3)
     for bench in benches:
         job = await bench.add()
@@ -112,7 +112,7 @@ async def test_what_one_writes_all_others_see_at_once(place: Place):
         assert stats.by_status["completed"] == 3
 
 
-async def test_closing_one_does_not_close_the_others(place: Place):
+async def test_closing_one_does_not_close_the_others(place: Place) -> None:
     first, second = await place.benches(2)
     if first is second:
         return
@@ -123,7 +123,7 @@ async def test_closing_one_does_not_close_the_others(place: Place):
     assert await second.status(job) == JobStatus.COMPLETED
 
 
-async def test_many_callers_in_one_moment_are_all_answered(bench: Bench):
+async def test_many_callers_in_one_moment_are_all_answered(bench: Bench) -> None:
     records = bench.records(200)
     answers = await asyncio.gather(*[bench.insert([record]) for record in records])
     assert [one.id for [one] in answers] == [record.id for record in records]
@@ -135,7 +135,7 @@ async def test_many_callers_in_one_moment_are_all_answered(bench: Bench):
     )
 
 
-async def test_what_was_asked_before_closing_is_carried_out(place: Place):
+async def test_what_was_asked_before_closing_is_carried_out(place: Place) -> None:
     bench = await place.open()
     if not bench.storage.capabilities.durable:
         return
@@ -149,7 +149,7 @@ async def test_what_was_asked_before_closing_is_carried_out(place: Place):
     assert len((await (await place.open()).page())[0]) == 20
 
 
-async def test_a_caller_that_gives_up_spoils_nothing(bench: Bench):
+async def test_a_caller_that_gives_up_spoils_nothing(bench: Bench) -> None:
     records = bench.records(10)
     asked = [asyncio.create_task(bench.insert([record])) for record in records]
     await asyncio.sleep(0)
@@ -165,5 +165,5 @@ async def test_a_caller_that_gives_up_spoils_nothing(bench: Bench):
     assert [one.created for one in again] == [record.id not in kept for record in records]
 
 
-async def test_the_url_of_a_storage_is_for_people(bench: Bench):
+async def test_the_url_of_a_storage_is_for_people(bench: Bench) -> None:
     assert ":" in bench.storage.url

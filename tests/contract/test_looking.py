@@ -33,20 +33,20 @@ async def one_of_each(bench: Bench) -> dict[str, list[str]]:
 # -- one job -----------------------------------------------------------------------------------
 
 
-async def test_an_unknown_job_is_not_found(bench: Bench):
+async def test_an_unknown_job_is_not_found(bench: Bench) -> None:
     await bench.add()
     for unknown in (UNKNOWN, "", "%"):
         assert await bench.storage.find(unknown, bench.now) is None
 
 
-async def test_a_claimed_job_names_its_worker(bench: Bench):
+async def test_a_claimed_job_names_its_worker(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     assert (await bench.info(job)).worker == "host:1"
     await bench.finish(worker, bench.retried(claim))
     assert (await bench.info(job)).worker is None
 
 
-async def test_the_outlook_tells_how_the_known_ones_of_some_jobs_stand(bench: Bench):
+async def test_the_outlook_tells_how_the_known_ones_of_some_jobs_stand(bench: Bench) -> None:
     done, worker, claim = await bench.running()
     await bench.finish(worker, bench.completed(claim, "[1]"))
     failed, worker, claim = await bench.running(type="B")
@@ -68,11 +68,11 @@ async def test_the_outlook_tells_how_the_known_ones_of_some_jobs_stand(bench: Be
 # -- pages -------------------------------------------------------------------------------------
 
 
-async def test_a_page_of_an_empty_store_is_empty(bench: Bench):
+async def test_a_page_of_an_empty_store_is_empty(bench: Bench) -> None:
     assert await bench.page() == ([], None)
 
 
-async def test_pages_hold_every_job_once_newest_first(bench: Bench):
+async def test_pages_hold_every_job_once_newest_first(bench: Bench) -> None:
     ids = await bench.add_many(10, delay=60)
     ids += [await bench.add(created_at=bench.later(-9)) for _ in range(3)]
 
@@ -87,12 +87,12 @@ async def test_pages_hold_every_job_once_newest_first(bench: Bench):
     assert sizes == [4, 4, 4, 1]
 
 
-async def test_a_page_that_is_just_full_is_the_last(bench: Bench):
+async def test_a_page_that_is_just_full_is_the_last(bench: Bench) -> None:
     ids = await bench.add_many(4)
     assert await bench.page(4) == (ids[::-1], None)
 
 
-async def test_the_next_page_does_not_shift_when_jobs_come_and_go(bench: Bench):
+async def test_the_next_page_does_not_shift_when_jobs_come_and_go(bench: Bench) -> None:
     ids = await bench.add_many(6)
     first, cursor = await bench.page(2)
     await bench.add_many(5)
@@ -105,7 +105,9 @@ async def test_the_next_page_does_not_shift_when_jobs_come_and_go(bench: Bench):
     assert second == [ids[3], ids[1]]
 
 
-async def test_jobs_that_come_after_the_newest_were_deleted_are_not_on_older_pages(bench: Bench):
+async def test_jobs_that_come_after_the_newest_were_deleted_are_not_on_older_pages(
+    bench: Bench,
+) -> None:
     ids = await bench.add_many(6)
     _, cursor = await bench.page(2)
     for job in ids[2:]:
@@ -114,7 +116,7 @@ async def test_jobs_that_come_after_the_newest_were_deleted_are_not_on_older_pag
     assert await bench.page(10, cursor) == ([ids[1], ids[0]], None)
 
 
-async def test_a_cursor_goes_on_within_its_filter(bench: Bench):
+async def test_a_cursor_goes_on_within_its_filter(bench: Bench) -> None:
     wanted = []
     for _ in range(5):
         await bench.add(type="B")
@@ -126,13 +128,15 @@ async def test_a_cursor_goes_on_within_its_filter(bench: Bench):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", " 1", "1 or 1=1", "9" * 40, "\u0661"])
-async def test_a_cursor_that_is_none_of_ours_is_refused(bench: Bench, cursor: str):
+async def test_a_cursor_that_is_none_of_ours_is_refused(bench: Bench, cursor: str) -> None:
     await bench.add_many(2)
     with pytest.raises(OptionError, match="cursor"):
         await bench.page(1, cursor)
 
 
-async def test_a_page_shows_a_job_as_a_look_at_it_does_but_for_its_errors_and_log(bench: Bench):
+async def test_a_page_shows_a_job_as_a_look_at_it_does_but_for_its_errors_and_log(
+    bench: Bench,
+) -> None:
     job, worker, claim = await bench.running(options='{"tags":["a"],"retries":4}')
     outcome = bench.retried(claim)
     outcome.log = [(bench.now, "info", "hello")]
@@ -149,7 +153,7 @@ async def test_a_page_shows_a_job_as_a_look_at_it_does_but_for_its_errors_and_lo
             assert getattr(shown, name) == getattr(info, name), name
 
 
-async def test_jobs_are_found_by_their_status(bench: Bench):
+async def test_jobs_are_found_by_their_status(bench: Bench) -> None:
     jobs = await one_of_each(bench)
     for status in JobStatus:
         found, _ = await bench.page(status=status)
@@ -159,7 +163,7 @@ async def test_jobs_are_found_by_their_status(bench: Bench):
     assert len((await bench.page(status=JobStatus.PENDING))[0]) == 4
 
 
-async def test_jobs_are_found_by_type_queue_and_tag_and_all_of_them_together(bench: Bench):
+async def test_jobs_are_found_by_type_queue_and_tag_and_all_of_them_together(bench: Bench) -> None:
     a = await bench.add(type="A", queue="x", options='{"tags":["red","blue"]}')
     b = await bench.add(type="A", queue="y", options='{"tags":["red"]}')
     c = await bench.add(type="B", queue="x", options='{"tags":["redder"],"retries":1}')
@@ -178,19 +182,19 @@ async def test_jobs_are_found_by_type_queue_and_tag_and_all_of_them_together(ben
 # -- counts ------------------------------------------------------------------------------------
 
 
-async def test_the_counts_of_an_empty_store_are_nought_for_every_status(bench: Bench):
+async def test_the_counts_of_an_empty_store_are_nought_for_every_status(bench: Bench) -> None:
     stats = await bench.storage.stats(bench.now)
     assert stats.by_status == dict.fromkeys(map(str, JobStatus), 0)
     assert (stats.queues, stats.workers, stats.unknown_types) == ((), (), {})
 
 
-async def test_every_job_is_counted_under_its_status(bench: Bench):
+async def test_every_job_is_counted_under_its_status(bench: Bench) -> None:
     jobs = await one_of_each(bench)
     stats = await bench.storage.stats(bench.now)
     assert stats.by_status == {str(status): len(jobs.get(status, ())) for status in JobStatus}
 
 
-async def test_every_queue_is_counted_apart(bench: Bench):
+async def test_every_queue_is_counted_apart(bench: Bench) -> None:
     await bench.add(queue="a", delay=-7)
     await bench.add(queue="a", delay=-9, priority=3)
     await bench.add(queue="a", delay=60)
@@ -211,7 +215,7 @@ async def test_every_queue_is_counted_apart(bench: Bench):
     assert oldest == {"a": to_datetime(bench.later(-9)), "b": None, "c": None}
 
 
-async def test_every_living_worker_is_shown_with_what_it_holds(bench: Bench):
+async def test_every_living_worker_is_shown_with_what_it_holds(bench: Bench) -> None:
     await bench.add_many(3)
     busy, _ = await bench.enlist("host:1"), await bench.enlist("host:2")
     since = to_datetime(bench.now)

@@ -17,7 +17,7 @@ async def ended(bench: Bench, how: str = "completed", **fields: object) -> str:
     return job
 
 
-async def test_what_ended_is_kept_for_the_time_of_retention_and_then_removed(place: Place):
+async def test_what_ended_is_kept_for_the_time_of_retention_and_then_removed(place: Place) -> None:
     bench = await place.open(retention=2 * DAY)
     jobs = [await ended(bench, how) for how in ENDS]
 
@@ -30,7 +30,7 @@ async def test_what_ended_is_kept_for_the_time_of_retention_and_then_removed(pla
     assert await bench.page() == ([], None)
 
 
-async def test_retention_counts_from_the_end_of_a_job_not_from_its_beginning(place: Place):
+async def test_retention_counts_from_the_end_of_a_job_not_from_its_beginning(place: Place) -> None:
     bench = await place.open(retention=DAY)
     old = await bench.add(delay=10 * DAY)
     bench.clock.advance(10 * DAY)
@@ -44,7 +44,7 @@ async def test_retention_counts_from_the_end_of_a_job_not_from_its_beginning(pla
     assert await bench.prune() == 1
 
 
-async def test_what_has_not_ended_is_never_removed(place: Place):
+async def test_what_has_not_ended_is_never_removed(place: Place) -> None:
     bench = await place.open(retention=0)
     parked, worker = await bench.add(), await bench.enlist()
     await bench.finish(worker, Transition.parked(await bench.claim_one(worker)))
@@ -69,7 +69,7 @@ async def test_what_has_not_ended_is_never_removed(place: Place):
     assert (await bench.page())[0] == live[::-1]
 
 
-async def test_without_retention_everything_is_kept(place: Place):
+async def test_without_retention_everything_is_kept(place: Place) -> None:
     bench = await place.open(retention=None)
     jobs = [await ended(bench, how) for how in ENDS]
     bench.clock.advance(40_000 * DAY)
@@ -77,7 +77,7 @@ async def test_without_retention_everything_is_kept(place: Place):
     assert (await bench.page())[0] == jobs[::-1]
 
 
-async def test_a_retention_of_nought_removes_what_has_ended_at_the_next_look(place: Place):
+async def test_a_retention_of_nought_removes_what_has_ended_at_the_next_look(place: Place) -> None:
     bench = await place.open(retention=0)
     for how in ENDS:
         await ended(bench, how)
@@ -87,7 +87,7 @@ async def test_a_retention_of_nought_removes_what_has_ended_at_the_next_look(pla
     assert (await bench.page())[0] == [live]
 
 
-async def test_a_job_that_was_retried_in_time_is_not_removed(place: Place):
+async def test_a_job_that_was_retried_in_time_is_not_removed(place: Place) -> None:
     bench = await place.open(retention=DAY)
     job = await ended(bench, "failed")
     bench.clock.advance(DAY - 1)
@@ -97,7 +97,7 @@ async def test_a_job_that_was_retried_in_time_is_not_removed(place: Place):
     assert await bench.status(job) == JobStatus.PENDING
 
 
-async def test_a_removed_job_leaves_nothing_behind(place: Place):
+async def test_a_removed_job_leaves_nothing_behind(place: Place) -> None:
     bench = await place.open(retention=0)
     job, worker, claim = await bench.running(unique_key="k")
     outcome = bench.failed(claim)
@@ -111,7 +111,9 @@ async def test_a_removed_job_leaves_nothing_behind(place: Place):
     assert (fresh.errors, fresh.log) == ((), ())
 
 
-async def test_one_call_removes_no_more_than_its_limit_and_the_next_ones_the_rest(place: Place):
+async def test_one_call_removes_no_more_than_its_limit_and_the_next_ones_the_rest(
+    place: Place,
+) -> None:
     bench = await place.open(retention=0)
     for how in ENDS * 5:
         await ended(bench, how)
@@ -125,7 +127,7 @@ async def test_one_call_removes_no_more_than_its_limit_and_the_next_ones_the_res
     assert (await bench.page())[0] == [live]
 
 
-async def test_a_page_of_jobs_that_must_stay_does_not_hide_one_that_may_go(place: Place):
+async def test_a_page_of_jobs_that_must_stay_does_not_hide_one_that_may_go(place: Place) -> None:
     bench = await place.open(retention=DAY)
     ids, worker = await bench.add_many(11), await bench.enlist()
     *long, short = await bench.claim(worker)
@@ -137,7 +139,9 @@ async def test_a_page_of_jobs_that_must_stay_does_not_hide_one_that_may_go(place
     assert (await bench.page())[0] == ids[:10][::-1]
 
 
-async def test_jobs_that_end_late_are_removed_in_their_time_though_they_came_early(place: Place):
+async def test_jobs_that_end_late_are_removed_in_their_time_though_they_came_early(
+    place: Place,
+) -> None:
     bench = await place.open(retention=DAY)
     _, slow = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(slow)
@@ -152,7 +156,7 @@ async def test_jobs_that_end_late_are_removed_in_their_time_though_they_came_ear
     assert await bench.page() == ([], None)
 
 
-async def test_several_who_prune_at_once_remove_each_job_once(place: Place):
+async def test_several_who_prune_at_once_remove_each_job_once(place: Place) -> None:
     benches = [await place.open(retention=0)]
     if benches[0].storage.capabilities.shared:
         benches.append(await place.open(retention=0))
@@ -167,7 +171,7 @@ async def test_several_who_prune_at_once_remove_each_job_once(place: Place):
 # -- expiry ------------------------------------------------------------------------------------
 
 
-async def test_a_job_that_did_not_start_in_time_ends_as_cancelled(bench: Bench):
+async def test_a_job_that_did_not_start_in_time_ends_as_cancelled(bench: Bench) -> None:
     due = await bench.add(expires_at=bench.later(60))
     scheduled = await bench.add(delay=600, expires_at=bench.later(60))
     bench.clock.advance(59)
@@ -184,7 +188,7 @@ async def test_a_job_that_did_not_start_in_time_ends_as_cancelled(bench: Bench):
     assert await bench.claim(await bench.enlist()) == []
 
 
-async def test_a_parked_job_expires_too(bench: Bench):
+async def test_a_parked_job_expires_too(bench: Bench) -> None:
     job, worker = await bench.add(expires_at=bench.later(60)), await bench.enlist()
     await bench.finish(worker, Transition.parked(await bench.claim_one(worker)))
     bench.clock.advance(60)
@@ -193,7 +197,7 @@ async def test_a_parked_job_expires_too(bench: Bench):
     assert await bench.storage.unpark(["SEND_EMAIL"]) == 0
 
 
-async def test_a_job_that_runs_does_not_expire(bench: Bench):
+async def test_a_job_that_runs_does_not_expire(bench: Bench) -> None:
     job, worker, claim = await bench.running(expires_at=bench.later(10))
     bench.clock.advance(20)
     assert await bench.prune() == 0
@@ -204,7 +208,7 @@ async def test_a_job_that_runs_does_not_expire(bench: Bench):
 @pytest.mark.parametrize("how", ["retried", "snoozed"])
 async def test_a_job_that_started_in_time_does_not_expire_while_it_waits_to_go_on(
     bench: Bench, how: str
-):
+) -> None:
     job, worker, claim = await bench.running(expires_at=bench.later(60))
     await bench.finish(worker, getattr(bench, how)(claim, delay=600))
     bench.clock.advance(600)
@@ -216,7 +220,7 @@ async def test_a_job_that_started_in_time_does_not_expire_while_it_waits_to_go_o
     assert again.expires_at is None or again.expires_at > bench.now
 
 
-async def test_a_job_whose_worker_died_does_not_expire_if_it_had_started(bench: Bench):
+async def test_a_job_whose_worker_died_does_not_expire_if_it_had_started(bench: Bench) -> None:
     job, _, _ = await bench.running(expires_at=bench.later(10))
     await bench.end_leases()
     assert await bench.prune() == 0
@@ -225,7 +229,7 @@ async def test_a_job_whose_worker_died_does_not_expire_if_it_had_started(bench: 
     assert again.expires_at is None or again.expires_at > bench.now
 
 
-async def test_a_job_that_was_given_back_unstarted_still_expires(bench: Bench):
+async def test_a_job_that_was_given_back_unstarted_still_expires(bench: Bench) -> None:
     job, worker = await bench.add(expires_at=bench.later(10)), await bench.enlist()
     claim = await bench.claim_one(worker)
     assert claim.expires_at == bench.later(10)
@@ -235,7 +239,7 @@ async def test_a_job_that_was_given_back_unstarted_still_expires(bench: Bench):
     assert await bench.status(job) == JobStatus.CANCELLED
 
 
-async def test_a_worker_learns_that_a_job_has_expired(bench: Bench):
+async def test_a_worker_learns_that_a_job_has_expired(bench: Bench) -> None:
     expires = bench.later(10)
     job, worker = await bench.add(expires_at=expires), await bench.enlist()
     bench.clock.advance(20)
@@ -243,7 +247,7 @@ async def test_a_worker_learns_that_a_job_has_expired(bench: Bench):
     assert (claim.id, claim.expires_at) == (job, expires)
 
 
-async def test_an_expired_job_is_removed_in_its_time(place: Place):
+async def test_an_expired_job_is_removed_in_its_time(place: Place) -> None:
     bench = await place.open(retention=DAY)
     await bench.add(expires_at=bench.later(10))
     bench.clock.advance(11)

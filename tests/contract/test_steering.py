@@ -21,7 +21,7 @@ async def ended(bench: Bench, how: str = "completed", **fields: object) -> str:
 
 
 @pytest.mark.parametrize("delay", [0, 60])
-async def test_a_job_that_waits_is_cancelled_at_once(bench: Bench, delay: int):
+async def test_a_job_that_waits_is_cancelled_at_once(bench: Bench, delay: int) -> None:
     job = await bench.add(delay=delay)
 
     assert await bench.storage.cancel(job, bench.now) == 1
@@ -33,7 +33,7 @@ async def test_a_job_that_waits_is_cancelled_at_once(bench: Bench, delay: int):
     assert await bench.claim(await bench.enlist()) == []
 
 
-async def test_a_retry_that_waits_is_cancelled_at_once(bench: Bench):
+async def test_a_retry_that_waits_is_cancelled_at_once(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim, delay=60))
     await bench.storage.cancel(job, bench.now)
@@ -41,7 +41,7 @@ async def test_a_retry_that_waits_is_cancelled_at_once(bench: Bench):
     assert (info.status, info.attempt, len(info.errors)) == (JobStatus.CANCELLED, 1, 1)
 
 
-async def test_a_job_that_runs_is_asked_to_stop_and_stays_its_worker_s(bench: Bench):
+async def test_a_job_that_runs_is_asked_to_stop_and_stays_its_worker_s(bench: Bench) -> None:
     job, worker, claim = await bench.running()
 
     assert await bench.storage.cancel(job, bench.now) == 1
@@ -52,7 +52,7 @@ async def test_a_job_that_runs_is_asked_to_stop_and_stays_its_worker_s(bench: Be
     assert await bench.status(job) == JobStatus.CANCELLED
 
 
-async def test_cancelling_what_has_ended_changes_nothing(bench: Bench):
+async def test_cancelling_what_has_ended_changes_nothing(bench: Bench) -> None:
     for how in ("completed", "failed", "cancelled"):
         job = await ended(bench, how)
         before = await bench.info(job)
@@ -60,12 +60,12 @@ async def test_cancelling_what_has_ended_changes_nothing(bench: Bench):
         assert await bench.info(job) == before
 
 
-async def test_cancelling_an_unknown_job_is_an_error(bench: Bench):
+async def test_cancelling_an_unknown_job_is_an_error(bench: Bench) -> None:
     with pytest.raises(JobNotFoundError, match=UNKNOWN):
         await bench.storage.cancel(UNKNOWN, bench.now)
 
 
-async def test_many_jobs_are_cancelled_by_what_they_have_in_common(bench: Bench):
+async def test_many_jobs_are_cancelled_by_what_they_have_in_common(bench: Bench) -> None:
     pending = await bench.add(type="A")
     scheduled = await bench.add(type="A", delay=60)
     other = await bench.add(type="B")
@@ -81,7 +81,7 @@ async def test_many_jobs_are_cancelled_by_what_they_have_in_common(bench: Bench)
     assert await bench.storage.cancel(Filter(type="A"), bench.now) == 0
 
 
-async def test_cancelling_by_status_and_queue_leaves_the_others_alone(bench: Bench):
+async def test_cancelling_by_status_and_queue_leaves_the_others_alone(bench: Bench) -> None:
     kept = [await bench.add(), await bench.add(queue="q"), await bench.add(delay=60)]
     gone = await bench.add(queue="q", delay=60)
     which = Filter(status=JobStatus.SCHEDULED, queue="q")
@@ -90,7 +90,7 @@ async def test_cancelling_by_status_and_queue_leaves_the_others_alone(bench: Ben
     assert [await bench.status(job) for job in kept] == ["pending", "pending", "scheduled"]
 
 
-async def test_thousands_are_cancelled_and_retried_in_one_call(bench: Bench):
+async def test_thousands_are_cancelled_and_retried_in_one_call(bench: Bench) -> None:
     await bench.add_many(2001)
     assert await bench.storage.cancel(Filter(), bench.now) == 2001
     assert await bench.storage.retry(Filter(status=JobStatus.CANCELLED), bench.now) == 2001
@@ -101,7 +101,9 @@ async def test_thousands_are_cancelled_and_retried_in_one_call(bench: Bench):
 
 
 @pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
-async def test_a_job_that_has_ended_runs_again_at_once_with_a_fresh_budget(bench: Bench, how: str):
+async def test_a_job_that_has_ended_runs_again_at_once_with_a_fresh_budget(
+    bench: Bench, how: str
+) -> None:
     job = await ended(bench, how, options='{"retries":1}')
     bench.clock.advance(5)
 
@@ -115,7 +117,9 @@ async def test_a_job_that_has_ended_runs_again_at_once_with_a_fresh_budget(bench
     assert (claim.id, claim.attempt, claim.budget, claim.crashes) == (job, 1, 1, 0)
 
 
-async def test_a_fresh_budget_forgives_the_deaths_of_workers_and_keeps_the_errors(bench: Bench):
+async def test_a_fresh_budget_forgives_the_deaths_of_workers_and_keeps_the_errors(
+    bench: Bench,
+) -> None:
     job, _, _ = await bench.running()
     await bench.end_leases()
     worker = await bench.enlist()
@@ -130,7 +134,7 @@ async def test_a_fresh_budget_forgives_the_deaths_of_workers_and_keeps_the_error
     assert (claim.attempt, claim.budget, claim.crashes) == (2, 2, 0)
 
 
-async def test_a_retry_that_waits_is_brought_forward(bench: Bench):
+async def test_a_retry_that_waits_is_brought_forward(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.retried(claim, delay=3600))
     await bench.storage.retry(job, bench.now)
@@ -138,7 +142,7 @@ async def test_a_retry_that_waits_is_brought_forward(bench: Bench):
     assert (again.id, again.attempt, again.budget) == (job, 1, 1)
 
 
-async def test_a_retried_job_that_had_expired_does_not_expire_again(bench: Bench):
+async def test_a_retried_job_that_had_expired_does_not_expire_again(bench: Bench) -> None:
     job = await bench.add(expires_at=bench.later(1))
     bench.clock.advance(2)
     await bench.prune()
@@ -149,7 +153,7 @@ async def test_a_retried_job_that_had_expired_does_not_expire_again(bench: Bench
     assert (claim.id, claim.expires_at) == (job, None)
 
 
-async def test_a_job_that_runs_cannot_be_retried(bench: Bench):
+async def test_a_job_that_runs_cannot_be_retried(bench: Bench) -> None:
     job, _, _ = await bench.running()
     before = await bench.info(job)
     with pytest.raises(JobStateError, match=job):
@@ -157,19 +161,19 @@ async def test_a_job_that_runs_cannot_be_retried(bench: Bench):
     assert await bench.info(job) == before
 
 
-async def test_retrying_what_is_pending_changes_nothing(bench: Bench):
+async def test_retrying_what_is_pending_changes_nothing(bench: Bench) -> None:
     job = await bench.add(delay=-5)
     before = await bench.info(job)
     await bench.storage.retry(job, bench.now)
     assert await bench.info(job) == before
 
 
-async def test_retrying_an_unknown_job_is_an_error(bench: Bench):
+async def test_retrying_an_unknown_job_is_an_error(bench: Bench) -> None:
     with pytest.raises(JobNotFoundError, match=UNKNOWN):
         await bench.storage.retry(UNKNOWN, bench.now)
 
 
-async def test_many_jobs_are_retried_by_what_they_have_in_common(bench: Bench):
+async def test_many_jobs_are_retried_by_what_they_have_in_common(bench: Bench) -> None:
     failed = [await ended(bench, "failed", type="A") for _ in range(3)]
     other = await ended(bench, "failed", type="B")
     done = await ended(bench, "completed", type="A")
@@ -185,7 +189,7 @@ async def test_many_jobs_are_retried_by_what_they_have_in_common(bench: Bench):
     assert await bench.storage.retry(which, bench.now) == 0
 
 
-async def test_jobs_are_retried_by_a_tag(bench: Bench):
+async def test_jobs_are_retried_by_a_tag(bench: Bench) -> None:
     tagged = await ended(bench, "failed", options='{"tags":["eu","vip"]}')
     await ended(bench, "failed", options='{"tags":["eu"]}')
     await ended(bench, "failed")
@@ -196,7 +200,7 @@ async def test_jobs_are_retried_by_a_tag(bench: Bench):
 # -- delete ------------------------------------------------------------------------------------
 
 
-async def test_a_deleted_job_is_gone_with_all_that_was_kept_with_it(bench: Bench):
+async def test_a_deleted_job_is_gone_with_all_that_was_kept_with_it(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     outcome = bench.failed(claim)
     outcome.log = [(bench.now, "info", "hello")]
@@ -210,21 +214,21 @@ async def test_a_deleted_job_is_gone_with_all_that_was_kept_with_it(bench: Bench
     assert (fresh.errors, fresh.log) == ((), ())
 
 
-async def test_a_job_that_waits_can_be_deleted(bench: Bench):
+async def test_a_job_that_waits_can_be_deleted(bench: Bench) -> None:
     for delay in (0, 60):
         await bench.storage.delete(await bench.add(delay=delay))
     bench.clock.advance(60)
     assert await bench.claim(await bench.enlist()) == []
 
 
-async def test_a_job_that_runs_cannot_be_deleted(bench: Bench):
+async def test_a_job_that_runs_cannot_be_deleted(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     with pytest.raises(JobStateError, match=job):
         await bench.storage.delete(job)
     assert await bench.finish(worker, bench.completed(claim)) == [True]
 
 
-async def test_deleting_an_unknown_job_is_an_error(bench: Bench):
+async def test_deleting_an_unknown_job_is_an_error(bench: Bench) -> None:
     job = await bench.add()
     await bench.storage.delete(job)
     for unknown in (job, UNKNOWN, "", "'; drop table job; --"):
@@ -235,7 +239,7 @@ async def test_deleting_an_unknown_job_is_an_error(bench: Bench):
 # -- queues ------------------------------------------------------------------------------------
 
 
-async def test_every_queue_that_ever_held_a_job_is_known(bench: Bench):
+async def test_every_queue_that_ever_held_a_job_is_known(bench: Bench) -> None:
     assert await bench.storage.queues() == {}
     await bench.add(queue="a")
     await bench.storage.delete(await bench.add(queue="b"))
@@ -246,14 +250,14 @@ async def test_every_queue_that_ever_held_a_job_is_known(bench: Bench):
     assert (await bench.storage.queues())["a"] is False
 
 
-async def test_pausing_twice_and_resuming_what_is_not_paused_are_no_errors(bench: Bench):
+async def test_pausing_twice_and_resuming_what_is_not_paused_are_no_errors(bench: Bench) -> None:
     await bench.storage.pause("a", True)
     await bench.storage.pause("a", True)
     await bench.storage.pause("b", False)
     assert await bench.storage.queues() == {"a": True, "b": False}
 
 
-async def test_pausing_a_queue_does_not_touch_what_runs(bench: Bench):
+async def test_pausing_a_queue_does_not_touch_what_runs(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.pause("default", True)
     assert await bench.status(job) == JobStatus.ACTIVE

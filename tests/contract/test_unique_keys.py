@@ -23,25 +23,25 @@ async def ask_again(bench: Bench, **fields: object) -> str:
     return inserted.id
 
 
-async def test_a_second_job_with_the_key_of_a_live_one_is_that_job(bench: Bench):
+async def test_a_second_job_with_the_key_of_a_live_one_is_that_job(bench: Bench) -> None:
     first = await bench.add(unique_key="k")
     assert await ask_again(bench, data='{"other":1}', priority=0, queue="other") == first
     assert len(await bench.claim(await bench.enlist(), queues=None)) == 1
 
 
-async def test_jobs_without_a_key_or_with_other_keys_are_apart(bench: Bench):
+async def test_jobs_without_a_key_or_with_other_keys_are_apart(bench: Bench) -> None:
     ids = {await bench.add(unique_key=key) for key in (None, None, "a", "b", "", "A")}
     assert len(ids) == 6
 
 
-async def test_a_key_is_of_its_type(bench: Bench):
+async def test_a_key_is_of_its_type(bench: Bench) -> None:
     await bench.add(unique_key="k", type="SEND_EMAIL")
     assert await ask_again(bench, type="GENERATE_REPORT") == "itself"
 
 
 async def test_a_key_is_taken_while_its_job_is_scheduled_pending_active_parked_or_waits_for_a_retry(
     bench: Bench,
-):
+) -> None:
     job = await bench.add(unique_key="k", delay=10)
     assert await ask_again(bench) == job
     bench.clock.advance(10)
@@ -61,13 +61,15 @@ async def test_a_key_is_taken_while_its_job_is_scheduled_pending_active_parked_o
 
 
 @pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
-async def test_a_key_is_free_again_once_its_job_has_ended(bench: Bench, how: str):
+async def test_a_key_is_free_again_once_its_job_has_ended(bench: Bench, how: str) -> None:
     _, worker, claim = await bench.running(unique_key="k")
     await bench.finish(worker, getattr(bench, how)(claim))
     assert await ask_again(bench) == "itself"
 
 
-async def test_a_key_is_free_again_once_its_job_was_cancelled_deleted_or_has_expired(bench: Bench):
+async def test_a_key_is_free_again_once_its_job_was_cancelled_deleted_or_has_expired(
+    bench: Bench,
+) -> None:
     await bench.storage.cancel(await bench.add(unique_key="k"), bench.now)
     assert await ask_again(bench) == "itself"
     await bench.storage.delete(await bench.add(unique_key="k"))
@@ -77,13 +79,13 @@ async def test_a_key_is_free_again_once_its_job_was_cancelled_deleted_or_has_exp
     assert await ask_again(bench) == "itself"
 
 
-async def test_a_key_stays_taken_when_its_worker_dies(bench: Bench):
+async def test_a_key_stays_taken_when_its_worker_dies(bench: Bench) -> None:
     job, _, _ = await bench.running(unique_key="k")
     await bench.end_leases()
     assert await ask_again(bench) == job
 
 
-async def test_one_key_twice_in_a_batch_is_one_job(bench: Bench):
+async def test_one_key_twice_in_a_batch_is_one_job(bench: Bench) -> None:
     first, twin, other = [bench.record(unique_key=key) for key in ("k", "k", "other")]
 
     answers = await bench.insert([first, twin, other])
@@ -93,7 +95,7 @@ async def test_one_key_twice_in_a_batch_is_one_job(bench: Bench):
     assert (await bench.page())[0] == [other.id, first.id]
 
 
-async def test_a_key_that_is_taken_does_not_hold_up_the_rest_of_a_batch(bench: Bench):
+async def test_a_key_that_is_taken_does_not_hold_up_the_rest_of_a_batch(bench: Bench) -> None:
     live = await bench.add(unique_key="k")
     records = [bench.record(unique_key=key) for key in ("a", "k", "b", None)]
 
@@ -105,7 +107,7 @@ async def test_a_key_that_is_taken_does_not_hold_up_the_rest_of_a_batch(bench: B
     assert [answer.created for answer in answers] == [True, False, True, True]
 
 
-async def test_one_key_asked_for_by_many_at_once_is_one_job(place: Place):
+async def test_one_key_asked_for_by_many_at_once_is_one_job(place: Place) -> None:
     benches = await place.benches(3)
     workers = [await bench.enlist() for bench in benches]
 
@@ -122,7 +124,7 @@ async def test_one_key_asked_for_by_many_at_once_is_one_job(place: Place):
     assert len((await benches[0].page())[0]) == 1
 
 
-async def test_a_job_with_a_key_may_go_straight_to_a_worker_once(bench: Bench):
+async def test_a_job_with_a_key_may_go_straight_to_a_worker_once(bench: Bench) -> None:
     worker = await bench.enlist()
     first, twin = bench.records(2, unique_key="k")
     answers = await bench.insert([first, twin], worker=worker)
@@ -139,7 +141,7 @@ async def completed(bench: Bench, record: JobRecord) -> None:
     await bench.finish(worker, bench.completed(await bench.claim_one(worker)))
 
 
-async def test_a_job_with_a_key_that_is_inserted_again_is_the_same_job(bench: Bench):
+async def test_a_job_with_a_key_that_is_inserted_again_is_the_same_job(bench: Bench) -> None:
     record = bench.record(unique_key="k")
     await completed(bench, record)
     [again] = await bench.insert([record])
@@ -149,7 +151,7 @@ async def test_a_job_with_a_key_that_is_inserted_again_is_the_same_job(bench: Be
 
 async def test_a_job_that_is_inserted_again_is_the_same_job_though_its_key_has_a_new_holder(
     bench: Bench,
-):
+) -> None:
     record = bench.record(unique_key="k")
     await completed(bench, record)
     holder = await bench.add(unique_key="k")
@@ -160,7 +162,9 @@ async def test_a_job_that_is_inserted_again_is_the_same_job_though_its_key_has_a
     assert await ask_again(bench) == holder
 
 
-async def test_a_job_that_has_ended_does_not_answer_for_a_new_one_in_the_same_batch(bench: Bench):
+async def test_a_job_that_has_ended_does_not_answer_for_a_new_one_in_the_same_batch(
+    bench: Bench,
+) -> None:
     ended, fresh = bench.records(2, unique_key="k")
     await completed(bench, ended)
 
@@ -174,7 +178,7 @@ async def test_a_job_that_has_ended_does_not_answer_for_a_new_one_in_the_same_ba
 # -- coming back to life -----------------------------------------------------------------------
 
 
-async def test_a_job_whose_key_has_a_new_holder_cannot_be_retried(bench: Bench):
+async def test_a_job_whose_key_has_a_new_holder_cannot_be_retried(bench: Bench) -> None:
     record = bench.record(unique_key="k")
     await completed(bench, record)
     await bench.add(unique_key="k")
@@ -186,7 +190,7 @@ async def test_a_job_whose_key_has_a_new_holder_cannot_be_retried(bench: Bench):
     assert await bench.info(record.id) == before
 
 
-async def test_of_many_retried_jobs_with_one_key_one_comes_back(bench: Bench):
+async def test_of_many_retried_jobs_with_one_key_one_comes_back(bench: Bench) -> None:
     ended = bench.records(3, unique_key="k")
     for record in ended:
         await completed(bench, record)
@@ -200,7 +204,7 @@ async def test_of_many_retried_jobs_with_one_key_one_comes_back(bench: Bench):
     assert other.id in live
 
 
-async def test_a_retried_job_takes_its_key_again(bench: Bench):
+async def test_a_retried_job_takes_its_key_again(bench: Bench) -> None:
     record = bench.record(unique_key="k")
     await completed(bench, record)
     await bench.storage.retry(record.id, bench.now)

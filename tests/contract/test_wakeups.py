@@ -43,12 +43,12 @@ async def pair(place: Place) -> tuple[Bench, Ear]:
     return acting, Ear(listening)
 
 
-async def test_who_waits_for_work_hears_of_a_new_job(pair: tuple[Bench, Ear]):
+async def test_who_waits_for_work_hears_of_a_new_job(pair: tuple[Bench, Ear]) -> None:
     bench, ear = pair
     await ear.hears(Wake.JOBS, of=bench.add())
 
 
-async def test_who_waits_for_work_hears_of_what_comes_back(pair: tuple[Bench, Ear]):
+async def test_who_waits_for_work_hears_of_what_comes_back(pair: tuple[Bench, Ear]) -> None:
     bench, ear = pair
     _, worker, claim = await bench.running()
     await ear.hears(Wake.JOBS, of=bench.finish(worker, bench.retried(claim)))
@@ -69,7 +69,7 @@ async def test_who_waits_for_work_hears_of_what_comes_back(pair: tuple[Bench, Ea
     await ear.hears(Wake.JOBS, of=bench.storage.unpark(["SEND_EMAIL"]))
 
 
-async def test_who_waits_for_work_hears_of_a_retry_by_people(pair: tuple[Bench, Ear]):
+async def test_who_waits_for_work_hears_of_a_retry_by_people(pair: tuple[Bench, Ear]) -> None:
     bench, ear = pair
     job, worker, claim = await bench.running()
     await bench.finish(worker, bench.failed(claim))
@@ -78,13 +78,13 @@ async def test_who_waits_for_work_hears_of_a_retry_by_people(pair: tuple[Bench, 
     await ear.hears(Wake.JOBS, of=bench.storage.retry(Filter(), bench.now))
 
 
-async def test_workers_hear_that_a_queue_was_paused_or_resumed(pair: tuple[Bench, Ear]):
+async def test_workers_hear_that_a_queue_was_paused_or_resumed(pair: tuple[Bench, Ear]) -> None:
     bench, ear = pair
     await ear.hears(Wake.CONTROL, of=bench.storage.pause("default", True))
     await ear.hears(Wake.CONTROL, Wake.JOBS, of=bench.storage.pause("default", False))
 
 
-async def test_workers_hear_that_people_cancelled_what_runs(pair: tuple[Bench, Ear]):
+async def test_workers_hear_that_people_cancelled_what_runs(pair: tuple[Bench, Ear]) -> None:
     bench, ear = pair
     job, _, _ = await bench.running()
     await ear.hears(Wake.CONTROL, of=bench.storage.cancel(job, bench.now))
@@ -98,7 +98,9 @@ async def finish(bench: Bench, how: str) -> Awaitable[Any]:
 
 
 @pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
-async def test_who_waits_for_a_result_hears_that_a_job_ended(pair: tuple[Bench, Ear], how: str):
+async def test_who_waits_for_a_result_hears_that_a_job_ended(
+    pair: tuple[Bench, Ear], how: str
+) -> None:
     bench, ear = pair
     await ear.hears(Wake.FINISHED, of=await finish(bench, how))
 
@@ -143,12 +145,12 @@ async def expire(bench: Bench) -> Awaitable[Any]:
 )
 async def test_who_waits_for_a_result_hears_of_every_other_end_too(
     pair: tuple[Bench, Ear], prepare: Callable[[Bench], Awaitable[Awaitable[Any]]]
-):
+) -> None:
     bench, ear = pair
     await ear.hears(Wake.FINISHED, of=await prepare(bench))
 
 
-async def test_every_subscriber_hears(place: Place):
+async def test_every_subscriber_hears(place: Place) -> None:
     benches = await place.benches(2)
     ears = [Ear(bench) for bench in benches * 2]
     await benches[0].add()
@@ -156,7 +158,7 @@ async def test_every_subscriber_hears(place: Place):
         await ear.hears(Wake.JOBS, of=benches[1].add())
 
 
-async def test_who_unsubscribed_hears_no_more(place: Place):
+async def test_who_unsubscribed_hears_no_more(place: Place) -> None:
     listening, acting = await place.benches(2)
     gone, there = Ear(listening), Ear(listening)
     gone.end()
@@ -165,7 +167,7 @@ async def test_who_unsubscribed_hears_no_more(place: Place):
     assert not gone.heard(Wake.JOBS)
 
 
-async def test_a_subscriber_whose_loop_has_ended_bothers_nobody(place: Place):
+async def test_a_subscriber_whose_loop_has_ended_bothers_nobody(place: Place) -> None:
     listening, acting = await place.benches(2)
     loop = asyncio.new_event_loop()
 

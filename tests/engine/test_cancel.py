@@ -273,13 +273,18 @@ async def test_a_job_is_cancelled_while_a_worker_that_does_not_know_it_parks_it(
     world: World,
 ) -> None:
     service = world.service(world.faults.store)
-    service.declare("NEW")
-    parking = world.faults.keep_back("claim", only=lambda worker, want, now: True)
+    viewer = world.viewer
+    viewer.declare("NEW")
     async with service:
-        await parking.applied.wait()
-        parking.send()
-        job_id = await world.viewer.schedule("NEW") if False else None
-        del job_id
+        await asyncio.sleep(1)
+        answer = world.faults.keep_back("claim")
+        job_id = await viewer.schedule("NEW")
+        await answer.applied.wait()
+        assert await viewer.cancel_job(job_id) is JobStatus.ACTIVE
+        answer.send()
+        await asyncio.sleep(1)
+        info = await viewer.get_job(job_id)
+    assert (info.status, info.error) == (JobStatus.CANCELLED, "cancelled by request")
 
 
 async def test_other_services_can_cancel_what_runs_here(world: World) -> None:

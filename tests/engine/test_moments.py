@@ -46,12 +46,12 @@ async def test_a_delayed_job_starts_at_its_moment(world: World, delay: float | t
 async def test_run_at_says_the_moment_in_any_zone(world: World) -> None:
     service = world.service()
     starts = recording(world, service)
-    moment = (world.clock.wall + timedelta(minutes=30)).astimezone(timezone(timedelta(hours=9)))
+    moment = (world.clock.wall + timedelta(minutes=5)).astimezone(timezone(timedelta(hours=9)))
     async with service:
         job_id = await service.schedule("NOTE", run_at=moment)
         assert (await service.get_job(job_id)).run_at == moment
         await service.result(job_id)
-    assert starts == pytest.approx([1800], abs=1e-3)
+    assert starts == pytest.approx([300], abs=1e-3)
 
 
 async def test_a_moment_that_has_passed_is_now(world: World) -> None:
@@ -102,9 +102,7 @@ async def test_a_thousand_moments_are_all_kept(world: World) -> None:
 
 
 @pytest.mark.parametrize("step", [-3600, 3600])
-async def test_a_step_of_the_wall_clock_harms_no_lease_and_no_job(
-    world: World, step: int
-) -> None:
+async def test_a_step_of_the_wall_clock_harms_no_lease_and_no_job(world: World, step: int) -> None:
     service = world.service(lease=30)
     runs: list[int] = []
 
@@ -119,7 +117,7 @@ async def test_a_step_of_the_wall_clock_harms_no_lease_and_no_job(
         await asyncio.sleep(10)
         world.clock.step(step)
         assert await service.result(job_id) == "done"
-        [worker] = (await service.get_stats()).workers
+        assert len((await service.get_stats()).workers) == 1
         assert await service.result(await service.schedule("LONG")) == "done"
     assert runs == [1, 1]
     assert world.elapsed == pytest.approx(240, abs=1)
@@ -131,9 +129,9 @@ async def test_a_job_waits_for_the_wall_clock_that_was_set_back(world: World) ->
     starts = recording(world, service)
     async with service:
         job_id = await service.schedule("NOTE", delay=60)
-        world.clock.step(-3600)
+        world.clock.step(-600)
         await service.result(job_id)
-    assert starts == pytest.approx([3660], abs=1.1)
+    assert starts == pytest.approx([660], abs=1.1)
 
 
 async def test_a_job_starts_within_a_look_when_the_wall_clock_was_set_forward(

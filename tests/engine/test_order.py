@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from backroom import Job, JobRequest, JobService
+from backroom import Job, JobRequest, JobService, Priority
+from backroom.job import PRIORITIES
 from tests.engine.world import World
 
 
@@ -27,13 +28,13 @@ def recorder(world: World, service: JobService, seconds: float) -> list[tuple[st
 async def test_priorities_are_strict(world: World) -> None:
     service = world.service(concurrency=1)
     starts = recorder(world, service, 1)
-    order = ["low", "normal", "critical", "high"] * 5
+    order: list[Priority] = ["low", "normal", "critical", "high"] * 5
     await service.schedule_many(
-        [JobRequest("WORK", {"n": n}, priority=p) for n, p in enumerate(order)]  # type: ignore[misc]
+        [JobRequest("WORK", {"n": n}, priority=p) for n, p in enumerate(order)]
     )
     async with service:
         await asyncio.sleep(25)
-    expected = sorted(range(20), key=lambda n: (("critical", "high", "normal", "low").index(order[n]), n))
+    expected = sorted(range(20), key=lambda n: (PRIORITIES.index(order[n]), n))
     assert [n for _, n in starts] == expected
 
 
@@ -107,9 +108,7 @@ async def test_a_starving_job_is_found_behind_many_that_have_not_waited_so_long(
     service.declare("WORK")
     await service.schedule("WORK", {"n": "old"}, priority="low")
     await asyncio.sleep(11)
-    await service.schedule_many(
-        [JobRequest("WORK", {"n": n}, priority="high") for n in range(100)]
-    )
+    await service.schedule_many([JobRequest("WORK", {"n": n}, priority="high") for n in range(100)])
     async with service:
         await asyncio.sleep(20)
     assert [n for _, n in starts].index("old") <= 8

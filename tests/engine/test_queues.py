@@ -33,9 +33,7 @@ class Load:
 
 async def fill(service: JobService, queue: str, jobs: int) -> list[str]:
     service.declare("WORK")
-    return list(
-        await service.schedule_many([JobRequest("WORK", queue=queue) for _ in range(jobs)])
-    )
+    return list(await service.schedule_many([JobRequest("WORK", queue=queue) for _ in range(jobs)]))
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 40])
@@ -141,8 +139,7 @@ async def hold_ahead(world: World, service: JobService, jobs: int) -> list[str]:
         await asyncio.sleep(0.001)
 
     await service.schedule_many([JobRequest("QUICK") for _ in range(400)])
-    ids = await fill(service, "mail", jobs)
-    return ids
+    return await fill(service, "mail", jobs)
 
 
 async def test_jobs_that_a_worker_holds_ahead_are_not_started_when_their_queue_is_paused(

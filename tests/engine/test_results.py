@@ -152,7 +152,7 @@ async def test_an_unknown_job_is_an_error_not_a_wait(world: World) -> None:
     async with service:
         for ask in (service.result, service.get_job, service.get_job_status, service.cancel_job):
             with pytest.raises(JobNotFoundError, match=unknown):
-                await ask(unknown)  # type: ignore[operator]
+                await ask(unknown)
 
 
 async def test_a_job_that_is_deleted_meanwhile_is_not_waited_for(world: World) -> None:

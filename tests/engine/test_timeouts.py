@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from backroom import Job, JobFailedError, JobStatus
+from backroom.runner import Deadlines
 from tests.engine.world import World, forever
 
 
@@ -186,3 +188,24 @@ async def test_a_handler_that_raises_cancelled_error_by_itself_has_failed(world:
         job_id = await service.schedule("ODD")
         with pytest.raises(JobFailedError, match="not by us"):
             await service.result(job_id, timeout=60)
+
+
+async def test_timeouts_that_are_all_different_leave_nothing_behind(world: World) -> None:
+    """Callers compute them: what is left until some deadline."""
+    service = world.service(concurrency=50)
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        return
+
+    async with service:
+        before = count(Deadlines)
+        for n in range(500):
+            await service.schedule("QUICK", timeout=1 + n / 1000)
+        await asyncio.sleep(10)
+        assert count(Deadlines) <= before + 1
+
+
+def count(kind: type) -> int:
+    gc.collect()
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())

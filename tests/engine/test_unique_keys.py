@@ -64,9 +64,7 @@ async def test_a_hundred_callers_at_once_get_one_job(world: World) -> None:
         await asyncio.sleep(5)
 
     async with service:
-        ids = await asyncio.gather(
-            *(service.schedule("NOTE", unique_key="a") for _ in range(100))
-        )
+        ids = await asyncio.gather(*(service.schedule("NOTE", unique_key="a") for _ in range(100)))
         await asyncio.sleep(30)
     assert len(set(ids)) == 1
     assert runs == [ids[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import inspect
 import itertools
 import json
 import os
@@ -19,6 +20,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import apsw
 
 import backroom.storage
 from backroom import (
@@ -424,17 +427,39 @@ async def work_on_a_full_disk() -> None:
     say(json.dumps(seen))
 
 
+async def start_on_a_full_disk() -> None:
+    """Reports what becomes of jobs that start where there is room in the database, whose log
+    begins anew, and nowhere else."""
+    disk = _Disk()
+    service = JobService(FileJobStorage(disk.folder / "jobs"), concurrency=5, poll_interval=0.2)
+
+    @service.handler("QUICK", retries=0)
+    async def quick(job: Job[Any]) -> None:
+        pass
+
+    async with service:
+        await service.pause_queue("default")
+        for _ in range(20):
+            await service.schedule_many([JobRequest("QUICK", {})] * 5)
+        with closing(apsw.Connection(str(disk.folder / "jobs" / "jobs.db"))) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        disk.fill_up()
+        await service.resume_queue("default")
+        await eventually_async(lambda: none_left(service), "all jobs have ended")
+        say((await service.get_stats()).by_status["completed"], "completed")
+
+
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
     produce, storm, linger, fork_while_open, fork_and_leave, lock, schedule_without_rights,
-    die_while_opening, fill_the_disk, work_on_a_full_disk,
+    die_while_opening, fill_the_disk, work_on_a_full_disk, start_on_a_full_disk,
 )  # fmt: skip
 
 
 def main(name: str, *arguments: str) -> None:
     [program] = [program for program in PROGRAMS if program.__name__ == name]
-    if asyncio.iscoroutinefunction(program):
+    if inspect.iscoroutinefunction(program):
         asyncio.run(program(*arguments))
     else:
         program(*arguments)

@@ -327,6 +327,13 @@ def test_a_worker_works_through_a_full_disk(family: Family) -> None:
     assert seen["starts"] == seen["acknowledged"]
 
 
+def test_jobs_may_start_while_nothing_but_the_database_has_room(family: Family) -> None:
+    """What a worker notes of its starts has its place on the disk since the worker began."""
+    program = family.program("start_on_a_full_disk")
+    assert program.ends(30) == 0, program.text
+    assert "100 completed" in program.text
+
+
 # -- how it is used ------------------------------------------------------------------------------
 
 

@@ -25,9 +25,9 @@ async def test_a_job_scheduled_in_one_process_starts_in_another_at_once(family: 
             eventually(lambda id_=job_id: family.starts()[id_], "the job was started")
             [entry] = [entry for entry in family.entries("started") if entry.job == job_id]
             took.append(entry.at - began)
+            assert took[-1] < SLOW_POLL / 2
     print(f"from schedule to the handler's first line: p50 {statistics.median(took) * 1e3:.1f} ms")
     assert statistics.median(took) < SLOW_POLL / 20
-    assert max(took) < SLOW_POLL / 2
 
 
 async def test_a_result_is_awaited_in_another_process(family: Family) -> None:

@@ -459,6 +459,6 @@ def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
     return some | st.just([])
 
 
-@pytest.mark.parametrize("prepare", STORAGES.values(), ids=STORAGES.keys())
-def test_a_storage_does_what_the_model_does(prepare: Prepare):
+@pytest.mark.parametrize("prepare", STORAGES.values(), ids=STORAGES)
+def test_a_storage_does_what_the_model_does(prepare: Prepare) -> None:
     run_state_machine_as_test(lambda: StorageMachine(prepare), settings=SETTINGS)

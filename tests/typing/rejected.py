@@ -115,7 +115,7 @@ async def wrong_value(job: Job[Order]) -> None: ...
 
 
 async def report(job: Job[Order]) -> Report:
-    job.data.pages  # E: attr-defined
+    print(job.data.pages)  # E: attr-defined
     job.data = Order(2)
     job.progress("half")  # E: arg-type
     return Report(1)
@@ -142,7 +142,8 @@ async def many() -> None:
     JobRequest(ORDER, Order(1), prio="low")  # E: call-overload
     JobRequest("BARE", 7)  # E: call-overload
     await service.schedule_many([(ORDER, Order(1))])  # E: arg-type
-    ids: list[JobId[str]] = await service.schedule_many([JobRequest(PICTURE, Picture(1))])  # E: arg-type
+    one = JobRequest(PICTURE, Picture(1))
+    ids: list[JobId[str]] = await service.schedule_many([one])  # E: list-item
     print(ids)
 
 

@@ -148,7 +148,11 @@ def test_data_that_does_not_fit_is_refused_with_its_place(
         (Picture, {"full_width": 1, "fullWidth": 1}, "$.full_width"),
         (Person, {"name": "A", "surname": "B"}, "$.surname"),
         (Order, {"number": 1, "gift": {"article": "a", "x": 1}}, "$.gift.x"),
-        (Order, {"number": 1, "lines": [{"article": "a"}, {"article": "a", "x": 1}]}, "$.lines[1].x"),
+        (
+            Order,
+            {"number": 1, "lines": [{"article": "a"}, {"article": "a", "x": 1}]},
+            "$.lines[1].x",
+        ),
         (Order, {"number": 1, "by_name": {"k": {"article": "a", "x": 1}}}, "$.by_name.k.x"),
         (Tree, {"value": 1, "children": [{"value": 2, "leaf": 1}]}, "$.children[0].leaf"),
     ],
@@ -246,7 +250,9 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
     assert message.startswith("SEND: the data cannot be encoded as JSON")
 
 
-@pytest.mark.parametrize("text", ["", "{", "nul", '{"article": ""} x', "\x00", '{"article": "\\ud8'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "nul", '{"article": ""} x', "\x00", '{"article": "\\ud8']
+)
 def test_a_text_that_is_no_json_is_an_error_of_the_data(text: str) -> None:
     with pytest.raises(JobTypeError, match="SEND: the data cannot be read"):
         codec(Line).decode(text)
@@ -272,7 +278,7 @@ def test_whatever_a_type_s_own_check_raises_is_an_error_of_the_data(n: int) -> N
 
 @pytest.mark.parametrize("type_", [3, "Order", object(), lambda: None, complex | int])
 def test_a_type_that_cannot_be_read_is_refused_where_it_is_declared(type_: Any) -> None:
-    with pytest.raises(ConfigurationError, match="SEND: .* cannot be the type of its data"):
+    with pytest.raises(ConfigurationError, match=r"SEND: .* cannot be the type of its data"):
         codec(type_)
 
 

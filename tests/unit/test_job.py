@@ -70,7 +70,8 @@ def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
 def test_an_id_remembers_its_type_and_is_a_text() -> None:
     job_id: JobId[int] = JobId("019c")
     assert job_id == "019c"
-    assert {job_id: 1}["019c"] == 1
+    by_id: dict[str, int] = {job_id: 1}
+    assert by_id["019c"] == 1
     assert f"{job_id:>6}" == "  019c"
     assert type(JobId[int]("a")) is JobId
 
@@ -106,14 +107,24 @@ class Nowhere(tzinfo):
     def utcoffset(self, when: datetime | None) -> timedelta | None:
         return None
 
+    def dst(self, when: datetime | None) -> timedelta | None:
+        return None
 
-@pytest.mark.parametrize("naive", [datetime(2026, 3, 1, 12), datetime(2026, 3, 1, tzinfo=Nowhere())])
+    def tzname(self, when: datetime | None) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "naive", [datetime(2026, 3, 1, 12), datetime(2026, 3, 1, tzinfo=Nowhere())]
+)
 def test_a_naive_moment_is_refused_with_what_to_do(naive: datetime) -> None:
     with pytest.raises(OptionError, match=r"naive 2026-03-01T.*datetime\.now\(timezone\.utc\)"):
         moment("run_at", naive)
 
 
-@pytest.mark.parametrize("value", [None, 7, 1.5, "2026-03-01", timedelta(1), datetime.now(UTC).date()])
+@pytest.mark.parametrize(
+    "value", [None, 7, 1.5, "2026-03-01", timedelta(1), datetime.now(UTC).date()]
+)
 def test_what_is_no_moment_is_refused(value: Any) -> None:
     with pytest.raises(OptionError, match="run_at must be an aware datetime, got"):
         moment("run_at", value)

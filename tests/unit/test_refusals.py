@@ -11,8 +11,8 @@ import pydantic
 import pytest
 
 from backroom import (
-    BackroomError,
     Backoff,
+    BackroomError,
     ConfigurationError,
     FileJobStorage,
     Job,
@@ -49,6 +49,8 @@ GOOD = SendEmail("welcome", "ada@example.com")
 NAN, INF = float("nan"), float("inf")
 
 Call = Callable[[JobService], Awaitable[object]]
+request: Callable[..., JobRequest[Any]] = JobRequest
+"""Without the overloads: a type checker refuses most of what stands here."""
 
 
 async def send(job: Job[Any]) -> None: ...
@@ -120,7 +122,7 @@ BAD_DATA: Mapping[str, tuple[Call, type[BackroomError], list[str]]] = {
         ["SEND_EMAIL: the data has 1,0", "bytes as JSON, the limit is 1,000", "keep large things"],
     ),
     "over the limit in bytes only": (
-        scheduled("BARE", {"a": "ü" * 600}), PayloadTooLargeError, ["BARE: the data has 1,208 bytes"],
+        scheduled("BARE", {"a": "ü" * 600}), PayloadTooLargeError, ["BARE: the data has 1,208 by"],
     ),
 }  # fmt: skip
 
@@ -135,9 +137,9 @@ BAD_OPTIONS: Mapping[str, tuple[Call, list[str]]] = {
     "true delay": (optioned(delay=True), ["delay must be seconds or a timedelta, got True"]),
     "naive moment": (
         optioned(run_at=datetime(2026, 3, 1, 12)),
-        ["run_at must be an aware datetime", "naive 2026-03-01T12:00:00", "datetime.now(timezone.u"],
+        ["run_at must be an aware datetime", "naive 2026-03-01T12:00:00", "datetime.now(timez"],
     ),
-    "moment in words": (optioned(run_at="tomorrow"), ["run_at must be an aware datetime, got 'tom"]),
+    "moment in words": (optioned(run_at="tomorrow"), ["run_at must be an aware datetime, got '"]),
     "delay and moment": (
         optioned(delay=1, run_at=datetime.now(UTC)), ["give delay or run_at, not both"],
     ),
@@ -146,11 +148,11 @@ BAD_OPTIONS: Mapping[str, tuple[Call, list[str]]] = {
     "half retries": (optioned(retries=1.5), ["retries must be a whole number", "got 1.5"]),
     "too many retries": (optioned(retries=1001), ["retries must be a whole number from 0 to 1000"]),
     "priority": (
-        optioned(priority="urgent"), ["priority must be one of critical, high, normal, low, got 'ur"],
+        optioned(priority="urgent"), ["priority must be one of critical, high, normal, low, got '"],
     ),
     "numeric priority": (optioned(priority=1), ["priority must be one of", "got 1"]),
     "unknown option": (
-        optioned(retry=3), ["unknown option 'retry'; did you mean 'retries'?", "known are priority"],
+        optioned(retry=3), ["unknown option 'retry'; did you mean 'retries'?", "known are prior"],
     ),
     "option of another kind": (optioned(cron="* * * * *"), ["unknown option 'cron'; known are"]),
     "timeout of nothing": (optioned(timeout=0), ["timeout must be more than 0"]),
@@ -158,11 +160,12 @@ BAD_OPTIONS: Mapping[str, tuple[Call, list[str]]] = {
     "negative retry delay": (optioned(retry_delay=-1), ["retry_delay must be 0 to"]),
     "unknown backoff": (optioned(backoff="quadratic"), ['backoff must be "fixed", "linear", "exp']),
     "backoff of code": (
-        optioned(backoff=lambda retry: 1.0), ["backoff must be", "a job in the store cannot hold code"],
+        optioned(backoff=lambda retry: 1.0), ["backoff must be", "in the store cannot hold code"],
     ),
     "backoff out of range": (optioned(backoff=Backoff(factor=0)), ["backoff factor must be 1 to"]),
     "backoff of no kind": (
-        optioned(backoff=Backoff("cubic")), ["this is no backoff", "fixed(), linear() or"],  # type: ignore[arg-type]
+        optioned(backoff=Backoff("cubic")),  # type: ignore[arg-type]
+        ["this is no backoff", "build one with fixed(), linear() or exponential()"],
     ),
     "queue without a name": (optioned(queue=""), ["a queue needs a name of 1 to 200 printable"]),
     "queue with a line": (optioned(queue="a\nb"), ["a queue needs a name", "got 'a\\nb'"]),
@@ -221,14 +224,14 @@ async def test_no_message_is_longer_than_what_a_terminal_shows(
 @pytest.mark.parametrize(
     ("bad", "kind", "text"),
     [
-        (JobRequest("SEND_EMIAL", {}), UnknownJobTypeError, "'SEND_EMIAL' is not declared"),
-        (JobRequest(SEND_EMAIL, {"template": 1}), JobTypeError, "SEND_EMAIL: expected str at $.templ"),  # type: ignore[misc]
-        (JobRequest("BARE", {}, delay=-1), OptionError, "BARE: delay must be"),
-        (JobRequest("BARE", {}, priotity="low"), OptionError, "did you mean 'priority'?"),  # type: ignore[call-overload]
-        (JobRequest("BARE", {"a": "x" * 1000}), PayloadTooLargeError, "the limit is 1,000"),
+        (request("SEND_EMIAL", {}), UnknownJobTypeError, "'SEND_EMIAL' is not declared"),
+        (request(SEND_EMAIL, {"template": 1}), JobTypeError, "SEND_EMAIL: expected str at $.temp"),
+        (request("BARE", {}, delay=-1), OptionError, "BARE: delay must be"),
+        (request("BARE", {}, priotity="low"), OptionError, "did you mean 'priority'?"),
+        (request("BARE", {"a": "x" * 1000}), PayloadTooLargeError, "the limit is 1,000"),
         (("BARE", {}), OptionError, "expected a JobRequest, got ('BARE', {})"),
-        (JobRequest(JobType("SEND_EMAIL", Mail), {}), ConfigurationError, "two types of data"),  # type: ignore[misc]
-        (JobRequest([], {}), UnknownJobTypeError, "job type []"),  # type: ignore[call-overload]
+        (request(JobType("SEND_EMAIL", Mail), {}), ConfigurationError, "two types of data"),
+        (request([], {}), UnknownJobTypeError, "job type []"),
     ],
     ids=["type", "data", "option", "name", "size", "tuple", "two types", "list"],
 )
@@ -290,20 +293,32 @@ async def test_a_setting_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("url", "texts", "hidden"),
     [
-        ("postgresql://ada:secret@db/jobs", ["no storage for postgresql yet; use file: or mem"], "secret"),
+        (
+            "postgresql://ada:secret@db/jobs",
+            ["no storage for postgresql yet; use file: or mem"],
+            "secret",
+        ),
         ("postgres://db/jobs", ["no storage for postgres yet"], None),
-        ("redis://:secret@cache:6379/0", ["no storage for redis yet", "use file: or memory:"], "secret"),
+        (
+            "redis://:secret@cache:6379/0",
+            ["no storage for redis yet", "use file: or memory:"],
+            "secret",
+        ),
         ("rediss://cache", ["no storage for rediss yet"], None),
-        ("mysql://ada:secret@db/jobs", ["'mysql://ada:***@db/jobs' is no storage", '"memory:"'], "secret"),
+        (
+            "mysql://ada:secret@db/jobs",
+            ["'mysql://ada:***@db/jobs' is no storage", '"memory:"'],
+            "secret",
+        ),
         ("mysql://ada:s:e@c@db/jobs", ["is no storage"], "s:e@c"),
         ("mysql://ada:se%20cret@db/jobs", ["is no storage"], "se%20cret"),
         ("http://[ada:secret@db", ["is no storage"], "secret"),
-        ("jobs", ["'jobs' is no storage; use \"memory:\" or \"file:./storage/jobs\""], None),
+        ("jobs", ['\'jobs\' is no storage; use "memory:" or "file:./storage/jobs"'], None),
         ("", ["'' is no storage"], None),
         ("file:", ["'file:' is no storage"], None),
         ("memory", ["'memory' is no storage"], None),
     ],
-)  # fmt: skip
+)
 async def test_a_bad_url_is_refused_and_shows_no_password(
     url: str, texts: list[str], hidden: str | None
 ) -> None:

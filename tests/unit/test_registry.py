@@ -82,7 +82,9 @@ def test_a_type_may_be_said_after_its_name(registry: Registry) -> None:
 
 def test_two_types_for_one_name_are_refused(registry: Registry) -> None:
     registry.declare("MAIL", Mail, Report)
-    with pytest.raises(ConfigurationError, match=r"MAIL is declared with two types of data: .*Mail"):
+    with pytest.raises(
+        ConfigurationError, match=r"MAIL is declared with two types of data: .*Mail"
+    ):
         registry.declare("MAIL", Report)
     with pytest.raises(ConfigurationError, match="MAIL is declared with two types of result"):
         registry.declare("MAIL", Mail, Mail)
@@ -200,7 +202,10 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
         ({"retries": 1.5}, "T: retries must be .* got 1.5"),
         ({"retries": "3"}, "T: retries must be .* got '3'"),
         ({"retries": MAX_RETRIES + 1}, "T: retries must be"),
-        ({"priority": "urgent"}, "T: priority must be one of critical, high, normal, low, got 'urg"),
+        (
+            {"priority": "urgent"},
+            "T: priority must be one of critical, high, normal, low, got 'urg",
+        ),
         ({"priority": 1}, "T: priority must be one of"),
         ({"priority": ["low"]}, "T: priority must be one of"),
         ({"timeout": 0}, "T: timeout must be more than 0"),

@@ -84,9 +84,7 @@ def test_a_failed_attempt_is_kept_with_its_number_and_moment() -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 1000])
 @pytest.mark.parametrize("budget", [0, 5])
-def test_retries_n_allows_n_plus_one_attempts_of_a_fresh_budget(
-    retries: int, budget: int
-) -> None:
+def test_retries_n_allows_n_plus_one_attempts_of_a_fresh_budget(retries: int, budget: int) -> None:
     allowed = policy(retries=retries)
     for attempt in (budget, budget + retries - 1, budget + retries):
         if attempt < budget:
