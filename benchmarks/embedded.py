@@ -66,9 +66,7 @@ class Bench:
     def bound(self, name: str, value: float, must: float, unit: str, beside: str = "") -> None:
         """A figure that must stay under a bound."""
         self.figures[name] = {"measured": value, "must_be_under": must, "unit": unit}
-        self._add(
-            name, f"{value:,.2f} {unit}", beside, "", f"under {must:g} {unit}", value < must
-        )
+        self._add(name, f"{value:,.2f} {unit}", beside, "", f"under {must:g} {unit}", value < must)
 
     def floor(self, name: str, value: float, must: float, unit: str, beside: str = "") -> None:
         """A figure that must reach a bound."""
@@ -148,9 +146,7 @@ def latency(bench: Bench) -> None:
 
 def lateness(bench: Bench) -> None:
     count = 10_000 // bench.scale
-    [late] = bench.medians(
-        lambda: bench.measure("lateness", count=count, seconds=10 / bench.scale)
-    )
+    [late] = bench.medians(lambda: bench.measure("lateness", count=count, seconds=10 / bench.scale))
     bench.bound("lateness p99, 10,000 jobs due over 10 s", late["p99"], 20, "ms")
 
 

@@ -67,6 +67,7 @@ class Claimer(Loop):
 
     def signal(self) -> None:
         self._look = True
+        self.idle = False
         super().signal()
 
     def refill(self) -> None:

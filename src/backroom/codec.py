@@ -199,7 +199,9 @@ def _unknown_key(shape: Any, value: Any, path: str) -> str | None:
                 return found
     elif isinstance(shape, shapes.CustomType) and hasattr(shape.cls, "model_fields"):
         return _unknown_model_key(shape.cls, value, path)
-    elif isinstance(shape, (shapes.ListType, shapes.VarTupleType)) and isinstance(value, (list, tuple)):
+    elif isinstance(shape, (shapes.ListType, shapes.VarTupleType)) and isinstance(
+        value, (list, tuple)
+    ):
         for index, inner in enumerate(value):
             found = _unknown_key(shape.item_type, inner, f"{path}[{index}]")
             if found:

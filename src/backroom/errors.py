@@ -138,7 +138,10 @@ class RetryJob(Exception):
     """
 
     def __init__(
-        self, reason: str = "the handler asked for a retry", *, delay: float | timedelta | None = None
+        self,
+        reason: str = "the handler asked for a retry",
+        *,
+        delay: float | timedelta | None = None,
     ) -> None:
         super().__init__(reason)
         self.delay = delay

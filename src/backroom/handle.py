@@ -29,7 +29,16 @@ logger = logging.getLogger("backroom.job")
 class Job(Generic[T]):
     """One attempt of a job. Its values do not change; `cancelled` and `progress` live."""
 
-    __slots__ = ("_changed", "_claim", "_log", "_policy", "_progress", "_stop", "data", "started_at")
+    __slots__ = (
+        "_changed",
+        "_claim",
+        "_log",
+        "_policy",
+        "_progress",
+        "_stop",
+        "data",
+        "started_at",
+    )
 
     def __init__(
         self,

@@ -71,7 +71,10 @@ class Lease:
         if self._threaded:
             ready = threading.Event()
             self._thread = threading.Thread(
-                target=asyncio.run, args=(self._keep(ready.set),), name="backroom-lease", daemon=True
+                target=asyncio.run,
+                args=(self._keep(ready.set),),
+                name="backroom-lease",
+                daemon=True,
             )
             self._thread.start()
             # Until then `stop` would not reach it.

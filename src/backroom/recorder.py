@@ -88,7 +88,9 @@ class Recorder:
                 break
             except BackroomError as error:
                 if not self._leased():
-                    log.error("%d outcomes were not recorded, the lease is gone: %s", len(batch), error)
+                    log.error(
+                        "%d outcomes were not recorded, the lease is gone: %s", len(batch), error
+                    )
                     stands = [False] * len(batch)
                     break
                 log.warning("%d outcomes wait, in %.2f s again: %s", len(batch), pause, error)
@@ -96,7 +98,9 @@ class Recorder:
                 pause = min(pause * 2, MAX_PAUSE)
         self._unrecorded.difference_update([claim.key for claim, _ in batch])
         if not all(stands):
-            batch = [one for one, stood in zip(batch, stands, strict=True) if self._stood(one, stood)]
+            batch = [
+                one for one, stood in zip(batch, stands, strict=True) if self._stood(one, stood)
+            ]
         self._recorded(batch)
 
     def _stood(self, outcome: tuple[Claim, Transition], stood: bool) -> bool:
@@ -109,7 +113,7 @@ class Recorder:
             )  # fmt: skip
         return stood
 
-    # -- progress ----------------------------------------------------------------------------------
+    # -- progress --------------------------------------------------------------------------------
 
     def changed(self, job: Job[Any]) -> None:
         """A job has progress or log lines. Callable from any thread."""

@@ -16,7 +16,16 @@ from backroom.job import PRIORITIES, Cancel, Priority, Snooze, duration
 from backroom.retry import Backoff, read_backoff
 from backroom.transition import Policy
 
-__all__ = ["Defaults", "HandlerOptions", "JobHandler", "JobType", "Known", "Registry", "check_name", "near"]
+__all__ = [
+    "Defaults",
+    "HandlerOptions",
+    "JobHandler",
+    "JobType",
+    "Known",
+    "Registry",
+    "check_name",
+    "near",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -139,9 +148,7 @@ class Registry:
         self._defaults = defaults
         self._known: dict[str, Known] = {}
 
-    def declare(
-        self, name: str | JobType[Any, Any], data: Any = None, result: Any = None
-    ) -> Known:
+    def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again with the same types changes nothing.
 
         Raises:

@@ -68,9 +68,7 @@ class Results:
             waiting = self._waiting.get(claim.id)
             if waiting and transition.state in (State.COMPLETED, State.FAILED, State.CANCELLED):
                 status = status_of(transition.state, 0, 0)
-                _answer(
-                    waiting, Outlook(claim.type, status, transition.result, transition.reason)
-                )
+                _answer(waiting, Outlook(claim.type, status, transition.result, transition.reason))
 
     def _begin(self) -> None:
         if self._unsubscribe is None:

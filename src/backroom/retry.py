@@ -90,8 +90,9 @@ def _checked(policy: Backoff) -> Backoff:
     try:
         msgspec.convert(msgspec.to_builtins(policy), Backoff)
     except msgspec.ValidationError as error:
-        raise OptionError(f"this is no backoff: {error}; build one with fixed(), linear() or"
-                          " exponential()") from None
+        raise OptionError(
+            f"this is no backoff: {error}; build one with fixed(), linear() or exponential()"
+        ) from None
     if not 1 <= policy.factor <= 1000:
         raise OptionError(f"backoff factor must be 1 to 1000, got {policy.factor!r}")
     if not 0 < policy.cap <= 100 * 366 * 86_400:

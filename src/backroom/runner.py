@@ -157,7 +157,9 @@ class Runner:
         try:
             data = known.data.decode(claim.data)
         except JobTypeError as error:
-            reason = Errored("JobTypeError", _clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False)
+            reason = Errored(
+                "JobTypeError", _clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
+            )
             self._skip(claim, lanes, reason, policy, started_at=now)
             return
         if claim.key in self.running:
@@ -206,9 +208,11 @@ class Runner:
         lanes.ended()
         self._pump_soon(lanes)
 
-    # -- user code ---------------------------------------------------------------------------------
+    # -- user code -------------------------------------------------------------------------------
 
-    async def _run(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
+    async def _run(
+        self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]
+    ) -> None:
         outcome: Outcome
         try:
             self._note_start(running.claim)
@@ -222,7 +226,9 @@ class Runner:
             outcome = _errored(error)
         self._end(running, outcome)
 
-    def _run_thread(self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> None:
+    def _run_thread(
+        self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]
+    ) -> None:
         outcome: Outcome
         try:
             self._note_start(running.claim)
@@ -302,7 +308,7 @@ class Runner:
         self._record(claim, transition)
         job.settle(transition)
 
-    # -- stop --------------------------------------------------------------------------------------
+    # -- stop ------------------------------------------------------------------------------------
 
     def _late(self, running: Running) -> None:
         """An attempt is out of time."""
@@ -334,7 +340,7 @@ class Runner:
         if running.recorded or self.running.get(running.claim.key) is not running:
             return
         log.warning(
-            "%s %s is overdue: its attempt has ended (%s), but its code still runs and keeps a slot",
+            "%s %s is overdue: its attempt has ended (%s), its code still runs and keeps a slot",
             running.claim.type, running.claim.id, running.why,
         )  # fmt: skip
         outcome = self._interrupted(running)
@@ -478,6 +484,7 @@ def _clip(text: str, most: int) -> str:
     """At most `most` characters: the head and the tail. Always encodable."""
     if len(text) > most:
         half = (most - 40) // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+        text = (
+            f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+        )
     return text.encode("utf-8", "replace").decode()
-

@@ -66,9 +66,7 @@ class JobRequest(Generic[R]):
 class RecordMaker:
     """Makes records for one service."""
 
-    def __init__(
-        self, registry: Registry, max_payload: int, make_id: Callable[[int], str]
-    ) -> None:
+    def __init__(self, registry: Registry, max_payload: int, make_id: Callable[[int], str]) -> None:
         self._registry = registry
         self._max_payload = max_payload
         self._make_id = make_id

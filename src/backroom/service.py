@@ -147,11 +147,9 @@ class JobService:
         self._leaving: Worker | None = None
         self._changing = asyncio.Lock()
 
-    # -- types and handlers ------------------------------------------------------------------------
+    # -- types and handlers ----------------------------------------------------------------------
 
-    def declare(
-        self, name: str | JobType[Any, Any], data: Any = None, result: Any = None
-    ) -> None:
+    def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> None:
         """Makes a job type known to a process that only schedules it.
 
         Raises:
@@ -195,7 +193,7 @@ class JobService:
         """`handler`, without the decorator."""
         self._registry.handle(type, handler, options)
 
-    # -- schedule ------------------------------------------------------------------------------------
+    # -- schedule --------------------------------------------------------------------------------
 
     @overload
     async def schedule(
@@ -245,7 +243,7 @@ class JobService:
             return []
         return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
 
-    # -- look up -------------------------------------------------------------------------------------
+    # -- look up ---------------------------------------------------------------------------------
 
     async def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R:
         """Waits for a job's end, wherever it runs, and returns its result.
@@ -313,7 +311,7 @@ class JobService:
         await self._ready()
         return await self.storage.stats(self._clock.now())
 
-    # -- steer ---------------------------------------------------------------------------------------
+    # -- steer -----------------------------------------------------------------------------------
 
     async def cancel_job(self, job_id: str) -> JobStatus:
         """Cancels a job that waits at once, and asks for it where it runs.
@@ -391,7 +389,7 @@ class JobService:
         await self._ready()
         await self.storage.pause(check_name("queue", queue), False)
 
-    # -- life ----------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Opens the storage; also after `stop`. Safe to call twice."""

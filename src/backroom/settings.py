@@ -11,7 +11,7 @@ from backroom.errors import ConfigurationError, OptionError
 from backroom.job import duration
 from backroom.registry import check_name
 
-__all__ = ["Settings", "check_queues", "check_payload", "check_seconds", "check_slots"]
+__all__ = ["Settings", "check_payload", "check_queues", "check_seconds", "check_slots"]
 
 MAX_CONCURRENCY: Final = 10_000
 MOST_PAYLOAD: Final = 256 << 20

@@ -175,9 +175,7 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
         )  # fmt: skip
 
     @classmethod
-    def cancelled(
-        cls, claim: Claim, started_at: int | None, now: int, reason: str
-    ) -> Transition:
+    def cancelled(cls, claim: Claim, started_at: int | None, now: int, reason: str) -> Transition:
         charged = claim.attempt + (started_at is not None)
         return cls(
             claim.key, claim.token, State.CANCELLED, None, charged, started_at, now, None, reason

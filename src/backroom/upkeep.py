@@ -30,6 +30,8 @@ class Upkeep(Loop):
         self._clock = clock
         self._types = types
         self._next_prune = 0.0
+        self.swept = False
+        """It has looked once: what dead workers left, and what was parked, can be claimed."""
         self.crashed = 0
         """Jobs taken back from dead workers that had started, so far."""
         self.untouched = 0
@@ -44,6 +46,7 @@ class Upkeep(Loop):
                 ", ".join(reclaimed.workers), reclaimed.crashed, reclaimed.untouched,
             )  # fmt: skip
         await self._storage.unpark(self._types())
+        self.swept = True
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)
             if pruned >= PAGE:

@@ -193,6 +193,7 @@ class Worker:
             not self.running
             and not self._recorder.keys()
             and not any(lanes.held for lanes in self._lanes)
+            and self._upkeep.swept
             and all(claimer.idle for claimer in self._claimers.values())
         )
 
@@ -201,7 +202,7 @@ class Worker:
         """Handlers that run now."""
         return len(self._runner.running) + len(self._runner.overdue)
 
-    # -- an insert that may start at once ----------------------------------------------------------
+    # -- an insert that may start at once --------------------------------------------------------
 
     async def insert(self, job: JobRecord) -> Inserted:
         """Inserts a job, straight into this worker's lanes where that is fair."""
@@ -288,7 +289,7 @@ class Worker:
             return self._lanes[0]
         return lanes
 
-    # -- what the loops tell each other --------------------------------------------------------------
+    # -- what the loops tell each other ----------------------------------------------------------
 
     def _number(self) -> int:
         return self._lease.worker
@@ -386,12 +387,14 @@ def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:
     if shared is None or shared:
         lanes.append(
             Lanes(
-                "all queues" if shared is None else ", ".join(shared), shared, tuple(own),
-                settings.concurrency, settings.starvation_after, clock.uptime,
-            )  # fmt: skip
+                "all queues" if shared is None else ", ".join(shared),
+                shared,
+                tuple(own),
+                settings.concurrency,
+                settings.starvation_after,
+                clock.uptime,
+            )
         )
     for queue, slots in own.items():
-        lanes.append(
-            Lanes(queue, (queue,), (), slots, settings.starvation_after, clock.uptime)
-        )
+        lanes.append(Lanes(queue, (queue,), (), slots, settings.starvation_after, clock.uptime))
     return lanes

@@ -171,7 +171,7 @@ async def test_an_outcome_sent_twice_at_once_is_applied_once(bench: Bench) -> No
 
     answers = await asyncio.gather(bench.finish(worker, outcome), bench.finish(worker, outcome))
 
-    assert answers == [[True], [True]]
+    assert list(answers) == [[True], [True]]
     info = await bench.info(job)
     assert (info.attempt, len(info.errors)) == (1, 1)
 
@@ -254,7 +254,7 @@ async def test_of_two_that_finish_a_job_only_the_owner_is_believed(place: Place)
         first.finish(stale, first.failed(old)),
     )
 
-    assert answers == [[False], [True], [False]]
+    assert list(answers) == [[False], [True], [False]]
     assert (await first.info(job)).result == "new"
 
 

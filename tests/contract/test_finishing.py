@@ -1,10 +1,12 @@
 """Finishing: what each outcome makes of a job, and what is kept with it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from backroom.job import JobStatus, to_datetime
 from backroom.ports import Report
-from backroom.transition import Transition
+from backroom.transition import Claim, Transition
 from tests.contract.parts import Bench
 
 
@@ -135,7 +137,7 @@ async def test_a_cancel_that_was_asked_for_wins_over_running_again(bench: Bench,
 
 @pytest.mark.parametrize("build", [Transition.released, Transition.parked])
 async def test_a_cancel_that_was_asked_for_wins_over_waiting_for_another_worker(
-    bench: Bench, build
+    bench: Bench, build: Callable[[Claim], Transition]
 ) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)

@@ -175,8 +175,10 @@ async def test_jobs_are_found_by_type_queue_and_tag_and_all_of_them_together(ben
     assert (await bench.page(tag="redder"))[0] == [c]
     assert (await bench.page(type="A", queue="x", tag="red"))[0] == [a]
     assert (await bench.page(status=JobStatus.SCHEDULED, queue="x"))[0] == [d]
-    for nothing in ({"type": "a"}, {"queue": "%"}, {"tag": "re"}, {"type": "A' or '1'='1"}):
-        assert await bench.page(**nothing) == ([], None)
+    assert (await bench.page(type="a"))[0] == []
+    assert (await bench.page(type="A' or '1'='1"))[0] == []
+    assert (await bench.page(queue="%"))[0] == []
+    assert (await bench.page(tag="re"))[0] == []
 
 
 # -- counts ------------------------------------------------------------------------------------

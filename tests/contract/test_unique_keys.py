@@ -1,6 +1,7 @@
 """Unique keys: the same key, one live job, and whoever asks again gets its id."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from backroom.transition import Transition
 from tests.contract.parts import Bench, Place
 
 
-async def ask_again(bench: Bench, **fields: object) -> str:
+async def ask_again(bench: Bench, **fields: Any) -> str:
     """Inserts a new job with the key; returns the id of who answers for it, if not itself."""
     record = bench.record(**{"unique_key": "k", **fields})
     [inserted] = await bench.insert([record])

@@ -300,3 +300,37 @@ async def test_other_services_can_cancel_what_runs_here(world: World) -> None:
         await world.viewer.cancel_job(job_id)
         with pytest.raises(JobCancelledError):
             await world.viewer.result(job_id, timeout=10)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_cancel_at_any_turn_around_the_begin_leaves_one_outcome_and_a_free_slot(
+    world: World, turns: int
+) -> None:
+    """Also where the handler has been begun, but has not yet had its first turn."""
+    service = world.service(concurrency=1)
+    go = asyncio.Event()
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    @service.handler("GATE")
+    async def gate(job: Job[Any]) -> None:
+        await go.wait()
+
+    service.register_handler("VICTIM", forever)
+    async with service:
+        await service.schedule_many([JobRequest("QUICK") for _ in range(300)])
+        await service.schedule("GATE")
+        victims = await service.schedule_many([JobRequest("VICTIM") for _ in range(3)])
+        await asyncio.sleep(0.6)
+        status = [await service.get_job_status(job_id) for job_id in victims]
+        assert JobStatus.ACTIVE in status, "the worker holds no job ahead: this shows nothing"
+        cancelling = [asyncio.create_task(service.cancel_job(job_id)) for job_id in victims]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(*cancelling)
+        await service.result(await service.schedule("QUICK"), timeout=60)
+        for job_id in victims:
+            assert await service.get_job_status(job_id) is JobStatus.CANCELLED

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from backroom import Job, JobRequest, JobStatus, LeaseLostError, StorageError
+from backroom import (
+    Job,
+    JobFailedError,
+    JobRequest,
+    JobStatus,
+    LeaseLostError,
+    StorageError,
+)
+from backroom.ports import Want, WorkerSpec
 from tests.engine.world import World, forever
 from tests.virtual import Gate
 
@@ -225,6 +233,7 @@ async def test_a_claim_whose_answer_comes_after_the_lease_was_lost_is_not_run(
     @service.handler("NOTE")
     async def note(job: Job[Any]) -> None:
         runs.append(job.attempt)
+        await asyncio.sleep(30)
 
     async with service:
         await asyncio.sleep(1)
@@ -279,7 +288,7 @@ async def test_starts_whose_answer_comes_after_the_lease_was_lost_are_not_run_tw
         ids = await service.schedule_many([JobRequest("QUICK") for _ in range(1000)])
         await answer.applied.wait()
         world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
-        await asyncio.sleep(9)
+        await asyncio.sleep(15)
         answer.send()
         for job_id in ids:
             await service.result(job_id, timeout=120)
@@ -335,3 +344,86 @@ async def test_an_error_that_is_none_of_ours_does_not_leave_a_worker_without_a_l
         world.faults.fail("extend", "before", error=RuntimeError("a bug of the storage"))
         await asyncio.sleep(60)
         assert await service.result(await service.schedule("NOTE"), timeout=10) == "done"
+
+
+async def test_a_thread_of_a_lost_lease_and_the_new_attempt_do_not_mix(world: World) -> None:
+    """The worker that lost the job's lease claims the job anew, while its thread still runs."""
+    service = world.service(world.faults.store, lease=10, concurrency=2)
+    old, new = Gate(), Gate()
+
+    @service.handler("LONG")
+    def long(job: Job[Any]) -> str:
+        (old if job.attempt == 1 else new).wait()
+        return f"attempt {job.attempt}"
+
+    async with service:
+        job_id = await service.schedule("LONG")
+        await old.reached()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(20)
+        await new.reached()
+        old.open()
+        await old.left()
+        assert await service.get_job_status(job_id) is JobStatus.ACTIVE
+        new.open()
+        with world.loop.hold():
+            assert await service.result(job_id) == "attempt 2"
+
+
+async def die_with(world: World, job_id: str) -> None:
+    """A worker starts the job, and is never heard of again."""
+    storage, now = world.storage, world.clock.now()
+    await world.viewer.open()
+    dead = await storage.enlist(WorkerSpec("dead:1", lease=1))
+    [claim] = (await storage.claim(dead.worker, Want(None, (), (1, 1, 1, 1), 1), now)).claims
+    assert claim.id == job_id
+    await asyncio.sleep(2)
+    assert (await storage.reclaim(world.clock.now())).crashed == 1
+
+
+async def test_a_job_that_kills_its_workers_is_poison_whatever_retries_remain(
+    world: World,
+) -> None:
+    runs: list[str] = []
+    service = world.service()
+
+    @service.handler("OOM", retries=100)
+    async def oom(job: Job[Any]) -> None:
+        runs.append(job.id)
+
+    world.viewer.declare("OOM")
+    job_id = await world.viewer.schedule("OOM")
+    for _ in range(3):
+        await die_with(world, job_id)
+    async with service:
+        with pytest.raises(JobFailedError, match="poison: 3 workers died while they ran this job"):
+            await service.result(job_id, timeout=10)
+        info = await service.get_job(job_id)
+        assert (info.attempt, info.crashes) == (3, 3)
+        assert [error.kind for error in info.errors] == ["crash"] * 4
+        # A person may know better.
+        await service.retry_job(job_id)
+        await service.result(job_id, timeout=10)
+    assert runs == [job_id]
+
+
+async def test_a_crash_consumes_an_attempt(world: World) -> None:
+    service = world.service()
+    seen: list[tuple[int, int]] = []
+
+    @service.handler("OOM", retries=1)
+    async def oom(job: Job[Any]) -> None:
+        seen.append((job.attempt, job.max_attempts))
+
+    world.viewer.declare("OOM")
+    first = await world.viewer.schedule("OOM")
+    await die_with(world, first)
+    async with service:
+        await service.result(first, timeout=10)
+    assert seen == [(2, 2)]
+    last = await world.viewer.schedule("OOM", retries=0)
+    await die_with(world, last)
+    async with service:
+        with pytest.raises(JobFailedError, match="died during attempt 1, and no attempt is left"):
+            await service.result(last, timeout=10)
+    assert seen == [(2, 2)]

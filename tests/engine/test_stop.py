@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -104,6 +105,52 @@ async def test_no_job_is_started_while_stopping(world: World) -> None:
     await stopping
     assert starts == [0]
     assert await world.viewer.get_job_status(late) is JobStatus.PENDING
+
+
+async def hold_ahead(service: JobService) -> list[str]:
+    """Makes a worker hold more jobs of 20 seconds than it has slots for; returns all of them."""
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    @service.handler("SLOW", retries=0)
+    async def slow(job: Job[Any]) -> None:
+        await asyncio.sleep(20)
+
+    await service.start()
+    await service.schedule_many([JobRequest("QUICK") for _ in range(400)])
+    ids = await service.schedule_many([JobRequest("SLOW") for _ in range(30)])
+    await asyncio.sleep(0.5)
+    assert len(list(await service.get_jobs(status="active"))) > 4
+    return list(ids)
+
+
+async def test_what_has_not_begun_goes_back_at_once_and_not_after_the_grace(world: World) -> None:
+    """Other workers are free to run it while this one drains."""
+    service = world.service(concurrency=2)
+    ids = await hold_ahead(service)
+    stopping = asyncio.create_task(service.stop(grace=60))
+    await asyncio.sleep(1)
+    status = Counter([await world.viewer.get_job_status(job_id) for job_id in ids])
+    assert status == {JobStatus.ACTIVE: 2, JobStatus.PENDING: 28}
+    await stopping
+
+
+async def test_nothing_begins_while_the_loops_are_being_stopped(world: World) -> None:
+    """One of them waits for the storage, while a job ends and others are ready."""
+    service = world.service(world.faults.store, concurrency=2)
+    world.faults.fail("start", "before", times=0)
+    ids = await hold_ahead(service)
+    answer = world.faults.keep_back("claim")
+    service.declare("SLOW")
+    waking = asyncio.create_task(world.viewer.pause_queue("none"))
+    stopping = asyncio.create_task(service.stop(grace=60))
+    await asyncio.sleep(30)
+    answer.send()
+    await asyncio.gather(waking, stopping)
+    status = Counter([await world.viewer.get_job_status(job_id) for job_id in ids])
+    assert status == {JobStatus.COMPLETED: 2, JobStatus.PENDING: 28}
 
 
 async def test_what_is_scheduled_while_stopping_is_kept(world: World) -> None:

@@ -314,6 +314,7 @@ def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room(family: F
     assert seen["readable while full"]
     assert seen["a worker that starts while full"] == seen["refusal"]
     assert seen["after"] == seen["acknowledged"] + 1
+    assert seen["a worker that starts later ends with"] == 0
     assert seen["completed"] == seen["after"]
     assert seen["integrity"] == "ok"
 

@@ -92,8 +92,8 @@ def jobs(page: JobPage) -> None:
         table.add_column(heading, no_wrap=heading in ("id", "type", "status"))
     for info in page:
         table.add_row(
-            escape(plain(info.id)), escape(plain(info.type)), escape(plain(info.queue)), info.priority,
-            _status(info), _attempts(info), _ago(info.created_at),
+            escape(plain(info.id)), escape(plain(info.type)), escape(plain(info.queue)),
+            info.priority, _status(info), _attempts(info), _ago(info.created_at),
             escape(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
     _print(table)

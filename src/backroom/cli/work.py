@@ -82,7 +82,9 @@ def _banner(service: JobService, target: str, burst: bool) -> None:
     click.echo(f"  storage      {service.storage.url}", err=True)
     click.echo(f"  concurrency  {service.concurrency}", err=True)
     click.echo(f"  queues       {service.queues_text}", err=True)
-    click.echo(f"  job types    {', '.join(types) or '(none: every job would be parked)'}", err=True)
+    click.echo(
+        f"  job types    {', '.join(types) or '(none: every job would be parked)'}", err=True
+    )
     how = "until nothing is due" if burst else "until SIGTERM or Ctrl-C"
     click.echo(f"  runs         {how}", err=True)
     sys.stderr.flush()

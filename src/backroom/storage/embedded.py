@@ -280,4 +280,3 @@ def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None], v
         loop.call_soon_threadsafe(callback, value)
     except RuntimeError:  # The subscriber's loop has ended; it will never ask again.
         return
-

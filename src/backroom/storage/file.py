@@ -123,7 +123,7 @@ class FileJobStorage(EmbeddedStorage):
         self._folder.check_fork()
         return self._folder, self._writer
 
-    # -- the hot path ------------------------------------------------------------------------------
+    # -- the hot path ----------------------------------------------------------------------------
 
     async def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
@@ -151,15 +151,13 @@ class FileJobStorage(EmbeddedStorage):
             stands = zip(finishes.transitions, finishes.result, strict=True)
             board.clear([transition.key for transition, stood in stands if stood])
 
-    # -- what the base asks ------------------------------------------------------------------------
+    # -- what the base asks ----------------------------------------------------------------------
 
     async def _write(
         self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         _, writer = self._opened()
-        queued = Other(
-            lambda tables: change(tables, *args, **kwargs), asyncio.get_running_loop()
-        )
+        queued = Other(lambda tables: change(tables, *args, **kwargs), asyncio.get_running_loop())
         writer.submit(queued)
         return await queued.future  # type: ignore[no-any-return]
 
@@ -213,7 +211,7 @@ class FileJobStorage(EmbeddedStorage):
                 dead[worker] = StartBoard.read(_board(folder, worker))
         return dead
 
-    # -- wake-ups ------------------------------------------------------------------------------------
+    # -- wake-ups --------------------------------------------------------------------------------
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         folder, _ = self._opened()

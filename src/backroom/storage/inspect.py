@@ -162,9 +162,7 @@ class Inspector:
                 queue.oldest = oldest
             by_status["scheduled"] += count - due
             by_status["pending"] += due
-        unknown = dict(
-            self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type")
-        )
+        unknown = dict(self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type"))
         by_status["pending"] += sum(unknown.values())
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
@@ -190,9 +188,13 @@ class Inspector:
             by_status,
             tuple(
                 QueueStats(
-                    name, queue.paused, queue.scheduled, queue.pending, queue.active,
+                    name,
+                    queue.paused,
+                    queue.scheduled,
+                    queue.pending,
+                    queue.active,
                     _moment(queue.oldest),
-                )  # fmt: skip
+                )
                 for name, queue in queues.items()
             ),
             workers,

@@ -27,9 +27,7 @@ SCHEMA_VERSION: Final = 1
 MAX_ERRORS: Final = 50
 MAX_LOG_LINES: Final = 1000
 
-_COLUMNS = (
-    "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
-)
+_COLUMNS = "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
 _VALUES = ", ".join(f"value->>{i}" for i in range(10))
 
 INSERT = f"""
@@ -131,7 +129,9 @@ _RELEASE = """
         worker = NULL, cancel_requested = 0, token = ?2 {more}
     WHERE worker = ?1 AND state = 1
 """
-GIVE_BACK = _RELEASE.format(reason="reason", more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
+GIVE_BACK = (
+    _RELEASE.format(reason="reason", more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
+)
 CHARGE = (
     _RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
     + "AND key IN (SELECT value FROM json_each(?4))"
@@ -273,7 +273,9 @@ class JobTables:
                     if job.queue not in doors:
                         doors[job.queue] = self._open_doors(job.queue, group.now)
                     if doors[job.queue][job.priority]:
-                        passing.setdefault(worker, []).append((job, group.start, answer, len(answer)))
+                        passing.setdefault(worker, []).append(
+                            (job, group.start, answer, len(answer))
+                        )
                         answer.append(_UNDECIDED)
                         continue
                 waiting.append(job)
@@ -447,9 +449,7 @@ class JobTables:
         """The next jobs of one priority: of several queues, the oldest of all of them."""
         token = self._fresh_token()
         if len(queues) == 1:
-            return self._take(
-                worker, token, READ_DUE, (queues[0], priority, now, room, token)
-            )
+            return self._take(worker, token, READ_DUE, (queues[0], priority, now, room, token))
         oldest: list[tuple[int, int]] = []
         for queue in queues:
             oldest += self._run(OLDEST_DUE, (queue, priority, now, room))
@@ -474,9 +474,7 @@ class JobTables:
         for queue, first in due:
             for priority, run_at in enumerate(first):
                 if run_at is not None and run_at <= want.starving_since:
-                    oldest += self._run(
-                        OLDEST_DUE, (queue, priority, want.starving_since, places)
-                    )
+                    oldest += self._run(OLDEST_DUE, (queue, priority, want.starving_since, places))
         keys = [key for _, key in sorted(oldest)[:places]]
         if not keys:
             return []
@@ -588,7 +586,9 @@ class JobTables:
             names.append(name)
             charged = set(json.loads(started))
             if noted is not None:
-                held = self._run("SELECT key, token FROM job WHERE worker = ? AND state = 1", (worker,))
+                held = self._run(
+                    "SELECT key, token FROM job WHERE worker = ? AND state = 1", (worker,)
+                )
                 charged &= {key for key, token in held if (key, token) in noted}
             if charged:
                 crashed += self._charge(worker, name, charged, now)
@@ -620,8 +620,7 @@ class JobTables:
         if not wanted:
             return 0
         self._run(
-            "UPDATE job SET state = 0 WHERE state = 6"
-            " AND type IN (SELECT value FROM json_each(?))",
+            "UPDATE job SET state = 0 WHERE state = 6 AND type IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(wanted)),),
         )
         self.wakes.add(Wake.JOBS)

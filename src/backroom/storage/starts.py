@@ -47,7 +47,7 @@ class StartBoard:
         self._free = list(range(1, _FIRST))
 
     def _mapped(self, slots: int) -> mmap.mmap:
-        """The file, so large, on disk: to touch a page without a block behind it kills a process."""
+        """The file, so large, on disk: touching a page without a block behind it would kill us."""
         os.posix_fallocate(self._file, 0, slots * _ENTRY.size)
         return mmap.mmap(self._file, slots * _ENTRY.size)
 

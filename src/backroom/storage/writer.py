@@ -80,9 +80,7 @@ class Other(Change):
 
     __slots__ = ("change",)
 
-    def __init__(
-        self, change: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, change: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.change = change
 
@@ -218,7 +216,7 @@ class Writer:
         self._signal.release()
         self._thread.join()
 
-    # -- around a fork -----------------------------------------------------------------------------
+    # -- around a fork ---------------------------------------------------------------------------
 
     def hold_still(self) -> None:
         """Neither connection is in use until `go_on`."""
@@ -236,7 +234,7 @@ class Writer:
         self._reading = threading.Lock()
         self._disconnect()
 
-    # -- in the thread -----------------------------------------------------------------------------
+    # -- in the thread ---------------------------------------------------------------------------
 
     def _loop(self) -> None:
         while True:
@@ -265,7 +263,9 @@ class Writer:
             else:
                 self._refuse(changes, error)
         except Exception as error:
-            log.debug("a group of %d changes failed; trying each alone", len(changes), exc_info=True)
+            log.debug(
+                "a group of %d changes failed; trying each alone", len(changes), exc_info=True
+            )
             self._apart(changes, error)
         _settle(changes)
 
@@ -316,9 +316,7 @@ class Writer:
     def _finish_apart(self, change: Finishes) -> None:
         results: list[bool] = []
         for transition in change.transitions:
-            alone = Finishes(
-                change.worker, [transition], change.now, change.loop, change.cleared
-            )
+            alone = Finishes(change.worker, [transition], change.now, change.loop, change.cleared)
             try:
                 self._commit([alone])
             except BackroomError as closed:
