@@ -92,7 +92,7 @@ async def flaky(job: Job[Any]) -> int:
 
 async def opening(job: Job[Any]) -> None:
     """Waits until the job is let go. There is nothing but the file to be told by."""
-    while not is_open(job):  # noqa: ASYNC110
+    while not is_open(job):
         await asyncio.sleep(0.005)
 
 

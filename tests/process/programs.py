@@ -326,15 +326,14 @@ class _Disk:
             or libc.mount(b"none", bytes(self.folder), b"tmpfs", 0, b"size=3m")
         )
 
-    def fill_up(self, *, but: int = 0) -> None:
-        """Takes what is left, but for so many pages of 4 KiB."""
+    def fill_up(self) -> None:
+        """Takes what is left, to the last byte."""
         if self._mounted:
             with (self.folder / "padding").open("wb", buffering=0) as padding:
                 for size in (4096, 1):
                     with suppress(OSError):
                         while padding.write(bytes(size)):
                             pass
-            os.truncate(self.folder / "ballast", (1 << 20) - but * 4096)
 
     def make_room(self) -> None:
         if self._mounted:
@@ -369,8 +368,7 @@ async def fill_the_disk() -> None:
         seen["message"] = str(refusals[0])
         by_status = (await service.get_stats()).by_status
         seen["readable while full"] = by_status["pending"] == acknowledged
-        # Enough for the file of a worker's starts, too little for the change that enlists it.
-        disk.fill_up(but=4)
+        disk.fill_up()
         late = JobService(FileJobStorage(disk.folder / "jobs"))
         try:
             await late.start()

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from backroom import (
@@ -333,6 +334,25 @@ def test_jobs_may_start_while_nothing_but_the_database_has_room(family: Family) 
     program = family.program("start_on_a_full_disk")
     assert program.ends(30) == 0, program.text
     assert "100 completed" in program.text
+
+
+async def test_a_worker_that_could_not_enlist_is_not_in_the_way_of_the_next_one(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process goes on, and the number it was about to have goes to the next worker."""
+    connections: list[apsw.Connection] = []
+    monkeypatch.setattr(apsw, "connection_hooks", [connections.append])
+    async with scheduling(family.jobs) as service:
+        job_id = await service.schedule("QUICK")
+        for connection in connections:
+            connection.set_commit_hook(lambda: True)  # Every commit becomes a rollback.
+        with pytest.raises(StorageError):
+            await service.start()
+        for connection in connections:
+            connection.set_commit_hook(None)
+        worker = family.worker("--burst")
+        assert worker.ends() == 0, worker.text
+        assert await service.get_job_status(job_id) == "completed"
 
 
 # -- how it is used ------------------------------------------------------------------------------
