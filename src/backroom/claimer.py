@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from backroom.errors import BackroomError, LeaseLostError
+from backroom.errors import LeaseLostError
 from backroom.job import SECOND
 from backroom.lanes import Lanes
 from backroom.lifecycle import Loop
@@ -107,7 +107,7 @@ class Claimer(Loop):
             self._look = True
             self._lost()
             return self._poll
-        except BackroomError:
+        except Exception:
             # Claims whose reply was lost are ours without our knowing: give them back.
             self._look = True
             self.claiming = False
@@ -150,7 +150,7 @@ class Claimer(Loop):
         except LeaseLostError:
             self._lanes.returned(claims)
             self._lost()
-        except BackroomError:
+        except Exception:
             log.exception("%d starts could not be counted; those jobs go back", len(claims))
             self._lanes.returned(claims)
             self._release(claims)

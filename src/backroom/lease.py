@@ -102,8 +102,8 @@ class Lease:
         except LeaseLostError:
             if worker == self.worker:
                 self._tell()
-        except BackroomError as error:
-            log.warning("the lease could not be extended: %s", error)
+        except Exception as error:
+            log.warning("the lease could not be extended: %r", error)
 
     def _took(self, beat: Heartbeat) -> None:
         self.worker = beat.worker

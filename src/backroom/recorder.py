@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from backroom.errors import BackroomError
 from backroom.handle import Job
 from backroom.ports import JobStorage, Report
 from backroom.transition import Claim, Transition
@@ -86,14 +85,14 @@ class Recorder:
             try:
                 stands = await self._storage.finish(self._worker(), transitions)
                 break
-            except BackroomError as error:
+            except Exception as error:
                 if not self._leased():
                     log.error(
-                        "%d outcomes were not recorded, the lease is gone: %s", len(batch), error
+                        "%d outcomes were not recorded, the lease is gone: %r", len(batch), error
                     )
                     stands = [False] * len(batch)
                     break
-                log.warning("%d outcomes wait, in %.2f s again: %s", len(batch), pause, error)
+                log.warning("%d outcomes wait, in %.2f s again: %r", len(batch), pause, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
         self._unrecorded.difference_update([claim.key for claim, _ in batch])
@@ -142,8 +141,8 @@ class Recorder:
     async def _send(self, reports: list[Report]) -> None:
         try:
             await self._storage.report(self._worker(), reports)
-        except BackroomError as error:
-            log.warning("progress of %d jobs was not kept: %s", len(reports), error)
+        except Exception as error:
+            log.warning("progress of %d jobs was not kept: %r", len(reports), error)
 
     async def stop(self) -> None:
         """Everything taken so far is written. Safe to call twice."""

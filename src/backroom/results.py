@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from backroom.errors import BackroomError, JobNotFoundError, ServiceStoppedError
+from backroom.errors import JobNotFoundError, ServiceStoppedError
 from backroom.job import State, status_of
 from backroom.ports import Clock, Inspection, JobStorage, Outlook, Wake
 from backroom.transition import Claim, Transition
@@ -92,8 +92,8 @@ class Results:
             ids = list(self._waiting)
             try:
                 found = await self._inspection.outlook(ids, self._clock.now())
-            except BackroomError as error:
-                log.warning("how %d awaited jobs stand is not known yet: %s", len(ids), error)
+            except Exception as error:
+                log.warning("how %d awaited jobs stand is not known yet: %r", len(ids), error)
                 continue
             for id_ in ids:
                 waiting = self._waiting.get(id_)

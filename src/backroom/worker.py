@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from backroom.claimer import Claimer
-from backroom.errors import BackroomError
 from backroom.job import JobRecord
 from backroom.lanes import Lanes
 from backroom.lease import Lease
@@ -265,9 +264,9 @@ class Worker:
                     continue
                 try:
                     await self._storage.give_back(self._lease.worker, self._held())
-                except BackroomError as error:
+                except Exception as error:
                     log.warning(
-                        "claims whose reply was lost could not be given back, in %.2f s again: %s",
+                        "claims whose reply was lost could not be given back, in %.2f s again: %r",
                         pause, error,
                     )  # fmt: skip
                     await asyncio.sleep(pause)
@@ -331,8 +330,8 @@ class Worker:
             await self._lease.check()
             try:
                 self._paused = await self._storage.queues()
-            except BackroomError as error:
-                log.warning("which queues are paused is not known, in 1 s again: %s", error)
+            except Exception as error:
+                log.warning("which queues are paused is not known, in 1 s again: %r", error)
                 self._changed = True
                 await asyncio.sleep(1)
                 continue
@@ -369,8 +368,8 @@ def _logged(consequence: str) -> Iterator[None]:
     """A worker that leaves does not stay because its storage is away."""
     try:
         yield
-    except BackroomError as error:
-        log.warning("the leaving worker could not say so (%s): %s", consequence, error)
+    except Exception as error:
+        log.warning("the leaving worker could not say so (%s): %r", consequence, error)
 
 
 def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:

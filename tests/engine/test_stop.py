@@ -138,17 +138,15 @@ async def test_what_has_not_begun_goes_back_at_once_and_not_after_the_grace(worl
 
 
 async def test_nothing_begins_while_the_loops_are_being_stopped(world: World) -> None:
-    """One of them waits for the storage, while a job ends and others are ready."""
+    """One of them waits for the storage, while jobs end and others are ready."""
     service = world.service(world.faults.store, concurrency=2)
-    world.faults.fail("start", "before", times=0)
     ids = await hold_ahead(service)
-    answer = world.faults.keep_back("claim")
-    service.declare("SLOW")
-    waking = asyncio.create_task(world.viewer.pause_queue("none"))
+    answer = world.faults.keep_back("reclaim")
+    await answer.applied.wait()
     stopping = asyncio.create_task(service.stop(grace=60))
     await asyncio.sleep(30)
     answer.send()
-    await asyncio.gather(waking, stopping)
+    await stopping
     status = Counter([await world.viewer.get_job_status(job_id) for job_id in ids])
     assert status == {JobStatus.COMPLETED: 2, JobStatus.PENDING: 28}
 

@@ -318,3 +318,47 @@ async def test_a_pause_that_the_worker_could_not_look_up_is_obeyed_later(world: 
         await service.pause_queue("mail")
         await asyncio.sleep(60)
     assert len(starts) <= 4
+
+
+@both
+@pytest.mark.parametrize(
+    "verb",
+    ["claim", "finish", "start", "extend", "report", "reclaim", "unpark", "prune", "queues",
+     "insert", "give_back", "outlook"],
+)  # fmt: skip
+async def test_a_bug_of_the_storage_is_treated_like_an_error_of_it(
+    world: World, verb: str, when: When
+) -> None:
+    """An exception that no storage should raise costs a log line, and no job."""
+    service = world.service(world.faults.store, concurrency=2, lease=20)
+    runs: list[str] = []
+
+    @service.handler("QUICK", retries=0)
+    async def quick(job: Job[Any]) -> None:
+        runs.append(job.id)
+        job.progress(0.5)
+        await asyncio.sleep(0.001)
+
+    async with service:
+        await asyncio.sleep(1)
+        if verb != "outlook":
+            world.faults.fail(verb, when, error=RuntimeError("a bug"))
+        if verb == "give_back":
+            world.faults.fail("claim", "after")
+        world.viewer.declare("QUICK")
+        ids = await world.viewer.schedule_many([JobRequest("QUICK") for _ in range(400)])
+        if verb == "insert":
+            with pytest.raises(RuntimeError, match="a bug"):
+                await service.schedule("QUICK")
+        await service.pause_queue("none")
+        await asyncio.sleep(60)
+        for job_id in ids:
+            assert await world.viewer.get_job_status(job_id) is JobStatus.COMPLETED
+        if verb == "outlook":
+            waiting = asyncio.create_task(service.result(await service.schedule("QUICK", delay=5)))
+            await asyncio.sleep(1)
+            world.faults.fail("outlook", when, error=RuntimeError("a bug"))
+            await asyncio.wait_for(waiting, 30)
+        stats = await service.get_stats()
+        assert stats.by_status["active"] == stats.by_status["pending"] == 0
+    assert set(ids) <= set(runs)

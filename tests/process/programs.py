@@ -10,6 +10,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import sys
@@ -199,6 +200,21 @@ async def _stay() -> None:
         for _ in range(10):
             await own.schedule("QUICK")
             journal.write("acknowledged")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def copy_the_folder() -> None:
+    """Makes a copy of the store it uses, goes on scheduling, and dies."""
+    journal = Journal(FOLDER)
+    async with scheduling(FOLDER / "jobs") as service:
+        await service.schedule("QUICK")
+        shutil.copytree(FOLDER / "jobs", FOLDER / "copy")
+        say("copied")
+        await eventually_async(lambda: (FOLDER / "calm").exists(), "another has come and gone")
+        for _ in range(5):
+            with suppress(StorageError):
+                await service.schedule("QUICK")
+                journal.write("acknowledged")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -454,8 +470,9 @@ async def start_on_a_full_disk() -> None:
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
-    produce, storm, linger, fork_while_open, fork_and_leave, lock, schedule_without_rights,
-    die_while_opening, fill_the_disk, work_on_a_full_disk, start_on_a_full_disk,
+    produce, storm, linger, fork_while_open, fork_and_leave, copy_the_folder, lock,
+    schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
+    start_on_a_full_disk,
 )  # fmt: skip
 
 

@@ -293,6 +293,20 @@ async def test_damage_that_comes_while_the_store_is_open_is_told(store: Path) ->
             await service.schedule("QUICK")
 
 
+async def test_a_process_that_copies_its_folder_loses_nothing_in_silence(family: Family) -> None:
+    """Who opens and closes a file drops all locks that the process has on it: another process
+    may then believe to be the last one, and clear the log away."""
+    copying = family.program("copy_the_folder")
+    copying.says("copied")
+    other = family.program("produce", "100")
+    assert other.ends() == 0, other.text
+    family.gate("calm")
+    assert copying.ends() == -9, copying.text
+    acknowledged = len(family.entries("acknowledged"))
+    assert acknowledged, "it did not find back to the files"
+    assert await _jobs(family.jobs) == 1 + 100 + acknowledged
+
+
 def test_a_kill_at_any_point_of_the_first_opening_leaves_a_folder_that_works(
     family: Family,
 ) -> None:

@@ -100,9 +100,12 @@ class EmbeddedStorage:
 
     def _wake(self, wakes: Collection[Wake]) -> None:
         """Tells this process's subscribers. Callable from any thread."""
+        callbacks: dict[asyncio.AbstractEventLoop, list[Callable[[Wake], None]]] = {}
         for callback, loop in list(self._subscribers.items()):
-            for wake in wakes:
-                _call_on(loop, callback, wake)
+            callbacks.setdefault(loop, []).append(callback)
+        for loop, group in callbacks.items():
+            # One call a loop: each has to wait for the interpreter lock.
+            _call_on(loop, _call_all, group, tuple(wakes))
 
     # -- JobStorage ----------------------------------------------------------------------------
 
@@ -116,6 +119,7 @@ class EmbeddedStorage:
         def enlist(tables: JobTables) -> Heartbeat:
             until = self.clock.uptime() + spec.lease
             worker = tables.enlist(spec.name, self._boot(), spec.lease, until, self.clock.now())
+            tables.undo.append(partial(self._retired, worker))
             self._enlisted(worker)
             return Heartbeat(worker, until)
 
@@ -275,8 +279,14 @@ def _flip(
     return change(jobs, after)
 
 
-def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None], value: Any) -> None:
+def _call_all(callbacks: Sequence[Callable[[Wake], None]], wakes: Sequence[Wake]) -> None:
+    for callback in callbacks:
+        for wake in wakes:
+            callback(wake)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: Any) -> None:
     try:
-        loop.call_soon_threadsafe(callback, value)
+        loop.call_soon_threadsafe(callback, *args)
     except RuntimeError:  # The subscriber's loop has ended; it will never ask again.
         return

@@ -197,6 +197,8 @@ class JobTables:
         self._prune_from: dict[int, int] = {}
         self.wakes: set[Wake] = set()
         """Who is to be woken once the transaction is committed."""
+        self.undo: list[Callable[[], None]] = []
+        """What is to be done, still alone among all processes, if the transaction fails."""
 
     # -- frame -----------------------------------------------------------------------------
 
@@ -209,6 +211,7 @@ class JobTables:
 
     def begin(self) -> None:
         """To be called first in every transaction: forgets what another process may change."""
+        self.undo.clear()
         [(self._key, self._token, living)] = self._run(HEAD)
         self._token_known = self._token
         self._living = set(json.loads(living))
@@ -239,6 +242,8 @@ class JobTables:
         self._stale.clear()
         self._queues.clear()
         self.wakes.clear()
+        while self.undo:
+            self.undo.pop()()
 
     def _fresh_token(self) -> int:
         """A lease token above every one there ever was. One for each act, not one for each

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -41,6 +42,11 @@ __all__ = ["Finishes", "Inserts", "Other", "Writer"]
 ENOUGH: Final = 64
 """So many queued changes need not wait for the end of the loop's turn: while the rest of a
 large group is still being said, the first part is being written."""
+
+CROWD: Final = 16
+LOOK_EVERY: Final = 0.02
+"""Every group smaller than a crowd looks whether the files of the store were taken away; larger
+ones so many seconds after the last look."""
 
 log = logging.getLogger("backroom.storage")
 
@@ -161,6 +167,7 @@ class Writer:
         self._kicked: set[asyncio.AbstractEventLoop] = set()
         self._signal = threading.Semaphore(0)
         self._closing = False
+        self._wakes: set[Wake] = set()
         self._tables: JobTables | None = None
         self._reader: apsw.Connection | None = None
         self._reading = threading.Lock()
@@ -232,7 +239,7 @@ class Writer:
         of a process, but a child has not inherited them: were these open, a store that the
         child opens for itself would work on a file that the others believe nobody uses."""
         self._reading = threading.Lock()
-        self._disconnect()
+        self._disconnect(abandon=True)
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -268,6 +275,12 @@ class Writer:
             )
             self._apart(changes, error)
         _settle(changes)
+        wakes, self._wakes = self._wakes, set()
+        if wakes:
+            try:
+                self._wake(wakes)
+            except OSError:  # It is committed all the same; the others look by themselves.
+                log.warning("the users of %s were not woken", self._folder.path, exc_info=True)
 
     def _refuse(self, changes: list[Change], error: apsw.Error) -> None:
         """Every change of a group fails that the disk, or another program, did not let be."""
@@ -336,6 +349,14 @@ class Writer:
     def _commit(self, changes: list[Change]) -> None:
         self._folder.check_fork()
         with self._folder.writing():
+            # Each look at the files waits for the interpreter lock: under load, not every time.
+            look = len(changes) < CROWD or time.monotonic() >= self._next_look
+            if look and self._tables is not None and self._replaced():
+                log.error(
+                    "%s, or its log beside it, was removed or replaced; it is opened anew",
+                    self._folder.database,
+                )
+                self._disconnect(abandon=True)
             tables = self._tables or self._connect_again()
             if self._crowded:
                 self._make_room(tables.connection)
@@ -352,25 +373,23 @@ class Writer:
                 if tables.connection.in_transaction:
                     run("ROLLBACK")
                 raise
-            self._check_files()
-        wakes, tables.wakes = tables.wakes, set()
-        if wakes:
-            try:
-                self._wake(wakes)
-            except OSError:  # It is committed all the same; the others look by themselves.
-                log.warning("the users of %s were not woken", self._folder.path, exc_info=True)
+            if look:
+                if self._replaced():
+                    self._disconnect(abandon=True)
+                    raise StorageCorruptError(
+                        f"{self._folder.database}, or its log beside it, was removed or replaced"
+                        " while it was written; nothing of this call was kept"
+                    )
+                self._next_look = time.monotonic() + LOOK_EVERY
+        self._wakes |= tables.wakes
+        tables.wakes = set()
 
-    def _check_files(self) -> None:
-        """Whether the next process will find what was just committed."""
+    def _replaced(self) -> bool:
+        """Whether the files that this connection writes are not those of the folder any more."""
         files = self._folder.files()
         if self._files is None:
             self._files = files
-        if files != self._files or not all(files):
-            self._disconnect()
-            raise StorageCorruptError(
-                f"{self._folder.database}, or its log beside it, was removed or replaced while it"
-                " was in use; nothing of this call was kept"
-            )
+        return files != self._files or not all(files)
 
     def _connect(self) -> None:
         with self._folder.writing():
@@ -378,7 +397,8 @@ class Writer:
 
     def _connect_again(self) -> JobTables:
         writer, reader = connect(self._folder, self._durability)
-        self._files = None
+        files = self._folder.files()
+        self._files = files if all(files) else None
         with self._reading:
             self._reader = reader
         started = self._tables_before
@@ -388,19 +408,25 @@ class Writer:
         self._tables_before = None
         return self._tables
 
+    _next_look = 0.0
     _tables_before: JobTables | None = None
     _files: tuple[int, int] | None = None
     """The database and its log, as they were when it was opened."""
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, *, abandon: bool = False) -> None:
+        """`abandon`: what stands in the log and not in the database stays there, as the log may
+        not be that of the database any more, or be another process's to care for."""
         tables, self._tables = self._tables, None
-        self._tables_before = tables
+        if tables is not None:
+            self._tables_before = tables
         with self._reading:
             reader, self._reader = self._reader, None
         for connection in (reader, None if tables is None else tables.connection):
             if connection is None:
                 continue
             try:
+                if abandon:
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close()
             except apsw.Error:
                 log.warning("closing %s failed", self._folder.database, exc_info=True)
