@@ -189,6 +189,18 @@ async def test_many_jobs_are_retried_by_what_they_have_in_common(bench: Bench) -
     assert await bench.storage.retry(which, bench.now) == 0
 
 
+async def test_retrying_many_leaves_those_alone_that_have_not_ended(bench: Bench) -> None:
+    done = await ended(bench)
+    running, _, _ = await bench.running()
+    live = [running, await bench.add(delay=60), await bench.add(delay=-5)]
+    before = [await bench.info(job) for job in live]
+
+    assert await bench.storage.retry(Filter(), bench.now) == 1
+
+    assert [await bench.info(job) for job in live] == before
+    assert await bench.status(done) == JobStatus.PENDING
+
+
 async def test_jobs_are_retried_by_a_tag(bench: Bench) -> None:
     tagged = await ended(bench, "failed", options='{"tags":["eu","vip"]}')
     await ended(bench, "failed", options='{"tags":["eu"]}')

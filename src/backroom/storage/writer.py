@@ -39,9 +39,6 @@ from backroom.transition import Transition
 
 __all__ = ["Finishes", "Inserts", "Other", "Writer"]
 
-ENOUGH: Final = 64
-"""So many queued changes need not wait for the end of the loop's turn: while the rest of a
-large group is still being said, the first part is being written."""
 
 CROWD: Final = 16
 LOOK_EVERY: Final = 0.02
@@ -188,8 +185,6 @@ class Writer:
             raise StorageClosedError(f"the job store {self._folder.path} is closed")
         self._inbox.append(change)
         loop = change.loop
-        if len(self._inbox) == ENOUGH:
-            self._signal.release()
         if loop not in self._kicked:
             self._kicked.add(loop)
             loop.call_soon(self._kick, loop)
