@@ -40,7 +40,7 @@ EVERYTHING = 1000
 """A page, and a limit, above all that an example makes."""
 
 SETTINGS = settings(
-    max_examples=70,
+    max_examples=100,
     stateful_step_count=35,
     deadline=None,
     derandomize="CI" in os.environ,
@@ -144,8 +144,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     @initialize(many=st.lists(job_options(), min_size=1, max_size=6))
     def two_workers_and_some_jobs(self, many: list[dict[str, Any]]) -> None:
-        self._enlist()
-        self._enlist()
+        self._replace_the_dead()
         self.records = [self._record(said) for said in many]
         self._insert(self.records, None, False)
 
@@ -164,20 +163,16 @@ class StorageMachine(RuleBasedStateMachine):
             expires_at=None if expires is None else self.now + expires * SECOND,
         )
 
-    @rule(many=st.lists(job_options(), min_size=1, max_size=4), data=st.data(), start=st.booleans())
+    @rule(many=st.lists(job_options(), max_size=3), data=st.data(), start=st.booleans())
     def insert(self, many: list[dict[str, Any]], data: st.DataObject, start: bool) -> None:
-        records = [self._record(said) for said in many]
-        if data.draw(st.integers(0, 3)) == 0:
-            records.insert(0, data.draw(st.sampled_from(self.records)))
-        worker = data.draw(st.sampled_from([None, *self.alive]))
-        self._insert(records, worker, start)
-        self.records += [record for record in records if record not in self.records]
-
-    @rule(data=st.data())
-    def insert_again(self, data: st.DataObject) -> None:
-        known = st.sampled_from(self.records)
-        records = data.draw(st.lists(known, max_size=5, unique_by=lambda record: record.id))
-        self._insert(records, data.draw(st.sampled_from([None, *self.mine])), True)
+        """New jobs, and some that were inserted before."""
+        again = data.draw(
+            st.lists(st.sampled_from(self.records), max_size=2, unique_by=lambda job: job.id)
+        )
+        new = [self._record(said) for said in many]
+        self.records += new
+        worker = data.draw(st.sampled_from([None, None, *self.alive, self.mine[0]]))
+        self._insert(again + new if data.draw(st.booleans()) else new + again, worker, start)
 
     def _insert(self, records: list[JobRecord], worker: int | None, start: bool) -> None:
         if worker is not None:
@@ -192,6 +187,10 @@ class StorageMachine(RuleBasedStateMachine):
                 self._take([answer.claim], worker, int(start))
 
     # -- workers -----------------------------------------------------------------------------
+
+    def _replace_the_dead(self) -> None:
+        while len(self.alive) < 2:
+            self._enlist()
 
     def _enlist(self) -> None:
         self._enlisted += 1
@@ -215,12 +214,13 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), act=st.sampled_from(["enlist", "extend", "extend", "retire"]))
     def a_worker_comes_beats_or_goes(self, data: st.DataObject, act: str) -> None:
-        if len(self.alive) < 2 or (act == "enlist" and len(self.alive) < MOST_WORKERS):
+        if act == "enlist" and len(self.alive) < MOST_WORKERS:
             return self._enlist()
         worker = self._someone(data)
         if act == "retire":
             self.run(self.storage.retire(worker))
-            return self.model.retire(worker, self.now)
+            self.model.retire(worker, self.now)
+            return self._replace_the_dead()
         expected = same_refusal(lambda: self.model.extend(worker, self.clock.uptime()))
         beat = self.agree(self.storage.extend(worker), expected)
         if beat is not None:
@@ -230,7 +230,6 @@ class StorageMachine(RuleBasedStateMachine):
 
     # -- the way of a claim ------------------------------------------------------------------
 
-    @precondition(lambda self: self.mine)
     @rule(
         data=st.data(),
         rooms=st.lists(st.integers(0, 5), min_size=4, max_size=4),
@@ -253,13 +252,13 @@ class StorageMachine(RuleBasedStateMachine):
         want = Want(queues, left_out, (critical, high, normal, low), starts, starving, since)
         self._claim(self._someone(data), want)
 
-    @precondition(lambda self: self.alive and self.model.due(QUEUES, self.now))
+    @precondition(lambda self: self.model.due(QUEUES, self.now))
     @rule(data=st.data(), room=st.integers(1, 5), starts=st.integers(0, 5))
     def claim(self, data: st.DataObject, room: int, starts: int) -> None:
         worker = data.draw(st.sampled_from(self.alive))
         self._claim(worker, Want(None, (), (room, room, room, room), starts))
 
-    @precondition(lambda self: self.alive and self.model.due(QUEUES, self.now))
+    @precondition(lambda self: self.model.due(QUEUES, self.now))
     @rule(data=st.data(), room=st.integers(1, 5))
     def work(self, data: st.DataObject, room: int) -> None:
         """Claims, starts and finishes in one go."""
@@ -301,7 +300,9 @@ class StorageMachine(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from(self.busy))
         waiting = [claim for claim in self._held(worker) if not self.model.jobs[claim.id].started]
-        claims = data.draw(some_of(waiting))
+        self._start(worker, data.draw(some_of(waiting)))
+
+    def _start(self, worker: int, claims: list[Claim]) -> None:
         self.run(self.storage.start(worker, [claim.key for claim in claims]))
         for claim in claims:
             self.storage.note_start(worker, claim)
@@ -310,11 +311,30 @@ class StorageMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.busy)
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
-        """Outcomes of claims that stand."""
+        """Outcomes of claims that stand; people may have asked to cancel one of them."""
         worker = data.draw(st.sampled_from(self.busy))
-        self._finish(worker, data.draw(some_of(self._held(worker))), data)
+        claims = data.draw(some_of(self._held(worker)))
+        if claims and data.draw(st.booleans()):
+            self.run(self.storage.cancel(claims[0].id, self.now))
+            self.model.cancel(claims[0].id, self.now)
+        self._finish(worker, claims, data)
 
-    @precondition(lambda self: self.claims and self.mine)
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data())
+    def overtake(self, data: st.DataObject) -> None:
+        """A job that has begun is given back and claimed anew; then its old claim is finished."""
+        worker = data.draw(st.sampled_from(self.busy))
+        old = data.draw(st.sampled_from(self._held(worker)))
+        self._start(worker, [old])
+        keys = [claim.key for claim in self._held(worker) if claim is not old]
+        assert self.run(self.storage.give_back(worker, keys)) == 1
+        kept = {job.record.id for job in self.model.held(worker)} - {old.id}
+        self.model.give_back(worker, kept, self.now)
+        self._claim(data.draw(st.sampled_from(self.alive)), Want(None, (), (9, 9, 9, 9)))
+        if data.draw(st.booleans()):
+            self._finish(worker, [old], data)
+
+    @precondition(lambda self: self.claims)
     @rule(data=st.data())
     def finish_late(self, data: st.DataObject) -> None:
         """Outcomes of claims that stand, among some that may not stand any more."""
@@ -395,13 +415,14 @@ class StorageMachine(RuleBasedStateMachine):
             self.run(self.storage.extend(worker))
             self.model.extend(worker, self.clock.uptime())
 
-    @rule(passed=st.sampled_from([0, LEASE]))
+    @rule(passed=st.sampled_from([0, LEASE, LEASE]))
     def reclaim(self, passed: float) -> None:
         self.clock.advance(passed)
         reclaimed = self.run(self.storage.reclaim(self.now))
         expected = self.model.reclaim(self.now, self.clock.uptime())
         found = (sorted(reclaimed.workers), reclaimed.crashed, reclaimed.untouched)
         assert found == expected
+        self._replace_the_dead()
 
     @rule(passed=st.sampled_from([0, 0, 60, RETENTION]), types=st.sampled_from([["A"], ["B", "A"]]))
     def tidy(self, passed: float, types: list[str]) -> None:
@@ -426,7 +447,7 @@ class StorageMachine(RuleBasedStateMachine):
         act = getattr(self.storage, verb)(which, self.now)
         assert self.agree(act, expected) == expected[0]
 
-    @rule(data=st.data(), paused=st.sampled_from([False, False, True]))
+    @rule(data=st.data(), paused=st.booleans())
     def people_delete_or_pause(self, data: st.DataObject, paused: bool) -> None:
         queue = data.draw(st.sampled_from([None, *QUEUES]))
         if queue is None:
@@ -448,6 +469,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.run(self.storage.close())
         self.storage = self._open()
         self.mine.clear()
+        self._replace_the_dead()
 
 
 def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
