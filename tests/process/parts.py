@@ -114,10 +114,12 @@ class Journal:
 
 
 def read_journals(folder: Path, *events: str) -> list[Entry]:
-    """All lines of all processes, or those about some events, by time."""
+    """All lines of all processes, or those about some events, by time. A line that is being
+    written may be seen in part (the file grows page by page): it counts once it has its end."""
     entries: list[Entry] = []
     for file in folder.glob("*.journal"):
-        for line in file.read_text().splitlines():
+        whole, _, _ = file.read_text().rpartition("\n")
+        for line in whole.splitlines():
             event, job, number, pid, at = line.split()
             if not events or event in events:
                 entries.append(Entry(event, job, int(number), int(pid), float(at)))
