@@ -10,8 +10,8 @@ from pathlib import Path
 
 import apsw
 
-from backroom.storage.database import connect
 from backroom.storage.folder import Folder
+from backroom.storage.sqlite.connect import connect
 
 PAYLOAD = '{"template":"welcome","recipient":"ada@example.com","text":"' + "y" * 141 + '"}'
 INSERT = """INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from backroom.errors import LeaseLostError
@@ -36,6 +36,7 @@ class Claimer(Loop):
         clock: Clock,
         poll_interval: float,
         *,
+        types: Callable[[], Collection[str]],
         worker: Callable[[], int],
         stands_for: Callable[[int], bool],
         pump: Callable[[], None],
@@ -43,14 +44,15 @@ class Claimer(Loop):
         return_unknown: Callable[[], Awaitable[None]],
         lost: Callable[[], None],
     ) -> None:
-        """`pump` is called when jobs became ready; `release` with claims that are not to be
-        run; `return_unknown` when the storage may hold claims for this worker that it does not
-        know of; `lost` when the lease is gone."""
+        """`types` are those that have a handler here; `pump` is called when jobs became ready;
+        `release` with claims that are not to be run; `return_unknown` when the storage may hold
+        claims for this worker that it does not know of; `lost` when the lease is gone."""
         super().__init__(f"claimer of {lanes.name}")
         self._storage = storage
         self._lanes = lanes
         self._clock = clock
         self._poll = poll_interval
+        self._types = types
         self._worker = worker
         self._stands_for = stands_for
         self._pump = pump
@@ -85,7 +87,7 @@ class Claimer(Loop):
                 self.idle = False
                 return SHUT
             now = self._clock.now()
-            want = self._lanes.want(now)
+            want = self._lanes.want(now, self._types())
             surplus = self._lanes.trim()
             if surplus:
                 self._release(surplus)

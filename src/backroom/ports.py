@@ -7,7 +7,7 @@ is the storage's own and never the wall clock; `Heartbeat.deadline` is told in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -98,6 +98,8 @@ class Want(msgspec.Struct, frozen=True):
     starving: int = 0
     """How many places go to the oldest jobs that have been due since `starving_since`."""
     starving_since: int = 0
+    types: Collection[str] = ()
+    """Types that have a handler here: parked jobs of these are claimed like those that wait."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -222,7 +224,8 @@ class JobStorage(Protocol):
         """Applies each transition whose lease token still stands.
 
         Returns, for each: whether it stands now (also if an earlier call with an unknown reply
-        had applied it). False: the lease was lost, nothing was changed.
+        had applied it). False: the lease was lost, and nothing was changed; or the outcome
+        cannot be written, whatever it is in it, and its job failed and says so.
         """
         ...
 
@@ -244,10 +247,6 @@ class JobStorage(Protocol):
 
     async def reclaim(self, now: int) -> Reclaimed:
         """Takes back the claims of workers that are dead: gone, or past their lease."""
-        ...
-
-    async def unpark(self, types: Sequence[str]) -> int:
-        """Parked jobs of these types wait again. Returns how many."""
         ...
 
     async def prune(self, now: int, limit: int) -> int:

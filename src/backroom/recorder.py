@@ -107,8 +107,8 @@ class Recorder:
             self.lost += 1
             claim, _ = outcome
             log.warning(
-                "the outcome of %s %s was refused: its lease had ended, the job belongs to"
-                " another worker", claim.type, claim.id,
+                "the outcome of %s %s was not kept: its lease had ended and the job belongs to"
+                " another worker, or it cannot be written", claim.type, claim.id,
             )  # fmt: skip
         return stood
 

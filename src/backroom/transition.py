@@ -187,6 +187,14 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
             claim.key, claim.token, State.WAITING, None, claim.attempt, None, None, None, None
         )
 
+    def unkept(self, now: int) -> Transition:
+        """What stands for an outcome that a storage cannot write, whatever it is in it."""
+        reason = "what became of this attempt could not be written; the worker's log says why"
+        return Transition(
+            self.key, self.token, State.FAILED, None, self.attempt, self.started_at, now, None,
+            reason, Failure(self.attempt, now, "StorageError", reason, None),
+        )  # fmt: skip
+
     @classmethod
     def parked(cls, claim: Claim) -> Transition:
         return cls(

@@ -1,9 +1,8 @@
-"""What keeps a store tidy: orphans back, parked jobs out, ended jobs gone in time."""
+"""What keeps a store tidy: orphans back, ended jobs gone in time."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from backroom.lifecycle import Loop
@@ -14,7 +13,7 @@ __all__ = ["Upkeep"]
 log = logging.getLogger("backroom")
 
 SWEEP_EVERY: Final = 1.0
-"""Seconds between two looks for dead workers and for parked jobs this worker knows."""
+"""Seconds between two looks for dead workers."""
 PRUNE_EVERY: Final = 30.0
 PAGE: Final = 500
 """How many jobs one transaction of retention removes."""
@@ -23,15 +22,13 @@ PAGE: Final = 500
 class Upkeep(Loop):
     """Every worker does it; that several do it at once changes nothing."""
 
-    def __init__(self, storage: JobStorage, clock: Clock, types: Callable[[], list[str]]) -> None:
-        """`types`: the job types that have a handler here."""
+    def __init__(self, storage: JobStorage, clock: Clock) -> None:
         super().__init__("upkeep")
         self._storage = storage
         self._clock = clock
-        self._types = types
         self._next_prune = 0.0
         self.swept = False
-        """It has looked once: what dead workers left, and what was parked, can be claimed."""
+        """It has looked once: what dead workers left can be claimed."""
         self.crashed = 0
         """Jobs taken back from dead workers that had started, so far."""
         self.untouched = 0
@@ -45,7 +42,6 @@ class Upkeep(Loop):
                 "took back the jobs of %s: %d had started, %d had not",
                 ", ".join(reclaimed.workers), reclaimed.crashed, reclaimed.untouched,
             )  # fmt: skip
-        await self._storage.unpark(self._types())
         self.swept = True
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)

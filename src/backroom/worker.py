@@ -82,7 +82,7 @@ class Worker:
         self._lanes = list(_lanes(settings, clock))
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
-        self._upkeep = Upkeep(storage, clock, lambda: registry.handled)
+        self._upkeep = Upkeep(storage, clock)
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
         self._hurried = False
@@ -101,6 +101,7 @@ class Worker:
             lanes,
             self._clock,
             self._settings.poll_interval,
+            types=lambda: self._registry.handled,
             worker=self._number,
             stands_for=self._lease.stands_for,
             pump=lambda: self._runner.pump(lanes),

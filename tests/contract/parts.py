@@ -103,7 +103,7 @@ class Bench:
         rooms: tuple[int, int, int, int] | None = None,
         queues: tuple[str, ...] | None = ("default",),
         but: tuple[str, ...] = (),
-        **options: int,
+        **options: Any,
     ) -> Claimed:
         """Claims, and returns all that the storage says of it."""
         want = Want(queues, but, rooms or (room, room, room, room), **options)

@@ -27,18 +27,20 @@ async def test_an_outcome_that_cannot_be_written_does_not_spoil_the_others_of_it
     )
 
     assert answers == [True, False, True]
-    assert [await bench.status(job) for job in ids] == ["completed", "active", "failed"]
+    assert [await bench.status(job) for job in ids] == ["completed", "failed", "failed"]
 
 
-async def test_an_outcome_that_cannot_be_written_leaves_its_claim_as_it_was(bench: Bench) -> None:
+async def test_a_job_whose_outcome_cannot_be_written_fails_and_says_so(bench: Bench) -> None:
     job, worker, claim = await bench.running()
-    before = await bench.info(job)
-    outcome = bench.retried(claim, message=UNWRITABLE)
 
-    assert await bench.finish(worker, outcome) == [False]
+    assert await bench.finish(worker, bench.retried(claim, message=UNWRITABLE)) == [False]
 
-    assert await bench.info(job) == before
-    assert await bench.finish(worker, bench.failed(claim)) == [True]
+    info = await bench.info(job)
+    assert (info.status, info.attempt) == (JobStatus.FAILED, 1)
+    assert "could not be written" in (info.error or "")
+    assert [error.kind for error in info.errors] == ["StorageError"]
+    assert await bench.finish(worker, bench.completed(claim)) == [True]  # It has ended already.
+    assert await bench.status(job) == JobStatus.FAILED
 
 
 async def test_an_outcome_that_cannot_be_written_does_not_spoil_what_others_finish(
@@ -57,7 +59,7 @@ async def test_an_outcome_that_cannot_be_written_does_not_spoil_what_others_fini
 
     assert [answers[i] for i in (0, 1, 2, 4, 5, 6)] == [[True]] * 6
     assert [await bench.status(job) for job in ids] == [
-        "active" if i == 3 else "cancelled" for i in range(7)
+        "failed" if i == 3 else "cancelled" for i in range(7)
     ]
 
 
@@ -76,7 +78,7 @@ async def test_a_stale_and_an_unwritable_outcome_in_one_batch_are_told_apart_fro
     )
     assert answers == [False, True, False, True]
     assert [await bench.status(job) for job in ids] == [
-        "pending", "completed", "active", "completed",
+        "pending", "completed", "failed", "completed",
     ]  # fmt: skip
 
 

@@ -70,6 +70,15 @@ async def test_a_payload_of_a_megabyte_is_kept(bench: Bench) -> None:
 # -- the same id ------------------------------------------------------------------------------
 
 
+async def test_an_id_given_twice_in_one_batch_is_made_once(bench: Bench) -> None:
+    record, other = bench.record(), bench.record()
+    answers = await bench.insert([record, other, record])
+    assert [(one.id, one.created) for one in answers] == [
+        (record.id, True), (other.id, True), (record.id, False),
+    ]  # fmt: skip
+    assert len((await bench.page())[0]) == 2
+
+
 async def test_a_job_that_is_inserted_again_is_the_same_job(bench: Bench) -> None:
     record = bench.record()
     await bench.insert([record])

@@ -27,25 +27,66 @@ async def test_parked_jobs_do_not_hide_the_others(bench: Bench) -> None:
     assert (await bench.claim_one(await bench.enlist())).id == job
 
 
-async def test_a_parked_job_waits_again_once_its_type_is_known(bench: Bench) -> None:
+async def test_a_worker_that_knows_the_type_of_a_parked_job_gets_it(bench: Bench) -> None:
     report = await parked(bench, type="GENERATE_REPORT", delay=-5)
     mail = await parked(bench, type="SEND_EMAIL")
+    worker = await bench.enlist()
 
-    assert await bench.storage.unpark(["GENERATE_REPORT", "NEVER_HEARD_OF"]) == 1
+    [claim] = await bench.claim(worker, queues=None, types=["GENERATE_REPORT", "NEVER_HEARD_OF"])
 
-    claim = await bench.claim_one(await bench.enlist(), queues=None)
     assert (claim.id, claim.attempt) == (report, 0)
     assert claim.run_at == bench.later(-5)
     assert (await bench.info(mail)).parked
     assert not (await bench.info(report)).parked
+    assert await bench.finish(worker, bench.completed(claim)) == [True]
 
 
-async def test_unparking_what_is_not_parked_changes_nothing(bench: Bench) -> None:
-    job, _, _ = await bench.running()
-    before = await bench.info(job)
-    assert await bench.storage.unpark(["SEND_EMAIL"]) == 0
-    assert await bench.storage.unpark([]) == 0
-    assert await bench.info(job) == before
+async def test_parked_jobs_keep_their_place_among_those_that_wait(bench: Bench) -> None:
+    second = await parked(bench, type="A", delay=-20)
+    fourth = await parked(bench, type="B", delay=-5)
+    sixth = await parked(bench, type="A", priority=3, delay=-60)
+    third = await bench.add(delay=-10)
+    fifth = await bench.add(delay=-1)
+    first = await bench.add(priority=1)
+
+    claims = await bench.claim(await bench.enlist(), queues=None, types=["A", "B"])
+
+    assert [claim.id for claim in claims] == [first, second, third, fourth, fifth, sixth]
+
+
+async def test_a_parked_job_that_starves_has_its_turn(bench: Bench) -> None:
+    old = await parked(bench, type="A", priority=3, delay=-100)
+    await bench.add_many(3, priority=0)
+    [claim] = await bench.claim(
+        await bench.enlist(), 1, types=["A"], starving=1, starving_since=bench.later(-60)
+    )
+    assert claim.id == old
+
+
+async def test_parked_jobs_of_a_paused_or_another_queue_stay(bench: Bench) -> None:
+    await parked(bench, type="A", queue="paused")
+    await parked(bench, type="A", queue="other")
+    await bench.storage.pause("paused", True)
+    worker = await bench.enlist()
+    assert await bench.claim(worker, queues=None, but=("other",), types=["A"]) == []
+    assert len(await bench.claim(worker, queues=("other", "paused"), types=["A"])) == 1
+
+
+async def test_the_room_of_a_claim_counts_parked_jobs_too(bench: Bench) -> None:
+    for _ in range(3):
+        await parked(bench, type="A")
+    looked = await bench.look(await bench.enlist(), 2, types=["A"])
+    assert (len(looked.claims), looked.more) == (2, True)
+
+
+async def test_parked_jobs_of_many_types_and_queues_are_found(bench: Bench) -> None:
+    expected = {
+        await parked(bench, type=type_, queue=queue)
+        for queue in ("a", "b", "c")
+        for type_ in ("A", "B", "D")
+    }
+    claims = await bench.claim(await bench.enlist(), queues=None, types=["D", "B", "A"])
+    assert {claim.id for claim in claims} == expected
 
 
 async def test_a_parked_job_is_not_its_worker_s_any_more(bench: Bench) -> None:
@@ -74,7 +115,7 @@ async def test_a_parked_job_can_be_cancelled_and_then_retried(bench: Bench) -> N
     job = await parked(bench)
     assert await bench.storage.cancel(job, bench.now) == 1
     assert await bench.status(job) == JobStatus.CANCELLED
-    assert await bench.storage.unpark(["SEND_EMAIL"]) == 0
+    assert await bench.claim(await bench.enlist(), types=["SEND_EMAIL"]) == []
     await bench.storage.retry(job, bench.now)
     assert (await bench.claim_one(await bench.enlist())).id == job
 

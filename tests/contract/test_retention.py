@@ -44,6 +44,23 @@ async def test_retention_counts_from_the_end_of_a_job_not_from_its_beginning(pla
     assert await bench.prune() == 1
 
 
+async def test_a_page_of_jobs_that_must_stay_does_not_hide_those_that_go(place: Place) -> None:
+    """Scheduled long ago and ended lately, they stand first in the order of insertion."""
+    bench = await place.open(retention=DAY)
+    late = await bench.add_many(25, delay=10 * DAY)
+    early = await bench.add()
+    worker = await bench.enlist()
+    await bench.finish(worker, bench.completed(await bench.claim_one(worker)))
+    bench.clock.advance(10 * DAY)
+    await bench.storage.extend(worker)
+    await bench.finish(worker, *[bench.completed(claim) for claim in await bench.claim(worker)])
+
+    assert await bench.prune(limit=10) == 1
+
+    assert sorted((await bench.page())[0]) == sorted(late)
+    assert early not in late
+
+
 async def test_what_has_not_ended_is_never_removed(place: Place) -> None:
     bench = await place.open(retention=0)
     parked, worker = await bench.add(), await bench.enlist()
@@ -194,7 +211,7 @@ async def test_a_parked_job_expires_too(bench: Bench) -> None:
     bench.clock.advance(60)
     assert await bench.prune() == 1
     assert await bench.status(job) == JobStatus.CANCELLED
-    assert await bench.storage.unpark(["SEND_EMAIL"]) == 0
+    assert await bench.claim(worker, types=["SEND_EMAIL"]) == []
 
 
 async def test_a_job_that_runs_does_not_expire(bench: Bench) -> None:

@@ -173,7 +173,7 @@ async def test_a_worker_stops_by_itself_before_its_lease_ends(world: World) -> N
     async with service:
         await service.schedule("LONG")
         await asyncio.sleep(1)
-        for verb in ("extend", "enlist", "claim", "finish", "reclaim", "unpark", "prune"):
+        for verb in ("extend", "enlist", "claim", "finish", "reclaim", "prune"):
             world.faults.fail(verb, "before", times=10_000)
         await asyncio.sleep(60)
         assert len(stopped) == 1

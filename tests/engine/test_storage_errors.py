@@ -68,7 +68,7 @@ async def test_a_failure_that_is_written_twice_is_kept_once(world: World, when: 
 async def test_every_verb_of_a_busy_worker_may_fail_once(world: World, when: When) -> None:
     service = world.service(world.faults.store, concurrency=3)
     noting(service, 1)
-    verbs = ("claim", "finish", "start", "extend", "report", "reclaim", "unpark", "prune")
+    verbs = ("claim", "finish", "start", "extend", "report", "reclaim", "prune")
     async with service:
         await asyncio.sleep(1)
         for verb in verbs:
@@ -275,7 +275,7 @@ async def test_an_outage_of_a_minute_loses_nothing(world: World) -> None:
     async with service:
         ids = await service.schedule_many([JobRequest("NOTE") for _ in range(50)])
         await asyncio.sleep(2.5)
-        for verb in ("claim", "finish", "start", "extend", "reclaim", "unpark", "prune", "queues"):
+        for verb in ("claim", "finish", "start", "extend", "reclaim", "prune", "queues"):
             world.faults.fail(verb, "before", times=10_000)
         with pytest.raises(TimeoutError):
             await service.result(ids[-1], timeout=60)
@@ -323,7 +323,7 @@ async def test_a_pause_that_the_worker_could_not_look_up_is_obeyed_later(world: 
 @both
 @pytest.mark.parametrize(
     "verb",
-    ["claim", "finish", "start", "extend", "report", "reclaim", "unpark", "prune", "queues",
+    ["claim", "finish", "start", "extend", "report", "reclaim", "prune", "queues",
      "insert", "give_back", "outlook"],
 )  # fmt: skip
 async def test_a_bug_of_the_storage_is_treated_like_an_error_of_it(

@@ -70,6 +70,29 @@ async def test_a_parked_job_is_picked_up_when_a_worker_that_knows_it_comes(world
     assert (await world.look(job_id)).attempt == 1
 
 
+async def test_a_job_that_one_worker_parks_is_run_by_the_other_at_once(world: World) -> None:
+    """Two workers on one queue know different types; neither hands the jobs to and fro."""
+    mail, report = world.service(world.faults.store), world.service()
+    mail.register_handler("MAIL", send)
+    report.register_handler("REPORT", send)
+    viewer = world.viewer
+    viewer.declare("MAIL")
+    viewer.declare("REPORT")
+    async with mail, report:
+        await asyncio.sleep(10)
+        looks = world.faults.calls["claim"]
+        began = world.elapsed
+        ids = await viewer.schedule_many(
+            [JobRequest(name) for _ in range(20) for name in ("MAIL", "REPORT")]
+        )
+        for job_id in ids:
+            await viewer.result(job_id, timeout=5)
+        assert world.elapsed - began < 0.5
+        assert world.faults.calls["claim"] - looks < 100
+        parked = [info for info in await viewer.get_jobs() if info.parked]
+        assert parked == []
+
+
 async def test_jobs_that_nobody_knows_do_not_hold_up_the_others(world: World) -> None:
     worker = world.service(concurrency=2)
     worker.register_handler("KNOWN", send)

@@ -166,12 +166,18 @@ class Model:
 
     # -- claims ------------------------------------------------------------------------------
 
-    def due(self, queues: Collection[str], now: int) -> list[Job]:
+    def due(self, queues: Collection[str], now: int, types: Collection[str] = ()) -> list[Job]:
+        """What waits, and what is parked and of one of these types."""
         return sorted(
             (
                 job
                 for job in self.jobs.values()
-                if job.state == State.WAITING and job.run_at <= now and job.record.queue in queues
+                if (
+                    job.state == State.WAITING
+                    or (job.state == State.PARKED and job.record.type in types)
+                )
+                and job.run_at <= now
+                and job.record.queue in queues
             ),
             key=lambda job: job.place,
         )
@@ -182,7 +188,7 @@ class Model:
 
     def claimable(self, want: Want, now: int) -> list[str]:
         """What a claim gives, in order."""
-        due = self.due(self.served(want), now)
+        due = self.due(self.served(want), now, want.types)
         starving = [job for job in due if job.run_at <= want.starving_since]
         taken = starving[: min(want.starving, want.rooms[3])]
         for priority, room in enumerate(want.rooms):
@@ -273,16 +279,6 @@ class Model:
                 self._release(job, now)
             del self.workers[number]
         return sorted(names), crashed, untouched
-
-    def unpark(self, types: Collection[str]) -> int:
-        found = [
-            job
-            for job in self.jobs.values()
-            if job.state == State.PARKED and job.record.type in types
-        ]
-        for job in found:
-            job.state = State.WAITING
-        return len(found)
 
     def prune(self, now: int) -> int:
         gone = [

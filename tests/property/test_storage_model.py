@@ -249,7 +249,9 @@ class StorageMachine(RuleBasedStateMachine):
         left_out = but if queues is None else ()
         starts = data.draw(st.integers(0, 3))
         since = self.now - 3 * SECOND
-        want = Want(queues, left_out, (critical, high, normal, low), starts, starving, since)
+        types = data.draw(st.sampled_from([(), ("A",), TYPES]))
+        rooms_by = (critical, high, normal, low)
+        want = Want(queues, left_out, rooms_by, starts, starving, since, types)
         self._claim(self._someone(data), want)
 
     @precondition(lambda self: self.model.due(QUEUES, self.now))
@@ -330,7 +332,9 @@ class StorageMachine(RuleBasedStateMachine):
         assert self.run(self.storage.give_back(worker, keys)) == 1
         kept = {job.record.id for job in self.model.held(worker)} - {old.id}
         self.model.give_back(worker, kept, self.now)
-        self._claim(data.draw(st.sampled_from(self.alive)), Want(None, (), (9, 9, 9, 9)))
+        self._claim(
+            data.draw(st.sampled_from(self.alive)), Want(None, (), (9, 9, 9, 9), types=TYPES)
+        )
         if data.draw(st.booleans()):
             self._finish(worker, [old], data)
 
@@ -424,11 +428,10 @@ class StorageMachine(RuleBasedStateMachine):
         assert found == expected
         self._replace_the_dead()
 
-    @rule(passed=st.sampled_from([0, 0, 60, RETENTION]), types=st.sampled_from([["A"], ["B", "A"]]))
-    def tidy(self, passed: float, types: list[str]) -> None:
+    @rule(passed=st.sampled_from([0, 0, 60, RETENTION]))
+    def tidy(self, passed: float) -> None:
         self.clock.advance(passed)
         assert self.run(self.storage.prune(self.now, EVERYTHING)) == self.model.prune(self.now)
-        assert self.run(self.storage.unpark(types)) == self.model.unpark(types)
 
     # -- people ------------------------------------------------------------------------------
 

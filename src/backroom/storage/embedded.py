@@ -1,4 +1,4 @@
-"""The base of the embedded storages: every verb of both ports over `JobTables`.
+"""The base of the embedded storages: every verb of both ports over a `Ledger`.
 
 A storage says only how a change is carried out (`_write`), how a look is taken (`_read`), how
 lease time is told and who is dead.
@@ -30,8 +30,9 @@ from backroom.ports import (
     Want,
     WorkerSpec,
 )
-from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import JobTables, OneGroup
+from backroom.storage.sqlite import claims, inserts, outcomes, retention, workers
+from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Claim, Transition
 
 __all__ = ["DEFAULT_RETENTION", "EmbeddedStorage"]
@@ -63,7 +64,7 @@ class EmbeddedStorage:
     # -- what a storage says -------------------------------------------------------------------
 
     async def _write(
-        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         raise NotImplementedError
 
@@ -75,9 +76,9 @@ class EmbeddedStorage:
     async def _change(self, wakes: set[Wake], change: Callable[[Inspector], T]) -> T:
         """Like `_write`, for the people's side; says who is to be woken."""
 
-        def changed(tables: JobTables) -> T:
-            result = change(Inspector(tables.connection))
-            tables.wakes |= wakes
+        def changed(ledger: Ledger) -> T:
+            result = change(Inspector(ledger.connection))
+            ledger.wakes |= wakes
             return result
 
         return await self._write(changed)
@@ -85,8 +86,8 @@ class EmbeddedStorage:
     def _boot(self) -> str:
         raise NotImplementedError
 
-    def _dead(self, tables: JobTables) -> dict[int, Collection[tuple[int, int]] | None]:
-        """Who is dead, and what of theirs was noted as begun; see `JobTables.reclaim`."""
+    def _dead(self, ledger: Ledger) -> dict[int, Collection[tuple[int, int]] | None]:
+        """Who is dead, and what of theirs was noted as begun; see `workers.reclaim`."""
         raise NotImplementedError
 
     def _enlisted(self, worker: int) -> None:
@@ -112,36 +113,40 @@ class EmbeddedStorage:
     async def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> list[Inserted]:
-        [inserted] = await self._write(JobTables.insert, [OneGroup(jobs, now, worker, start)])
+        [inserted] = await self._write(inserts.insert, [inserts.OneGroup(jobs, now, worker, start)])
         return inserted
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
-        def enlist(tables: JobTables) -> Heartbeat:
+        def enlist(ledger: Ledger) -> Heartbeat:
             until = self.clock.uptime() + spec.lease
-            worker = tables.enlist(spec.name, self._boot(), spec.lease, until, self.clock.now())
-            tables.undo.append(partial(self._retired, worker))
+            worker = workers.enlist(
+                ledger, spec.name, self._boot(), spec.lease, until, self.clock.now()
+            )
+            ledger.undo.append(partial(self._retired, worker))
             self._enlisted(worker)
             return Heartbeat(worker, until)
 
         return await self._write(enlist)
 
     async def extend(self, worker: int) -> Heartbeat:
-        def extend(tables: JobTables) -> Heartbeat:
-            until, cancelled = tables.extend(worker, lambda lease: self.clock.uptime() + lease)
+        def extend(ledger: Ledger) -> Heartbeat:
+            until, cancelled = workers.extend(
+                ledger, worker, lambda lease: self.clock.uptime() + lease
+            )
             self._extended(worker)
             return Heartbeat(worker, until, tuple(cancelled))
 
         return await self._write(extend)
 
     async def retire(self, worker: int) -> None:
-        await self._write(JobTables.retire, worker, self.clock.now())
+        await self._write(workers.retire, worker, self.clock.now())
         self._retired(worker)
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
-        return await self._write(JobTables.claim, worker, want, now)
+        return await self._write(claims.claim, worker, want, now)
 
     async def start(self, worker: int, keys: Sequence[int]) -> None:
-        await self._write(JobTables.start, worker, keys)
+        await self._write(claims.start, worker, keys)
 
     def note_start(self, worker: int, claim: Claim) -> None:
         """Nothing to note it in."""
@@ -149,32 +154,35 @@ class EmbeddedStorage:
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         now = self.clock.now()
         try:
-            return await self._write(JobTables.finish, worker, transitions, now)
+            return await self._write(outcomes.finish, worker, transitions, now)
         except BackroomError:
             raise
         except Exception:
             stands: list[bool] = []
             for one in transitions:
-                stands += await self._alone(JobTables.finish, worker, [one], now) or [False]
+                stood = await self._alone(outcomes.finish, worker, [one], now)
+                if stood is None:  # Not left without an end: the job fails, and says why.
+                    await self._alone(outcomes.finish, worker, [one.unkept(now)], now)
+                stands += stood or [False]
             return stands
 
     async def give_back(self, worker: int, keep: Sequence[int]) -> int:
-        return await self._write(JobTables.give_back, worker, keep, self.clock.now())
+        return await self._write(claims.give_back, worker, keep, self.clock.now())
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:
-        await self._write(JobTables.disown, worker, keys)
+        await self._write(claims.disown, worker, keys)
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
         try:
-            await self._write(JobTables.report, reports)
+            await self._write(outcomes.report, reports)
         except BackroomError:
             raise
         except Exception:
             for report in reports:
-                await self._alone(JobTables.report, [report])
+                await self._alone(outcomes.report, [report])
 
     async def _alone(
-        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T | None:
         """A change for one item of a batch that could not be written; None if it was this one."""
         try:
@@ -189,23 +197,20 @@ class EmbeddedStorage:
         if not await self._write(self._dead):
             return Reclaimed()
 
-        def reclaim(tables: JobTables) -> tuple[Reclaimed, list[int]]:
+        def reclaim(ledger: Ledger) -> tuple[Reclaimed, list[int]]:
             # Asked again inside this transaction: a worker may have extended its lease since.
-            dead = self._dead(tables)
-            return tables.reclaim(dead, now), list(dead)
+            dead = self._dead(ledger)
+            return workers.reclaim(ledger, dead, now), list(dead)
 
         reclaimed, buried = await self._write(reclaim)
         for worker in buried:
             self._retired(worker)
         return reclaimed
 
-    async def unpark(self, types: Sequence[str]) -> int:
-        return await self._write(JobTables.unpark, types)
-
     async def prune(self, now: int, limit: int) -> int:
         keep = self.retention
         cutoff = -1 if keep is None else now - round(keep * SECOND)
-        return await self._write(JobTables.prune, cutoff, now, limit)
+        return await self._write(retention.prune, cutoff, now, limit)
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         self._subscribers[callback] = asyncio.get_running_loop()
@@ -263,8 +268,8 @@ class EmbeddedStorage:
             after = last
 
     async def delete(self, job_id: str) -> None:
-        def delete(tables: JobTables) -> None:
-            tables.forget([Inspector(tables.connection).deletable(job_id)])
+        def delete(ledger: Ledger) -> None:
+            retention.forget(ledger, [Inspector(ledger.connection).deletable(job_id)])
 
         await self._write(delete)
 

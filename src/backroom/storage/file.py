@@ -22,14 +22,16 @@ from backroom.errors import (
 )
 from backroom.job import JobRecord
 from backroom.ports import Capabilities, Clock, Inserted, Wake
-from backroom.storage.database import Durability
+from backroom.storage.changes import Finishes, Inserts, Other
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
 from backroom.storage.folder import Folder, boot_id
-from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import JobTables
+from backroom.storage.sqlite import workers
+from backroom.storage.sqlite.connect import Durability
+from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.starts import StartBoard
 from backroom.storage.wakeup import Doorbell, ring
-from backroom.storage.writer import Finishes, Inserts, Other, Writer
+from backroom.storage.writer import Writer
 from backroom.transition import Claim, Transition
 
 __all__ = ["FileJobStorage"]
@@ -154,10 +156,10 @@ class FileJobStorage(EmbeddedStorage):
     # -- what the base asks ----------------------------------------------------------------------
 
     async def _write(
-        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         _, writer = self._opened()
-        queued = Other(lambda tables: change(tables, *args, **kwargs), asyncio.get_running_loop())
+        queued = Other(lambda ledger: change(ledger, *args, **kwargs), asyncio.get_running_loop())
         writer.submit(queued)
         return await queued.future  # type: ignore[no-any-return]
 
@@ -199,12 +201,15 @@ class FileJobStorage(EmbeddedStorage):
         else:
             _board(folder, worker).unlink(missing_ok=True)
 
-    def _dead(self, tables: JobTables) -> dict[int, Collection[tuple[int, int]] | None]:
+    def _dead(self, ledger: Ledger) -> dict[int, Collection[tuple[int, int]] | None]:
         """Gone (its lock has fallen, or the machine was started anew), or past its lease."""
         folder, _ = self._opened()
         dead: dict[int, Collection[tuple[int, int]] | None] = {}
         now, boot = self.clock.uptime(), boot_id()
-        for worker, _, its_boot, until in tables.workers():
+        enlisted = workers.workers(ledger)
+        for ours in self._boards.keys() - {worker for worker, *_ in enlisted}:
+            self._retired(ours)  # Somebody else declared it dead.
+        for worker, _, its_boot, until in enlisted:
             if its_boot != boot:
                 dead[worker] = None
             elif until <= now or not folder.is_held(worker):

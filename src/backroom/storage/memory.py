@@ -12,8 +12,9 @@ import apsw
 from backroom.errors import StorageClosedError
 from backroom.ports import Capabilities, Clock
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
-from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import JobTables
+from backroom.storage.sqlite import workers
+from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["MemoryJobStorage"]
 
@@ -37,7 +38,7 @@ class MemoryJobStorage(EmbeddedStorage):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(retention, clock)
-        self._tables: JobTables | None = None
+        self._ledger: Ledger | None = None
         # The lease is extended from a thread of its own.
         self._lock = threading.Lock()
 
@@ -46,35 +47,35 @@ class MemoryJobStorage(EmbeddedStorage):
         return "memory:"
 
     async def open(self) -> None:
-        if self._tables is None:
-            self._tables = JobTables(apsw.Connection(":memory:"))
-            self._tables.create()
+        if self._ledger is None:
+            self._ledger = Ledger(apsw.Connection(":memory:"))
+            self._ledger.create()
 
     async def close(self) -> None:
         with self._lock:
-            if self._tables is not None:
-                self._tables.connection.close()
-                self._tables = None
+            if self._ledger is not None:
+                self._ledger.connection.close()
+                self._ledger = None
 
-    def _opened(self) -> JobTables:
-        if self._tables is None:
+    def _opened(self) -> Ledger:
+        if self._ledger is None:
             raise StorageClosedError("this memory storage is not open")
-        return self._tables
+        return self._ledger
 
     async def _write(
-        self, change: Callable[Concatenate[JobTables, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         with self._lock:
-            tables = self._opened()
-            before = tables.snapshot()
+            ledger = self._opened()
+            before = ledger.snapshot()
             try:
-                with tables.connection:
-                    tables.begin()
-                    result = change(tables, *args, **kwargs)
-                    tables.flush()
-                wakes, tables.wakes = tables.wakes, set()
+                with ledger.connection:
+                    ledger.begin()
+                    result = change(ledger, *args, **kwargs)
+                    ledger.flush()
+                wakes, ledger.wakes = ledger.wakes, set()
             except BaseException:
-                tables.rollback(before)
+                ledger.rollback(before)
                 raise
         self._wake(wakes)
         return result
@@ -88,6 +89,6 @@ class MemoryJobStorage(EmbeddedStorage):
     def _boot(self) -> str:
         return "memory"
 
-    def _dead(self, tables: JobTables) -> dict[int, Collection[tuple[int, int]] | None]:
+    def _dead(self, ledger: Ledger) -> dict[int, Collection[tuple[int, int]] | None]:
         now = self.clock.uptime()
-        return {worker: None for worker, _, _, until in tables.workers() if until <= now}
+        return {worker: None for worker, _, _, until in workers.workers(ledger) if until <= now}

@@ -13,37 +13,26 @@ import asyncio
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 import apsw
-import msgspec
 
-from backroom.errors import (
-    BackroomError,
-    StorageClosedError,
-    StorageCorruptError,
-    StorageError,
-)
-from backroom.job import JobRecord
+from backroom.errors import BackroomError, StorageClosedError, StorageError
 from backroom.ports import Wake
-from backroom.storage.database import Durability, connect, damaged, refusal
+from backroom.storage.changes import Change, Finishes, apply_all
+from backroom.storage.connections import Connections
 from backroom.storage.folder import Folder
-from backroom.storage.inspect import Inspector
-from backroom.storage.sqlite import JobTables
-from backroom.transition import Transition
+from backroom.storage.sqlite.connect import Durability, refusal
+from backroom.storage.sqlite.inspect import Inspector
 
-__all__ = ["Finishes", "Inserts", "Other", "Writer"]
-
+__all__ = ["Writer"]
 
 CROWD: Final = 16
-LOOK_EVERY: Final = 0.02
-"""Every group smaller than a crowd looks whether the files of the store were taken away; larger
-ones so many seconds after the last look."""
+"""Changes in a group from which on it is not looked each time whether the files are there."""
 
 log = logging.getLogger("backroom.storage")
 
@@ -53,102 +42,8 @@ _OWN_FAULT = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooB
 """A change's own fault, or that of a group as a whole; not the disk's or another program's."""
 
 
-class Change:
-    """One caller's change, on its way through a group commit."""
-
-    __slots__ = ("error", "future", "loop", "result")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def apply(self, tables: JobTables) -> Any:
-        """Carries the change out, within a transaction."""
-        raise NotImplementedError
-
-    def settle(self) -> None:
-        """On the caller's loop."""
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
-
-class Other(Change):
-    """Any change; not joined with others."""
-
-    __slots__ = ("change",)
-
-    def __init__(self, change: Callable[[JobTables], Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self.change = change
-
-    def apply(self, tables: JobTables) -> Any:
-        return self.change(tables)
-
-
-class Inserts(Change):
-    """Jobs of one `insert` call; a group commit inserts all such calls in one statement."""
-
-    __slots__ = ("jobs", "now", "start", "worker")
-
-    def __init__(
-        self,
-        jobs: Sequence[JobRecord],
-        now: int,
-        worker: int | None,
-        start: bool,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        # Not by super(): this is made once a job.
-        self.jobs = jobs
-        self.now = now
-        self.worker = worker
-        self.start = start
-        self.loop = loop
-        self.future = loop.create_future()
-        self.error = None
-
-    def apply(self, tables: JobTables) -> Any:
-        return tables.insert([self])[0]
-
-
-class Finishes(Change):
-    """Transitions of one `finish` call; joined like `Inserts`."""
-
-    __slots__ = ("cleared", "now", "transitions", "worker")
-
-    def __init__(
-        self,
-        worker: int,
-        transitions: Sequence[Transition],
-        now: int,
-        loop: asyncio.AbstractEventLoop,
-        cleared: Callable[[Finishes], None],
-    ) -> None:
-        """`cleared` is called on the caller's loop once the outcomes are durable, before
-        anything that the same commit or a later one answers."""
-        super().__init__(loop)
-        self.cleared = cleared
-        self.worker = worker
-        self.transitions = transitions
-        self.now = now
-
-    def apply(self, tables: JobTables) -> Any:
-        return tables.finish(self.worker, self.transitions, self.now)
-
-    def settle(self) -> None:
-        if self.error is None:
-            self.cleared(self)
-        super().settle()
-
-
 class Writer:
-    """Owns the connections, and the threads they are used in."""
+    """Owns the connections, and the thread they are written in."""
 
     def __init__(
         self,
@@ -158,21 +53,15 @@ class Writer:
     ) -> None:
         """`wake` is called in the writer's thread after a commit."""
         self._folder = folder
-        self._durability = durability
         self._wake = wake
         self._inbox: deque[Change] = deque()
         self._kicked: set[asyncio.AbstractEventLoop] = set()
         self._signal = threading.Semaphore(0)
         self._closing = False
         self._wakes: set[Wake] = set()
-        self._tables: JobTables | None = None
-        self._reader: apsw.Connection | None = None
-        self._reading = threading.Lock()
         self._writing = threading.Lock()
-        self._crowded = False
+        self._store = Connections(folder, durability)
         _writers.add(self)
-        with self._writing:
-            self._connect()
         self._thread = threading.Thread(target=self._loop, name="backroom-writer", daemon=True)
         self._thread.start()
 
@@ -182,7 +71,7 @@ class Writer:
         """Queues a change. The thread is told at the end of this turn of the caller's loop, so
         that what many coroutines say in one turn travels together."""
         if self._closing:
-            raise StorageClosedError(f"the job store {self._folder.path} is closed")
+            raise self._closed()
         self._inbox.append(change)
         loop = change.loop
         if loop not in self._kicked:
@@ -193,24 +82,21 @@ class Writer:
         self._kicked.discard(loop)
         self._signal.release()
 
+    def _closed(self) -> StorageClosedError:
+        return StorageClosedError(f"the job store {self._folder.path} is closed")
+
     def look(self, look: Callable[[Inspector], Any]) -> Any:
         """Answers a question from the reading connection, in the calling thread."""
-        with self._reading:
-            if self._reader is None:
-                if self._closing:
-                    raise StorageClosedError(f"the job store {self._folder.path} is closed")
-                self._signal.release()
-                raise StorageError(
-                    f"{self._folder.database} could not be opened anew after an error, which"
-                    " stands in the log; it is tried again now"
-                )
-            try:
-                return look(Inspector(self._reader))
-            except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError) as error:
-                # A table that we did not make, or text that we did not write.
-                raise StorageCorruptError(damaged(self._folder, str(error))) from error
-            except apsw.Error as error:
-                raise refusal(self._folder, error) from error
+        answer = self._store.look(lambda inspector: (look(inspector),))
+        if answer is not None:
+            return answer[0]
+        if self._closing:
+            raise self._closed()
+        self._signal.release()
+        raise StorageError(
+            f"{self._folder.database} could not be opened anew after an error, which stands in"
+            " the log; it is tried again now"
+        )
 
     def close(self) -> None:
         """Carries out what is queued, then closes. Blocks until done."""
@@ -223,18 +109,15 @@ class Writer:
     def hold_still(self) -> None:
         """Neither connection is in use until `go_on`."""
         self._writing.acquire()
-        self._reading.acquire()
+        self._store.hold_still()
 
     def go_on(self) -> None:
-        self._reading.release()
+        self._store.go_on()
         self._writing.release()
 
     def leave_to_parent(self) -> None:
-        """In the child: it shall know nothing of these connections. SQLite remembers the locks
-        of a process, but a child has not inherited them: were these open, a store that the
-        child opens for itself would work on a file that the others believe nobody uses."""
-        self._reading = threading.Lock()
-        self._disconnect(abandon=True)
+        """In the child: these connections are the parent's."""
+        self._store.leave_to_parent()
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -247,10 +130,10 @@ class Writer:
             with self._writing:
                 if changes:
                     self._carry_out(changes)
-                elif self._tables is None and not self._closing:
-                    self._open_anew()
+                elif not self._store.opened and not self._closing:
+                    self._store.open_anew()
                 if self._closing and not self._inbox:
-                    self._disconnect()
+                    self._store.close()
                     return
 
     def _carry_out(self, changes: list[Change]) -> None:
@@ -277,30 +160,21 @@ class Writer:
             except OSError:  # It is committed all the same; the others look by themselves.
                 log.warning("the users of %s were not woken", self._folder.path, exc_info=True)
 
+    def _commit(self, changes: list[Change]) -> None:
+        self._wakes |= self._store.transact(
+            partial(apply_all, changes=changes), small=len(changes) < CROWD
+        )
+
     def _refuse(self, changes: list[Change], error: apsw.Error) -> None:
         """Every change of a group fails that the disk, or another program, did not let be."""
         refused = refusal(self._folder, error)
         if isinstance(error, _FATAL):
             log.error("%s; the store is opened anew", refused)
-            self._open_anew()
+            self._store.open_anew()
         elif isinstance(error, apsw.FullError):
-            self._crowded = True
+            self._store.crowded = True
         for change in changes:
             change.error = refused
-
-    def _open_anew(self) -> None:
-        self._disconnect()
-        try:
-            self._connect()
-        except (StorageError, apsw.Error, OSError) as error:
-            log.error("%s; the next call tries again", error)
-
-    def _make_room(self, connection: apsw.Connection) -> None:
-        """After the disk was full: most of the log is in the database already, or fits into it.
-        Once all of it is there, the log is begun anew and needs no more room."""
-        with suppress(apsw.Error):
-            [(busy, pages, done)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._crowded = bool(busy) or done < pages
 
     def _apart(self, changes: list[Change], error: Exception) -> None:
         """One transaction a change; of transitions, one each."""
@@ -322,109 +196,29 @@ class Writer:
                 change.error = wrong
 
     def _finish_apart(self, change: Finishes) -> None:
+        """Each outcome alone. One that cannot be written is not left without an end: the job
+        fails, and says why."""
         results: list[bool] = []
         for transition in change.transitions:
-            alone = Finishes(change.worker, [transition], change.now, change.loop, change.cleared)
-            try:
-                self._commit([alone])
-            except BackroomError as closed:
-                change.error = closed
-                return
-            except Exception as wrong:
-                if isinstance(wrong, apsw.Error) and not isinstance(wrong, _OWN_FAULT):
-                    # Not refused but unknown: the caller says all of it again.
-                    self._refuse([change], wrong)
+            for outcome in (transition, transition.unkept(change.now)):
+                alone = change.part(outcome)
+                try:
+                    self._commit([alone])
+                except BackroomError as closed:
+                    change.error = closed
                     return
-                log.exception("the outcome of one job could not be kept; its lease will end")
-                results.append(False)
+                except Exception as wrong:
+                    if isinstance(wrong, apsw.Error) and not isinstance(wrong, _OWN_FAULT):
+                        # Not refused but unknown: the caller says all of it again.
+                        self._refuse([change], wrong)
+                        return
+                    log.exception("the outcome of one job could not be kept")
+                else:
+                    results.append(outcome is transition and alone.result[0])
+                    break
             else:
-                results += alone.result
+                results.append(False)
         change.result = results
-
-    def _commit(self, changes: list[Change]) -> None:
-        self._folder.check_fork()
-        with self._folder.writing():
-            # Each look at the files waits for the interpreter lock: under load, not every time.
-            look = len(changes) < CROWD or time.monotonic() >= self._next_look
-            if look and self._tables is not None and self._replaced():
-                log.error(
-                    "%s, or its log beside it, was removed or replaced; it is opened anew",
-                    self._folder.database,
-                )
-                self._disconnect(abandon=True)
-            tables = self._tables or self._connect_again()
-            if self._crowded:
-                self._make_room(tables.connection)
-            before = tables.snapshot()
-            run = tables.connection.execute
-            run("BEGIN IMMEDIATE")
-            try:
-                tables.begin()
-                _apply(tables, changes)
-                tables.flush()
-                run("COMMIT")
-            except BaseException:
-                tables.rollback(before)
-                if tables.connection.in_transaction:
-                    run("ROLLBACK")
-                raise
-            if look:
-                if self._replaced():
-                    self._disconnect(abandon=True)
-                    raise StorageCorruptError(
-                        f"{self._folder.database}, or its log beside it, was removed or replaced"
-                        " while it was written; nothing of this call was kept"
-                    )
-                self._next_look = time.monotonic() + LOOK_EVERY
-        self._wakes |= tables.wakes
-        tables.wakes = set()
-
-    def _replaced(self) -> bool:
-        """Whether the files that this connection writes are not those of the folder any more."""
-        files = self._folder.files()
-        if self._files is None:
-            self._files = files
-        return files != self._files or not all(files)
-
-    def _connect(self) -> None:
-        with self._folder.writing():
-            self._connect_again()
-
-    def _connect_again(self) -> JobTables:
-        writer, reader = connect(self._folder, self._durability)
-        files = self._folder.files()
-        self._files = files if all(files) else None
-        with self._reading:
-            self._reader = reader
-        started = self._tables_before
-        self._tables = JobTables(writer)
-        if started is not None:
-            self._tables.resume(started)
-        self._tables_before = None
-        return self._tables
-
-    _next_look = 0.0
-    _tables_before: JobTables | None = None
-    _files: tuple[int, int] | None = None
-    """The database and its log, as they were when it was opened."""
-
-    def _disconnect(self, *, abandon: bool = False) -> None:
-        """`abandon`: what stands in the log and not in the database stays there, as the log may
-        not be that of the database any more, or be another process's to care for."""
-        tables, self._tables = self._tables, None
-        if tables is not None:
-            self._tables_before = tables
-        with self._reading:
-            reader, self._reader = self._reader, None
-        for connection in (reader, None if tables is None else tables.connection):
-            if connection is None:
-                continue
-            try:
-                if abandon:
-                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                connection.close()
-            except apsw.Error:
-                log.warning("closing %s failed", self._folder.database, exc_info=True)
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
@@ -456,43 +250,6 @@ os.register_at_fork(
     after_in_parent=_after_fork_in_parent,
     after_in_child=_after_fork_in_child,
 )
-
-
-def _apply(tables: JobTables, changes: list[Change]) -> None:
-    """All changes in one transaction: outcomes first, joined; then the rest in order; inserts
-    last, in one statement: what a claim leaves nothing in front of may pass straight to a
-    worker. A refusal (`BackroomError`) is an answer to its caller and ends nothing."""
-    inserts: list[Inserts] = []
-    finishes: dict[int, list[Finishes]] = {}
-    others: list[Change] = []
-    for change in changes:
-        if type(change) is Inserts:
-            inserts.append(change)
-        elif type(change) is Finishes:
-            finishes.setdefault(change.worker, []).append(change)
-        else:
-            others.append(change)
-    for worker, group in finishes.items():
-        _finish(tables, worker, group)
-    for change in others:
-        try:
-            change.result = change.apply(tables)
-        except BackroomError as refused:
-            change.error = refused
-    if inserts:
-        for insert, answer in zip(inserts, tables.insert(inserts), strict=True):
-            insert.result = answer
-
-
-def _finish(tables: JobTables, worker: int, group: list[Finishes]) -> None:
-    if len(group) == 1:
-        group[0].result = group[0].apply(tables)
-        return
-    stands = tables.finish(worker, [t for one in group for t in one.transitions], group[0].now)
-    at = 0
-    for one in group:
-        one.result = stands[at : at + len(one.transitions)]
-        at += len(one.transitions)
 
 
 def _settle(changes: list[Change]) -> None:

@@ -14,7 +14,7 @@ from backroom.errors import (
     StorageVersionError,
 )
 from backroom.storage.folder import Folder
-from backroom.storage.sqlite import APPLICATION_ID, SCHEMA_VERSION, JobTables
+from backroom.storage.sqlite.ledger import APPLICATION_ID, SCHEMA_VERSION, Ledger
 
 __all__ = ["Durability", "connect", "damaged", "refusal"]
 
@@ -45,7 +45,7 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
         try:
             if fresh:
                 with writer:
-                    JobTables(writer).create()
+                    Ledger(writer).create()
             else:
                 _examine(writer, folder)
             reader = _connect(folder, durability)

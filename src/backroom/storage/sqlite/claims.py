@@ -1,0 +1,226 @@
+"""The way of a claim: due jobs to a worker, counted as started, and given back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from backroom.ports import Claimed, Wake, Want
+from backroom.storage.sqlite.ledger import Ledger, encode
+from backroom.transition import Claim
+
+__all__ = ["RELEASE", "UNSTARTED", "claim", "disown", "give_back", "probe", "start"]
+
+_WAITING = "state = 0 AND queue = ?1"
+_PARKED = "state = 6 AND queue = ?1 AND type = ?5"
+
+
+def _firsts(which: str) -> str:
+    """The moment of the first job of each priority, as four columns."""
+    first = f"SELECT run_at FROM job WHERE {which} AND priority = {{}} ORDER BY run_at LIMIT 1"
+    return ", ".join(f"({first.format(priority)})" for priority in range(4))
+
+
+PROBE: Final = f"SELECT ifnull((SELECT paused FROM queue WHERE name = ?1), 0), {_firsts(_WAITING)}"
+PROBE_PARKED: Final = f"SELECT {_firsts(_PARKED.replace('?5', '?2'))}"
+# Which types are parked in which queues: a step along the index for each, not for each job.
+PARKED_KINDS: Final = """
+    WITH RECURSIVE
+        kind (queue, type) AS (
+            SELECT * FROM (SELECT queue, type FROM job WHERE state = 6 ORDER BY queue, type LIMIT 1)
+            UNION ALL
+            SELECT (SELECT queue FROM job WHERE state = 6
+                    AND (queue, type) > (kind.queue, kind.type) ORDER BY queue, type LIMIT 1),
+                   (SELECT type FROM job WHERE state = 6
+                    AND (queue, type) > (kind.queue, kind.type) ORDER BY queue, type LIMIT 1)
+            FROM kind WHERE kind.queue IS NOT NULL)
+    SELECT queue, type FROM kind WHERE queue IS NOT NULL
+"""
+
+# A job that has started in time does not expire, however long it waits for its next attempt.
+UNSTARTED: Final = "attempt = 0 AND started_at IS NULL"
+_CLAIM_COLUMNS = (
+    "key, {}, id, type, queue, priority, run_at, created_at, data, options,"
+    f" iif({UNSTARTED}, expires_at, NULL), attempt, crashes, budget"
+)
+READ_DUE: Final = f"""
+    SELECT json_group_array(json_array({_CLAIM_COLUMNS.format("?5")})) FROM (
+        SELECT * FROM job WHERE {_WAITING} AND priority = ?2 AND run_at <= ?3
+        ORDER BY run_at, key LIMIT ?4)
+"""
+_OLDEST = """
+    SELECT run_at, key FROM job WHERE {} AND priority = ?2 AND run_at <= ?3
+    ORDER BY run_at, key LIMIT ?4
+"""
+OLDEST_DUE: Final = _OLDEST.format(_WAITING)
+OLDEST_PARKED: Final = _OLDEST.format(_PARKED)
+READ_KEYS: Final = f"""
+    SELECT json_group_array(json_array({_CLAIM_COLUMNS.format("?2")})) FROM (
+        SELECT * FROM job WHERE key IN (SELECT value FROM json_each(?1)) ORDER BY run_at, key)
+"""
+TAKE: Final = """
+    UPDATE job SET state = 1, worker = ?2, token = ?3
+    WHERE key IN (SELECT value FROM json_each(?1))
+"""
+
+# What comes back without having run; where a cancel was asked for, it ends instead.
+RELEASE: Final = """
+    UPDATE job SET state = CASE WHEN cancel_requested THEN 4 ELSE 0 END,
+        finished_at = CASE WHEN cancel_requested THEN ?3 END,
+        reason = CASE WHEN cancel_requested THEN 'cancelled by request' ELSE {reason} END,
+        worker = NULL, cancel_requested = 0, token = ?2 {more}
+    WHERE worker = ?1 AND state = 1
+"""
+GIVE_BACK: Final = (
+    RELEASE.format(reason="reason", more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
+)
+
+
+class _Source(NamedTuple):
+    """Jobs that a worker may take, in the order of one index range a priority."""
+
+    queue: str
+    type: str | None
+    """Parked jobs of this type; None: the waiting ones."""
+    first: Sequence[int | None]
+    """By priority: when its first job is due."""
+
+    def is_due(self, priority: int, now: int) -> bool:
+        first = self.first[priority]
+        return first is not None and first <= now
+
+    def oldest(
+        self, ledger: Ledger, priority: int, now: int, most: int
+    ) -> Iterator[tuple[int, int]]:
+        """The moment and the key of its next jobs."""
+        if self.type is None:
+            return ledger.run(OLDEST_DUE, (self.queue, priority, now, most))
+        return ledger.run(OLDEST_PARKED, (self.queue, priority, now, most, self.type))
+
+
+def probe(ledger: Ledger, queue: str) -> tuple[bool, list[int | None]]:
+    """Whether a queue is paused, and by priority when its first waiting job is due."""
+    [(paused, *first)] = ledger.run(PROBE, (queue,))
+    return bool(paused), first
+
+
+def claim(ledger: Ledger, worker: int, want: Want, now: int) -> Claimed:
+    """Takes due jobs in order, the first `want.starts` of them as started."""
+    ledger.check_enlisted(worker)
+    sources = _sources(ledger, want)
+    claims: list[Claim] = []
+    if want.starving:
+        claims += _claim_starving(ledger, worker, want, sources)
+    more = False
+    for priority in range(4):
+        ready = [source for source in sources if source.is_due(priority, now)]
+        room = want.rooms[priority] - len(claims)
+        if ready and room > 0:
+            claims += _claim_due(ledger, worker, ready, priority, now, room)
+        if ready and want.rooms[priority] <= len(claims):
+            more = True
+    started = min(want.starts, len(claims))
+    if started:
+        ledger.mark(worker, [claim.key for claim in claims[:started]])
+    return Claimed(claims, started, more, None if more else _next_due(ledger, sources))
+
+
+def _sources(ledger: Ledger, want: Want) -> list[_Source]:
+    """What this worker may take from: of each queue it serves, if that is not paused, the jobs
+    that wait and those that were parked until somebody knows their type."""
+    queues = want.queues
+    if queues is None:
+        names = ledger.run("SELECT name FROM queue WHERE NOT paused")
+        queues = tuple(name for (name,) in names if name not in want.but)
+    sources: list[_Source] = []
+    for queue in queues:
+        paused, first = probe(ledger, queue)
+        if not paused:
+            sources.append(_Source(queue, None, first))
+    if ledger.parked:
+        served = {source.queue for source in sources}
+        for queue, type_ in list(ledger.run(PARKED_KINDS)):
+            if queue in served and type_ in want.types:
+                [first] = ledger.run(PROBE_PARKED, (queue, type_))
+                sources.append(_Source(queue, type_, first))
+    return sources
+
+
+def _claim_due(
+    ledger: Ledger, worker: int, sources: Sequence[_Source], priority: int, now: int, room: int
+) -> list[Claim]:
+    """The next jobs of one priority: of several sources, the oldest of all of them."""
+    token = ledger.fresh_token()
+    if len(sources) == 1 and sources[0].type is None:
+        due = (sources[0].queue, priority, now, room, token)
+        return _take(ledger, worker, token, READ_DUE, due)
+    oldest: list[tuple[int, int]] = []
+    for source in sources:
+        oldest += source.oldest(ledger, priority, now, room)
+    keys = [key for _, key in sorted(oldest)[:room]]
+    return _take(ledger, worker, token, READ_KEYS, (json.dumps(keys), token))
+
+
+def _claim_starving(
+    ledger: Ledger, worker: int, want: Want, sources: Sequence[_Source]
+) -> list[Claim]:
+    """The oldest jobs, of whatever priority, that have been due for too long."""
+    places = min(want.starving, want.rooms[3])
+    oldest: list[tuple[int, int]] = []
+    for source in sources:
+        for priority in range(4):
+            if source.is_due(priority, want.starving_since):
+                oldest += source.oldest(ledger, priority, want.starving_since, places)
+    keys = [key for _, key in sorted(oldest)[:places]]
+    if not keys:
+        return []
+    token = ledger.fresh_token()
+    return _take(ledger, worker, token, READ_KEYS, (json.dumps(keys), token))
+
+
+def _take(
+    ledger: Ledger, worker: int, token: int, query: str, arguments: tuple[Any, ...]
+) -> list[Claim]:
+    [(text,)] = ledger.run(query, arguments)
+    claims = _claims_decoder.decode(text)
+    if claims:
+        ledger.run(TAKE, (encode([claim.key for claim in claims]), worker, token))
+    return claims
+
+
+def _next_due(ledger: Ledger, sources: Sequence[_Source]) -> int | None:
+    """When the next waiting job becomes due, as it is after a claim; None if none waits."""
+    moments: list[int] = []
+    for source in sources:
+        if source.type is None:
+            _, first = probe(ledger, source.queue)
+            moments += [run_at for run_at in first if run_at is not None]
+    return min(moments, default=None)
+
+
+def start(ledger: Ledger, worker: int, keys: Sequence[int]) -> None:
+    """Counts claims as started."""
+    ledger.check_enlisted(worker)
+    ledger.mark(worker, keys)
+
+
+def give_back(ledger: Ledger, worker: int, keep: Sequence[int], now: int) -> int:
+    """All claims of this worker but `keep` wait again, untouched."""
+    kept = set(keep)
+    ledger.run(GIVE_BACK, (worker, ledger.fresh_token(), now, encode(sorted(kept))))
+    changed = ledger.connection.changes()
+    ledger.unmark(worker, ledger.started.get(worker, set()) - kept)
+    if changed:
+        ledger.wakes |= {Wake.JOBS, Wake.FINISHED}  # Some may have been asked to end.
+    return changed
+
+
+def disown(ledger: Ledger, worker: int, keys: Sequence[int]) -> None:
+    """When the lease ends, these come back uncharged."""
+    ledger.unmark(worker, keys)
+
+
+_claims_decoder: Final = msgspec.json.Decoder(list[Claim])

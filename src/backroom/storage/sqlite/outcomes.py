@@ -1,0 +1,113 @@
+"""What becomes of claims, and what their handlers say on the way. All of it is fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from backroom.job import State
+from backroom.ports import Report, Wake
+from backroom.storage.sqlite.ledger import Ledger, encode
+from backroom.transition import Transition
+
+__all__ = ["MAX_ERRORS", "finish", "report", "trim_errors"]
+
+MAX_ERRORS: Final = 50
+MAX_LOG_LINES: Final = 1000
+
+# A cancel that was asked for while the job ran wins over its waiting again, or being parked.
+_STOPPED = "cancel_requested AND t.value->>2 IN (0, 6)"
+FINISH: Final = f"""
+    UPDATE job SET
+        state = CASE WHEN {_STOPPED} THEN 4 ELSE t.value->>2 END,
+        run_at = ifnull(t.value->>3, run_at),
+        attempt = t.value->>4,
+        started_at = ifnull(t.value->>5, started_at),
+        finished_at = CASE WHEN {_STOPPED} THEN ?2 ELSE t.value->>6 END,
+        result = t.value->>7,
+        reason = CASE WHEN {_STOPPED} THEN 'cancelled by request' ELSE t.value->>8 END,
+        progress = ifnull(t.value->>10, progress),
+        progress_message = ifnull(t.value->>11, progress_message),
+        worker = NULL,
+        cancel_requested = 0
+    FROM jsonb_each(?1) AS t
+    WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1
+"""
+_FENCED = """EXISTS (SELECT 1 FROM job
+    WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1)"""
+FINISH_ERRORS: Final = f"""
+    INSERT INTO job_error (job, attempt, at, kind, message, traceback)
+    SELECT value->>0, value->>'$[9][0]', value->>'$[9][1]', value->>'$[9][2]',
+           value->>'$[9][3]', value->>'$[9][4]'
+    FROM jsonb_each(?1) AS t WHERE value->>9 IS NOT NULL AND {_FENCED}
+"""
+ADD_LOG: Final = f"""
+    INSERT INTO job_log (job, attempt, at, level, message)
+    SELECT t.value->>0, t.value->>2, l.value->>0, l.value->>1, l.value->>2
+    FROM jsonb_each(?1) AS t, jsonb_each(t.value, '$[3]') AS l WHERE {_FENCED}
+"""
+TRIM: Final = """
+    DELETE FROM {table} WHERE rowid IN (
+        SELECT rowid FROM {table} WHERE job = ?1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)
+"""
+REPORT: Final = """
+    UPDATE job SET progress = ifnull(t.value->>3, progress),
+                   progress_message = ifnull(t.value->>4, progress_message)
+    FROM jsonb_each(?1) AS t
+    WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1
+"""
+
+
+def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: int) -> list[bool]:
+    """Applies the transitions whose token stands; says which stand."""
+    asked = transitions
+    once = {(t.key, t.token): t for t in reversed(transitions)}
+    if len(once) < len(transitions):  # Sent again while it was on its way.
+        transitions = list(once.values())
+    text = encode(transitions)
+    if any(t.failure is not None for t in transitions):
+        ledger.run(FINISH_ERRORS, (text,))
+        for t in transitions:
+            if t.failure is not None and t.failure.attempt > MAX_ERRORS:
+                trim_errors(ledger, t.key)
+    _add_log(ledger, [(t.key, t.token, t.attempt, t.log) for t in transitions if t.log])
+    ledger.run(FINISH, (text, now))
+    changed = ledger.connection.changes()
+    ledger.wakes.add(Wake.FINISHED)  # Whatever was said: a cancel may have ended the job.
+    states = {t.state for t in transitions}
+    if State.PARKED in states:
+        ledger.parked = True
+    if State.PARKED in states or State.WAITING in states:
+        ledger.wakes.add(Wake.JOBS)
+    if changed == len(transitions):
+        ledger.unmark(worker, [t.key for t in transitions])
+        return [True] * len(asked)
+    tokens = dict(
+        ledger.run(
+            "SELECT key, token FROM job WHERE key IN (SELECT value->>0 FROM jsonb_each(?))",
+            (text,),
+        )
+    )
+    stands = [tokens.get(t.key) == t.token for t in asked]
+    # Where a token does not stand, this worker may have claimed the job anew and run it.
+    ledger.unmark(worker, [t.key for t, stood in zip(asked, stands, strict=True) if stood])
+    return stands
+
+
+def report(ledger: Ledger, reports: Sequence[Report]) -> None:
+    """Keeps progress and log lines of claims whose token stands."""
+    ledger.run(REPORT, (encode(reports),))
+    _add_log(ledger, [(r.key, r.token, r.attempt, r.log) for r in reports if r.log])
+
+
+def trim_errors(ledger: Ledger, key: int) -> None:
+    """Keeps the last errors of a job."""
+    ledger.run(TRIM.format(table="job_error"), (key, MAX_ERRORS))
+
+
+def _add_log(ledger: Ledger, lines: Sequence[tuple[int, int, int, Sequence[Any]]]) -> None:
+    if not lines:
+        return
+    ledger.run(ADD_LOG, (encode(lines),))
+    for key, *_ in lines:
+        ledger.run(TRIM.format(table="job_log"), (key, MAX_LOG_LINES))

@@ -1,0 +1,81 @@
+"""What ended is kept for a while; what expired is ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from backroom.job import State
+from backroom.ports import Wake
+from backroom.storage.sqlite.claims import UNSTARTED
+from backroom.storage.sqlite.ledger import Ledger
+
+__all__ = ["forget", "prune"]
+
+LOOKS: Final = 20
+"""Pages of jobs that one call looks through at most."""
+
+# No key is used twice: cursors hold on to one, and so do workers whose code outlives its job.
+FORGOTTEN: Final = """
+    INSERT INTO meta VALUES ('forgotten', ?1)
+    ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)
+"""
+EXPIRED_WAITING: Final = f"""
+    SELECT key FROM job WHERE state = 0 AND expires_at IS NOT NULL AND expires_at <= ?1
+    AND {UNSTARTED} LIMIT ?2
+"""
+EXPIRED_PARKED: Final = f"""
+    SELECT key FROM job WHERE state = 6 AND expires_at <= ?1 AND {UNSTARTED} LIMIT ?2
+"""
+EXPIRE: Final = """
+    UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'
+    WHERE key IN ({keys})
+"""
+ENDED: Final = """
+    SELECT key, created_at, finished_at FROM job
+    WHERE state = ?1 AND state BETWEEN 2 AND 4 AND key > ?2 ORDER BY key LIMIT ?3
+"""
+
+
+def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> int:
+    """Removes up to `limit` jobs that ended before `cutoff`; ends those that expired."""
+    removed = 0
+    for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
+        removed += _prune_state(ledger, state, cutoff, limit - removed)
+    for expired in (EXPIRED_WAITING, EXPIRED_PARKED):
+        ledger.run(EXPIRE.format(keys=expired), (now, limit))
+        if ledger.connection.changes():
+            ledger.wakes.add(Wake.FINISHED)
+        removed += ledger.connection.changes()
+    return removed
+
+
+def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> int:
+    """Walks a state in the order of insertion, from where it last stopped: no index on the end
+    of a job is needed, since a job cannot end before it was made. Pages of jobs that must stay,
+    made long ago and ended lately, are passed over."""
+    removed, looks = 0, LOOKS
+    while removed < limit and looks:
+        looks -= 1
+        page = limit - removed
+        rows = list(ledger.run(ENDED, (int(state), ledger.pruned_to.get(state, 0), page)))
+        done = len(rows) < page or rows[-1][1] >= cutoff
+        ledger.pruned_to[state] = 0 if done else rows[-1][0]
+        keys = [key for key, _, finished_at in rows if finished_at < cutoff]
+        if keys:
+            forget(ledger, keys)
+            removed += len(keys)
+        if done:
+            break
+    return removed
+
+
+def forget(ledger: Ledger, keys: Sequence[int]) -> None:
+    """Removes jobs with all that is kept with them."""
+    ledger.run(FORGOTTEN, (max(keys),))
+    text = json.dumps(list(keys))
+    for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):
+        ledger.run(
+            f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (text,)
+        )

@@ -1,0 +1,107 @@
+"""The life of a worker, from its enlisting to its end, whoever notices that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from backroom.ports import Reclaimed, Wake
+from backroom.storage.sqlite.claims import RELEASE, give_back
+from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.outcomes import trim_errors
+
+__all__ = ["enlist", "extend", "reclaim", "retire", "workers"]
+
+CHARGE: Final = (
+    RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
+    + "AND key IN (SELECT value FROM json_each(?4))"
+)
+CRASH_ERRORS: Final = """
+    INSERT INTO job_error (job, attempt, at, kind, message)
+    SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
+    WHERE key IN (SELECT value FROM json_each(?1))
+"""
+
+
+def enlist(ledger: Ledger, name: str, boot: str, lease: float, until: float, now: int) -> int:
+    """A new worker; its number is never used again."""
+    [(worker,)] = ledger.run(
+        "INSERT INTO worker (name, boot, lease, lease_until, started_at)"
+        " VALUES (?, ?, ?, ?, ?) RETURNING id",
+        (name, boot, lease, until, now),
+    )
+    ledger.welcome(worker)
+    return int(worker)
+
+
+def extend(
+    ledger: Ledger, worker: int, until_from: Callable[[float], float]
+) -> tuple[float, list[int]]:
+    """The lease begins anew; returns its end and the claims people asked to cancel."""
+    ledger.check_enlisted(worker)
+    [(lease,)] = ledger.run("SELECT lease FROM worker WHERE id = ?", (worker,))
+    until = until_from(lease)
+    ledger.run("UPDATE worker SET lease_until = ?2 WHERE id = ?1", (worker, until))
+    cancelled = ledger.run(
+        "SELECT key FROM job WHERE worker = ? AND state = 1 AND cancel_requested", (worker,)
+    )
+    return until, [key for (key,) in cancelled]
+
+
+def retire(ledger: Ledger, worker: int, now: int) -> None:
+    """Ends a worker; what it holds comes back untouched."""
+    give_back(ledger, worker, (), now)
+    ledger.dismiss(worker)
+
+
+def workers(ledger: Ledger) -> list[tuple[int, str, str, float]]:
+    """Every enlisted worker: number, name, boot, end of its lease."""
+    return list(ledger.run("SELECT id, name, boot, lease_until FROM worker"))
+
+
+def reclaim(
+    ledger: Ledger, dead: Mapping[int, Collection[tuple[int, int]] | None], now: int
+) -> Reclaimed:
+    """Takes back the claims of dead workers.
+
+    Args:
+        dead: by worker, the (key, token) pairs whose code was noted as begun; None where
+            nothing is known but what the worker said it might start.
+    """
+    names: list[str] = []
+    crashed = untouched = 0
+    for worker, noted in dead.items():
+        row = ledger.run("SELECT name, started FROM worker WHERE id = ?", (worker,)).fetchone()
+        if row is None:
+            continue
+        name, started = row
+        names.append(name)
+        charged = set(json.loads(started))
+        if noted is not None:
+            held = ledger.run(
+                "SELECT key, token FROM job WHERE worker = ? AND state = 1", (worker,)
+            )
+            charged &= {key for key, token in held if (key, token) in noted}
+        if charged:
+            crashed += _charge(ledger, worker, name, charged, now)
+        untouched += give_back(ledger, worker, (), now)
+        ledger.dismiss(worker)
+    return Reclaimed(tuple(names), crashed, untouched)
+
+
+def _charge(ledger: Ledger, worker: int, name: str, keys: set[int], now: int) -> int:
+    reason = f"the worker {name} died while it ran this job"
+    rows = ledger.run(
+        "SELECT key FROM job WHERE worker = ? AND state = 1"
+        " AND key IN (SELECT value FROM json_each(?))",
+        (worker, json.dumps(sorted(keys))),
+    )
+    held = [key for (key,) in rows]
+    text = json.dumps(held)
+    ledger.run(CRASH_ERRORS, (text, now, reason))
+    for key in held:
+        trim_errors(ledger, key)
+    ledger.run(CHARGE, (worker, ledger.fresh_token(), now, text, reason))
+    ledger.wakes |= {Wake.JOBS, Wake.FINISHED}
+    return ledger.connection.changes()
