@@ -29,7 +29,9 @@ from backroom import (
     StorageError,
     StorageVersionError,
 )
+from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
+from tests.contract.parts import SettableClock
 from tests.process.parts import Family, eventually_async, scheduling
 
 JOBS = 300
@@ -453,3 +455,22 @@ async def test_a_job_that_runs_is_not_deleted(family: Family) -> None:
 
 async def _has_ended(service: JobService, job_id: str) -> bool:
     return (await service.get_job_status(job_id)).terminal
+
+
+async def test_a_worker_that_was_declared_dead_leaves_nothing_open(tmp_path: Path) -> None:
+    """Neither in its own process, which lives on, nor in the folder."""
+    clock = SettableClock()
+    mine = FileJobStorage(tmp_path / "jobs", clock=clock)
+    other = FileJobStorage(tmp_path / "jobs", clock=clock)
+    await mine.open()
+    await other.open()
+    open_before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        await mine.enlist(WorkerSpec("host:1", 30))
+        clock.advance(31)
+        assert (await other.reclaim(clock.now())).workers == ("host:1",)
+        await mine.reclaim(clock.now())
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert list((tmp_path / "jobs").glob("*.starts")) == []
+    await mine.close()
+    await other.close()

@@ -40,12 +40,13 @@ class Connections:
         self._ledger: Ledger | None = None
         self._before: Ledger | None = None
         self._reader: apsw.Connection | None = None
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._files: tuple[int, int] | None = None
         """The database and its log, as they were when it was opened."""
         self._next_look = 0.0
-        self.crowded = False
-        """The disk was full lately: the log is to be emptied before more is written."""
+        self.distrusts_log = False
+        """The log is to be copied into the database before more is written to it: the disk was
+        full, or what the log says it holds may not be on the disk."""
         self.open()
 
     @property
@@ -72,12 +73,19 @@ class Connections:
 
     def open_anew(self) -> None:
         """After an error of the disk: SQLite recovers from its log. What cannot be opened now is
-        tried again by the next transaction."""
-        self.close()
-        try:
-            self.open()
-        except (StorageError, apsw.Error, OSError) as error:
-            log.error("%s; the next call tries again", error)
+        tried again by the next transaction.
+
+        A page whose sync failed may stand in the system's cache only, and look as if it were on
+        the disk; a commit that follows it in the log would be lost with it in a power cut. So
+        the log is emptied first.
+        """
+        self.distrusts_log = True
+        with self._reading:  # Who looks meanwhile waits, and sees nothing of it.
+            self.close()
+            try:
+                self.open()
+            except (StorageError, apsw.Error, OSError) as error:
+                log.error("%s; the next call tries again", error)
 
     def close(self, *, abandon: bool = False) -> None:
         """`abandon`: what stands in the log and not in the database stays there, as the log may
@@ -133,10 +141,12 @@ class Connections:
                     "%s, or its log beside it, was removed or replaced; it is opened anew",
                     self._folder.database,
                 )
-                self.close(abandon=True)
+                with self._reading:
+                    self.close(abandon=True)
+                    self._open()
             ledger = self._ledger or self._open()
-            if self.crowded:
-                self._make_room(ledger.connection)
+            if self.distrusts_log:
+                self._empty_log(ledger.connection)
             _commit(ledger, change)
             if look:
                 if self._replaced():
@@ -149,12 +159,12 @@ class Connections:
         wakes, ledger.wakes = ledger.wakes, set()
         return wakes
 
-    def _make_room(self, connection: apsw.Connection) -> None:
-        """After the disk was full: most of the log is in the database already, or fits into it.
-        Once all of it is there, the log is begun anew and needs no more room."""
+    def _empty_log(self, connection: apsw.Connection) -> None:
+        """Once all of the log is in the database, and synced there, it is begun anew; it also
+        needs no more room then. Readers of other processes may make that take a few commits."""
         with suppress(apsw.Error):
             [(busy, pages, done)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self.crowded = bool(busy) or done < pages
+            self.distrusts_log = bool(busy) or done < pages
 
     def _replaced(self) -> bool:
         """Whether the files that this connection writes are not those of the folder any more."""
@@ -176,7 +186,7 @@ class Connections:
         """In the child: it shall know nothing of these connections. SQLite remembers the locks
         of a process, but a child has not inherited them: were these open, a store that the
         child opens for itself would work on a file that the others believe nobody uses."""
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self.close(abandon=True)
 
 

@@ -172,7 +172,7 @@ class Writer:
             log.error("%s; the store is opened anew", refused)
             self._store.open_anew()
         elif isinstance(error, apsw.FullError):
-            self._store.crowded = True
+            self._store.distrusts_log = True
         for change in changes:
             change.error = refused
 

@@ -104,6 +104,7 @@ def _is_unmade(folder: Folder) -> bool:
         raise StorageCorruptError(damaged(folder, "it is too short for a database"))
     connection = apsw.Connection(str(folder.database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(BUSY_TIMEOUT)
         application = connection.pragma("application_id")
         version = connection.pragma("user_version")

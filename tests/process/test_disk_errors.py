@@ -1,0 +1,159 @@
+"""A disk that fails: the store stops there, is opened anew, and loses nothing it acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from backroom import FileJobStorage, Job, JobService, StorageError
+
+
+class Disk(apsw.VFS):
+    """The system's files under SQLite, with planned errors, and a note of what was done with a
+    file after it had failed once."""
+
+    def __init__(self) -> None:
+        super().__init__("failing", "unix", makedefault=True)
+        self.plan: dict[str, int] = {}
+        """By act ("sync", "write", "open"): how many of them still fail."""
+        self.broken: set[int] = set()
+        """Open files an act on which has failed."""
+        self.trusted: list[str] = []
+        """Those of them that were written to after that, without being opened anew."""
+        self.files: list[Any] = []
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+        path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
+        self.act("open", path)
+        return File(self, path, name, flags)
+
+    def act(self, kind: str, path: str, file: int = 0) -> None:
+        if not path.endswith("-wal"):
+            return
+        if kind == "write" and file in self.broken:
+            self.trusted.append(path)
+        if self.plan.get(kind):
+            self.plan[kind] -= 1
+            self.broken.add(file)
+            error = apsw.CantOpenError if kind == "open" else apsw.IOError
+            raise error(f"injected: {kind}")
+
+
+class File(apsw.VFSFile):
+    def __init__(self, disk: Disk, path: str, name: Any, flags: list[int]) -> None:
+        super().__init__("unix", name, flags)
+        self._disk, self._path = disk, path
+        disk.files.append(self)  # So that no two of them have the same id.
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        self._disk.act("write", self._path, id(self))
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:
+        self._disk.act("sync", self._path, id(self))
+        super().xSync(flags)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    yield disk
+    disk.unregister()
+    disk.files.clear()
+
+
+def service_at(folder: Path, **settings: Any) -> JobService:
+    service = JobService(FileJobStorage(folder), **settings)
+    service.declare("QUICK")
+    return service
+
+
+@pytest.mark.parametrize("act", ["sync", "write"])
+async def test_a_handle_that_failed_is_never_trusted_again(
+    disk: Disk, tmp_path: Path, act: str
+) -> None:
+    service = service_at(tmp_path)
+    kept = [await service.schedule("QUICK") for _ in range(3)]
+    for _ in range(5):
+        disk.plan = {act: 1}
+        with pytest.raises(StorageError, match=r"failed .* calling again with the same"):
+            await service.schedule("QUICK")
+        assert disk.plan == {act: 0}
+        kept.append(await service.schedule("QUICK"))
+    found = {info.id for info in await service.get_jobs()}
+    await service.stop()
+    assert set(kept) <= found
+    assert disk.trusted == []
+
+
+async def test_callers_of_a_failed_group_are_all_told_and_later_ones_go_on(
+    disk: Disk, tmp_path: Path
+) -> None:
+    service = service_at(tmp_path)
+    await service.open()
+    disk.plan = {"sync": 1}
+    answers = await asyncio.gather(
+        *[service.schedule("QUICK") for _ in range(200)], return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, StorageError)]
+    kept = {answer for answer in answers if isinstance(answer, str)}
+    assert refused
+    assert len(refused) + len(kept) == 200
+    found: set[str] = {await service.schedule("QUICK")}
+    cursor = None
+    while True:
+        page = await service.get_jobs(cursor=cursor)
+        found |= {info.id for info in page}
+        cursor = page.cursor
+        if cursor is None:
+            break
+    await service.stop()
+    assert kept <= found
+    assert disk.trusted == []
+
+
+async def test_a_store_that_cannot_be_opened_anew_says_so_until_it_can(
+    disk: Disk, tmp_path: Path
+) -> None:
+    service = service_at(tmp_path)
+    job_id = await service.schedule("QUICK")
+    disk.plan = {"sync": 1, "open": 3}
+    with pytest.raises(StorageError):
+        await service.schedule("QUICK")
+    with pytest.raises(StorageError):
+        await service.schedule("QUICK")
+    disk.plan.clear()
+    await service.schedule("QUICK")
+    assert (await service.get_job(job_id)).id == job_id
+    await service.stop()
+
+
+async def test_a_worker_works_through_a_disk_that_fails_now_and_then(
+    disk: Disk, tmp_path: Path
+) -> None:
+    service = service_at(tmp_path, concurrency=20)
+    runs: list[str] = []
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        runs.append(job.id)
+        if len(runs) % 40 == 0:
+            disk.plan = {"sync": 1} if len(runs) % 80 else {"write": 1}
+
+    kept: list[str] = []
+    async with service:
+        while len(kept) < 400:
+            try:
+                kept.append(await service.schedule("QUICK"))
+            except StorageError:
+                continue
+        disk.plan.clear()
+        for job_id in kept:
+            await service.result(job_id, timeout=60)
+    assert set(kept) <= set(runs)
+    assert disk.trusted == []
