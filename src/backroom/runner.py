@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import traceback as tracebacks
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 import msgspec
 
-from backroom.codec import encode_json
-from backroom.errors import FailJob, JobTypeError, OptionError, PayloadTooLargeError, RetryJob
+from backroom.deadlines import Deadlines
+from backroom.errors import JobTypeError
 from backroom.handle import Job
-from backroom.job import Cancel, Snooze, duration
 from backroom.lanes import Lanes
+from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
 from backroom.ports import Clock
 from backroom.registry import Known, Registry
 from backroom.retry import Backoff
@@ -23,14 +22,12 @@ from backroom.threads import Threads
 from backroom.transition import (
     Cancelled,
     Claim,
-    Completed,
     Errored,
     Expired,
     Outcome,
     Parked,
     Policy,
     Released,
-    Snoozed,
     Transition,
     decide,
     hopeless,
@@ -40,8 +37,6 @@ __all__ = ["Runner", "Running"]
 
 log = logging.getLogger("backroom")
 
-MAX_MESSAGE: Final = 4096
-MAX_TRACEBACK: Final = 16_384
 TURN: Final = 200
 """Jobs started in one turn of the loop, so that others get theirs."""
 STUBBORN: Final = 5.0
@@ -63,7 +58,7 @@ class Running:
         self.known = known
         self.policy = policy
         self.job: Job[Any]
-        self.group: Deadlines
+        self.group: Deadlines[Running]
         self.task: asyncio.Task[None] | None = None
         """None for a thread."""
         self.why: Why | None = None
@@ -106,7 +101,7 @@ class Runner:
         self._context = contextvars.copy_context()
         # A task factory of the application's is respected; without one, the shorter way.
         self._new_task = _task_maker(self._loop)
-        self._deadlines: dict[float, Deadlines] = {}
+        self._deadlines: dict[float, Deadlines[Running]] = {}
         self._pumps: set[Lanes] = set()
         self.running: dict[int, Running] = {}
         """The attempts under way, by key."""
@@ -158,7 +153,7 @@ class Runner:
             data = known.data.decode(claim.data)
         except JobTypeError as error:
             reason = Errored(
-                "JobTypeError", _clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
+                "JobTypeError", clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
             )
             self._skip(claim, lanes, reason, policy, started_at=now)
             return
@@ -190,7 +185,7 @@ class Runner:
             running.group.remove(running)
         known = self._registry.get(claim.type)
         policy = None if known is None else known.policy
-        self._skip(claim, lanes, _errored(error), policy, started_at=now)
+        self._skip(claim, lanes, errored(error), policy, started_at=now)
 
     def _skip(
         self,
@@ -216,14 +211,14 @@ class Runner:
         outcome: Outcome
         try:
             self._note_start(running.claim)
-            outcome = self._value(running, await handler(job))
+            outcome = self._returned(running, await handler(job))
         except asyncio.CancelledError as error:
-            outcome = self._interrupted(running) or _errored(error)
+            outcome = self._interrupted(running) or errored(error)
         except Exception as error:
-            outcome = _raised(error)
+            outcome = raised(error)
         except BaseException as error:
             # SystemExit and the like end the attempt, never the worker.
-            outcome = _errored(error)
+            outcome = errored(error)
         self._end(running, outcome)
 
     def _run_thread(
@@ -232,35 +227,18 @@ class Runner:
         outcome: Outcome
         try:
             self._note_start(running.claim)
-            outcome = self._value(running, self._context.copy().run(handler, job))
+            outcome = self._returned(running, self._context.copy().run(handler, job))
         except Exception as error:
-            outcome = _raised(error)
+            outcome = raised(error)
         except BaseException as error:
-            outcome = _errored(error)
+            outcome = errored(error)
         try:
             self._loop.call_soon_threadsafe(self._end, running, outcome)
         except RuntimeError:
             log.warning("%r ended after its worker's loop; its outcome is not recorded", job)
 
-    def _value(self, running: Running, value: Any) -> Outcome:
-        """What a handler returned, as an outcome."""
-        if value is None and running.known.result is None:
-            return _NOTHING
-        if isinstance(value, Snooze):
-            return Snoozed(value.delay)
-        if isinstance(value, Cancel):
-            return Cancelled(_clip(str(value.reason), MAX_MESSAGE))
-        codec = running.known.result
-        name = running.claim.type
-        text = encode_json(name, "result", value) if codec is None else codec.encode(value)
-        if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
-            size = len(text.encode())
-            if size > self._max_payload:
-                raise PayloadTooLargeError(
-                    f"{name}: the result has {size:,} bytes as JSON, the limit is"
-                    f" {self._max_payload:,}; keep large things elsewhere and return their address"
-                )
-        return Completed(text)
+    def _returned(self, running: Running, value: Any) -> Outcome:
+        return returned(running.claim.type, running.known.result, value, self._max_payload)
 
     def _interrupted(self, running: Running) -> Outcome | None:
         """The outcome of an attempt that was told to stop, by the reason it was given."""
@@ -296,11 +274,11 @@ class Runner:
             )  # fmt: skip
         except Exception as error:  # A backoff function of the user's.
             log.exception("the backoff of %s failed; the job is not retried", claim.type)
-            wrong = _errored(error, retry=False)
+            wrong = errored(error, retry=False)
             if isinstance(outcome, Errored):
                 text = f"{outcome.message} (not retried: its backoff failed: {wrong.message})"
                 wrong = msgspec.structs.replace(
-                    outcome, message=_clip(text, MAX_MESSAGE), retry=False
+                    outcome, message=clip(text, MAX_MESSAGE), retry=False
                 )
             transition = decide(
                 claim, wrong, self._clock.now(), running.policy, started_at=job.started_at
@@ -374,55 +352,6 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
     return lambda coroutine, *, loop, context: loop.create_task(coroutine, context=context)
 
 
-class Deadlines:
-    """Attempts with the same timeout, in the order they end: one timer for all of them."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        timeout: float,
-        late: Callable[[Running], None],
-        emptied: Callable[[float], object],
-    ) -> None:
-        """`emptied` is called with the timeout when no attempt has it any more."""
-        self._loop = loop
-        self._timeout = timeout
-        self._late = late
-        self._emptied = emptied
-        self._ends: dict[Running, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, running: Running, uptime: float) -> None:
-        end = uptime + self._timeout
-        self._ends[running] = end
-        if self._timer is None:
-            self._timer = self._loop.call_at(end, self._ring)
-
-    def remove(self, running: Running) -> None:
-        self._ends.pop(running, None)
-
-    def _ring(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        while self._ends:
-            running, end = next(iter(self._ends.items()))
-            if end > now:
-                self._timer = self._loop.call_at(end, self._ring)
-                return
-            del self._ends[running]
-            self._late(running)
-        self._emptied(self._timeout)
-
-    def close(self) -> None:
-        """Forgets the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-_NOTHING: Final = Completed("null")
-
-
 class _Said(msgspec.Struct):
     """The options of a call that are decided when a job runs."""
 
@@ -447,44 +376,3 @@ def _policy(policy: Policy, options: str) -> Policy:
 
 def _timed_out(running: Running) -> Errored:
     return Errored("timeout", f"timed out after {running.policy.timeout:g} s")
-
-
-def _raised(error: Exception) -> Outcome:
-    if isinstance(error, FailJob):
-        return _errored(error, retry=False)
-    if isinstance(error, RetryJob):
-        try:
-            delay = None if error.delay is None else duration("delay", error.delay)
-        except OptionError as wrong:
-            wrong.__cause__ = error
-            return _errored(wrong)
-        return _errored(error, delay=delay)
-    return _errored(error)
-
-
-def _errored(error: BaseException, *, retry: bool = True, delay: float | None = None) -> Errored:
-    try:
-        message = str(error)
-    except Exception as unprintable:
-        message = f"(the error's own text failed: {type(unprintable).__name__})"
-    try:
-        text = "".join(tracebacks.format_exception(error, limit=-50))
-    except Exception as unprintable:
-        text = f"(the traceback could not be written: {type(unprintable).__name__})"
-    return Errored(
-        type(error).__name__,
-        _clip(message or type(error).__name__, MAX_MESSAGE),
-        _clip(text, MAX_TRACEBACK),
-        retry,
-        delay,
-    )
-
-
-def _clip(text: str, most: int) -> str:
-    """At most `most` characters: the head and the tail. Always encodable."""
-    if len(text) > most:
-        half = (most - 40) // 2
-        text = (
-            f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
-        )
-    return text.encode("utf-8", "replace").decode()
