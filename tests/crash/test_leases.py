@@ -31,7 +31,7 @@ async def test_a_worker_revived_after_its_lease_changes_nothing_and_goes_on_work
         family.gate(f"open-{frozen.pid}")
         frozen.signal(signal.SIGCONT)
         eventually(lambda: family.entries("finished"), "the stale attempt has ended")
-        frozen.says("was refused")
+        frozen.says("was not kept")
         info = await service.get_job(job_id)
         assert (info.status, info.attempt, info.crashes) == ("active", 2, 1)
         family.gate(f"open-{other.pid}")
