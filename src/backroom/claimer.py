@@ -40,13 +40,16 @@ class Claimer(Loop):
         worker: Callable[[], int],
         stands_for: Callable[[int], bool],
         pump: Callable[[], None],
+        unwanted: Callable[[Claim], bool],
         release: Callable[[list[Claim]], None],
         return_unknown: Callable[[], Awaitable[None]],
         lost: Callable[[], None],
     ) -> None:
         """`types` are those that have a handler here; `pump` is called when jobs became ready;
-        `release` with claims that are not to be run; `return_unknown` when the storage may hold
-        claims for this worker that it does not know of; `lost` when the lease is gone."""
+        `unwanted` says of a claim whether people paused its queue or cancelled it while it was
+        being counted as started; `release` is called with claims that are not to be run;
+        `return_unknown` when the storage may hold claims for this worker that it does not know
+        of; `lost` when the lease is gone."""
         super().__init__(f"claimer of {lanes.name}")
         self._storage = storage
         self._lanes = lanes
@@ -56,6 +59,7 @@ class Claimer(Loop):
         self._worker = worker
         self._stands_for = stands_for
         self._pump = pump
+        self._unwanted = unwanted
         self._release = release
         self._return_unknown = return_unknown
         self._lost = lost
@@ -75,11 +79,13 @@ class Claimer(Loop):
     def refill(self) -> None:
         """Slots became free: clears the next jobs, and claims more if more are there."""
         self._lanes.pace()
+        self._pump()
         self._clear()
         if self._look and not self._signal.is_set():
             self._signal.set()
 
     async def turn(self) -> float | None:
+        self._pump()  # What was ready while the lease did not stand, or too much was unrecorded.
         if not self._look and self._clock.uptime() >= self._next_look:
             self._look = True
         if self._look:
@@ -158,6 +164,11 @@ class Claimer(Loop):
             self._release(claims)
         else:
             if self._stands_for(worker):
+                unwanted = [claim for claim in claims if self._unwanted(claim)]
+                if unwanted:
+                    self._lanes.returned(unwanted)
+                    self._release(unwanted)
+                    claims = [claim for claim in claims if claim not in unwanted]
                 self._lanes.cleared(claims)
                 self._pump()
             else:

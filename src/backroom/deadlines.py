@@ -50,8 +50,14 @@ class Deadlines(Generic[T]):
             self._late(running)
         self._emptied(self._timeout)
 
+    @property
+    def empty(self) -> bool:
+        """No attempt has this timeout now."""
+        return not self._ends
+
     def close(self) -> None:
-        """Forgets the timer."""
+        """Forgets the timer of an empty group."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._emptied(self._timeout)

@@ -10,7 +10,8 @@
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
     ├── JobStateError                        the job's status does not allow that
-    ├── ServiceStoppedError                  the service was stopped
+    ├── ServiceError (RuntimeError)          the service cannot do that now
+    │   └── ServiceStoppedError              it was stopped
     ├── JobFailedError                       `result`: the job failed
     ├── JobCancelledError                    `result`: the job was cancelled
     ├── LeaseLostError                       this worker's right to its jobs has ended
@@ -41,6 +42,7 @@ __all__ = [
     "OptionError",
     "PayloadTooLargeError",
     "RetryJob",
+    "ServiceError",
     "ServiceStoppedError",
     "StorageClosedError",
     "StorageCorruptError",
@@ -86,7 +88,11 @@ class JobStateError(BackroomError):
     """The job's present status does not allow what was asked; nothing was changed."""
 
 
-class ServiceStoppedError(BackroomError, RuntimeError):
+class ServiceError(BackroomError, RuntimeError):
+    """The service cannot do that now, or not from there."""
+
+
+class ServiceStoppedError(ServiceError):
     """The service was stopped; `open` or `start` it before you schedule again."""
 
 

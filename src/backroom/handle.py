@@ -37,6 +37,7 @@ class Job(Generic[T]):
         "_progress",
         "_stop",
         "data",
+        "saw_stop",
         "started_at",
     )
 
@@ -57,6 +58,8 @@ class Job(Generic[T]):
         self._progress: tuple[float, str | None] | None = None
         self._log: JobLog | Callable[[], int] = now
         self._stop = False
+        self.saw_stop = False
+        """User code has looked at `cancelled`, and it was true."""
 
     @property
     def id(self) -> JobId[Any]:
@@ -107,8 +110,13 @@ class Job(Generic[T]):
     def cancelled(self) -> bool:
         """Whether to stop: cancelled, out of time, or its worker is leaving.
 
-        An `async def` handler is interrupted by itself; a `def` handler in a thread should ask.
+        An `async def` handler is interrupted by itself; a `def` handler in a thread should ask,
+        and where this is true either return nothing or raise. When its worker is leaving, the
+        job then runs again elsewhere and no attempt is charged; a handler that returns a result
+        has done its work.
         """
+        if self._stop:
+            self.saw_stop = True
         return self._stop
 
     @property

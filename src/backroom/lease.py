@@ -38,19 +38,25 @@ class Lease:
         *,
         cancelled: Callable[[Sequence[int]], None],
         lost: Callable[[], None],
+        stands_again: Callable[[], None],
         threaded: bool = True,
     ) -> None:
-        """`cancelled` and `lost` are called on the loop that calls `start`."""
+        """All are called on the loop that calls `start`: `cancelled` with every answer of the
+        storage that names claims to cancel; `lost` once; `stands_again` when the lease was
+        extended after it had not stood for a while."""
         self._storage = storage
         self._clock = clock
         self._spec = spec
         self._cancelled = cancelled
         self._lost = lost
+        self._stands_again = stands_again
         self._threaded = threaded
         self._stand_until = 0.0
         self._told = False
+        self._stopped = False
         self._stop: Callable[[], None] = lambda: None
-        self._thread: threading.Thread | None = None
+        self._ended: asyncio.Future[None] | None = None
+        """Of the thread."""
         self._task: asyncio.Task[None] | None = None
         self.worker = 0
 
@@ -66,28 +72,45 @@ class Lease:
     async def start(self) -> None:
         """Enlists, and keeps the lease from then on."""
         self._loop = asyncio.get_running_loop()
-        self._took(await self._storage.enlist(self._spec))
-        self._told = False
+        enlisting = asyncio.ensure_future(self._storage.enlist(self._spec))
+        try:
+            beat = await asyncio.shield(enlisting)
+        except asyncio.CancelledError:
+            enlisting.add_done_callback(self._retire_unborn)
+            raise
+        self._told = self._stopped = False
+        self._took(beat)
         if self._threaded:
-            ready = threading.Event()
-            self._thread = threading.Thread(
-                target=asyncio.run,
-                args=(self._keep(ready.set),),
-                name="backroom-lease",
+            # Not by an executor of the loop: an application may have filled it.
+            ready: asyncio.Future[None] = self._loop.create_future()
+            self._ended = self._loop.create_future()
+            threading.Thread(
+                target=self._keep_in_thread, args=(ready, self._ended), name="backroom-lease",
                 daemon=True,
-            )
-            self._thread.start()
-            # Until then `stop` would not reach it.
-            await self._loop.run_in_executor(None, ready.wait)
+            ).start()  # fmt: skip
+            await asyncio.shield(ready)  # Until then `stop` would not reach it.
         else:
             self._task = asyncio.create_task(self._keep(lambda: None))
 
+    def _retire_unborn(self, enlisting: asyncio.Future[Heartbeat]) -> None:
+        """Who called `start` did not wait for the answer."""
+        if not enlisting.cancelled() and enlisting.exception() is None:
+            worker = enlisting.result().worker
+            self._task = self._loop.create_task(self._storage.retire(worker))
+
+    def _keep_in_thread(self, ready: asyncio.Future[None], ended: asyncio.Future[None]) -> None:
+        try:
+            asyncio.run(self._keep(lambda: self._call(_settle, ready)))
+        finally:
+            self._call(_settle, ended)
+
     async def stop(self) -> None:
         """Keeps it no longer; the lease itself is ended by `storage.retire`. Safe to call twice."""
+        self._stopped = True
         self._stop()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await self._loop.run_in_executor(None, thread.join)
+        if self._ended is not None:
+            await asyncio.shield(self._ended)
+            self._ended = None
         task, self._task = self._task, None
         if task is not None:
             await task
@@ -106,8 +129,11 @@ class Lease:
             log.warning("the lease could not be extended: %r", error)
 
     def _took(self, beat: Heartbeat) -> None:
+        again = not self._told and not self.stands()
         self.worker = beat.worker
         self._stand_until = beat.deadline - self._spec.lease * MARGIN
+        if again:
+            self._call(self._stands_again)
         if beat.cancelled:
             self._call(self._cancelled, beat.cancelled)
 
@@ -132,6 +158,8 @@ class Lease:
                 loop.call_soon_threadsafe(stopped.set)
 
         self._stop = stop
+        if self._stopped:  # While this thread began.
+            stopped.set()
         ready()
         every = self._spec.lease / BEATS
         wait = every
@@ -156,3 +184,8 @@ class Lease:
                 if not self.stands():
                     self._tell()
                     return
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

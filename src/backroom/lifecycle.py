@@ -54,7 +54,9 @@ class Loop(ABC):
             self._signal.clear()
             try:
                 wait = await self.turn()
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise  # Not a call that was cancelled, but this loop itself.
                 log.exception("the %s failed; it goes on in %.1f s", self._name, pause)
                 wait, pause = pause, min(pause * 2, self.MAX_PAUSE)
                 await self._pause(wait)
@@ -81,3 +83,8 @@ class Loop(ABC):
         await self._signal.wait()
         if timer is not None:
             timer.cancel()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -37,8 +37,8 @@ class Recorder:
         flushed: Callable[[], None],
         recorded: Callable[[Sequence[tuple[Claim, Transition]]], None],
     ) -> None:
-        """`flushed` is called when a batch is on its way; `recorded` with the outcomes that
-        stand."""
+        """`flushed` is called when a batch is on its way, and when there is room for outcomes
+        again; `recorded` with the outcomes that stand."""
         self._storage = storage
         self._worker = worker
         self._leased = leased
@@ -47,7 +47,7 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._batch: list[tuple[Claim, Transition]] = []
         self._writing: set[asyncio.Task[None]] = set()
-        self._unrecorded: set[int] = set()
+        self._unrecorded: set[tuple[int, int]] = set()
         self._dirty: set[Job[Any]] = set()
         self._reporting: asyncio.TimerHandle | None = None
         self.lost = 0
@@ -58,7 +58,7 @@ class Recorder:
         if not self._batch:
             self._loop.call_soon(self._flush)
         self._batch.append((claim, transition))
-        self._unrecorded.add(claim.key)
+        self._unrecorded.add((claim.key, claim.token))
 
     @property
     def full(self) -> bool:
@@ -67,7 +67,7 @@ class Recorder:
 
     def keys(self) -> list[int]:
         """Claims whose outcome is not written yet."""
-        return list(self._unrecorded)
+        return [key for key, _ in self._unrecorded]
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -95,7 +95,10 @@ class Recorder:
                 log.warning("%d outcomes wait, in %.2f s again: %r", len(batch), pause, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
-        self._unrecorded.difference_update([claim.key for claim, _ in batch])
+        was_full = self.full
+        self._unrecorded.difference_update([(claim.key, claim.token) for claim, _ in batch])
+        if was_full and not self.full:
+            self._flushed()
         if not all(stands):
             batch = [
                 one for one, stood in zip(batch, stands, strict=True) if self._stood(one, stood)
@@ -144,10 +147,20 @@ class Recorder:
         except Exception as error:
             log.warning("progress of %d jobs was not kept: %r", len(reports), error)
 
-    async def stop(self) -> None:
-        """Everything taken so far is written. Safe to call twice."""
+    async def stop(self, within: float) -> None:
+        """Writes everything taken so far, if the storage lets it `within` so many seconds.
+        Safe to call twice."""
         self._flush()
-        while self._writing:
+        until = self._loop.time() + within
+        while self._writing and (left := until - self._loop.time()) > 0:
+            await asyncio.wait(self._writing, timeout=left)
+        if self._writing:
+            log.error(
+                "%d outcomes could not be written before this worker left; their jobs run again",
+                len(self._unrecorded),
+            )
+            for task in self._writing:
+                task.cancel()
             await asyncio.wait(self._writing)
         if self._reporting is not None:
             self._reporting.cancel()

@@ -22,6 +22,7 @@ from backroom.threads import Threads
 from backroom.transition import (
     Cancelled,
     Claim,
+    Completed,
     Errored,
     Expired,
     Outcome,
@@ -37,6 +38,8 @@ __all__ = ["Runner", "Running"]
 
 log = logging.getLogger("backroom")
 
+MOST_GROUPS: Final = 64
+"""Timeouts of which attempts are watched together, until those without any are forgotten."""
 TURN: Final = 200
 """Jobs started in one turn of the loop, so that others get theirs."""
 STUBBORN: Final = 5.0
@@ -163,11 +166,7 @@ class Runner:
         running = Running(claim, lanes, known, policy)
         running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
         self.running[claim.key] = running
-        group = self._deadlines.get(policy.timeout)
-        if group is None:
-            group = Deadlines(self._loop, policy.timeout, self._late, self._deadlines.pop)
-            self._deadlines[policy.timeout] = group
-        running.group = group
+        running.group = group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         group.add(running, uptime)
         if known.handler_is_async:
             running.task = self._new_task(
@@ -176,11 +175,22 @@ class Runner:
         else:
             self._threads.submit(lambda: self._run_thread(running, handler, job))
 
+    def _watch(self, timeout: float) -> Deadlines[Running]:
+        """A new group of attempts with this timeout; where every job has its own, the empty
+        groups go first."""
+        if len(self._deadlines) >= MOST_GROUPS:
+            for group in [group for group in self._deadlines.values() if group.empty]:
+                group.close()
+        group = Deadlines(self._loop, timeout, self._late, self._deadlines.pop)
+        self._deadlines[timeout] = group
+        return group
+
     def _not_begun(self, claim: Claim, lanes: Lanes, now: int, error: Exception) -> None:
         """The engine could not start user code: no thread, no memory, options from the future."""
         log.exception("%s %s could not be started", claim.type, claim.id)
-        running = self.running.pop(claim.key, None)
+        running = self.running.get(claim.key)
         if running is not None and running.claim is claim:
+            del self.running[claim.key]
             running.recorded = True
             running.group.remove(running)
         known = self._registry.get(claim.type)
@@ -250,6 +260,17 @@ class Runner:
             return Released()
         return None
 
+    def _after_all(self, running: Running, outcome: Outcome) -> Outcome:
+        """The outcome of code that ended by itself after it was told to stop: an error, or
+        nothing from one that saw `job.cancelled`, is its way of stopping, and no outcome."""
+        if running.why is None or running.why == "timeout":
+            return outcome
+        if isinstance(outcome, Errored) or (
+            isinstance(outcome, Completed) and outcome.result == "null" and running.job.saw_stop
+        ):
+            return self._interrupted(running) or outcome
+        return outcome
+
     def _end(self, running: Running, outcome: Outcome) -> None:
         """On the loop: user code has ended."""
         lanes = running.lanes
@@ -259,7 +280,7 @@ class Runner:
         else:
             del self.running[running.claim.key]
             running.group.remove(running)
-            self._settle(running, outcome)
+            self._settle(running, self._after_all(running, outcome))
         lanes.ended()
         self._pump_soon(lanes)
 
@@ -349,7 +370,8 @@ class Runner:
 def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
     if loop.get_task_factory() is None:
         return asyncio.Task
-    return lambda coroutine, *, loop, context: loop.create_task(coroutine, context=context)
+    # Within the context and not with it as an argument, which not every factory takes.
+    return lambda coroutine, *, loop, context: context.run(loop.create_task, coroutine)
 
 
 class _Said(msgspec.Struct):

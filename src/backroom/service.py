@@ -16,6 +16,7 @@ import msgspec
 from backroom.errors import (
     ConfigurationError,
     OptionError,
+    ServiceError,
     ServiceStoppedError,
 )
 from backroom.job import (
@@ -139,6 +140,11 @@ class JobService(Steering):
         """The one that opened it."""
         self._stopped = False
         self._leaving: Worker | None = None
+        self._left: list[Worker] = []
+        """Stopped workers whose code still runs."""
+        self._holds_storage = False
+        self._stopping: asyncio.Task[bool] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
     # -- types and handlers ----------------------------------------------------------------------
@@ -246,7 +252,9 @@ class JobService(Steering):
 
     async def _open(self) -> None:
         if not self._opened:
-            await self.storage.open()
+            if not self._holds_storage:
+                await self.storage.open()
+                self._holds_storage = True
             self._opened = True
             self._stopped = False
             self._process = os.getpid()
@@ -283,37 +291,66 @@ class JobService(Steering):
     async def stop(self, grace: float | timedelta = 30) -> bool:
         """Stops claiming, gives back what has not begun, lets running jobs end within `grace`
         seconds (then releases them, which costs them no attempt), and closes the storage.
-        Safe to call twice, or unstarted.
+
+        Safe to call twice, or unstarted: a second call joins the first, and may shorten its
+        grace. A caller that is cancelled stops waiting; the stop goes on.
 
         Returns whether all handlers have ended: one that runs on in a thread keeps its lease
-        until the process ends, and its job then runs again elsewhere, uncharged.
+        until it ends, or the process does, and its job then runs again elsewhere, uncharged.
+
+        Raises:
+            ServiceError: called by a handler of this service, which it would wait for.
         """
         seconds = duration("grace", grace)
         if self._opened and self._process != os.getpid():
             # In a forked child all of this is the parent's, which goes on with it.
-            self._opened, self._stopped = False, True
+            self._opened, self._stopped, self._holds_storage = False, True, False
+            self._worker, self._left = None, []
             return True
-        ended = True
+        if self._worker is not None and self._worker.runs(asyncio.current_task()):
+            raise ServiceError(
+                "stop() was called by a handler of this service, for which it would wait: signal"
+                " the process, or let other code of the program stop the service"
+            )
+        if self._stopping is None or self._stopping.done():
+            self._stopping = asyncio.create_task(self._stop(seconds), name="backroom-stop")
+        else:
+            worker = self._leaving or self._worker
+            if worker is not None:
+                worker.hurry(seconds)
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self, seconds: float) -> bool:
         async with self._changing:
-            worker, self._worker = self._worker, None
+            worker, self._worker, self._leaving = self._worker, None, self._worker
             try:
                 if worker is not None:
-                    self._leaving = worker
-                    ended = await worker.stop(seconds)
+                    self._left.append(worker)
+                    await worker.stop(seconds, self._worker_has_gone)
             finally:
                 self._leaving = None
                 self._stopped = True
                 if self._opened:
                     self._opened = False
                     self._results.close()
-                    if ended:  # Else what runs on still extends its lease through the storage.
-                        await self.storage.close()
-        return ended
+            await self._close_storage()
+            self._left = [worker for worker in self._left if worker.running]
+            return not self._left
 
-    def hurry(self) -> None:
-        """Ends the grace period of a `stop` under way."""
-        if self._leaving is not None:
-            self._leaving.hurry()
+    def _worker_has_gone(self) -> None:
+        """The last thread of a worker that was stopped has ended."""
+        self._closing = asyncio.create_task(self._close_behind_it())
+
+    async def _close_behind_it(self) -> None:
+        async with self._changing:
+            await self._close_storage()
+
+    async def _close_storage(self) -> None:
+        """Unless it is in use, by this service or by code that still holds its lease there."""
+        in_use = self._opened or any(worker.enlisted for worker in self._left)
+        if self._holds_storage and not in_use:
+            self._holds_storage = False
+            await self.storage.close()
 
     def configure(
         self, *, concurrency: int | None = None, only: Sequence[str] | None = None

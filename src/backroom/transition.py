@@ -182,10 +182,12 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
         )
 
     @classmethod
-    def released(cls, claim: Claim) -> Transition:
+    def released(cls, claim: Claim, started_at: int | None = None) -> Transition:
+        """`started_at`: when user code began; a job that has begun in time does not expire."""
         return cls(
-            claim.key, claim.token, State.WAITING, None, claim.attempt, None, None, None, None
-        )
+            claim.key, claim.token, State.WAITING, None, claim.attempt, started_at, None, None,
+            None,
+        )  # fmt: skip
 
     def unkept(self, now: int) -> Transition:
         """What stands for an outcome that a storage cannot write, whatever it is in it."""
@@ -255,7 +257,7 @@ def decide(
         return Transition.cancelled(claim, None, now, "expired before it started")
     if isinstance(outcome, Parked):
         return Transition.parked(claim)
-    return Transition.released(claim)
+    return Transition.released(claim, started_at)
 
 
 def _after_error(

@@ -30,7 +30,10 @@ log = logging.getLogger("backroom")
 
 MAX_PAUSE: Final = 2.0
 LEAVE: Final = 5.0
-"""Seconds that interrupted coroutines have to end when a worker leaves."""
+"""Seconds that interrupted coroutines have to end when a worker leaves, and a storage to take
+the last outcomes."""
+LOOK_UP: Final = 1.0
+"""Seconds that a thread has then to see that it should end."""
 
 
 class Worker:
@@ -58,6 +61,7 @@ class Worker:
             WorkerSpec(f"{socket.gethostname()}:{os.getpid()}", settings.lease),
             cancelled=self._cancel,
             lost=self._lost,
+            stands_again=self._refill,
             threaded=settings.threaded,
         )
         self._recorder = Recorder(
@@ -85,7 +89,13 @@ class Worker:
         self._upkeep = Upkeep(storage, clock)
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
-        self._hurried = False
+        self._grace_ends = float("inf")
+        """On the loop's clock, once it is leaving."""
+        self.enlisted = True
+        """It may still hold claims in the storage."""
+        self._cancelled: frozenset[int] = frozenset()
+        """Claims that people asked to cancel, as of the last heartbeat."""
+        self._seeing_out: asyncio.Task[None] | None = None
         self._tending = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -105,6 +115,7 @@ class Worker:
             worker=self._number,
             stands_for=self._lease.stands_for,
             pump=lambda: self._runner.pump(lanes),
+            unwanted=self._unwanted,
             release=self._release,
             return_unknown=self._return_unknown,
             lost=self._lost,
@@ -113,20 +124,33 @@ class Worker:
     # -- life ------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        await self._lease.start()
-        self._unsubscribe = self._storage.subscribe(self._wake)
+        """Enlists, and begins. Where it fails or is cancelled, nothing is left of it."""
+        try:
+            await self._lease.start()
+            self._unsubscribe = self._storage.subscribe(self._wake)
+        except BaseException:
+            await asyncio.shield(self._give_up())
+            raise
         self._upkeep.start()
         for claimer in self._claimers.values():
             claimer.start()
 
-    async def stop(self, grace: float) -> bool:
+    async def _give_up(self) -> None:
+        await self._lease.stop()
+        if self._lease.stands():
+            with _logged("it counts as dead when its lease has ended"):
+                await self._storage.retire(self._lease.worker)
+
+    async def stop(self, grace: float, gone: Callable[[], None]) -> bool:
         """Claims no more, gives back what has not begun, lets the rest end within `grace`
         seconds, then releases it without costing an attempt.
 
-        Returns whether all user code has ended; a thread that has not keeps its lease until the
-        process ends, and its job then comes back uncharged.
+        Returns whether nothing of it is left. A thread that runs on keeps its lease until it
+        ends, or the process does, when its job comes back uncharged; `gone` is called when the
+        last one has ended.
         """
         self._leaving = True
+        self.hurry(grace)
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
@@ -140,28 +164,47 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._give_back_unstarted()
-        await self._drain(grace)
+        await self._drain(lambda: self._grace_ends)
         if self._runner.running:
+            now = asyncio.get_running_loop().time()
             self._runner.stop_all("release")
-            await self._drain(LEAVE, coroutines_only=True)
-        await self._recorder.stop()
-        left = [key for key, running in self._runner.running.items() if not running.recorded]
+            await self._drain(lambda: now + LOOK_UP)
+            await self._drain(lambda: now + LEAVE, coroutines_only=True)
+        await self._recorder.stop(LEAVE)
+        left = self._left()
         if left and self._lease.stands():
-            log.warning("%d handlers still run in threads; they keep their lease", len(left))
+            log.warning("code of %d jobs runs on; they keep their lease until it ends", len(left))
             with _logged("they will be charged an attempt"):
+                await self._storage.give_back(self._lease.worker, left)
                 await self._storage.disown(self._lease.worker, left)
-            self._threads.close()
+            self._seeing_out = asyncio.create_task(self._see_out(gone))
             return False
+        await self._retire()
+        return True
+
+    def _left(self) -> list[int]:
+        """Claims whose code still runs, and could still have an outcome."""
+        return [key for key, running in self._runner.running.items() if not running.recorded]
+
+    async def _see_out(self, gone: Callable[[], None]) -> None:
+        """Records what still ends; then nothing is left of this worker."""
+        while self._left() and self._lease.stands():
+            await asyncio.sleep(0.05)
+        await self._recorder.stop(LEAVE)
+        await self._retire()
+        gone()
+
+    async def _retire(self) -> None:
         await self._lease.stop()
         if self._lease.stands():
             with _logged("what it held comes back when its lease has ended"):
                 await self._storage.retire(self._lease.worker)
         self._threads.close()
-        return not self._runner.running and not self._runner.overdue
+        self.enlisted = False
 
-    def hurry(self) -> None:
-        """Ends the grace period of a `stop` under way."""
-        self._hurried = True
+    def hurry(self, grace: float) -> None:
+        """The grace period of a `stop` ends this long from now, if not sooner."""
+        self._grace_ends = min(self._grace_ends, asyncio.get_running_loop().time() + grace)
 
     async def _give_back_unstarted(self) -> None:
         for lanes in self._lanes:
@@ -173,10 +216,10 @@ class Worker:
             with _logged("what it held comes back when it retires"):
                 await self._storage.give_back(self._lease.worker, self._held())
 
-    async def _drain(self, seconds: float, *, coroutines_only: bool = False) -> None:
+    async def _drain(self, until: Callable[[], float], *, coroutines_only: bool = False) -> None:
+        """Waits for what runs, to this moment of the loop's clock, which may come nearer."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until and (coroutines_only or not self._hurried):
+        while loop.time() < until():
             left = [
                 running
                 for running in self._runner.running.values()
@@ -185,6 +228,10 @@ class Worker:
             if not left:
                 return
             await asyncio.sleep(0.01)
+
+    def runs(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether this is the task of a handler that runs here."""
+        return task is not None and any(r.task is task for r in self._runner.running.values())
 
     @property
     def idle(self) -> bool:
@@ -311,9 +358,14 @@ class Worker:
                 claimer.refill()
 
     def _cancel(self, keys: Sequence[int]) -> None:
+        self._cancelled = cancelled = frozenset(keys)
         self._runner.cancel(keys)
         for lanes in self._lanes:
-            self._release(lanes.empty(lambda claim: claim.key in keys))
+            self._release(lanes.empty(lambda claim: claim.key in cancelled))
+
+    def _unwanted(self, claim: Claim) -> bool:
+        """People paused its queue, or cancelled it, while it was being counted as started."""
+        return claim.key in self._cancelled or self._paused.get(claim.queue, False)
 
     def _wake(self, wake: Wake) -> None:
         if wake is Wake.JOBS:

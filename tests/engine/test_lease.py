@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -427,3 +428,50 @@ async def test_a_crash_consumes_an_attempt(world: World) -> None:
         with pytest.raises(JobFailedError, match="died during attempt 1, and no attempt is left"):
             await service.result(last, timeout=10)
     assert seen == [(2, 2)]
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["async", "def"])
+@pytest.mark.parametrize("away", [9.2, 9.9, 30.0])
+async def test_a_worker_that_was_away_for_a_moment_goes_on(
+    world: World, away: float, thread: bool
+) -> None:
+    """Jobs that were ready when the lease did not stand are run once it does again."""
+    service = world.service(concurrency=4, lease=10, poll_interval=3600)
+    runs: Counter[str] = Counter()
+
+    async def note(job: Job[Any]) -> None:
+        runs[job.id] += 1
+        await asyncio.sleep(0.003)
+
+    def note_in_thread(job: Job[Any]) -> None:
+        runs[job.id] += 1
+
+    service.register_handler("NOTE", note_in_thread if thread else note)
+    async with service:
+        ids = await service.schedule_many([JobRequest("NOTE") for _ in range(3000)])
+        for _ in range(2):  # A third time it is poison.
+            await asyncio.sleep(0.2)
+            world.loop.jump(away)
+        for job_id in ids:
+            await service.result(job_id, timeout=120)
+    assert set(runs) == set(ids)
+
+
+async def test_a_worker_goes_on_when_there_is_room_for_outcomes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backroom.recorder.MOST_UNRECORDED", 100)
+    service = world.service(world.faults.store, concurrency=100, poll_interval=3600)
+    go = asyncio.Event()
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        await go.wait()
+
+    async with service:
+        ids = await service.schedule_many([JobRequest("NOTE") for _ in range(400)])
+        await asyncio.sleep(1)
+        world.faults.fail("finish", "before", times=3)
+        go.set()
+        for job_id in ids:
+            await service.result(job_id, timeout=60)

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from backroom import Job, JobRequest, JobService, JobStatus, ServiceStoppedError
+from backroom import (
+    Job,
+    JobFailedError,
+    JobRequest,
+    JobService,
+    JobStatus,
+    ServiceStoppedError,
+    StorageError,
+    StorageFullError,
+)
 from tests.engine.world import World, forever
 from tests.virtual import Gate
 
@@ -363,7 +372,7 @@ async def test_a_thread_that_is_overdue_is_told_of_by_stop(world: World) -> None
     await gate.left()
 
 
-async def test_hurry_ends_the_grace_period(world: World) -> None:
+async def test_a_second_stop_joins_the_first_and_may_shorten_its_grace(world: World) -> None:
     service = world.service()
     service.register_handler("SLOW", forever)
     await service.start()
@@ -371,9 +380,9 @@ async def test_hurry_ends_the_grace_period(world: World) -> None:
     await asyncio.sleep(1)
     stopping = asyncio.create_task(service.stop(grace=3600))
     await asyncio.sleep(1)
-    service.hurry()
-    await stopping
-    assert world.elapsed == pytest.approx(2, abs=0.2)
+    assert await service.stop(grace=0.5) is True
+    assert await stopping is True
+    assert world.elapsed == pytest.approx(2.5, abs=0.2)
 
 
 async def test_a_service_lives_as_long_as_its_application(world: World) -> None:
@@ -389,3 +398,216 @@ async def test_leaving_the_block_by_an_error_stops_the_service(world: World) -> 
         async with service:
             raise ZeroDivisionError
     assert not service.started
+
+
+async def test_a_caller_of_stop_that_is_cancelled_takes_no_job_with_it(world: World) -> None:
+    service = world.service(world.faults.store)
+
+    @service.handler("SLOW", retries=0)
+    async def slow(job: Job[Any]) -> str:
+        await asyncio.sleep(8)
+        return "done"
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(service.stop(), 0.3)
+    assert not world.faults.calls["close"]
+    assert await service.stop() is True
+    info = await world.look(job_id)
+    assert (info.status, info.result, info.attempt) == (JobStatus.COMPLETED, "done", 1)
+    assert world.faults.calls["close"] == 1
+
+
+async def test_stop_is_refused_to_a_handler_of_the_service(world: World) -> None:
+    service = world.service()
+
+    @service.handler("ENDS_ALL")
+    async def end_all(job: Job[Any]) -> None:
+        await service.stop()
+
+    async with service:
+        job_id = await service.schedule("ENDS_ALL", retries=0)
+        with pytest.raises(JobFailedError, match="called by a handler of this service"):
+            await service.result(job_id, timeout=5)
+        assert service.started
+
+
+async def test_a_storage_stays_open_until_the_last_thread_has_ended(world: World) -> None:
+    service = world.service(world.faults.store, lease=10)
+    gate = Gate()
+
+    @service.handler("SLOW", retries=0)
+    def slow(job: Job[Any]) -> str:
+        gate.wait()
+        return "done after all"
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await gate.reached()
+    assert await service.stop(grace=1) is False
+    assert await service.stop(grace=1) is False
+    await service.start()
+    assert await service.stop(grace=1) is False
+    await asyncio.sleep(30)  # Three leases: it is alive, and keeps its job.
+    assert not world.faults.calls["close"]
+    assert (await world.look(job_id)).status is JobStatus.ACTIVE
+    gate.open()
+    await gate.left()
+    await asyncio.sleep(1)
+    assert world.faults.calls["close"] == 1
+    info = await world.look(job_id)
+    assert (info.status, info.result) == (JobStatus.COMPLETED, "done after all")
+    assert (await world.viewer.get_stats()).workers == ()
+    assert await service.stop() is True
+
+
+async def test_a_storage_is_closed_under_code_whose_attempt_has_ended(world: World) -> None:
+    service = world.service(world.faults.store)
+    gate = Gate()
+
+    @service.handler("SLOW", timeout=5, retries=0)
+    def slow(job: Job[Any]) -> None:
+        gate.wait()
+
+    await service.start()
+    await service.schedule("SLOW")
+    await gate.reached()
+    await asyncio.sleep(10)
+    assert await service.stop(grace=5) is False
+    assert world.faults.calls["close"] == 1
+    gate.open()
+    await gate.left()
+    await asyncio.sleep(1)
+    assert await service.stop() is True
+
+
+@pytest.mark.parametrize("how", ["raises", "returns nothing"])
+async def test_a_thread_that_sees_that_it_should_end_costs_no_attempt(
+    world: World, how: str
+) -> None:
+    service = world.service()
+    gate = Gate()
+
+    @service.handler("LONG", retries=0)
+    def long(job: Job[Any]) -> None:
+        gate.wait()
+        assert job.cancelled
+        if how == "raises":
+            raise RuntimeError("I was told to stop")
+
+    await service.start()
+    job_id = await service.schedule("LONG")
+    await gate.reached()
+    stopping = asyncio.create_task(service.stop(grace=1))
+    await asyncio.sleep(1.1)
+    gate.open()
+    await gate.left()
+    assert await stopping is True
+    info = await world.look(job_id)
+    assert (info.status, info.attempt, info.errors) == (JobStatus.PENDING, 0, ())
+
+
+async def test_a_coroutine_that_turns_its_interruption_into_an_error_costs_no_attempt(
+    world: World,
+) -> None:
+    service = world.service()
+
+    @service.handler("LONG", retries=0)
+    async def long(job: Job[Any]) -> None:
+        try:
+            await forever(job)
+        except asyncio.CancelledError:
+            raise RuntimeError("the connection was closed") from None
+
+    await service.start()
+    job_id = await service.schedule("LONG")
+    await asyncio.sleep(1)
+    await service.stop(grace=1)
+    info = await world.look(job_id)
+    assert (info.status, info.attempt, info.errors) == (JobStatus.PENDING, 0, ())
+
+
+async def test_what_a_handler_returned_at_the_last_moment_counts(world: World) -> None:
+    service = world.service()
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> str:
+        try:
+            await forever(job)
+        except asyncio.CancelledError:
+            return f"saved, {job.cancelled}"
+        return "never"
+
+    await service.start()
+    job_id = await service.schedule("LONG")
+    await asyncio.sleep(1)
+    await service.stop(grace=1)
+    assert (await world.look(job_id)).result == "saved, True"
+
+
+async def test_a_job_that_was_released_after_it_began_does_not_expire(world: World) -> None:
+    service, other = world.service(), world.service()
+    service.register_handler("LONG", forever)
+    await service.start()
+    job_id = await service.schedule("LONG", expires_in=5)
+    await asyncio.sleep(1)
+    await service.stop(grace=1)
+    await asyncio.sleep(60)
+
+    @other.handler("LONG")
+    async def again(job: Job[Any]) -> str:
+        return "in time"
+
+    async with other:
+        assert await other.result(job_id, timeout=5) == "in time"
+
+
+async def test_stop_ends_though_outcomes_cannot_be_written(world: World) -> None:
+    service, other = world.service(world.faults.store), world.service()
+    runs: list[str] = []
+
+    async def quick(job: Job[Any]) -> None:
+        runs.append(job.id)
+
+    service.register_handler("QUICK", quick)
+    other.register_handler("QUICK", quick)
+    await service.start()
+    world.faults.fail("finish", "before", times=10_000, error=StorageFullError("full"))
+    job_id = await service.schedule("QUICK")
+    await asyncio.sleep(1)
+    began = world.elapsed
+    await service.stop(grace=30)
+    assert world.elapsed - began < 10
+    async with other:
+        await other.result(job_id, timeout=60)
+    assert runs == [job_id, job_id]
+
+
+async def test_a_start_that_is_cancelled_leaves_no_worker(world: World) -> None:
+    service = world.service(world.faults.store)
+    reply = world.faults.keep_back("enlist")
+    starting = asyncio.create_task(service.start())
+    await reply.applied.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    reply.send()
+    await asyncio.sleep(1)
+    assert (await world.viewer.get_stats()).workers == ()
+    assert not service.started
+
+
+async def test_a_start_that_fails_leaves_no_worker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = world.service()
+
+    def refuse(callback: object) -> None:
+        raise StorageError("no pipe can be made")
+
+    monkeypatch.setattr(world.storage, "subscribe", refuse)
+    with pytest.raises(StorageError, match="no pipe"):
+        await service.start()
+    assert (await world.viewer.get_stats()).workers == ()

@@ -69,7 +69,7 @@ async def _leave(service: JobService, grace: float, hurry: asyncio.Event) -> int
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
-        service.hurry()
+        await service.stop(0)
     hurried.cancel()
     ended = await stopping
     click.echo("stopped" if ended else "stopped; threads that still ran were left", err=True)
