@@ -209,3 +209,17 @@ async def test_timeouts_that_are_all_different_leave_nothing_behind(world: World
 def count(kind: type) -> int:
     gc.collect()
     return sum(isinstance(thing, kind) for thing in gc.get_objects())
+
+
+async def test_groups_of_long_timeouts_that_are_all_different_are_forgotten(world: World) -> None:
+    """Long before their time is over: it may be years."""
+    service = world.service()
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        return
+
+    async with service:
+        for n in range(300):
+            await service.result(await service.schedule("QUICK", timeout=10**6 + n), timeout=60)
+        assert count(Deadlines) <= 70
