@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -24,6 +25,7 @@ __all__ = [
     "Known",
     "Registry",
     "check_name",
+    "check_type",
     "near",
 ]
 
@@ -62,8 +64,13 @@ class JobType(Generic[T, R]):
     data and result. `data` and `result` may be dataclasses, TypedDicts, msgspec Structs,
     pydantic models, or any type msgspec knows.
 
+    Its options are shorthand for saying them at every call. Where a name is declared more than
+    once, the first word on an option counts, and a handler's own word more than that.
+
     Raises:
-        ConfigurationError: no name, an option out of its range, or a type msgspec cannot read.
+        ConfigurationError: no name, or an option out of its range. A type that msgspec cannot
+            read is refused where the `JobType` is first used, since it may name classes that
+            are defined after it.
     """
 
     __slots__ = ("data", "name", "options", "result")
@@ -102,17 +109,30 @@ class Defaults(msgspec.Struct, frozen=True):
 
 
 class Known:
-    """All this process knows of one job type."""
+    """All this process knows of one job type.
+
+    What was declared holds for those who schedule and for those who wait: `given` and `awaited`.
+    A handler keeps what was declared when it was registered: `data` and `result`. So a `JobType`
+    that is said later, perhaps far away, never changes what a handler gets.
+    """
 
     __slots__ = (
-        "data", "expires_in", "handler", "handler_is_async", "isolation", "name", "policy",
-        "priority", "queue", "result", "said",
+        "awaited", "data", "expires_in", "given", "handler", "handler_is_async", "last", "name",
+        "policy", "priority", "queue", "result", "said",
     )  # fmt: skip
 
     def __init__(self, name: str, defaults: Defaults) -> None:
         self.name = name
-        self.data: Codec[Any] = Codec(name, "data", None)
+        self.given: Codec[Any] = Codec(name, "data", None)
+        """How data is checked when a job is scheduled."""
+        self.awaited: Codec[Any] | None = None
+        """How a result is read by those who wait for it; None: as plain JSON values."""
+        self.data = self.given
+        """How the handler gets the data."""
         self.result: Codec[Any] | None = None
+        """How what the handler returns is checked."""
+        self.last: JobType[Any, Any] | None = None
+        """The `JobType` that was declared last: it has nothing new to say."""
         self.handler: Callable[[Job[Any]], Any] | None = None
         self.handler_is_async = False
         self.said: dict[str, Any] = {}
@@ -149,29 +169,41 @@ class Registry:
         self._known: dict[str, Known] = {}
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
-        """Makes a type known; declaring it again with the same types changes nothing.
+        """Makes a type known; declaring it again adds what was not said before.
+
+        A handler that is registered already goes on getting what it got: see `Known`.
 
         Raises:
-            ConfigurationError: it is known with other types.
+            ConfigurationError: no name, a type msgspec cannot read, or it is known with other
+                types. Nothing is declared then.
         """
+        kind = name if isinstance(name, JobType) else None
         options: Mapping[str, Any] = {}
-        if isinstance(name, JobType):
-            kind = name
+        if kind is not None:
             name, data, result, options = kind.name, kind.data, kind.result, kind.options
-        known = self._known.get(name)
-        if known is None:
-            known = self._known[check_name("job type", name)] = Known(name, self._defaults)
-        if data is not None:
-            _settle(known, "data", known.data.type, data)
-            if known.data.type is None:
-                known.data = Codec(name, "data", data)
-        if result is not None:
-            _settle(known, "result", known.result and known.result.type, result)
-            if known.result is None:
-                known.result = Codec(name, "result", result)
-        if options:
-            known.apply({k: v for k, v in options.items() if k not in known.said}, self._defaults)
+        name = check_name("job type", name)
+        known = self._known.get(name) or Known(name, self._defaults)
+        given = _settled(name, "data", known.given, data)
+        awaited = _settled(name, "result", known.awaited, result)
+        # Nothing is refused from here on.
+        self._known[name] = known
+        known.given, known.awaited = given, awaited
+        if known.handler is None:
+            known.data, known.result = known.given, known.awaited
+        fresh = {name: value for name, value in options.items() if name not in known.said}
+        if fresh:
+            known.apply(fresh, self._defaults)
+        if kind is not None:
+            known.last = kind
         return known
+
+    def check(self, type_: object, options: Mapping[str, Any]) -> None:
+        """What `handle` refuses whatever the handler is.
+
+        Raises:
+            ConfigurationError: `type_` is no job type, or an option is out of its range.
+        """
+        check_options(check_type(type_), options)
 
     def handle(
         self,
@@ -181,32 +213,36 @@ class Registry:
     ) -> None:
         """Registers the handler of a type.
 
+        It gets the data as the type that is declared now; under a bare name that nobody
+        declared with a type, any JSON object as a `dict`.
+
         Raises:
-            ConfigurationError: it has one already, or `handler` cannot be called with a job.
+            ConfigurationError: the type has a handler already, or `handler` cannot be called
+                with a job and end. Nothing is declared then.
         """
-        known = self.declare(type_)
-        if known.handler is not None:
+        name = check_type(type_)
+        checked = check_options(name, options)
+        is_async = _check_handler(name, handler)
+        known = self._known.get(name)
+        if known is not None and known.handler is not None:
             raise ConfigurationError(
-                f"{known.name} has a handler already ({known.place}); a job type has one"
+                f"{name} has a handler already ({known.place}); a job type has one"
             )
-        if not callable(handler):
-            raise ConfigurationError(f"the handler of {known.name} cannot be called: {handler!r}")
-        checked = check_options(known.name, options)
+        known = self.declare(type_)
         known.handler = handler
-        known.handler_is_async = _is_async(handler)
+        known.handler_is_async = is_async
         known.apply(checked, self._defaults)
 
     def find(self, type_: str | JobType[Any, Any]) -> Known:
-        """What is known of a type that is to be scheduled.
+        """What is known of a type that is to be scheduled; a `JobType` declares itself.
 
         Raises:
             UnknownJobTypeError: nobody declared it.
+            ConfigurationError: it is declared with other types.
         """
         if isinstance(type_, JobType):
             known = self._known.get(type_.name)
-            if known is None or known.data.type is not type_.data:
-                return self.declare(type_)
-            return known
+            return known if known is not None and known.last is type_ else self.declare(type_)
         try:
             known = self._known.get(type_)
         except TypeError:  # Nothing that could be a key.
@@ -227,9 +263,9 @@ class Registry:
         if text is None:
             return None
         known = self._known.get(name)
-        if known is None or known.result is None:
+        if known is None or known.awaited is None:
             return msgspec.json.decode(text)
-        return known.result.decode(text)
+        return known.awaited.decode(text)
 
     @property
     def handled(self) -> list[str]:
@@ -237,20 +273,36 @@ class Registry:
         return [name for name, known in self._known.items() if known.handler is not None]
 
 
-def _settle(known: Known, what: str, before: Any, now: Any) -> None:
-    if before is not None and before is not now and before != now:
+C = TypeVar("C", bound=Codec[Any] | None)
+
+
+def _settled(name: str, what: str, before: C, now: Any) -> Codec[Any] | C:
+    """What holds of a type's data or result when `now` is said of it."""
+    if now is None:
+        return before
+    if before is None or before.type is None:
+        return Codec(name, what, now)
+    if before.type is not now and before.type != now:
         raise ConfigurationError(
-            f"{known.name} is declared with two types of {what}: {before!r} and {now!r}"
+            f"{name} is declared with two types of {what}: {before.type!r} and {now!r}"
         )
+    return before
 
 
-def _is_async(handler: Callable[..., Any]) -> bool:
-    inner = inspect.unwrap(handler)
-    while hasattr(inner, "func"):  # functools.partial
+def _check_handler(name: str, handler: object) -> bool:
+    """Whether a handler is `async def`, judged by itself: what it wraps does not run here."""
+    if not callable(handler):
+        raise ConfigurationError(f"the handler of {name} cannot be called: {handler!r}")
+    inner: Any = handler
+    while isinstance(inner, functools.partial):
         inner = inner.func
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-        getattr(inner, "__call__", None)  # noqa: B004 - an object with an async __call__
-    )
+    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in looks):
+        raise ConfigurationError(
+            f"the handler of {name} is a generator, which would never run: {handler!r};"
+            " it must not yield; job.progress and job.log tell how far it is"
+        )
+    return any(inspect.iscoroutinefunction(look) for look in looks)
 
 
 def near(name: object, known: Mapping[str, Any]) -> str:
@@ -262,16 +314,35 @@ def near(name: object, known: Mapping[str, Any]) -> str:
 
 
 def check_name(what: str, name: object) -> str:
-    """A name of a type, queue or key.
+    """A name of a type, queue or key, as a plain `str`.
 
     Raises:
         ConfigurationError: it is no text of 1 to 200 printable characters.
     """
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+    text = str.__str__(name) if isinstance(name, str) else ""
+    if not 0 < len(text) <= MAX_NAME or not text.isprintable():
         raise ConfigurationError(
             f"a {what} needs a name of 1 to {MAX_NAME} printable characters, got {name!r}"
         )
-    return name
+    return text
+
+
+def check_type(type_: object) -> str:
+    """The name of what stands where a job type is expected.
+
+    Raises:
+        ConfigurationError: it is neither a `JobType` nor a name; above all a function, from a
+            decorator without its parentheses.
+    """
+    if isinstance(type_, JobType):
+        return type_.name
+    if callable(type_):
+        place = getattr(type_, "__qualname__", repr(type_))
+        raise ConfigurationError(
+            f'{place} stands where a job type is expected: write @service.handler("NAME")'
+            " above it, or @service.handler(JOB_TYPE)"
+        )
+    return check_name("job type", type_)
 
 
 def check_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,7 +376,7 @@ def check_retries(value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
         raise OptionError(f"retries must be a whole number from 0 to {MAX_RETRIES}, got {value!r}")
-    return value
+    return int(value)
 
 
 def check_priority(value: object) -> Priority:
@@ -314,9 +385,10 @@ def check_priority(value: object) -> Priority:
     Raises:
         OptionError: it is not.
     """
-    if value not in PRIORITIES:
-        raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
-    return value
+    for priority in PRIORITIES:
+        if value == priority:
+            return priority
+    raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
 
 
 def check_queue(value: object) -> str:

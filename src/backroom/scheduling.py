@@ -80,9 +80,9 @@ class RecordMaker:
             UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError
         """
         known = self._registry.find(type_)
-        if data is None and known.data.type is None:
+        if data is None and known.given.type is None:
             data = {}
-        text = known.data.encode(data)
+        text = known.given.encode(data)
         if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
             self._check_size(known.name, text)
         expires_in = known.expires_in
@@ -173,13 +173,14 @@ _KEPT: Final = ("retries", "retry_delay", "backoff", "timeout", "tags", "metadat
 
 
 def _check_key(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_KEY or "\0" in value:
+    key = str.__str__(value) if isinstance(value, str) else ""  # A JobId is a fine key.
+    if not 0 < len(key) <= MAX_KEY or "\0" in key:
         raise OptionError(f"unique_key must be a text of 1 to {MAX_KEY} characters, got {value!r}")
     try:
-        value.encode()
+        key.encode()
     except UnicodeEncodeError as error:
         raise OptionError(f"unique_key must be a text that UTF-8 can write: {error}") from None
-    return value
+    return key
 
 
 def _check_tags(value: object) -> list[str]:
@@ -187,10 +188,19 @@ def _check_tags(value: object) -> list[str]:
         raise OptionError(f"tags must be a list of words, got {value!r}")
     if len(value) > MAX_TAGS:
         raise OptionError(f"at most {MAX_TAGS} tags, got {len(value)}")
-    for tag in value:
-        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG or not tag.isprintable():
-            raise OptionError(f"a tag is 1 to {MAX_TAG} printable characters, got {tag!r}")
-    return list(value)
+    return [check_tag(tag) for tag in value]
+
+
+def check_tag(value: object) -> str:
+    """One word to find a job by, as a plain `str`.
+
+    Raises:
+        OptionError: it is no text of 1 to 100 printable characters.
+    """
+    tag = str.__str__(value) if isinstance(value, str) else ""
+    if not 0 < len(tag) <= MAX_TAG or not tag.isprintable():
+        raise OptionError(f"a tag is 1 to {MAX_TAG} printable characters, got {value!r}")
+    return tag
 
 
 def _check_metadata(value: object) -> msgspec.Raw:

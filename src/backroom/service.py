@@ -172,8 +172,10 @@ class JobService(Steering):
         JSON object.
 
         Raises:
-            ConfigurationError: the type has a handler, or an option is out of its range.
+            ConfigurationError: the type has a handler, an option is out of its range, or the
+                parentheses are missing.
         """
+        self._registry.check(type, options)
 
         def register(handler: H) -> H:
             self._registry.handle(type, handler, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, TypedDict
 
 import pydantic
@@ -16,6 +17,7 @@ from backroom import (
     ConfigurationError,
     FileJobStorage,
     Job,
+    JobId,
     JobRequest,
     JobService,
     JobType,
@@ -358,6 +360,40 @@ async def test_a_handler_is_registered_once_and_two_types_for_one_name_are_refus
     with pytest.raises(ConfigurationError, match="SEND_EMAIL is declared with two types of data"):
         await service.schedule(JobType("SEND_EMAIL", Mail), Mail(recipient="r"))
     await service.stop()
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "text"),
+    [
+        (send, {}, 'send stands where a job type is expected: write @service.handler("NAME")'),
+        (None, {}, "a job type needs a name"),
+        ("BARE", {"retries": -1}, "BARE: retries must be"),
+        (SEND_EMAIL, {"retry": 1}, "did you mean 'retries'?"),
+    ],
+)
+def test_a_decorator_is_refused_before_it_decorates(
+    service: JobService, type_: Any, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        service.handler(type_, **options)
+    assert text in str(caught.value)
+
+
+async def test_texts_and_numbers_of_classes_of_their_own_are_taken(service: JobService) -> None:
+    parent = await service.schedule("BARE")
+    service.declare(JobId("CHILD"))
+    child = await service.schedule(
+        JobId("CHILD"),
+        queue=parent,
+        unique_key=parent,
+        tags=[parent],
+        metadata={parent: parent},
+        retries=HTTPStatus(200),
+    )
+    info = await service.get_job(child)
+    assert (info.type, info.queue, info.unique_key) == ("CHILD", parent, parent)
+    assert (info.tags, info.metadata) == ((parent,), {parent: parent})
+    assert info.options == {"retries": 200}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import IntEnum
 from functools import partial, wraps
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from backroom import ConfigurationError, Job, JobType, UnknownJobTypeError, exponential
-from backroom.registry import MAX_RETRIES, Defaults, Registry, check_name, check_options
+from backroom import ConfigurationError, Job, JobId, JobType, UnknownJobTypeError, exponential
+from backroom.registry import (
+    MAX_RETRIES,
+    Defaults,
+    Registry,
+    check_name,
+    check_options,
+    check_queue,
+)
 from backroom.retry import Backoff
 
 
@@ -74,10 +83,39 @@ def test_declaring_the_same_again_changes_nothing(registry: Registry) -> None:
 
 
 def test_a_type_may_be_said_after_its_name(registry: Registry) -> None:
-    registry.handle("MAIL", send, {"retries": 1})
+    registry.declare("MAIL")
     known = registry.declare(MAIL)
-    assert known.data.type is Mail
+    registry.handle("MAIL", send, {"retries": 1})
+    assert (known.given.type, known.data.type) == (Mail, Mail)
     assert (known.queue, known.policy.retries) == ("mail", 1)  # the handler's word counts
+
+
+@pytest.mark.parametrize("say", [Registry.declare, Registry.find])
+def test_what_is_said_after_a_handler_does_not_change_what_it_gets(
+    registry: Registry, say: Callable[..., Any]
+) -> None:
+    registry.handle("MAIL", send, {"retries": 1})
+    known = say(registry, JobType("MAIL", Mail, result=Report, queue="mail", retries=5))
+    assert (known.given.type, known.awaited.type) == (Mail, Report)
+    assert (known.data.type, known.result) == (None, None)
+    assert (known.queue, known.policy.retries) == ("mail", 1)
+    with pytest.raises(ConfigurationError, match="two types of data"):
+        say(registry, JobType("MAIL", Report))
+
+
+@pytest.mark.parametrize("say", [Registry.declare, Registry.find])
+def test_a_type_said_again_adds_what_was_not_said_before(
+    registry: Registry, say: Callable[..., Any]
+) -> None:
+    registry.declare("MAIL", Mail)
+    known = say(registry, JobType("MAIL", Mail, result=Report, queue="mail", priority="high"))
+    assert (known.awaited.type, known.queue, known.priority) == (Report, "mail", 1)
+    assert known.result is known.awaited
+    say(registry, JobType("MAIL", Mail, queue="other", retries=7))
+    assert (known.queue, known.priority, known.policy.retries) == ("mail", 1, 7)
+    with pytest.raises(ConfigurationError, match="two types of result"):
+        say(registry, JobType("MAIL", Mail, result=Mail))
+    assert known.awaited.type is Report
 
 
 def test_two_types_for_one_name_are_refused(registry: Registry) -> None:
@@ -91,6 +129,54 @@ def test_two_types_for_one_name_are_refused(registry: Registry) -> None:
     with pytest.raises(ConfigurationError, match="two types of data"):
         registry.find(JobType("MAIL", Report))
     assert registry.find("MAIL").data.type is Mail
+
+
+@pytest.mark.parametrize("name", [[], {}, 5, None, "", "\n", send])
+def test_what_is_no_name_declares_nothing(registry: Registry, name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a job type needs a name"):
+        registry.declare(name)
+    assert registry.get("") is None
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda registry: registry.declare("NEW", object),
+        lambda registry: registry.declare("NEW", Mail, object),
+        lambda registry: registry.find(JobType("NEW", object)),
+        lambda registry: registry.handle(JobType("NEW", object), send, {}),
+        lambda registry: registry.handle("NEW", 7, {}),
+        lambda registry: registry.handle("NEW", send, {"retries": -1}),
+    ],
+)
+def test_what_is_refused_leaves_nothing_declared(
+    registry: Registry, refused: Callable[[Registry], None]
+) -> None:
+    with pytest.raises(ConfigurationError, match="NEW"):
+        refused(registry)
+    with pytest.raises(UnknownJobTypeError):
+        registry.find("NEW")
+
+
+def test_a_type_that_is_refused_the_second_time_adds_nothing(registry: Registry) -> None:
+    registry.declare("MAIL", Mail)
+    with pytest.raises(ConfigurationError, match="two types of data"):
+        registry.find(JobType("MAIL", Report, result=Report, queue="mail"))
+    known = registry.find("MAIL")
+    assert (known.awaited, known.queue) == (None, "default")
+
+
+class Few(IntEnum):
+    TWO = 2
+
+
+def test_names_and_numbers_are_kept_as_plain_values(registry: Registry) -> None:
+    name: JobId[None] = JobId("MAIL")
+    assert type(JobType(name, Mail).name) is str
+    assert type(registry.declare(name).name) is str
+    assert registry.find(name) is registry.find("MAIL")
+    assert type(check_queue(name)) is str
+    assert type(check_options("T", {"retries": Few.TWO})["retries"]) is int
 
 
 def test_a_type_has_one_handler(registry: Registry) -> None:
@@ -138,13 +224,21 @@ class PlainHandler:
     def __call__(self, job: Job[Any]) -> None: ...
 
 
+class Yielding:
+    async def __call__(self, job: Job[Any]) -> AsyncIterator[int]:
+        yield 1
+
+    def method(self, job: Job[Any]) -> Iterator[int]:
+        yield 1
+
+
 @pytest.mark.parametrize(
     ("handler", "is_async"),
     [
         (send, True),
         (plain, False),
         (lambda job: None, False),
-        (traced(send), True),
+        (traced(send), False),  # What it returns is refused when it runs.
         (traced(plain), False),
         (partial(send), True),
         (partial(partial(plain)), False),
@@ -155,6 +249,11 @@ class PlainHandler:
         (Handler.static, True),
         (partial(Handler().method), True),
         (print, False),
+        (Mock(), False),
+        (AsyncMock(), True),
+        (partial(AsyncMock()), True),
+        (PlainHandler, False),
+        (Handler, False),
     ],
 )
 def test_what_runs_on_the_loop_and_what_in_a_thread(
@@ -162,6 +261,22 @@ def test_what_runs_on_the_loop_and_what_in_a_thread(
 ) -> None:
     registry.handle("MAIL", handler, {})
     assert registry.find("MAIL").handler_is_async is is_async
+
+
+@pytest.mark.parametrize(
+    "handler", [Yielding(), Yielding().method, partial(Yielding().method), Yielding().__call__]
+)
+def test_a_handler_that_yields_is_refused(registry: Registry, handler: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the handler of MAIL is a generator"):
+        registry.handle("MAIL", handler, {})
+
+
+@pytest.mark.parametrize("handler", [send, Handler, Handler(), lambda job: None])
+def test_a_decorator_without_parentheses_is_refused_with_the_mend(
+    registry: Registry, handler: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match=r'write @service\.handler\("NAME"\)'):
+        registry.check(handler, {})
 
 
 @pytest.mark.parametrize(
