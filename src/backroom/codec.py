@@ -6,7 +6,7 @@ known by its methods.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar, cast, get_origin
 
 import msgspec
@@ -18,6 +18,8 @@ __all__ = ["Codec", "encode_json"]
 
 T = TypeVar("T")
 
+_FLOATS: Final = (shapes.FloatType, shapes.AnyType, shapes.CustomType)
+"""Where a NaN may stand."""
 _OBJECTS: Final = (shapes.StructType, shapes.DataclassType, shapes.TypedDictType)
 
 
@@ -30,44 +32,64 @@ class Codec(Generic[T]):
         self.what = what
         self.type = type_
         self._encode = _encoder.encode
-        self._may_be_endless = True
+        self._may_be_endless = self._may_hold_raw = True
         try:
             self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
                 dict[str, Any] if type_ is None else type_, dec_hook=_from_plain
             )
             self._shape = None if type_ is None else shapes.type_info(type_)
-            if self._shape is not None:
-                self._may_be_endless = _may_hold_floats(self._shape, set())
         except TypeError as error:
             raise ConfigurationError(
                 f"{owner}: {type_!r} cannot be the type of its {what}: {error}"
             ) from None
+        if self._shape is not None:
+            self._look_at(list(_parts(self._shape, set())))
+
+    def _look_at(self, parts: list[Any]) -> None:
+        for part in parts:
+            if isinstance(part, shapes.CustomType) and not _can_be_made(part.cls):
+                raise ConfigurationError(
+                    f"{self.owner}: {self.type!r} cannot be the type of its {self.what}: values of"
+                    f" type {part.cls!r} cannot be made from JSON"
+                )
+        self._may_be_endless = any(isinstance(part, _FLOATS) for part in parts)
+        self._may_hold_raw = any(isinstance(part, shapes.RawType) for part in parts)
 
     def encode(self, value: Any) -> str:
-        """JSON text of a value that fits.
+        """JSON text of a value that fits. What this returns can be read again.
 
         Raises:
-            JobTypeError: it cannot be encoded, does not fit the type, or has unknown keys.
+            JobTypeError: it cannot be encoded, does not fit the type, has unknown keys, or,
+                without a type, has keys that are no text: JSON would bring them back as text.
         """
         try:
-            text = self._encode(value)
+            text = self._encode(value).decode()
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise JobTypeError(
                 f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}"
             ) from None
-        if self._may_be_endless and b"null" in text:
+        try:
+            self._refuse_what_does_not_come_back(value, text)
+        except RecursionError:
+            raise JobTypeError(f"{self.owner}: the {self.what} is nested too deeply") from None
+        return text
+
+    def _refuse_what_does_not_come_back(self, value: Any, text: str) -> None:
+        if self._may_be_endless and "null" in text:
             _refuse_endless(self.owner, self.what, value)
-        if self._shape is None and type(value) is dict:
-            return text.decode()
-        self._read(text)
-        if self._shape is not None and (type(value) is dict or isinstance(value, Mapping)):
+        read = self._read(text)
+        if self._may_hold_raw and self._shape is not None:
+            _refuse_unreadable(self.owner, self.what, text)
+        if self._shape is None:
+            if not _same(read, value):  # Else every key came back as itself.
+                _refuse_numbers_as_keys(self.owner, self.what, value)
+        elif type(value) is dict or isinstance(value, Mapping):
             path = _unknown_key(self._shape, value, "$")
             if path is not None:
                 raise JobTypeError(
                     f"{self.owner}: unknown key {path} in the {self.what};"
                     f" {getattr(self.type, '__name__', self.type)} has no such field"
                 )
-        return text.decode()
 
     def decode(self, text: str) -> T:
         """The typed value of JSON text; unknown keys are passed over.
@@ -89,47 +111,77 @@ class Codec(Generic[T]):
 
 
 def encode_json(owner: str, what: str, value: Any) -> str:
-    """Any JSON value as text.
+    """Any JSON value as text, which can be read again.
 
     Raises:
         JobTypeError: it cannot be encoded.
     """
     try:
-        text = _encoder.encode(value)
+        text = _encoder.encode(value).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise JobTypeError(f"{owner}: the {what} cannot be encoded as JSON: {error}") from None
-    if b"null" in text:
+    _refuse_unreadable(owner, what, text)
+    if "null" in text:
         _refuse_endless(owner, what, value)
-    return text.decode()
+    return text
+
+
+def _refuse_unreadable(owner: str, what: str, text: str) -> None:
+    """`msgspec.Raw` is written as it is, whatever it holds; and what is nested deeper than it
+    can be read would be stored and never seen again."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise JobTypeError(f"{owner}: the {what} cannot be read again as JSON: {error}") from None
 
 
 def _refuse_endless(owner: str, what: str, value: Any) -> None:
     """JSON has no NaN and no infinity; msgspec would quietly write null for them."""
-    path = _endless(msgspec.to_builtins(value, enc_hook=_to_plain), "$")
-    if path is not None:
-        raise JobTypeError(
-            f"{owner}: NaN or an infinity at {path} of the {what} cannot be encoded as JSON;"
-            " give None, or a text"
-        )
+    for path, item in _places(value):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise JobTypeError(
+                f"{owner}: NaN or an infinity at {path} of the {what} cannot be encoded as JSON;"
+                " give None, or a text"
+            )
 
 
-def _endless(value: Any, path: str) -> str | None:
-    if isinstance(value, float):
-        return None if math.isfinite(value) else path
-    inner: Iterable[tuple[str, Any]] = ()
-    if isinstance(value, dict):
-        inner = ((f"{path}.{key}", item) for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        inner = ((f"{path}[{index}]", item) for index, item in enumerate(value))
-    return next((found for at, item in inner if (found := _endless(item, at))), None)
+def _refuse_numbers_as_keys(owner: str, what: str, value: Any) -> None:
+    """msgspec would quietly write a text for them, and a text would come back."""
+    for path, item in _places(value):
+        if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    raise JobTypeError(
+                        f"{owner}: the key {key!r} at {path} of the {what} must be a text: JSON"
+                        f' has no other keys; write "{key}"'
+                    )
 
 
-def _may_hold_floats(shape: Any, seen: set[int]) -> bool:
-    if id(shape) in seen:
+def _places(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value within one that can be encoded, with its path."""
+    within = [("$", msgspec.to_builtins(value, enc_hook=_to_plain_or_raw))]
+    while within:
+        path, item = within.pop()
+        yield path, item
+        if isinstance(item, dict):
+            within += [(f"{path}.{key}", inner) for key, inner in item.items()][::-1]
+        elif isinstance(item, (list, tuple)):
+            within += [(f"{path}[{index}]", inner) for index, inner in enumerate(item)][::-1]
+
+
+def _same(read: object, value: object) -> bool:
+    try:
+        return bool(read == value)
+    except Exception:  # An `==` of the user's own says what it likes.
         return False
+
+
+def _parts(shape: Any, seen: set[int]) -> Iterator[Any]:
+    """A type and all types within it."""
+    if id(shape) in seen:
+        return
     seen.add(id(shape))
-    if isinstance(shape, (shapes.FloatType, shapes.AnyType, shapes.CustomType)):
-        return True
+    yield shape
     inner = [field.type for field in getattr(shape, "fields", ())]
     inner += [*getattr(shape, "types", ()), *getattr(shape, "item_types", ())]
     inner += [
@@ -137,7 +189,8 @@ def _may_hold_floats(shape: Any, seen: set[int]) -> bool:
         for name in ("item_type", "key_type", "value_type")
         if hasattr(shape, name)
     ]
-    return any(_may_hold_floats(type_, seen) for type_ in inner)
+    for type_ in inner:
+        yield from _parts(type_, seen)
 
 
 def _place(message: str, what: str) -> str:
@@ -160,16 +213,27 @@ def _to_plain(value: Any) -> Any:
     raise TypeError(f"values of type {type(value).__qualname__} are not JSON")
 
 
+def _to_plain_or_raw(value: Any) -> Any:
+    """Text that is JSON already holds no value of ours."""
+    return None if isinstance(value, msgspec.Raw) else _to_plain(value)
+
+
 _encoder: Final = msgspec.json.Encoder(enc_hook=_to_plain)
+
+
+def _can_be_made(type_: Any) -> bool:
+    """Whether `_from_plain` makes values of a type that msgspec does not know."""
+    plain = get_origin(type_) or type_
+    return hasattr(type_, "model_validate") or (isinstance(plain, type) and issubclass(plain, str))
 
 
 def _from_plain(type_: Any, value: Any) -> Any:
     validate = getattr(type_, "model_validate", None)
     if validate is None:
         plain = get_origin(type_) or type_  # JobId[Report] is a JobId
-        if isinstance(plain, type) and issubclass(plain, str) and isinstance(value, str):
+        if isinstance(value, str):
             return plain(value)
-        raise NotImplementedError(f"values of type {type_!r} cannot be made from JSON")
+        raise ValueError(f"expected str, got {type(value).__name__}")
     try:
         return validate(value)
     except ValueError as error:

@@ -17,6 +17,7 @@ from backroom import (
     JobService,
     JobStatus,
     JobType,
+    JobTypeError,
     exponential,
     fixed,
 )
@@ -326,3 +327,49 @@ async def test_a_row_that_is_no_json_ends_no_worker(world: World) -> None:
             await service.result(bad, timeout=30)
         good = await service.schedule("MAIL", {"recipient": "ada"})
         assert await service.result(good, timeout=30) == "Mail(recipient='ada')"
+
+
+@pytest.mark.parametrize("column", ["data", "result", "options"])
+async def test_a_row_that_is_no_json_is_shown_as_text_beside_the_others(
+    world: World, column: str
+) -> None:
+    world.viewer.declare("MAIL")
+    bad, good = [await world.viewer.schedule("MAIL", {"n": n}) for n in range(2)]
+    world.storage._opened().connection.execute(
+        f"UPDATE job SET {column} = '{{\"n\":' WHERE id = ?", (bad,)
+    )
+    shown = {info.id: info for info in await world.viewer.get_jobs()}
+    assert shown[good].data == {"n": 1}
+    value = getattr(shown[bad], column)
+    assert value == ({"unreadable": '{"n":'} if column == "options" else '{"n":')
+    assert (await world.look(bad)).type == "MAIL"
+
+
+@dataclass
+class Note:
+    text: str
+
+
+async def test_a_handler_under_a_bare_name_goes_on_getting_plain_data(world: World) -> None:
+    """However somebody else schedules its jobs; that one's data is checked all the same."""
+    service = world.service()
+    service.register_handler("NOTE", send, queue="notes")
+    typed = JobType("NOTE", Note, result=str, queue="other", priority="high")
+    async with service:
+        plain = await service.schedule("NOTE", {"text": "a"})
+        assert await service.result(plain) == "{'text': 'a'}"
+        job_id = await service.schedule(typed, Note("b"))
+        assert await service.result(job_id) == "{'text': 'b'}"
+        with pytest.raises(JobTypeError, match="expected str at"):
+            await service.schedule(typed, {"text": 7})  # type: ignore[arg-type]
+    info = await world.look(job_id)
+    assert (info.queue, info.priority) == ("notes", "high")
+
+
+async def test_a_type_says_its_options_also_where_its_name_was_declared_before(
+    world: World,
+) -> None:
+    world.viewer.declare("NOTE", Note)
+    typed = JobType("NOTE", Note, queue="emails", priority="high")
+    info = await world.look(await world.viewer.schedule(typed, Note("a")))
+    assert (info.queue, info.priority) == ("emails", "high")

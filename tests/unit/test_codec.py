@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from typing import Any, Optional, TypedDict
 
 import msgspec
@@ -59,6 +60,10 @@ class Follow(msgspec.Struct):
 class Tree(msgspec.Struct):
     value: int
     children: list[Optional[Tree]] = []  # noqa: UP045 - a type that names itself
+
+
+class Few(IntEnum):
+    TWO = 2
 
 
 def codec(type_: Any) -> Codec[Any]:
@@ -196,6 +201,66 @@ def test_what_json_cannot_say_is_refused_and_not_turned_into_null(
         encode_json("SEND", "result", wrap(bad))
 
 
+class Cover(msgspec.Struct):
+    sheet: msgspec.Raw
+    price: float = 0.0
+
+
+@pytest.mark.parametrize("raw", [b"}{", b"\xff", b'"\xff"', b"", b"1 2", b"[1,]", b"1e999", b"nul"])
+@pytest.mark.parametrize(
+    ("type_", "wrap"),
+    [(None, lambda raw: {"a": raw}), (Any, lambda raw: raw), (Cover, Cover)],
+)
+def test_raw_text_that_is_no_json_is_refused(type_: Any, wrap: Any, raw: bytes) -> None:
+    assert refusal(type_, wrap(msgspec.Raw(raw))).startswith("SEND: ")
+    with pytest.raises(JobTypeError, match="SEND: the result cannot be "):
+        encode_json("SEND", "result", wrap(msgspec.Raw(raw)))
+
+
+def test_raw_text_that_is_json_is_taken() -> None:
+    raw = msgspec.Raw(b"[null]")
+    assert codec(None).encode({"a": raw}) == '{"a":[null]}'
+    assert codec(Cover).encode(Cover(raw)) == '{"sheet":[null],"price":0.0}'
+    assert encode_json("SEND", "result", raw) == "[null]"
+    assert "NaN or an infinity at $.price" in refusal(Cover, Cover(raw, math.nan))
+
+
+@dataclass
+class Shelf:
+    places: dict[int, str]
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "path"),
+    [
+        ({1: 2}, "1", "$"),
+        ({"a": {}, "b": [{"c": {1.5: 2}}]}, "1.5", "$.b[0].c"),
+        ({"a": {"b": ({Few.TWO: None},)}}, "2", "$.a.b[0]"),
+        ({"shelf": Shelf({7: "pens"})}, "7", "$.shelf.places"),
+    ],
+)
+def test_without_a_type_keys_must_be_text_since_text_would_come_back(
+    value: Any, key: str, path: str
+) -> None:
+    message = refusal(None, value)
+    assert message.startswith(f"SEND: the key {key} at {path} of the data must be a text")
+
+
+def test_keys_of_a_type_that_says_so_come_back_as_numbers() -> None:
+    assert codec(Shelf).decode(codec(Shelf).encode(Shelf({7: "pens"}))) == Shelf({7: "pens"})
+
+
+class Unlike(dict[str, int]):
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not comparable")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_data_that_cannot_be_compared_is_taken() -> None:
+    assert codec(None).encode({"a": Unlike(b=1)}) == '{"a":{"b":1}}'
+
+
 @pytest.mark.parametrize("value", [2**53 + 1, 2**64, -(2**63) - 1, 10**40])
 def test_a_huge_number_comes_back_whole_or_is_refused(value: int) -> None:
     try:
@@ -222,14 +287,23 @@ def test_data_that_holds_itself_is_refused() -> None:
     assert "cannot be encoded as JSON" in refusal(Tree, tree)
 
 
-@pytest.mark.parametrize("depth", [100, 900, 2000, 20_000])
-def test_deep_data_is_kept_or_refused_but_is_no_crash(depth: int) -> None:
+def branch(depth: int) -> Any:
+    value = None
+    for _ in range(depth):
+        value = {"value": 1, "children": [value]}
+    return value
+
+
+@pytest.mark.parametrize("depth", [100, 200, 300, 400, 450, 500, 900, 2000, 20_000])
+@pytest.mark.parametrize(("type_", "deep"), [(None, around), (None, branch), (Tree, branch)])
+def test_deep_data_is_kept_or_refused_but_is_no_crash(type_: Any, deep: Any, depth: int) -> None:
     try:
-        text = codec(None).encode(around(depth))
+        text = codec(type_).encode(deep(depth))
     except JobTypeError as error:
         assert "SEND: " in str(error)  # noqa: PT017 - one of two is right
     else:
-        assert codec(None).decode(text) == around(depth)
+        codec(type_).decode(text)
+        assert codec(None).decode(text) == deep(depth)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +350,17 @@ def test_whatever_a_type_s_own_check_raises_is_an_error_of_the_data(n: int) -> N
         codec(Touchy).encode({"n": n})
 
 
-@pytest.mark.parametrize("type_", [3, "Order", object(), lambda: None, complex | int])
+class Foreign:
+    pass
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        3, "Order", object(), lambda: None, complex | int, object, Foreign, complex,
+        dict[str, list[Foreign]],
+    ],
+)  # fmt: skip
 def test_a_type_that_cannot_be_read_is_refused_where_it_is_declared(type_: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"SEND: .* cannot be the type of its data"):
         codec(type_)

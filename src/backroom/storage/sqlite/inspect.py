@@ -304,6 +304,15 @@ def _moment(value: int | None) -> Any:
     return None if value is None else to_datetime(value)
 
 
+def _readable(text: Any) -> Any:
+    """The value of JSON text; the text itself where it cannot be read, as some other program
+    may have written it: one such row must not hide the others of its page."""
+    try:
+        return msgspec.json.decode(text)
+    except Exception:
+        return text
+
+
 def _info(
     row: Sequence[Any],
     now: int,
@@ -316,7 +325,9 @@ def _info(
         expires_at, attempt, crashes, budget, cancel_requested, started_at, finished_at, result,
         reason, progress, progress_message, worker, _,
     ) = row  # fmt: skip
-    said = msgspec.json.decode(options) if options else {}
+    said = _readable(options) if options else {}
+    if not isinstance(said, dict):
+        said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
     retries = said.get("retries")
@@ -326,8 +337,8 @@ def _info(
         queue=queue,
         priority=PRIORITIES[priority],
         status=status_of(state, run_at, now),
-        data=msgspec.json.decode(data),
-        result=None if result is None else msgspec.json.decode(result),
+        data=_readable(data),
+        result=None if result is None else _readable(result),
         error=reason,
         attempt=attempt + (state == State.ACTIVE and key in started),
         max_attempts=None if retries is None else budget + retries + 1,
