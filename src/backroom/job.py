@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 import msgspec
 
 from backroom.errors import OptionError
-from backroom.retry import Backoff
+from backroom.retry import CENTURY, Backoff
 
 __all__ = [
     "MICROSECOND",
@@ -50,7 +50,7 @@ MICROSECOND: Final = 1
 SECOND: Final = 1_000_000
 """How many units of a moment make a second."""
 
-LONGEST: Final = 100 * 366 * 86_400.0
+LONGEST: Final = CENTURY
 """The longest duration that is taken, in seconds: a hundred years."""
 
 Priority = Literal["critical", "high", "normal", "low"]
@@ -205,7 +205,7 @@ class AttemptError(msgspec.Struct, frozen=True):
     attempt: int
     at: datetime
     kind: str
-    """The exception's class, or "timeout", "crash"."""
+    """The exception's class, or "timeout", "crash", "exhausted"."""
     message: str
     """At most 4 KiB."""
     traceback: str | None
@@ -366,7 +366,7 @@ def to_datetime(value: int) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=value)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+        return (datetime.max if value > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 class State(IntEnum):

@@ -9,19 +9,22 @@ import msgspec
 
 from backroom.errors import OptionError
 
-__all__ = ["Backoff", "exponential", "fixed", "linear", "read_backoff"]
+__all__ = ["CENTURY", "Backoff", "exponential", "fixed", "linear", "read_backoff"]
 
 HOUR: Final = 3600.0
+CENTURY: Final = 100 * 366 * 86_400.0
+"""The longest wait of all, in seconds."""
 
 
 class Backoff(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the wait grows. Build one with `fixed`, `linear` or `exponential`.
 
     The wait before retry number `n` (1 is the first) is, from the job's `retry_delay`:
-    fixed `retry_delay`; linear `retry_delay * n`; exponential `retry_delay * factor ** (n - 1)`;
-    never more than `cap` seconds. `jitter` spreads it: "up" adds at most a quarter (so that jobs
-    that failed together do not come back together, and none earlier than said), "full" takes any
-    wait from 0 to it, "none" leaves it.
+    fixed `retry_delay`; linear `retry_delay * n`; exponential `retry_delay * factor ** (n - 1)`.
+    The last two grow to `cap` seconds, or to `retry_delay` where that is more: no wait is shorter
+    than was asked for. Then `jitter` spreads it, at the cap too, where most retries of a long
+    outage are: "up" adds at most a quarter (so that jobs that failed together do not come back
+    together, and none earlier than said), "full" takes any wait from 0 to it, "none" leaves it.
     """
 
     kind: Literal["fixed", "linear", "exponential"] = "exponential"
@@ -38,10 +41,13 @@ class Backoff(msgspec.Struct, frozen=True, omit_defaults=True):
         else:
             # 2.0 ** 1024 overflows; from 64 doublings on, only the cap matters.
             wait = base * self.factor ** min(retry - 1, 64)
-        wait = min(wait, self.cap)
+        if self.kind != "fixed":
+            wait = min(wait, max(self.cap, base))
         if self.jitter == "up":
-            return min(wait * (1 + chance / 4), self.cap)
-        return wait * chance if self.jitter == "full" else wait
+            wait *= 1 + chance / 4
+        elif self.jitter == "full":
+            wait *= chance
+        return min(wait, CENTURY)
 
 
 BackoffPolicy = Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
@@ -50,19 +56,20 @@ retry (1 is the first) to seconds."""
 
 
 def fixed(*, jitter: Literal["none", "up", "full"] = "none") -> Backoff:
-    """Always `retry_delay`."""
+    """Always `retry_delay`, however long that is."""
     return _checked(Backoff("fixed", jitter=jitter))
 
 
 def linear(*, cap: float = HOUR, jitter: Literal["none", "up", "full"] = "up") -> Backoff:
-    """`retry_delay` times the number of the retry, at most `cap` seconds."""
+    """`retry_delay` times the number of the retry, up to `cap` seconds (`Backoff` says how)."""
     return _checked(Backoff("linear", cap=cap, jitter=jitter))
 
 
 def exponential(
     *, factor: float = 2.0, cap: float = HOUR, jitter: Literal["none", "up", "full"] = "up"
 ) -> Backoff:
-    """`retry_delay`, then `factor` times longer each time, at most `cap` seconds."""
+    """`retry_delay`, then `factor` times longer each time, up to `cap` seconds (`Backoff` says
+    how)."""
     return _checked(Backoff("exponential", factor, cap, jitter))
 
 
@@ -95,6 +102,6 @@ def _checked(policy: Backoff) -> Backoff:
         ) from None
     if not 1 <= policy.factor <= 1000:
         raise OptionError(f"backoff factor must be 1 to 1000, got {policy.factor!r}")
-    if not 0 < policy.cap <= 100 * 366 * 86_400:
+    if not 0 < policy.cap <= CENTURY:
         raise OptionError(f"backoff cap must be more than 0 seconds, got {policy.cap!r}")
     return policy

@@ -205,10 +205,12 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
 
 
 def hopeless(claim: Claim, policy: Policy) -> Errored | None:
-    """Why this claim must not run at all: workers died under the job too often.
+    """Why this claim must not run at all: workers died under the job too often, or the retries
+    that it waited for are not granted any more.
 
     A crash is charged when the job is reclaimed; whether that was its last attempt is known
-    only here, where the policy is.
+    only here, where the policy is. That policy may also have fewer retries than the one under
+    which the job was told to wait.
     """
     if claim.crashes >= MAX_CRASHES:
         return Errored(
@@ -216,13 +218,21 @@ def hopeless(claim: Claim, policy: Policy) -> Errored | None:
             f"poison: {claim.crashes} workers died while they ran this job",
             retry=False,
         )
-    if claim.attempt >= claim.budget + policy.retries + 1:
+    made = claim.attempt - claim.budget
+    if made <= policy.retries:
+        return None
+    if claim.crashes:
         return Errored(
             "crash",
             f"the worker died during attempt {claim.attempt}, and no attempt is left",
             retry=False,
         )
-    return None
+    return Errored(
+        "exhausted",
+        f"no attempt is left: {made} {'was' if made == 1 else 'were'} made, and retries is"
+        f" {policy.retries} now",
+        retry=False,
+    )
 
 
 def decide(

@@ -80,7 +80,7 @@ async def test_the_wait_grows_as_the_backoff_says(
         ("linear", [10, 20, 30, 40], [12.5, 25, 37.5, 50]),
         (Backoff("fixed", jitter="up"), [10] * 4, [12.5] * 4),
         (exponential(jitter="full"), [0] * 4, [10, 20, 40, 80]),
-        (exponential(jitter="up", cap=30), [10, 20, 30, 30], [12.5, 25, 30, 30]),
+        (exponential(jitter="up", cap=30), [10, 20, 30, 30], [12.5, 25, 37.5, 37.5]),
     ],
 )
 async def test_jitter_stays_within_its_bounds(

@@ -145,7 +145,10 @@ def test_a_moment_comes_back_to_the_microsecond(value: datetime) -> None:
     assert to_datetime(moment("run_at", value)).tzinfo is UTC
 
 
-def test_a_moment_beyond_what_a_datetime_can_say_is_the_last_one() -> None:
+def test_a_moment_beyond_what_a_datetime_can_say_is_the_first_or_the_last_one() -> None:
+    earliest = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    assert to_datetime(moment("run_at", earliest)) == datetime.min.replace(tzinfo=UTC)
+    assert to_datetime(-(10**40)) == datetime.min.replace(tzinfo=UTC)
     assert to_datetime(10**18) == datetime.max.replace(tzinfo=UTC)
     assert to_datetime(10**40) == datetime.max.replace(tzinfo=UTC)
 

@@ -21,6 +21,9 @@ from backroom.retry import HOUR, read_backoff
         (exponential(jitter="none", factor=1), [10, 10, 10, 10]),
         (exponential(jitter="none", factor=1.5), [10, 15, 22.5, 33.75]),
         (exponential(jitter="none", cap=30), [10, 20, 30, 30]),
+        (linear(jitter="none", cap=30), [10, 20, 30, 30]),
+        (exponential(jitter="none", cap=5), [10, 10, 10, 10]),
+        (linear(jitter="none", cap=5), [10, 10, 10, 10]),
     ],
 )
 def test_the_wait_before_each_retry(policy: Backoff, waits: list[float]) -> None:
@@ -32,14 +35,15 @@ def test_the_wait_before_each_retry(policy: Backoff, waits: list[float]) -> None
 @pytest.mark.parametrize("factor", [1, 2, 1000])
 @pytest.mark.parametrize("cap", [1e-9, HOUR, LONGEST])
 @pytest.mark.parametrize("base", [0, 1e-9, 60, LONGEST])
-def test_no_wait_overflows_or_exceeds_its_cap(
+def test_no_wait_overflows_or_exceeds_what_was_said(
     kind: Any, jitter: Any, factor: float, cap: float, base: float
 ) -> None:
     policy = Backoff(kind, factor, cap, jitter)
     for retry in (1, 2, 64, 65, 1000, 10**9):
         for chance in (0.0, 0.5, math.nextafter(1, 0)):
             wait = policy.wait(retry, base, chance)
-            assert 0 <= wait <= cap
+            most = base if kind == "fixed" else max(cap, base)
+            assert 0 <= wait <= min(most * (1.25 if jitter == "up" else 1), LONGEST)
 
 
 @pytest.mark.parametrize("policy", [exponential(), linear(), Backoff("fixed", jitter="up")])
@@ -48,7 +52,17 @@ def test_jitter_upward_is_never_early_and_at_most_a_quarter_late(policy: Backoff
     for retry in range(1, 12):
         least = exact.wait(retry, 1, 0)
         assert policy.wait(retry, 1, 0) == least
-        assert policy.wait(retry, 1, math.nextafter(1, 0)) <= min(least * 1.25, policy.cap)
+        assert least < policy.wait(retry, 1, math.nextafter(1, 0)) <= least * 1.25
+
+
+@pytest.mark.parametrize("policy", [exponential(), linear(), exponential(jitter="full")])
+def test_retries_are_spread_at_the_cap_too(policy: Backoff) -> None:
+    assert len({policy.wait(100, 60, chance / 10) for chance in range(10)}) == 10
+
+
+@pytest.mark.parametrize("policy", [fixed(), linear(), exponential(), exponential(cap=1)])
+def test_a_retry_is_never_earlier_than_a_long_delay_that_was_asked_for(policy: Backoff) -> None:
+    assert [policy.wait(retry, 6 * HOUR, 0) for retry in (1, 2, 9)] == [6 * HOUR] * 3
 
 
 def test_full_jitter_takes_any_wait_up_to_the_whole_one() -> None:

@@ -121,6 +121,25 @@ def test_a_job_that_kills_its_workers_is_given_up(
         assert (one.state, one.attempt) == (State.FAILED, attempt)  # not charged once more
 
 
+@pytest.mark.parametrize(
+    ("attempt", "budget", "retries", "reason"),
+    [
+        (1, 0, 0, "no attempt is left: 1 was made, and retries is 0 now"),
+        (3, 0, 1, "no attempt is left: 3 were made, and retries is 1 now"),
+        (9, 7, 1, "no attempt is left: 2 were made, and retries is 1 now"),
+        (9, 7, 2, None),
+    ],
+)
+def test_a_job_whose_retries_were_taken_away_does_not_blame_a_worker(
+    attempt: int, budget: int, retries: int, reason: str | None
+) -> None:
+    held = claim(attempt=attempt, budget=budget)
+    error = hopeless(held, policy(retries=retries))
+    assert (error and error.message) == reason
+    if error is not None:
+        assert (error.kind, error.retry) == ("exhausted", False)
+
+
 def test_the_number_of_the_retry_starts_anew_with_a_fresh_budget() -> None:
     asked: list[int] = []
 
