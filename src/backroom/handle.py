@@ -14,7 +14,7 @@ from backroom.job import PRIORITIES, JobId, Priority, to_datetime
 from backroom.ports import Report
 from backroom.transition import Claim, Policy, Transition
 
-__all__ = ["Job", "JobLog"]
+__all__ = ["Job", "JobLog", "spoken"]
 
 T = TypeVar("T")
 
@@ -141,7 +141,8 @@ class Job(Generic[T]):
         """
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress must be 0 to 1, got {fraction!r}")
-        self._progress = (float(fraction), None if message is None else _writable(str(message)))
+        text = None if message is None else _writable(spoken(message))
+        self._progress = (float(fraction), text)
         self._changed(self)
 
     # -- the runner's side -----------------------------------------------------------------------
@@ -200,14 +201,15 @@ class JobLog:
         self._write(logging.ERROR, message, args, "\n" + traceback.format_exc())
 
     def _write(self, level: int, message: str, args: tuple[object, ...], tail: str = "") -> None:
-        text = str(message)
+        text = spoken(message)
         if args:
             try:
                 # As in `logging`, one mapping serves a line with names.
                 text %= args[0] if len(args) == 1 and isinstance(args[0], Mapping) else args
-            except (TypeError, ValueError, KeyError) as error:
+            except Exception as error:
                 # As in `logging`: a slip in a line is not worth an attempt.
-                text = f"{text} (not formatted: {error}; arguments {args!r})"
+                said = ", ".join(spoken(arg, repr) for arg in args)
+                text = f"{text} (not formatted: {spoken(error)}; arguments {said})"
         text += tail
         job = self._job
         logger.log(level, "%s %s: %s", job.type, job.id, text)
@@ -224,6 +226,14 @@ class JobLog:
         """The lines since the last call."""
         lines, self._lines = self._lines, []
         return lines
+
+
+def spoken(value: object, speak: Callable[[object], str] = str) -> str:
+    """The text of anything; where its own `__str__` fails, what it is."""
+    try:
+        return speak(value)
+    except Exception as error:
+        return f"({type(value).__name__} whose text failed: {type(error).__name__})"
 
 
 def _writable(text: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback as tracebacks
+from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.codec import Codec, encode_json
-from backroom.errors import FailJob, OptionError, PayloadTooLargeError, RetryJob
+from backroom.errors import FailJob, JobTypeError, OptionError, PayloadTooLargeError, RetryJob
+from backroom.handle import spoken
 from backroom.job import Cancel, Snooze, duration
 from backroom.transition import Cancelled, Completed, Errored, Outcome, Snoozed
 
@@ -21,15 +24,32 @@ _NOTHING: Final = Completed("null")
 def returned(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int) -> Outcome:
     """What a handler of this job type returned; `codec` is that of its declared result.
 
-    Raises:
-        JobTypeError, PayloadTooLargeError: it cannot be kept.
+    A result that cannot be kept is a failure without a retry: the handler has done its work,
+    and would do it once more to return the same.
     """
     if value is None and codec is None:
         return _NOTHING
     if isinstance(value, Snooze):
         return Snoozed(value.delay)
     if isinstance(value, Cancel):
-        return Cancelled(clip(str(value.reason), MAX_MESSAGE))
+        return Cancelled(clip(spoken(value.reason), MAX_MESSAGE))
+    try:
+        return Completed(_kept(type_, codec, value, max_payload))
+    except (JobTypeError, PayloadTooLargeError) as error:
+        return errored(error, retry=False)
+
+
+def _kept(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int) -> str:
+    """A result as text.
+
+    Raises:
+        JobTypeError, PayloadTooLargeError: it cannot be kept.
+    """
+    if hasattr(type(value), "__await__"):
+        what = type(value).__name__
+        if inspect.iscoroutine(value):
+            value.close()  # Else Python warns that nobody awaited it, far from here.
+        raise JobTypeError(f"{type_}: the handler returned a {what}: make the handler async def")
     text = encode_json(type_, "result", value) if codec is None else codec.encode(value)
     if len(text) > max_payload // 4:  # UTF-8 has at most 4 bytes a character.
         size = len(text.encode())
@@ -38,27 +58,56 @@ def returned(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int)
                 f"{type_}: the result has {size:,} bytes as JSON, the limit is"
                 f" {max_payload:,}; keep large things elsewhere and return their address"
             )
-    return Completed(text)
+    return text
 
 
 def raised(error: Exception) -> Outcome:
-    """What a handler raised: `FailJob` and `RetryJob` say what becomes of the job."""
-    if isinstance(error, FailJob):
-        return errored(error, retry=False)
-    if isinstance(error, RetryJob):
+    """What a handler raised: `FailJob` and `RetryJob` say what becomes of the job.
+
+    They do so within an `ExceptionGroup` too, as an `asyncio.TaskGroup` raises it: one
+    `FailJob` is enough, then one `RetryJob`; of several the longest delay counts.
+    """
+    leaves = _leaves(error)
+    for leaf in leaves:
+        if isinstance(leaf, FailJob):
+            return errored(error, leaf, retry=False)
+    asking = [leaf for leaf in leaves if isinstance(leaf, RetryJob)]
+    if asking:
         try:
-            delay = None if error.delay is None else duration("delay", error.delay)
+            delays = [duration("delay", leaf.delay) for leaf in asking if leaf.delay is not None]
         except OptionError as wrong:
             wrong.__cause__ = error
             return errored(wrong)
-        return errored(error, delay=delay)
-    return errored(error)
+        return errored(error, asking[0], delay=max(delays, default=None))
+    return errored(error, leaves[0] if len(leaves) == 1 else error)
 
 
-def errored(error: BaseException, *, retry: bool = True, delay: float | None = None) -> Errored:
-    """A failed attempt, with the error's text and traceback."""
+def _leaves(error: BaseException) -> Sequence[BaseException]:
+    """The error itself, or the errors of a group and of the groups within it, in order."""
+    if not isinstance(error, BaseExceptionGroup):
+        return (error,)
+    leaves: list[BaseException] = []
+    within: list[BaseException] = [error]
+    while within:
+        inner = within.pop()
+        if isinstance(inner, BaseExceptionGroup):
+            within += reversed(inner.exceptions)
+        else:
+            leaves.append(inner)
+    return leaves
+
+
+def errored(
+    error: BaseException,
+    telling: BaseException | None = None,
+    *,
+    retry: bool = True,
+    delay: float | None = None,
+) -> Errored:
+    """A failed attempt, with the error's traceback, and the text of the one that is `telling`."""
+    telling = telling or error
     try:
-        message = str(error)
+        message = str(telling)
     except Exception as unprintable:
         message = f"(the error's own text failed: {type(unprintable).__name__})"
     try:
@@ -66,8 +115,8 @@ def errored(error: BaseException, *, retry: bool = True, delay: float | None = N
     except Exception as unprintable:
         text = f"(the traceback could not be written: {type(unprintable).__name__})"
     return Errored(
-        type(error).__name__,
-        clip(message or type(error).__name__, MAX_MESSAGE),
+        type(telling).__name__,
+        clip(message or type(telling).__name__, MAX_MESSAGE),
         clip(text, MAX_TRACEBACK),
         retry,
         delay,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from backroom import (
@@ -183,11 +185,12 @@ async def test_data_whose_own_check_fails_ends_its_job_and_no_other(
         ({"a": float("nan")}, r"RESULT: NaN .*at \$\.a"),
         ("x" * 1001, "RESULT: the result has 1,003 .*the limit is 1,000"),
         ("ü" * 600, "RESULT: the result has 1,202 bytes .*the limit is 1,000"),
+        (msgspec.Raw(b"}{"), "RESULT: the result cannot be read again as JSON"),
     ],
-    ids=["lambda", "object", "surrogate", "nan", "large", "bytes"],
+    ids=["lambda", "object", "surrogate", "nan", "large", "bytes", "raw"],
 )
 @pytest.mark.parametrize("thread", [False, True])
-async def test_a_result_that_cannot_be_kept_is_a_failed_attempt(
+async def test_a_result_that_cannot_be_kept_fails_its_job_at_once(
     world: World, result: Any, reason: str, thread: bool
 ) -> None:
     service = world.service(concurrency=1, max_payload=1000)
@@ -198,19 +201,48 @@ async def test_a_result_that_cannot_be_kept_is_a_failed_attempt(
     def plain(job: Job[Any]) -> Any:
         return result
 
-    service.register_handler("RESULT", plain if thread else coroutine, retries=0)
+    service.register_handler("RESULT", plain if thread else coroutine, retries=3)
     async with service:
         for _ in range(2):
             job_id = await service.schedule("RESULT")
             with world.loop.hold(), pytest.raises(JobFailedError, match=reason):
                 await service.result(job_id)
+            # The next attempt would do the work again, to return the same.
+            assert (await service.get_job(job_id)).attempt == 1
 
 
-async def test_a_result_of_another_type_than_declared_is_a_failed_attempt(world: World) -> None:
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.filterwarnings("error")
+async def test_a_handler_that_returns_a_coroutine_is_told_to_be_async(
+    world: World, thread: bool
+) -> None:
+    service = world.service()
+
+    async def inner(job: Job[Any]) -> None: ...
+
+    async def coroutine(job: Job[Any]) -> Any:
+        return inner(job)
+
+    def plain(job: Job[Any]) -> Any:
+        return inner(job)
+
+    service.register_handler("RESULT", plain if thread else coroutine, retries=3)
+    async with service:
+        job_id = await service.schedule("RESULT")
+        with (
+            world.loop.hold(),
+            pytest.raises(JobFailedError, match="RESULT: the handler returned a coroutine: make"),
+        ):
+            await service.result(job_id)
+        gc.collect()
+        assert (await service.get_job(job_id)).attempt == 1
+
+
+async def test_a_result_of_another_type_than_declared_fails_its_job_at_once(world: World) -> None:
     service = world.service()
     typed = JobType("TYPED", dict, result=Mail)
 
-    @service.handler(typed, retries=0)
+    @service.handler(typed, retries=3)
     async def wrong(job: Job[Any]) -> Any:
         return {"recipient": 7}
 
@@ -218,6 +250,23 @@ async def test_a_result_of_another_type_than_declared_is_a_failed_attempt(world:
         job_id = await service.schedule(typed, {})
         with pytest.raises(JobFailedError, match=r"TYPED: expected str at \$.recipient of the re"):
             await service.result(job_id)
+        assert (await service.get_job(job_id)).attempt == 1
+
+
+async def test_data_that_a_handler_gets_wrong_elsewhere_is_a_failed_attempt_like_any_other(
+    world: World,
+) -> None:
+    """Only what it returns itself is the same at the next attempt."""
+    service = world.service()
+
+    @service.handler("PARENT", retries=1, retry_delay=0)
+    async def parent(job: Job[Any]) -> str:
+        await service.schedule("PARENT", {"n": object()} if job.attempt == 1 else {})
+        await service.pause_queue("default")
+        return "done"
+
+    async with service:
+        assert await service.result(await service.schedule("PARENT")) == "done"
 
 
 async def tried(service: JobService, job_id: JobId[Any]) -> tuple[int, float]:

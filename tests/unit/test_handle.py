@@ -136,6 +136,50 @@ def test_a_line_is_formatted_or_kept_as_it_was_said(
     assert kept.startswith(text)
 
 
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class MuteError(ValueError):
+    __str__ = Mute.__str__
+
+
+class Wrong(Mute):
+    def __str__(self) -> str:
+        raise MuteError
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "text"),
+    [
+        (Mute(), (), "(Mute whose text failed: RuntimeError)"),
+        (
+            "%s", (Mute(), 7),
+            "%s (not formatted: no text; arguments (Mute whose text failed: RuntimeError), 7)",
+        ),
+        (
+            "%s", (Wrong(),),
+            "%s (not formatted: (MuteError whose text failed: RuntimeError);"
+            " arguments (Wrong whose text failed: RuntimeError))",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_say_its_text_ends_no_attempt(
+    message: Any, args: tuple[Any, ...], text: str
+) -> None:
+    job = Bench().job
+    job.log.info(message, *args)
+    job.progress(0.5, Mute())  # type: ignore[arg-type]
+    report = job.report()
+    assert report is not None
+    assert report.log is not None
+    assert report.log[0][2] == text
+    assert report.progress_message == "(Mute whose text failed: RuntimeError)"
+
+
 def test_an_exception_brings_its_traceback() -> None:
     job = Bench().job
     try:
