@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from backroom import (
     JobFailedError,
     JobId,
     JobNotFoundError,
+    JobService,
     JobStatus,
     JobType,
     JobTypeError,
@@ -252,6 +254,108 @@ async def test_a_wait_outlives_an_error_of_the_storage(world: World) -> None:
     world.faults.fail("outlook", "before", times=3)
     async with service:
         assert await asyncio.wait_for(waiting, 60) == Sum(4, 1)
+
+
+async def test_what_ends_while_others_are_looked_at_is_told_at_once(world: World) -> None:
+    """Its wake-up comes while the answer of that look is on its way."""
+    service, viewer = world.service(), world.service(world.faults.store, poll_interval=3600)
+    service.register_handler(ADD, add)
+    viewer.declare(ADD)
+    async with service:
+        second = await viewer.schedule(ADD, Numbers([2]), delay=1)
+        waiting = asyncio.create_task(viewer.result(second))
+        await asyncio.sleep(0.5)
+        answer = world.faults.keep_back("outlook")
+        first = await viewer.schedule(ADD, Numbers([1]))
+        await answer.applied.wait()
+        assert await service.result(first) == Sum(1, 1)
+        assert await service.result(second) == Sum(2, 1)
+        answer.send()
+        assert await asyncio.wait_for(waiting, 10) == Sum(2, 1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), TimeoutError(), KeyError("gone")])
+async def test_a_wait_outlives_whatever_a_look_raises(world: World, error: Exception) -> None:
+    service, viewer = world.service(), world.service(world.faults.store, poll_interval=5)
+    service.register_handler(ADD, add)
+    viewer.declare(ADD)
+    job_id = await viewer.schedule(ADD, Numbers([4]))
+    waiting = asyncio.create_task(viewer.result(job_id))
+    await asyncio.sleep(1)
+    world.faults.fail("outlook", "before", times=3, error=error)
+    async with service:
+        assert await asyncio.wait_for(waiting, 60) == Sum(4, 1)
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+async def test_a_storage_that_times_out_is_no_timeout_of_the_wait(
+    world: World, timeout: float | None
+) -> None:
+    viewer = world.service(world.faults.store)
+    viewer.declare(ADD)
+    job_id = await viewer.schedule(ADD, Numbers([4]))
+    world.faults.fail("outlook", "before", error=TimeoutError("the storage is slow"))
+    with pytest.raises(TimeoutError, match=r"^the storage is slow$"):
+        await viewer.result(job_id, timeout=timeout)
+
+
+@pytest.mark.parametrize(("timeout", "ends"), [(5, 5), (0, 1)])
+async def test_a_storage_that_does_not_answer_does_not_prolong_a_wait(
+    world: World, timeout: float, ends: float
+) -> None:
+    viewer = world.service(world.faults.store)
+    viewer.declare(ADD)
+    job_id = await viewer.schedule(ADD, Numbers([4]))
+    world.faults.keep_back("outlook")
+    with pytest.raises(TimeoutError, match=f"job {job_id} had not ended after {timeout} s"):
+        await viewer.result(job_id, timeout=timeout)
+    assert world.elapsed == ends
+
+
+async def test_a_timeout_of_zero_asks_how_a_job_stands(world: World) -> None:
+    """Also where the answer takes its time."""
+    service, viewer = world.service(), world.service(world.faults.store)
+    service.register_handler(ADD, add)
+    viewer.declare(ADD)
+    async with service:
+        job_id = await service.schedule(ADD, Numbers([4]))
+        with pytest.raises(TimeoutError, match="had not ended after 0 s"):
+            await viewer.result(job_id, timeout=0)
+        await service.result(job_id)
+        answer = world.faults.keep_back("outlook")
+        world.loop.call_later(0.5, answer.send)
+        assert await viewer.result(job_id, timeout=0) == Sum(4, 1)
+
+
+@pytest.mark.parametrize("url", ["memory:", "file:"])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_service_waits_on_every_loop_it_is_used_on(
+    tmp_path: Path, url: str, stopped: bool
+) -> None:
+    if url == "file:":
+        url += str(tmp_path)
+    # A poll would hide a wake-up that is lost.
+    service = JobService(url, poll_interval=3600)
+    service.declare("NOTE")
+
+    async def use() -> None:
+        job_id = await service.schedule("NOTE", delay=60)
+        waiting = asyncio.create_task(service.result(job_id))
+        left = asyncio.create_task(service.result(await service.schedule("NOTE", delay=60)))
+        await asyncio.sleep(0.1)
+        await service.cancel_job(job_id)
+        with pytest.raises(JobCancelledError):
+            await asyncio.wait_for(waiting, 10)
+        assert not left.done()
+        if stopped:
+            await service.stop()
+            with pytest.raises(ServiceStoppedError):
+                await left
+            await service.open()
+
+    for _ in range(2):
+        asyncio.run(use())
+    asyncio.run(service.stop())
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1", True])
