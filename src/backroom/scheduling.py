@@ -27,7 +27,7 @@ from backroom.registry import (
 )
 from backroom.retry import read_backoff
 
-__all__ = ["JobRequest", "RecordMaker"]
+__all__ = ["JobRequest", "RecordMaker", "check_tag"]
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)

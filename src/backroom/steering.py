@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
-from backroom.errors import JobCancelledError, JobFailedError, JobNotFoundError, OptionError
+from backroom.errors import (
+    ConfigurationError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    OptionError,
+)
 from backroom.job import JobId, JobInfo, JobPage, JobStats, JobStatus, duration
 from backroom.ports import Clock, Filter, Store
-from backroom.registry import JobType, Registry, check_name
+from backroom.registry import JobType, Registry, check_name, check_queue
 from backroom.results import Results
+from backroom.scheduling import check_tag
 
 __all__ = ["Steering"]
 
@@ -17,7 +25,11 @@ R = TypeVar("R")
 
 
 class Steering:
-    """Look-ups and changes over a storage that `_ready` opens."""
+    """Look-ups and changes over a storage that `_ready` opens.
+
+    Wherever a job's id is taken, a `uuid.UUID` is too. An id, or a filter, that makes no sense
+    is refused before anything is asked or changed.
+    """
 
     storage: Store
     _clock: Clock
@@ -35,39 +47,43 @@ class Steering:
         Raises:
             JobFailedError: with the last error's text. JobCancelledError. JobNotFoundError.
             TimeoutError: it had not ended after `timeout`; it goes on.
+            JobTypeError: its result does not fit the type that is declared here.
         """
-        await self._ready()
+        id_ = _job_id(job_id)
         seconds = None if timeout is None else duration("timeout", timeout)
-        outlook = await self._results.wait(job_id, seconds)
+        await self._ready()
+        outlook = await self._results.wait(id_, seconds)
         if outlook.status is JobStatus.FAILED:
             raise JobFailedError(outlook.error or "the job failed")
         if outlook.status is JobStatus.CANCELLED:
             raise JobCancelledError(outlook.error or "the job was cancelled")
         return self._registry.read_result(outlook.type, outlook.result)  # type: ignore[no-any-return]
 
-    async def get_job(self, job_id: str) -> JobInfo:
+    async def get_job(self, job_id: str | UUID) -> JobInfo:
         """A job with its errors and log.
 
         Raises:
             JobNotFoundError
         """
+        id_ = _job_id(job_id)
         await self._ready()
-        info = await self.storage.find(str(job_id), self._clock.now())
+        info = await self.storage.find(id_, self._clock.now())
         if info is None:
-            raise JobNotFoundError(f"no job has the id {str(job_id)!r}")
+            raise JobNotFoundError(f"no job has the id {id_!r}")
         return info
 
-    async def get_job_status(self, job_id: str) -> JobStatus:
+    async def get_job_status(self, job_id: str | UUID) -> JobStatus:
         """A job's status.
 
         Raises:
             JobNotFoundError
         """
+        id_ = _job_id(job_id)
         await self._ready()
-        found = await self.storage.outlook([job_id], self._clock.now())
-        if job_id not in found:
-            raise JobNotFoundError(f"no job has the id {str(job_id)!r}")
-        return found[job_id].status
+        found = await self.storage.outlook([id_], self._clock.now())
+        if id_ not in found:
+            raise JobNotFoundError(f"no job has the id {id_!r}")
+        return found[id_].status
 
     async def get_jobs(
         self,
@@ -83,10 +99,13 @@ class Steering:
         asks for the next one.
 
         Raises:
-            OptionError: an unknown status, a limit out of its range, a cursor not of ours.
+            OptionError: an unknown status, a limit out of its range, a cursor not of ours, or
+                a type, queue or tag that no job can have.
         """
         _check_limit(limit)
         which = _filter(status, type, queue, tag)
+        if cursor is not None:
+            cursor = _check_cursor(cursor)
         await self._ready()
         return JobPage(*await self.storage.page(which, self._clock.now(), limit, cursor))
 
@@ -97,7 +116,7 @@ class Steering:
 
     # -- steer -----------------------------------------------------------------------------------
 
-    async def cancel_job(self, job_id: str) -> JobStatus:
+    async def cancel_job(self, job_id: str | UUID) -> JobStatus:
         """Cancels a job that waits at once, and asks for it where it runs.
 
         Returns the status after the call: "cancelled"; "active" if its handler is being
@@ -106,28 +125,31 @@ class Steering:
         Raises:
             JobNotFoundError
         """
+        id_ = _job_id(job_id)
         await self._ready()
-        await self.storage.cancel(str(job_id), self._clock.now())
-        return await self.get_job_status(job_id)
+        await self.storage.cancel(id_, self._clock.now())
+        return await self.get_job_status(id_)
 
-    async def retry_job(self, job_id: str) -> None:
+    async def retry_job(self, job_id: str | UUID) -> None:
         """An ended job runs again at once with a fresh budget of attempts; one that waits for
         its retry, or for its time, runs now.
 
         Raises:
             JobNotFoundError; JobStateError: it is active, or its unique key is taken.
         """
+        id_ = _job_id(job_id)
         await self._ready()
-        await self.storage.retry(str(job_id), self._clock.now())
+        await self.storage.retry(id_, self._clock.now())
 
-    async def delete_job(self, job_id: str) -> None:
+    async def delete_job(self, job_id: str | UUID) -> None:
         """Forgets a job and all that was kept with it.
 
         Raises:
             JobNotFoundError; JobStateError: it is active.
         """
+        id_ = _job_id(job_id)
         await self._ready()
-        await self.storage.delete(str(job_id))
+        await self.storage.delete(id_)
 
     async def retry_jobs(
         self,
@@ -137,9 +159,18 @@ class Steering:
         queue: str | None = None,
         tag: str | None = None,
     ) -> int:
-        """`retry_job` for all ended jobs that match (default: the failed ones); how many."""
+        """`retry_job` for all ended jobs that match (default: the failed ones); how many.
+
+        Raises:
+            OptionError: no status, or one of jobs that have not ended.
+        """
         which = _filter(status, type, queue, tag)
-        if which.status is not None and not which.status.terminal:
+        if which.status is None:
+            raise OptionError(
+                "retry_jobs needs a status, since it would run the completed jobs again too;"
+                ' say status="failed", "completed" or "cancelled"'
+            )
+        if not which.status.terminal:
             raise OptionError(f"only ended jobs are retried in bulk, not {which.status} ones")
         await self._ready()
         return await self.storage.retry(which, self._clock.now())
@@ -165,13 +196,34 @@ class Steering:
 
     async def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""
+        name = check_queue(queue)
         await self._ready()
-        await self.storage.pause(check_name("queue", queue), True)
+        await self.storage.pause(name, True)
 
     async def resume_queue(self, queue: str) -> None:
         """Ends `pause_queue`."""
+        name = check_queue(queue)
         await self._ready()
-        await self.storage.pause(check_name("queue", queue), False)
+        await self.storage.pause(name, False)
+
+
+def _job_id(value: object) -> str:
+    """An id as plain text.
+
+    Raises:
+        OptionError: it is neither text nor a UUID.
+        JobNotFoundError: it is text that no storage could hold.
+    """
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, str):
+        raise OptionError(f"a job id must be a text or a UUID, got {value!r}")
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise JobNotFoundError(f"no job has the id {text!r}") from None
+    return text
 
 
 def _filter(
@@ -186,7 +238,28 @@ def _filter(
         except ValueError:
             known = ", ".join(JobStatus)
             raise OptionError(f"status must be one of {known}, got {status!r}") from None
-    return Filter(status, type_.name if isinstance(type_, JobType) else type_, queue, tag)
+    return Filter(
+        status,
+        None if type_ is None else _check_type(type_),
+        None if queue is None else check_queue(queue),
+        None if tag is None else check_tag(tag),
+    )
+
+
+def _check_type(type_: object) -> str:
+    """The name of a type to filter by; it need not be known here."""
+    if isinstance(type_, JobType):
+        return type_.name
+    try:
+        return check_name("job type", type_)
+    except ConfigurationError as error:
+        raise OptionError(str(error)) from None
+
+
+def _check_cursor(cursor: object) -> str:
+    if not isinstance(cursor, str):
+        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+    return str.__str__(cursor)
 
 
 def _check_limit(value: object) -> None:

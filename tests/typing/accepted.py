@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, reveal_type
+from uuid import UUID, uuid4
 
 import msgspec
 import pydantic
@@ -154,6 +155,7 @@ async def look(service: JobServiceProtocol) -> None:
     await service.get_jobs(status=JobStatus.FAILED, cursor=page.cursor)
     status = await service.get_job_status("019c")
     assert status == "completed"
+    await service.get_job(uuid4())
     await service.retry_jobs(type=REPORT, tag="big")
     await service.cancel_jobs(status="pending")
     await service.pause_queue("mail")
@@ -176,10 +178,10 @@ class Fake:
     async def result(self, job_id: JobId[Any], *, timeout: float | timedelta | None = None) -> Any:
         return None
 
-    async def get_job(self, job_id: str) -> JobInfo:
+    async def get_job(self, job_id: str | UUID) -> JobInfo:
         raise LookupError(job_id)
 
-    async def get_job_status(self, job_id: str) -> JobStatus:
+    async def get_job_status(self, job_id: str | UUID) -> JobStatus:
         return JobStatus.PENDING
 
     async def get_jobs(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypedDict
+from uuid import UUID, uuid4
 
 import pydantic
 import pytest
@@ -17,9 +18,12 @@ from backroom import (
     ConfigurationError,
     FileJobStorage,
     Job,
+    JobCancelledError,
     JobId,
+    JobNotFoundError,
     JobRequest,
     JobService,
+    JobStatus,
     JobType,
     JobTypeError,
     MemoryJobStorage,
@@ -405,7 +409,23 @@ async def test_texts_and_numbers_of_classes_of_their_own_are_taken(service: JobS
         (lambda s: s.get_jobs(limit=True), "limit must be"),
         (lambda s: s.get_jobs(cursor="x"), "'x' is no cursor"),
         (lambda s: s.get_jobs(cursor="-1"), "'-1' is no cursor"),
+        (lambda s: s.get_jobs(status=[]), "status must be one of"),
+        (lambda s: s.get_jobs(cursor=5), "5 is no cursor"),
+        (lambda s: s.get_jobs(cursor="\ud800"), "is no cursor"),
+        (lambda s: s.get_jobs(queue=5), "a queue needs a name of 1 to 200 printable characters"),
+        (lambda s: s.get_jobs(queue="\ud800"), "a queue needs a name"),
+        (lambda s: s.get_jobs(queue=""), "a queue needs a name"),
+        (lambda s: s.get_jobs(type=[1]), "a job type needs a name"),
+        (lambda s: s.get_jobs(type="\ud800"), "a job type needs a name"),
+        (lambda s: s.get_jobs(tag=object()), "a tag is 1 to 100 printable characters"),
+        (lambda s: s.cancel_jobs(tag="\ud800"), "a tag is 1 to 100 printable characters"),
+        (lambda s: s.cancel_jobs(queue=5), "a queue needs a name"),
+        (lambda s: s.retry_jobs(type=5), "a job type needs a name"),
+        (lambda s: s.pause_queue(5), "a queue needs a name"),
+        (lambda s: s.resume_queue("a\nb"), "a queue needs a name"),
         (lambda s: s.retry_jobs(status="active"), "only ended jobs are retried in bulk"),
+        (lambda s: s.retry_jobs(status=None), "retry_jobs needs a status"),
+        (lambda s: s.retry_jobs(status=None, type="BARE"), "retry_jobs needs a status"),
         (lambda s: s.cancel_jobs(), "cancel_jobs needs a filter"),
         (lambda s: s.stop(grace=-1), "grace must be"),
         (lambda s: s.stop(grace=NAN), "grace must be"),
@@ -416,6 +436,47 @@ async def test_a_question_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=text.replace("'", ".")):
         await look(service)
+
+
+VERBS = ["get_job", "get_job_status", "result", "cancel_job", "retry_job", "delete_job"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("job_id", [None, 7, b"x", [1], JobStatus, uuid4])
+async def test_what_is_no_id_is_refused_by_every_verb(
+    service: JobService, verb: str, job_id: Any
+) -> None:
+    with pytest.raises(OptionError, match="a job id must be a text or a UUID, got"):
+        await getattr(service, verb)(job_id)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("job_id", ["", "\ud800", "a\0b", uuid4()])
+async def test_an_id_that_no_job_has_is_not_found_by_any_verb(
+    service: JobService, verb: str, job_id: Any
+) -> None:
+    with pytest.raises(JobNotFoundError, match="no job has the id"):
+        await getattr(service, verb)(job_id)
+
+
+async def test_an_id_may_be_a_uuid(service: JobService) -> None:
+    job_id = await service.schedule("BARE")
+    same = UUID(job_id)
+    assert (await service.get_job(same)).id == job_id
+    assert await service.get_job_status(same) is JobStatus.PENDING
+    assert await service.cancel_job(same) is JobStatus.CANCELLED
+    with pytest.raises(JobCancelledError):
+        await service.result(same)  # type: ignore[arg-type]  # it says nothing of the result
+    await service.retry_job(same)
+    await service.delete_job(same)
+    assert await stored(service) == ([], (await service.get_stats()).queues)
+
+
+async def test_filters_may_be_texts_of_classes_of_their_own(service: JobService) -> None:
+    word: JobId[Any] = JobId("BARE")
+    job_id = await service.schedule(word, queue=word, tags=[word])
+    page = await service.get_jobs(type=word, queue=word, tag=word, cursor=JobId("1000"))
+    assert [info.id for info in page] == [job_id]
 
 
 async def test_a_started_service_is_not_configured(service: JobService) -> None:
