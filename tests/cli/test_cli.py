@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from backroom import Cancel, FileJobStorage, Job, JobService
+from backroom import Cancel, FileJobStorage, Job, JobFailedError, JobService
 from tests.process.parts import ROOT, Family, eventually, eventually_async, scheduling
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x9b31m\x00\r\x7f\u202egnp"
@@ -32,6 +32,10 @@ class Shown(NamedTuple):
     err: str
 
 
+RICH = ":smile: [red]ü€\U0001f604[/red] \\[b] [/]"
+"""What other programs take for pictures and colours, and what few encodings can write."""
+
+
 def backroom(*arguments: str, **env: str) -> Shown:
     """`python -m backroom ...`, its output in a pipe."""
     clean = {key: value for key, value in os.environ.items() if key != "BACKROOM_STORAGE"}
@@ -41,7 +45,7 @@ def backroom(*arguments: str, **env: str) -> Shown:
         env={**clean, "COLUMNS": "40", **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
         check=False,
     )
@@ -155,6 +159,73 @@ def test_stats_count_by_status_and_queue(store: Store) -> None:
     assert stats["queues"][0]["name"] == "default"
 
 
+# -- text as it is -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A folder with a job whose every text is `RICH`, in a queue of that name."""
+    folder = tmp_path_factory.mktemp("rich") / "jobs"
+    service = JobService(FileJobStorage(folder))
+    word = RICH.replace(" ", "_")
+
+    @service.handler(word, retries=0)
+    async def handler(job: Job[Any]) -> Any:
+        job.progress(0.5, RICH)
+        job.log.info(RICH)
+        raise RuntimeError(RICH)
+
+    async def fill() -> str:
+        async with service:
+            job_id = await service.schedule(word, {RICH: RICH}, queue=RICH, tags=[RICH])
+            with pytest.raises(JobFailedError):
+                await service.result(job_id, timeout=30)
+            return job_id
+
+    return Store(f"file:{folder}", {"rich": asyncio.run(fill())})
+
+
+def test_text_of_a_job_is_shown_as_it_is(rich: Store) -> None:
+    """No pictures are made of it, no colours, and nothing of it is left out."""
+    url = ["--storage", rich.url]
+    listed = backroom("jobs", "list", *url).out
+    assert listed.count(RICH) == 2  # queue, error
+    assert RICH.replace(" ", "_") in listed
+    shown = backroom("jobs", "show", rich.ids["rich"], *url).out
+    for line in (f"queue       {RICH}, normal", f"tags        {RICH}", f"error       {RICH}"):
+        assert line in shown
+    assert f"RuntimeError: {RICH}" in shown
+    assert f"[1] {RICH}" in shown
+    assert RICH in backroom("stats", *url).out
+    seen = _on_a_terminal("jobs", "show", rich.ids["rich"], *url)
+    assert f"RuntimeError: {RICH}" in re.sub(r"\x1b\[[0-9;]*m", "", seen)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_cannot_write_is_shown_escaped(rich: Store, encoding: str) -> None:
+    said = RICH.encode(encoding, "backslashreplace").decode(encoding)
+    job_id = rich.ids["rich"]
+    for command in (["jobs", "list"], ["jobs", "show", job_id], ["stats"]):
+        out = _encoded(encoding, *command, "--storage", rich.url)
+        assert said in out, command
+    for command in (["jobs", "list"], ["jobs", "show", job_id], ["stats"]):
+        out = _encoded(encoding, *command, "--storage", rich.url, "--json")
+        assert RICH in str(json.loads(out)).replace("\\\\", "\\"), command
+
+
+def _encoded(encoding: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "backroom", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode(encoding)
+
+
 # -- steering ------------------------------------------------------------------------------------
 
 
@@ -192,6 +263,18 @@ async def test_retry_and_cancel_say_what_became_of_each_job(tmp_path: Path) -> N
         (["jobs", "list", "--cursor", "odd"], 1, "'odd' is no cursor"),
         (["jobs", "show"], 2, "JOB_ID"),
         (["jobs", "show", EVIL.replace("\0", "")], 1, "no job has the id"),
+        (["jobs", "show", "\udcff"], 1, r"no job has the id '\udcff'"),
+        (["jobs", "list", "--type", "\udcff"], 1, r"a job type needs a name"),
+        (["jobs", "list", "--queue", "\udcff"], 1, r"a queue needs a name"),
+        (["jobs", "list", "--tag", "\udcff"], 1, "a tag is 1 to 100 printable characters"),
+        (["jobs", "list", "--cursor", "\udcff"], 1, "is no cursor"),
+        (["stats", "--storage", "file:/nowhere/\udcff\x1b[2J"], 2, "no job store in /nowhere/"),
+        (["worker", ".x:y"], 2, "not of the form module:attribute"),
+        (["worker", "..:x"], 2, "not of the form module:attribute"),
+        (["worker", "os.:x"], 2, "not of the form module:attribute"),
+        (["worker", "os:path."], 2, "not of the form module:attribute"),
+        (["worker", "os:environ.x"], 2, "os has no attribute 'environ.x'"),
+        (["worker", "sys:path.x"], 2, "sys has no attribute 'path.x'"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(
@@ -211,6 +294,54 @@ def test_a_damaged_store_is_one_clear_sentence(tmp_path: Path) -> None:
     shown = backroom("stats", "--storage", f"file:{tmp_path / 'jobs'}")
     assert shown.code == 1
     assert "is damaged" in shown.err
+
+
+def test_a_full_disk_behind_the_output_is_one_clear_sentence(store: Store) -> None:
+    known = store.ids["failed"]
+    for command in (
+        ["jobs", "list"], ["jobs", "list", "--json"], ["stats"], ["stats", "--json"],
+        ["jobs", "show", known], ["jobs", "show", known, "--json"], ["jobs", "cancel", known],
+    ):  # fmt: skip
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "backroom", *command, "--storage", store.url],
+                cwd=ROOT,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        said = "Error: the output cannot be written: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said), command
+
+
+AS_NOBODY = """
+import os, sys
+import backroom.cli.show, backroom.cli.target
+from backroom.cli.main import main
+if os.geteuid() == 0:  # Whom no folder is closed to.
+    os.seteuid(65534)
+main(["stats", "--storage", sys.argv[1]])
+"""
+
+
+def test_the_folder_of_another_user_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs").chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, f"file:{tmp_path}/jobs"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        (tmp_path / "jobs").chmod(0o700)
+    said = f"Error: cannot look for a job store in {tmp_path}/jobs: Permission denied\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
 def test_who_closes_the_pipe_early_sees_no_traceback(store: Store) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -37,6 +38,9 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="backroom")
 def main() -> None:
     """Background jobs: run workers, look at jobs, steer them."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Text of a job that this encoding cannot write is shown escaped, as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _on_storage(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,10 +78,33 @@ def _ask(
 def _refuse_missing(service: JobService) -> None:
     """A look at a folder that is not there would make an empty store of a typing error."""
     directory = getattr(service.storage, "directory", None)
-    if directory is not None and not (directory / "jobs.db").exists():
+    if directory is None:
+        return
+    try:
+        (directory / "jobs.db").stat()
+    except (FileNotFoundError, NotADirectoryError):
         raise click.UsageError(
-            f"there is no job store in {directory}; name it with --storage file:PATH"
-        )
+            plain(f"there is no job store in {directory}; name it with --storage file:PATH")
+        ) from None
+    except OSError as error:  # The folder of another user, above all.
+        raise click.ClickException(
+            plain(f"cannot look for a job store in {directory}: {error.strerror}")
+        ) from None
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    """Output that cannot be written, as to a full disk, is one line and code 1 too."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # Who reads has seen enough: click leaves without a word.
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
 
 @main.command()
@@ -141,10 +168,11 @@ def list_jobs(
     from backroom.cli import show
 
     page = _ask(target, storage, lambda service: service.get_jobs(type=type_, **filters))
-    if as_json:
-        show.to_json({"jobs": list(page), "cursor": page.cursor})
-    else:
-        show.jobs(page)
+    with _printing():
+        if as_json:
+            show.to_json({"jobs": list(page), "cursor": page.cursor})
+        else:
+            show.jobs(page)
 
 
 @jobs.command("show")
@@ -155,10 +183,11 @@ def show_job(job_id: str, target: str | None, storage: str | None, as_json: bool
     from backroom.cli import show
 
     info = _ask(target, storage, lambda service: service.get_job(job_id))
-    if as_json:
-        show.to_json(info)
-    else:
-        show.job(info)
+    with _printing():
+        if as_json:
+            show.to_json(info)
+        else:
+            show.job(info)
 
 
 @jobs.command("retry")
@@ -204,13 +233,14 @@ async def _each(
 
 
 def _report(outcomes: dict[str, str], as_json: bool, done: str) -> None:
-    if as_json:
-        from backroom.cli import show
+    from backroom.cli import show
 
-        show.to_json(outcomes)
-    else:
-        for job_id, outcome in outcomes.items():
-            click.echo(plain(f"{job_id}  {done if outcome == 'ok' else outcome}"))
+    with _printing():
+        if as_json:
+            show.to_json(outcomes)
+        else:
+            for job_id, outcome in outcomes.items():
+                show.say(plain(f"{job_id}  {done if outcome == 'ok' else outcome}"))
     if any(outcome.startswith("error") for outcome in outcomes.values()):
         raise SystemExit(1)
 
@@ -222,7 +252,7 @@ def stats(target: str | None, storage: str | None, as_json: bool) -> None:
     from backroom.cli import show
 
     now = _ask(target, storage, lambda service: service.get_stats())
-    with contextlib.suppress(BrokenPipeError):
+    with _printing():
         if as_json:
             show.to_json(now)
         else:

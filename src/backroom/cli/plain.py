@@ -17,9 +17,15 @@ def plain(text: object) -> str:
     return _UNUSUAL.sub(lambda found: _shown(found[0], repr(found[0])), str(text))
 
 
-def plain_json(text: str) -> str:
-    """The same of JSON text, which stays JSON and means the same."""
-    return _UNUSUAL.sub(lambda found: _shown(found[0], json.dumps(found[0])), text)
+def plain_json(text: str, encoding: str = "utf-8") -> str:
+    """The same of JSON text, which stays JSON and means the same, also where `encoding` cannot
+    write what it holds."""
+    text = _UNUSUAL.sub(lambda found: _shown(found[0], json.dumps(found[0])), text)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return _UNUSUAL.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 def _shown(character: str, quoted: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,14 +10,13 @@ from typing import Any, Final
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from backroom.cli.plain import plain, plain_json
 from backroom.job import JobInfo, JobPage, JobStats, JobStatus
 
-__all__ = ["console", "job", "jobs", "stats", "to_json"]
+__all__ = ["console", "job", "jobs", "say", "stats", "to_json"]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -31,14 +31,26 @@ COLOURS: Final = {
 
 
 def console() -> Console:
-    """Standard output; in a pipe as wide as it takes, so that no line is folded or cut."""
-    return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False)
+    """Standard output; in a pipe as wide as it takes, so that no line is folded or cut.
+
+    Text of a job is given to it as `Text` only: a `str` is markup.
+    """
+    return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """A line on standard output, in its own encoding."""
+    click.echo(text, file=sys.stdout)
+
+
+def _text(value: object, style: str = "") -> Text:
+    return Text(plain(value), style=style)
 
 
 def to_json(value: Any) -> None:
     """One JSON document on standard output."""
     text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
-    click.echo(plain_json(text))
+    say(plain_json(text, sys.stdout.encoding or "ascii"))
 
 
 def _print(table: Table) -> None:
@@ -50,7 +62,7 @@ def _print(table: Table) -> None:
     with out.capture() as printed:
         out.print(table)
     for line in printed.get().splitlines():
-        click.echo(line.rstrip())
+        say(line.rstrip())
 
 
 def _status(info: JobInfo) -> Text:
@@ -65,7 +77,10 @@ def _status(info: JobInfo) -> Text:
 def _when(moment: datetime | None) -> str:
     if moment is None:
         return ""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    # The first and the last day there are may have no other zone: they stay in UTC.
+    with contextlib.suppress(OverflowError, ValueError):
+        moment = moment.astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _ago(moment: datetime | None) -> str:
@@ -85,20 +100,20 @@ def _ago(moment: datetime | None) -> str:
 def jobs(page: JobPage) -> None:
     """A table of jobs."""
     if not len(page):
-        click.echo("no jobs match")
+        say("no jobs match")
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "type", "queue", "priority", "status", "attempt", "created", "error"):
         table.add_column(heading, no_wrap=heading in ("id", "type", "status"))
     for info in page:
         table.add_row(
-            escape(plain(info.id)), escape(plain(info.type)), escape(plain(info.queue)),
+            _text(info.id), _text(info.type), _text(info.queue),
             info.priority, _status(info), _attempts(info), _ago(info.created_at),
-            escape(plain(info.error or "").partition("\n")[0][:80]),
+            Text(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
     _print(table)
     if page.cursor is not None:
-        click.echo(f"more: --cursor {page.cursor}")
+        say(f"more: --cursor {page.cursor}")
 
 
 def _attempts(info: JobInfo) -> str:
@@ -134,25 +149,24 @@ def job(info: JobInfo) -> None:
     kept = [(name, value) for name, value in rows if value not in ("", "{}")]
     if out.is_terminal:
         for name, value in kept:
-            table.add_row(name, value if isinstance(value, Text) else escape(str(value)))
+            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
         out.print(table)
     else:
         for name, value in kept:
-            click.echo(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
+            say(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
     for error in info.errors:
+        out.print()
         out.print(
-            f"\n[red]attempt {error.attempt}[/red] {_when(error.at)}"
-            f" {escape(plain(error.kind))}: {escape(plain(error.message))}"
+            Text(f"attempt {error.attempt}", style="red"),
+            _text(f"{_when(error.at)} {error.kind}: {error.message}"),
         )
         if error.traceback:
-            out.print(escape(plain(error.traceback).rstrip()), style="dim")
+            out.print(_text(error.traceback.rstrip(), "dim"))
     if info.log:
         out.print("\nlog")
         for line in info.log:
-            out.print(
-                f"{_when(line.at)} {line.level:7} [{line.attempt}] ", escape(plain(line.message)),
-                sep="",
-            )  # fmt: skip
+            start = Text(f"{_when(line.at)} {line.level:7} [{line.attempt}] ")
+            out.print(start, _text(line.message), sep="")
 
 
 def _json(value: Any) -> str:
@@ -179,7 +193,9 @@ def stats(now: JobStats) -> None:
             table.add_column(heading, justify="right")
         table.add_column("oldest pending")
         for queue in now.queues:
-            name = escape(plain(queue.name)) + (" [red](paused)[/red]" if queue.paused else "")
+            name = _text(queue.name)
+            if queue.paused:
+                name.append(" (paused)", style="red")
             table.add_row(
                 name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
                 _ago(queue.oldest_pending),
@@ -187,15 +203,11 @@ def stats(now: JobStats) -> None:
         out.print()
         _print(table)
     for type_, count in now.unknown_types.items():
-        out.print(
-            f"\n[red]{count:,} jobs of type {escape(plain(type_))} wait for a worker that knows"
-            " it[/red]"
-        )
+        out.print()
+        out.print(_text(f"{count:,} jobs of type {type_} wait for a worker that knows it", "red"))
     out.print()
     if not now.workers:
         out.print("no worker is running")
     for worker in now.workers:
-        out.print(
-            f"worker {escape(plain(worker.name))}: {worker.active:,} jobs, started"
-            f" {_ago(worker.started_at)}"
-        )
+        since = _ago(worker.started_at)
+        out.print(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))

@@ -23,7 +23,8 @@ def load_service(target: str) -> JobService:
         click.UsageError: no such module or attribute, or it is no JobService.
     """
     name, colon, attribute = target.partition(":")
-    if not colon or not name or not attribute:
+    parts = [*name.split("."), *attribute.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
         raise click.UsageError(
             f"{target!r} is not of the form module:attribute, for example app.jobs:service"
         )
@@ -51,7 +52,9 @@ def load_service(target: str) -> JobService:
 
 
 def _near(name: str, module: object) -> str:
-    services = [key for key, value in vars(module).items() if isinstance(value, JobService)]
+    # Not everything that has attributes keeps them in a `__dict__`.
+    inside: dict[str, object] = getattr(module, "__dict__", {})
+    services = [key for key, value in inside.items() if isinstance(value, JobService)]
     close = difflib.get_close_matches(name, services, 1) or services[:1]
     return f"; did you mean {close[0]!r}?" if close else ""
 
