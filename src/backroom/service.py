@@ -233,7 +233,12 @@ class JobService(Steering):
             like `schedule`; the error's `index` and text say which request was refused.
         """
         await self._ready()
-        requests = list(requests)
+        try:
+            requests = list(requests)
+        except TypeError:
+            raise OptionError(
+                f"schedule_many takes a list of JobRequests, got {requests!r}"
+            ) from None
         if len(requests) > MAX_BATCH:
             raise OptionError(f"schedule_many takes {MAX_BATCH:,} jobs, got {len(requests):,}")
         now = self._clock.now()

@@ -258,6 +258,8 @@ async def test_schedule_many_takes_a_bounded_number(service: JobService) -> None
     with pytest.raises(OptionError, match="schedule_many takes 100,000 jobs, got 100,001"):
         await service.schedule_many([JobRequest("BARE")] * 100_001)
     assert await service.schedule_many([]) == []
+    with pytest.raises(OptionError, match="takes a list of JobRequests, got None"):
+        await service.schedule_many(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
