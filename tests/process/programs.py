@@ -36,6 +36,7 @@ from backroom import (
     StorageClosedError,
     StorageError,
 )
+from backroom.storage.folder import Folder
 from tests.process.parts import (
     Journal,
     die_with_parent,
@@ -228,6 +229,15 @@ async def lock() -> None:
         say("locked")
         await eventually_async(lambda: (FOLDER / "unlock").exists(), "the test lets it go")
         database.execute("ROLLBACK")
+
+
+def take_turns() -> None:
+    """Takes its turn in the folder "second" and, before it ends that, in the folder "first"."""
+    first, second = Folder.enter(FOLDER / "first"), Folder.enter(FOLDER / "second")
+    with second.writing():
+        say("has the second")
+        with first.writing():
+            say("has both")
 
 
 async def schedule_without_rights(folder: str) -> None:
@@ -470,7 +480,7 @@ async def start_on_a_full_disk() -> None:
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
-    produce, storm, linger, fork_while_open, fork_and_leave, copy_the_folder, lock,
+    produce, storm, linger, fork_while_open, fork_and_leave, copy_the_folder, lock, take_turns,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
     start_on_a_full_disk,
 )  # fmt: skip

@@ -6,13 +6,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backroom.errors import BackroomError
+from backroom.errors import BackroomError, StorageError
 from backroom.job import JobRecord
 from backroom.storage.sqlite import inserts, outcomes
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Transition
 
-__all__ = ["Change", "Finishes", "Inserts", "Other", "apply_all"]
+__all__ = ["Change", "Finishes", "Inserts", "Other", "Spoiled", "apply_all"]
+
+
+class Spoiled(Exception):
+    """A change was refused after it had written: what it wrote must go, and with it the
+    transaction it was in."""
+
+    def __init__(self, refusal: BackroomError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class Change:
@@ -116,7 +125,11 @@ class Finishes(Change):
 def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
     """All changes in one transaction: outcomes first, joined; then the rest in order; inserts
     last, in one statement: what a claim leaves nothing in front of may pass straight to a
-    worker. A refusal (`BackroomError`) is an answer to its caller and ends nothing."""
+    worker. A refusal (`BackroomError`) of what has not written is an answer to its caller and
+    ends nothing.
+
+    Raises: `Spoiled`; what SQLite says; never `OSError`.
+    """
     added: list[Inserts] = []
     finishes: dict[int, list[Finishes]] = {}
     others: list[Change] = []
@@ -130,13 +143,26 @@ def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
     for worker, group in finishes.items():
         _finish(ledger, worker, group)
     for change in others:
-        try:
-            change.result = change.apply(ledger)
-        except BackroomError as refused:
-            change.error = refused
+        _answer(ledger, change)
     if added:
         for insert, answer in zip(added, inserts.insert(ledger, added), strict=True):
             insert.result = answer
+
+
+def _answer(ledger: Ledger, change: Change) -> None:
+    written = ledger.connection.total_changes()
+    change.error = None  # It may be here for the second time, alone.
+    try:
+        change.result = change.apply(ledger)
+        return
+    except BackroomError as error:
+        refusal = error
+    except OSError as error:  # Of the files that it keeps beside the database.
+        refusal = StorageError(f"the files of a worker failed: {error}; nothing was changed")
+        refusal.__cause__ = error
+    if ledger.connection.total_changes() != written:
+        raise Spoiled(refusal)
+    change.error = refusal
 
 
 def _finish(ledger: Ledger, worker: int, group: list[Finishes]) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import apsw
@@ -55,8 +55,8 @@ class Connections:
         return self._ledger is not None
 
     def open(self) -> None:
-        """Raises: `StorageError`, `OSError`."""
-        with self._folder.writing():
+        """Raises: `StorageError`."""
+        with _told(self._folder), self._folder.writing():
             self._open()
 
     def _open(self) -> Ledger:
@@ -84,7 +84,7 @@ class Connections:
             self.close()
             try:
                 self.open()
-            except (StorageError, apsw.Error, OSError) as error:
+            except (StorageError, apsw.Error) as error:
                 log.error("%s; the next call tries again", error)
 
     def close(self, *, abandon: bool = False) -> None:
@@ -131,10 +131,11 @@ class Connections:
         `small`: before and after, it is looked whether the files of the store were taken away.
         Each look waits for the interpreter lock: larger ones do so only now and then.
 
-        Raises: what `change` raises; `apsw.Error`; `StorageError`.
+        Raises: what `change` raises; `apsw.Error`; `StorageError`, which then is none of the
+        change's doing: also for an error of the system, before the commit or after it.
         """
         self._folder.check_fork()
-        with self._folder.writing():
+        with _told(self._folder), self._folder.writing():
             look = small or time.monotonic() >= self._next_look
             if look and self._ledger is not None and self._replaced():
                 log.error(
@@ -188,6 +189,15 @@ class Connections:
         child opens for itself would work on a file that the others believe nobody uses."""
         self._reading = threading.RLock()
         self.close(abandon=True)
+
+
+@contextmanager
+def _told(folder: Folder) -> Iterator[None]:
+    """An error of the system becomes one of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(folder, error) from error
 
 
 def _commit(ledger: Ledger, change: Callable[[Ledger], None]) -> None:

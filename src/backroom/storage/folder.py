@@ -9,10 +9,13 @@ once a process (`Folder.enter`), and by taking each worker's lock again with eve
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +27,12 @@ __all__ = ["DATABASE", "Folder", "boot_id"]
 
 DATABASE: Final = "jobs.db"
 LOCKS: Final = "jobs.lock"
+PATIENCE: Final = 30.0
+"""Seconds that another process may take over its turn to write."""
+LOOK_AGAIN: Final = 0.001
+"""Seconds between two looks whether it is our turn, where the kernel does not queue."""
+
+log = logging.getLogger("backroom.storage")
 MARKER: Final = "store.json"
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "9p", "ceph", "fuse.ceph",
@@ -112,13 +121,42 @@ class Folder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Alone among all processes; the others queue in the kernel, without polling."""
+        """Alone among all processes; the others queue in the kernel, without polling.
+
+        But where two processes share two folders, the kernel may take them for a deadlock: it
+        sees that each waits for the other, and not that different threads do. Who is refused
+        its place in the queue for that (EDEADLK) looks again and again, for a moment.
+
+        Raises: `OSError`; `StorageError` where looking again was in vain for `PATIENCE` seconds.
+        """
         with self._writer:
-            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
+            self._take_turn()
             try:
                 yield
             finally:
                 fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, 0)
+
+    def _take_turn(self) -> None:
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
+        except OSError as error:
+            if error.errno != errno.EDEADLK:
+                raise
+            self._look_for_turn()
+
+    def _look_for_turn(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise StorageError(
+                        f"another process writes to {self.path} for {PATIENCE:.0f} s now;"
+                        " nothing of this call was kept"
+                    ) from None
+            time.sleep(LOOK_AGAIN)
 
     def files(self) -> tuple[int, int]:
         """Which files are the database and its log now; 0 for one that is not there."""

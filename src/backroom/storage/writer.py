@@ -23,7 +23,7 @@ import apsw
 
 from backroom.errors import BackroomError, StorageClosedError, StorageError
 from backroom.ports import Wake
-from backroom.storage.changes import Change, Finishes, apply_all
+from backroom.storage.changes import Change, Finishes, Spoiled, apply_all
 from backroom.storage.connections import Connections
 from backroom.storage.folder import Folder
 from backroom.storage.sqlite.connect import Durability, refusal
@@ -182,7 +182,7 @@ class Writer:
             if isinstance(error, apsw.Error):
                 changes[0].error = refusal(self._folder, error)
             else:
-                changes[0].error = error
+                changes[0].error = error.refusal if isinstance(error, Spoiled) else error
             return
         for change in changes:
             if isinstance(change, Finishes):
@@ -192,6 +192,8 @@ class Writer:
                 self._commit([change])
             except apsw.Error as wrong:
                 self._refuse([change], wrong)
+            except Spoiled as wrong:
+                change.error = wrong.refusal
             except Exception as wrong:
                 change.error = wrong
 

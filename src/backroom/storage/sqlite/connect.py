@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final, Literal
 
 import apsw
@@ -154,9 +155,11 @@ def damaged(folder: Folder, what: str) -> str:
     )
 
 
-def refusal(folder: Folder, error: apsw.Error) -> StorageError:
-    """An error of SQLite as one of ours, with what to do about it."""
-    if isinstance(error, apsw.FullError):
+def refusal(folder: Folder, error: apsw.Error | OSError) -> StorageError:
+    """An error of SQLite, or of the system around it, as one of ours, with what to do about it."""
+    if isinstance(error, apsw.FullError) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    ):
         return StorageFullError(
             f"no room left on the device of {folder.path}: nothing of this call was kept; what"
             " was kept before is safe, and work goes on when there is room"
@@ -173,7 +176,8 @@ def refusal(folder: Folder, error: apsw.Error) -> StorageError:
             f"{folder.database} was locked by another program for {BUSY_TIMEOUT / 1000:.0f} s;"
             " nothing of this call was kept; close that program"
         )
+    what = folder.database if isinstance(error, apsw.Error) else folder.path
     return StorageError(
-        f"{folder.database} failed ({error}); whether this call was kept is not known; calling"
+        f"{what} failed ({error}); whether this call was kept is not known; calling"
         " again with the same job id is safe"
     )
