@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import stat
 import tempfile
@@ -25,14 +26,16 @@ from backroom import (
     JobRequest,
     JobService,
     JobStateError,
+    LeaseLostError,
     StorageCorruptError,
     StorageError,
     StorageVersionError,
 )
+from backroom.clock import SystemClock
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
-from tests.contract.parts import SettableClock
-from tests.process.parts import Family, eventually_async, scheduling
+from tests.contract.parts import DAY, LEASE, Bench, SettableClock
+from tests.process.parts import Family, eventually, eventually_async, scheduling
 
 JOBS = 300
 
@@ -316,6 +319,112 @@ def test_a_kill_at_any_point_of_the_first_opening_leaves_a_folder_that_works(
     assert program.ends(30) == 0, program.text
     assert "points" in program.text
     print(program.text)
+
+
+# -- another store in its place ------------------------------------------------------------------
+
+
+async def test_what_began_in_a_store_that_was_removed_ends_nothing_in_the_next_one(
+    family: Family,
+) -> None:
+    """Another process makes the folder anew, under a worker that runs on."""
+    clock = SettableClock()
+    clock.step(50 * 365 * DAY)  # So that what another process schedules is due.
+    storage = FileJobStorage(family.jobs, clock=clock)
+    await storage.open()
+    bench = Bench(storage, clock)
+    _, worker, old = await bench.running()
+    shutil.rmtree(family.jobs)
+    producer = family.program("produce", "100")
+    assert producer.ends() == 0, producer.text
+
+    for call in (
+        storage.extend(worker),
+        bench.claim(worker),
+        storage.start(worker, [old.key]),
+    ):
+        with pytest.raises(LeaseLostError):
+            await call
+    later = await bench.enlist()
+    claims = {claim.key: claim for claim in await bench.claim(later)}
+    assert len(claims) == 100
+    assert old.key in claims
+    assert await bench.finish(worker, bench.completed(old)) == [False]
+    assert await bench.finish(later, bench.completed(old)) == [False]
+    assert (await storage.stats(bench.now)).by_status["active"] == 100
+    assert await bench.finish(later, bench.completed(claims[old.key])) == [True]
+    await storage.close()
+
+
+@pytest.mark.parametrize("others", ["that were there", "that come later"])
+async def test_who_lives_is_not_robbed_when_the_lock_file_goes(family: Family, others: str) -> None:
+    """It holds its lock where nobody looks, until its turn to write comes; a process that is
+    stopped has none. For the time of its lease only that tells of it."""
+    worker = family.ready(concurrency=1)
+    clock = _clock_behind()
+    bench = Bench(FileJobStorage(family.jobs, clock=clock), clock)
+    if others == "that were there":
+        await bench.storage.open()
+        assert (await bench.reclaim()).workers == ()
+    worker.signal(signal.SIGSTOP)
+    eventually(lambda: _state(worker.pid) == "T", "it is stopped")
+    (family.jobs / "jobs.lock").unlink()
+    (family.jobs / "jobs.lock").touch()
+    if others == "that come later":
+        await bench.storage.open()
+
+    for passed in (0, 20, 9):
+        clock.advance(passed)
+        assert (await bench.reclaim()).workers == ()
+
+    worker.signal(signal.SIGCONT)
+    job = await bench.add(type="QUICK", run_at=0)
+    await eventually_async(lambda: family.starts()[job], "it has its turn again")
+    for passed in (2, 100):
+        clock.advance(passed)
+        assert (await bench.reclaim()).workers == ()
+    worker.kill()
+    assert len((await bench.reclaim()).workers) == 1
+    await bench.storage.close()
+
+
+async def test_the_lock_file_that_goes_with_its_worker_hides_no_death(family: Family) -> None:
+    worker = family.ready()
+    clock = _clock_behind()
+    bench = Bench(FileJobStorage(family.jobs, clock=clock), clock)
+    await bench.storage.open()
+    worker.kill()
+    (family.jobs / "jobs.lock").unlink()
+    assert (await bench.reclaim()).workers == ()
+    clock.advance(LEASE + 1)
+    assert len((await bench.reclaim()).workers) == 1
+    await bench.storage.close()
+
+
+def _clock_behind() -> SettableClock:
+    """By its uptime, no lease of another process ends in the next minutes."""
+    clock = SettableClock()
+    clock.advance(SystemClock().uptime() - 200 - clock.uptime())
+    return clock
+
+
+def _state(pid: int) -> str:
+    """Of a process, as the kernel tells it in one letter."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_a_folder_that_was_removed_is_told_until_it_is_there_again(family: Family) -> None:
+    async with scheduling(family.jobs) as service:
+        await service.schedule("QUICK")
+        shutil.rmtree(family.jobs)
+        for _ in range(2):
+            with pytest.raises(StorageError, match="removed while it was in use"):
+                await service.schedule("QUICK")
+        assert not family.jobs.exists()
+        producer = family.program("produce", "100")
+        assert producer.ends() == 0, producer.text
+        await service.schedule("QUICK")
+        assert (await service.get_stats()).by_status["pending"] == 101
 
 
 # -- the disk ------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ class Connections:
         self._durability = durability
         self._ledger: Ledger | None = None
         self._before: Ledger | None = None
+        self._store: int | None = None
+        """Which store this is; in its folder may be another one by the next opening."""
         self._reader: apsw.Connection | None = None
         self._reading = threading.RLock()
         self._files: tuple[int, int] | None = None
@@ -65,11 +67,17 @@ class Connections:
         self._files = files if all(files) else None
         with self._reading:
             self._reader = reader
-        self._ledger = Ledger(writer)
-        if self._before is not None:
-            self._ledger.resume(self._before)
-        self._before = None
-        return self._ledger
+        ledger, before = Ledger(writer), self._before
+        store = ledger.store()
+        if self._store not in (None, store):
+            log.error(
+                "%s is another store than before: the workers of this process have lost their"
+                " leases, and begin anew on it", self._folder.database,
+            )  # fmt: skip
+        elif before is not None:
+            ledger.resume(before)
+        self._ledger, self._store, self._before = ledger, store, None
+        return ledger
 
     def open_anew(self) -> None:
         """After an error of the disk: SQLite recovers from its log. What cannot be opened now is
@@ -135,8 +143,8 @@ class Connections:
         change's doing: also for an error of the system, before the commit or after it.
         """
         self._folder.check_fork()
-        with _told(self._folder), self._folder.writing():
-            look = small or time.monotonic() >= self._next_look
+        look = small or time.monotonic() >= self._next_look
+        with _told(self._folder), self._folder.writing(look=look):
             if look and self._ledger is not None and self._replaced():
                 log.error(
                     "%s, or its log beside it, was removed or replaced; it is opened anew",

@@ -90,7 +90,7 @@ class EmbeddedStorage:
         """Who is dead, and what of theirs was noted as begun; see `workers.reclaim`."""
         raise NotImplementedError
 
-    def _enlisted(self, worker: int) -> None:
+    def _enlisted(self, ledger: Ledger, worker: int) -> None:
         """Called inside the transaction that enlists a worker."""
 
     def _extended(self, worker: int) -> None:
@@ -123,7 +123,7 @@ class EmbeddedStorage:
                 ledger, spec.name, self._boot(), spec.lease, until, self.clock.now()
             )
             ledger.undo.append(partial(self._retired, worker))
-            self._enlisted(worker)
+            self._enlisted(ledger, worker)
             return Heartbeat(worker, until)
 
         return await self._write(enlist)

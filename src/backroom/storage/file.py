@@ -173,8 +173,9 @@ class FileJobStorage(EmbeddedStorage):
     def _boot(self) -> str:
         return boot_id()
 
-    def _enlisted(self, worker: int) -> None:
+    def _enlisted(self, ledger: Ledger, worker: int) -> None:
         folder, _ = self._opened()
+        workers.known_since(ledger, folder.lock_file_number, self.clock.uptime())
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         try:
             self._boards[worker] = StartBoard(_board(folder, worker))
@@ -202,17 +203,25 @@ class FileJobStorage(EmbeddedStorage):
             _board(folder, worker).unlink(missing_ok=True)
 
     def _dead(self, ledger: Ledger) -> dict[int, Collection[tuple[int, int]] | None]:
-        """Gone (its lock has fallen, or the machine was started anew), or past its lease."""
+        """Gone (its lock has fallen, or the machine was started anew), or past its lease.
+
+        Who lives, and has not had its turn to write since the lock file was removed, holds its
+        lock in a file that nobody can find. It has its turn within its lease; until then only
+        that tells.
+        """
         folder, _ = self._opened()
         dead: dict[int, Collection[tuple[int, int]] | None] = {}
         now, boot = self.clock.uptime(), boot_id()
         enlisted = workers.workers(ledger)
-        for ours in self._boards.keys() - {worker for worker, *_ in enlisted}:
+        for ours in self._boards.keys() - {one.worker for one in enlisted}:
             self._retired(ours)  # Somebody else declared it dead.
-        for worker, _, its_boot, until in enlisted:
+        stand = folder.locks_stand()
+        since = workers.known_since(ledger, folder.lock_file_number, now) if stand else now
+        for worker, its_boot, lease, until in enlisted:
+            lock_tells = now >= since + lease
             if its_boot != boot:
                 dead[worker] = None
-            elif until <= now or not folder.is_held(worker):
+            elif until <= now or (lock_tells and not folder.is_held(worker)):
                 dead[worker] = StartBoard.read(_board(folder, worker))
         return dead
 

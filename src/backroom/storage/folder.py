@@ -5,6 +5,7 @@ in every child that a handler forks, so a killed worker would look alive; a POSI
 to the process and goes with it, whatever its children do. Their well-known trap, that closing
 *any* descriptor of the file drops the process's locks, is met by opening the lock file exactly
 once a process (`Folder.enter`), and by taking each worker's lock again with every heartbeat.
+Where somebody removes it, each process opens the new one when its turn to write comes.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Folder:
         self.database = path / DATABASE
         self.log = path / f"{DATABASE}-wal"
         self._identity = identity
+        self._lock_file = path / LOCKS
         self._locks = locks
+        self.lock_file_number = _number(os.fstat(locks))
+        """Tells the lock file that is open from any that takes its place."""
         self._users = 0
         self._writer = threading.Lock()
         self._alive: set[int] = set()
@@ -75,14 +79,30 @@ class Folder:
             raise StorageError(f"cannot make the folder {path}: {error.strerror}") from None
         _refuse_network(path)
         with cls._door:
-            status = path.stat()
-            identity = (status.st_dev, status.st_ino)
-            folder = cls._entered.get(identity)
+            identity = _identity(path)
+            folder = cls._known(path.resolve(), identity)
             if folder is None:
                 folder = cls(path.resolve(), identity, _open_locks(path))
                 cls._entered[identity] = folder
             folder._users += 1
             return folder
+
+    @classmethod
+    def _known(cls, path: Path, identity: tuple[int, int]) -> Folder | None:
+        """This process's folder at a path, by whatever way one gets there; also where it was
+        removed and made anew: its lock file must not be opened twice."""
+        for folder in list(cls._entered.values()):
+            if folder.path == path:
+                folder._is_now(identity)
+                return folder
+        other = cls._entered.get(identity)
+        return other if other is not None and _identity(other.path) == identity else None
+
+    def _is_now(self, identity: tuple[int, int]) -> None:
+        if self._entered.get(self._identity) is self:
+            del self._entered[self._identity]
+        self._identity = identity
+        self._entered[identity] = self
 
     def leave(self) -> None:
         """The last user of this process closes the lock file, and with it drops its locks.
@@ -92,7 +112,8 @@ class Folder:
         with self._door:
             self._users -= 1
             if self._users == 0 and not self._forked and not self._alive:
-                self._entered.pop(self._identity, None)
+                if self._entered.get(self._identity) is self:
+                    del self._entered[self._identity]
                 os.close(self._locks)
                 self._locks = -1
 
@@ -120,18 +141,23 @@ class Folder:
     # -- writing -------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, look: bool = True) -> Iterator[None]:
         """Alone among all processes; the others queue in the kernel, without polling.
 
         But where two processes share two folders, the kernel may take them for a deadlock: it
         sees that each waits for the other, and not that different threads do. Who is refused
         its place in the queue for that (EDEADLK) looks again and again, for a moment.
 
+        `look`: first it is looked whether the lock file is still the one in the folder; if not,
+        that is opened, with the locks of all workers of this process.
+
         Raises: `OSError`; `StorageError` where looking again was in vain for `PATIENCE` seconds.
         """
         with self._writer:
             self._take_turn()
             try:
+                while look and not self.locks_stand():
+                    self._renew_locks()
                 yield
             finally:
                 fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, 0)
@@ -157,6 +183,25 @@ class Folder:
                         " nothing of this call was kept"
                     ) from None
             time.sleep(LOOK_AGAIN)
+
+    def locks_stand(self) -> bool:
+        """Whether the locks of this process are in the file where the others look for them."""
+        try:
+            return _number(os.stat(self._lock_file)) == self.lock_file_number
+        except FileNotFoundError:
+            return False
+
+    def _renew_locks(self) -> None:
+        log.error("%s was removed or replaced; it is opened anew", self._lock_file)
+        locks = _open_locks(self.path)
+        os.close(self._locks)
+        self._locks = locks
+        self.lock_file_number = _number(os.fstat(locks))
+        self._take_turn()
+        for worker in self._alive:
+            fcntl.lockf(locks, fcntl.LOCK_EX, 1, worker)
+        with self._door:
+            self._is_now(_identity(self.path))
 
     def files(self) -> tuple[int, int]:
         """Which files are the database and its log now; 0 for one that is not there."""
@@ -245,6 +290,11 @@ os.register_at_fork(after_in_child=Folder.after_fork)
 def _open_locks(path: Path) -> int:
     try:
         return os.open(path / LOCKS, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise StorageError(
+            f"the folder {path} was removed while it was in use; nothing of this call was kept:"
+            " put it back, or start the processes that use it anew"
+        ) from None
     except OSError as error:
         raise StorageError(
             f"the folder {path} cannot be written: {error.strerror}; give this user the rights"
@@ -257,6 +307,16 @@ def _inode(path: Path) -> int:
         return os.stat(path).st_ino
     except FileNotFoundError:
         return 0
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _number(status: os.stat_result) -> int:
+    """Of a file; no two files that are there, or open, have the same."""
+    return status.st_ino & (2**62 - 1)  # So that a database can keep it.
 
 
 def _sync_directory(path: Path) -> None:

@@ -91,4 +91,4 @@ class MemoryJobStorage(EmbeddedStorage):
 
     def _dead(self, ledger: Ledger) -> dict[int, Collection[tuple[int, int]] | None]:
         now = self.clock.uptime()
-        return {worker: None for worker, _, _, until in workers.workers(ledger) if until <= now}
+        return {one.worker: None for one in workers.workers(ledger) if one.until <= now}

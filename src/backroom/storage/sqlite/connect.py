@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import secrets
 from typing import Final, Literal
 
 import apsw
@@ -29,6 +30,10 @@ SMALLEST: Final = 512
 """Bytes of the smallest page, and so of the smallest database."""
 BUSY_TIMEOUT: Final = 30_000
 """Milliseconds; only for tools of others that lock the database, ours queue on a file lock."""
+WORKERS_FROM: Final = 2**31
+TOKENS_FROM: Final = 2**47
+"""Worker numbers and tokens of a store begin anywhere below, so that those of two stores do not
+meet. In a row they take four and six bytes."""
 
 
 def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, apsw.Connection]:
@@ -45,8 +50,7 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
         writer = _connect(folder, durability)
         try:
             if fresh:
-                with writer:
-                    Ledger(writer).create()
+                _create(writer)
             else:
                 _examine(writer, folder)
             reader = _connect(folder, durability)
@@ -60,6 +64,19 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
         raise refusal(folder, error) from error
     folder.mark()
     return writer, reader
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        Ledger(connection).create(
+            secrets.randbits(62), secrets.randbelow(WORKERS_FROM), secrets.randbelow(TOKENS_FROM)
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # A full disk has ended it already.
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _connect(folder: Folder, durability: Durability) -> apsw.Connection:

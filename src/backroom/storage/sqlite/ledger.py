@@ -59,12 +59,23 @@ class Ledger:
 
     # -- a transaction -------------------------------------------------------------------------
 
-    def create(self) -> None:
-        """Makes the tables in an empty database."""
+    def create(self, store: int = 0, worker: int = 0, token: int = 0) -> None:
+        """Makes the tables in an empty database.
+
+        `store` tells this store from every other one. `worker` and `token` are what its numbers
+        begin above: where a store may take the place of another one, under the eyes of workers
+        of that, far from the numbers of any other store.
+        """
         self.run(files("backroom.storage.sqlite").joinpath("schema.sql").read_text())
-        self.run("INSERT INTO meta VALUES ('token', 0)")
+        self.run("INSERT INTO meta VALUES ('token', ?), ('store', ?)", (token, store))
+        self.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('worker', ?)", (worker,))
         self.run(f"PRAGMA application_id = {APPLICATION_ID}")
         self.run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def store(self) -> int:
+        """What `create` was told of this store."""
+        row = self.run("SELECT value FROM meta WHERE name = 'store'").fetchone()
+        return int(row[0]) if row else 0
 
     def begin(self) -> None:
         """To be called first in every transaction: forgets what another process may change."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
+from backroom.job import SECOND
 from backroom.ports import Reclaimed, Wake
 from backroom.storage.sqlite.claims import RELEASE, give_back
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.outcomes import trim_errors
 
-__all__ = ["enlist", "extend", "reclaim", "retire", "workers"]
+__all__ = ["Enlisted", "enlist", "extend", "known_since", "reclaim", "retire", "workers"]
 
 CHARGE: Final = (
     RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
@@ -22,6 +24,15 @@ CRASH_ERRORS: Final = """
     SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
     WHERE key IN (SELECT value FROM json_each(?1))
 """
+
+
+class Enlisted(NamedTuple):
+    """A worker as its row tells it."""
+
+    worker: int
+    boot: str
+    lease: float
+    until: float
 
 
 def enlist(ledger: Ledger, name: str, boot: str, lease: float, until: float, now: int) -> int:
@@ -55,9 +66,28 @@ def retire(ledger: Ledger, worker: int, now: int) -> None:
     ledger.dismiss(worker)
 
 
-def workers(ledger: Ledger) -> list[tuple[int, str, str, float]]:
-    """Every enlisted worker: number, name, boot, end of its lease."""
-    return list(ledger.run("SELECT id, name, boot, lease_until FROM worker"))
+def workers(ledger: Ledger) -> list[Enlisted]:
+    """Every enlisted worker."""
+    rows = ledger.run("SELECT id, boot, lease, lease_until FROM worker")
+    return [Enlisted(*row) for row in rows]
+
+
+def known_since(ledger: Ledger, lock_file: int, now: float) -> float:
+    """Since when workers hold their locks in this file, in the uptime that leases are counted
+    in. The first one that a store sees is known from the beginning; so is what has a moment
+    that has not come, as it is of another start of the machine."""
+    known = dict(
+        ledger.run("SELECT name, value FROM meta WHERE name IN ('lock_file', 'lock_file_since')")
+    )
+    keep = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+    if not known:
+        ledger.run(keep, ("lock_file", lock_file))
+    elif known["lock_file"] != lock_file:
+        ledger.run(keep, ("lock_file", lock_file))
+        ledger.run(keep, ("lock_file_since", int(now * SECOND)))
+        return now
+    since = known.get("lock_file_since")
+    return -inf if since is None or since > now * SECOND else since / SECOND
 
 
 def reclaim(
