@@ -26,6 +26,7 @@ __all__ = [
     "Inspection",
     "JobStorage",
     "Outlook",
+    "Pruned",
     "Reclaimed",
     "Report",
     "Store",
@@ -134,6 +135,15 @@ class Reclaimed(msgspec.Struct, frozen=True):
     """Jobs that may have started: each was charged an attempt and a crash."""
     untouched: int = 0
     """Jobs that had not started."""
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What one look of retention did."""
+
+    touched: int = 0
+    """Jobs that were removed, or ended because they had expired."""
+    more: bool = False
+    """The look ended before it had seen all: the next one goes on from there."""
 
 
 class Wake(Enum):
@@ -249,9 +259,10 @@ class JobStorage(Protocol):
         """Takes back the claims of workers that are dead: gone, or past their lease."""
         ...
 
-    async def prune(self, now: int, limit: int) -> int:
+    async def prune(self, now: int, limit: int) -> Pruned:
         """Removes up to `limit` terminal jobs that are past retention, and cancels waiting
-        ones past their `expires_at`. Returns how many it touched."""
+        ones past their `expires_at`. One call looks through a bounded number of jobs, however
+        many of them must stay: who wants all that may go calls again while there is `more`."""
         ...
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:

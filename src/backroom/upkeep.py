@@ -15,6 +15,8 @@ log = logging.getLogger("backroom")
 SWEEP_EVERY: Final = 1.0
 """Seconds between two looks for dead workers."""
 PRUNE_EVERY: Final = 30.0
+MORE: Final = 0.05
+"""Seconds until retention goes on where it has not come to the end."""
 PAGE: Final = 500
 """How many jobs one transaction of retention removes."""
 
@@ -45,7 +47,7 @@ class Upkeep(Loop):
         self.swept = True
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)
-            if pruned >= PAGE:
-                return 0.05
+            if pruned.more:
+                return MORE
             self._next_prune = self._clock.uptime() + PRUNE_EVERY
         return SWEEP_EVERY

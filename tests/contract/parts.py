@@ -158,7 +158,18 @@ class Bench:
         return [job.id for job in jobs], following
 
     async def prune(self, limit: int = 100) -> int:
-        return await self.storage.prune(self.now, limit)
+        """How many it touched."""
+        return (await self.storage.prune(self.now, limit)).touched
+
+    async def prune_all(self, limit: int = 100) -> int:
+        """How many it touched, until there was no more."""
+        touched = 0
+        for _ in range(1000):
+            pruned = await self.storage.prune(self.now, limit)
+            touched += pruned.touched
+            if not pruned.more:
+                return touched
+        raise AssertionError("it always has more to look at")
 
     # -- outcomes ----------------------------------------------------------------------------
 

@@ -156,6 +156,27 @@ async def test_a_page_of_jobs_that_must_stay_does_not_hide_one_that_may_go(place
     assert (await bench.page())[0] == ids[:10][::-1]
 
 
+async def test_who_calls_again_while_there_is_more_removes_all_that_may_go(place: Place) -> None:
+    """However many must stay in between: a call that removed little says that it goes on."""
+    bench = await place.open(retention=DAY)
+    ids, worker = await bench.add_many(300), await bench.enlist()
+    claims = await bench.claim(worker, 300)
+    early = claims[::30] + claims[-1:]
+    await bench.finish(worker, *map(bench.completed, early[:4]))
+    await bench.finish(worker, *map(bench.failed, early[4:8]))
+    await bench.finish(worker, *map(bench.cancelled, early[8:]))
+    late = [claim for claim in claims if claim not in early]
+    bench.clock.advance(DAY + 1)
+    await bench.finish(worker, *map(bench.completed, late[::2]))
+    await bench.finish(worker, *map(bench.failed, late[1::2]))
+
+    assert await bench.prune_all(limit=3) == len(early)
+
+    assert (await bench.page())[0] == [claim.id for claim in reversed(late)]
+    assert len(ids) == len(early) + len(late)
+    assert await bench.prune_all(limit=1) == 0
+
+
 async def test_jobs_that_end_late_are_removed_in_their_time_though_they_came_early(
     place: Place,
 ) -> None:

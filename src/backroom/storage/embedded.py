@@ -24,6 +24,7 @@ from backroom.ports import (
     Heartbeat,
     Inserted,
     Outlook,
+    Pruned,
     Reclaimed,
     Report,
     Wake,
@@ -207,7 +208,7 @@ class EmbeddedStorage:
             self._retired(worker)
         return reclaimed
 
-    async def prune(self, now: int, limit: int) -> int:
+    async def prune(self, now: int, limit: int) -> Pruned:
         keep = self.retention
         cutoff = -1 if keep is None else now - round(keep * SECOND)
         return await self._write(retention.prune, cutoff, now, limit)

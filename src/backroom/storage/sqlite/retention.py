@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from backroom.job import State
-from backroom.ports import Wake
+from backroom.ports import Pruned, Wake
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.ledger import Ledger
 
@@ -38,37 +38,49 @@ ENDED: Final = """
 """
 
 
-def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> int:
+def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
     """Removes up to `limit` jobs that ended before `cutoff`; ends those that expired."""
-    removed = 0
-    for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
-        removed += _prune_state(ledger, state, cutoff, limit - removed)
+    touched, more = 0, False
+    for state in (State.COMPLETED, State.FAILED, State.CANCELLED) if cutoff >= 0 else ():
+        more = touched >= limit
+        if not more:
+            removed, done = _prune_state(ledger, state, cutoff, limit - touched)
+            touched += removed
+            more = not done
+        if more:  # The next call goes on here.
+            break
     for expired in (EXPIRED_WAITING, EXPIRED_PARKED):
         ledger.run(EXPIRE.format(keys=expired), (now, limit))
-        if ledger.connection.changes():
+        ended = ledger.connection.changes()
+        if ended:
             ledger.wakes.add(Wake.FINISHED)
-        removed += ledger.connection.changes()
-    return removed
+        touched += ended
+        more = more or ended == limit
+    return Pruned(touched, more)
 
 
-def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> int:
+def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple[int, bool]:
     """Walks a state in the order of insertion, from where it last stopped: no index on the end
     of a job is needed, since a job cannot end before it was made. Pages of jobs that must stay,
-    made long ago and ended lately, are passed over."""
-    removed, looks = 0, LOOKS
-    while removed < limit and looks:
-        looks -= 1
-        page = limit - removed
-        rows = list(ledger.run(ENDED, (int(state), ledger.pruned_to.get(state, 0), page)))
-        done = len(rows) < page or rows[-1][1] >= cutoff
-        ledger.pruned_to[state] = 0 if done else rows[-1][0]
+    made long ago and ended lately, are passed over.
+
+    Returns how many it removed, and whether it has come to the end."""
+    removed = 0
+    for _ in range(LOOKS):
+        rows = list(ledger.run(ENDED, (int(state), ledger.pruned_to.get(state, 0), limit)))
+        done = len(rows) < limit or rows[-1][1] >= cutoff
+        last = rows[-1][0] if rows else 0
         keys = [key for key, _, finished_at in rows if finished_at < cutoff]
+        if len(keys) > limit - removed:
+            del keys[limit - removed :]
+            done, last = False, keys[-1]
+        ledger.pruned_to[state] = 0 if done else last
         if keys:
             forget(ledger, keys)
             removed += len(keys)
-        if done:
-            break
-    return removed
+        if done or removed == limit:
+            return removed, done
+    return removed, False
 
 
 def forget(ledger: Ledger, keys: Sequence[int]) -> None:
