@@ -173,11 +173,12 @@ class JobStorage(Protocol):
         ...
 
     async def open(self) -> None:
-        """Ready for use. Safe to call twice."""
+        """Ready for use, by one user more: what several services share stays open until each
+        of them has closed it. Safe to call twice."""
         ...
 
     async def close(self) -> None:
-        """Lets everything go. Safe to call twice, or unopened."""
+        """One user less; the last one lets everything go. Safe to call twice, or unopened."""
         ...
 
     async def insert(

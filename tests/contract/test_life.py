@@ -17,6 +17,31 @@ async def test_opening_and_closing_twice_is_safe(bench: Bench) -> None:
     await bench.storage.close()
 
 
+async def test_what_several_share_is_open_until_the_last_of_them_closes_it(bench: Bench) -> None:
+    for _ in range(2):
+        await bench.storage.open()
+    job = await bench.add()
+    for _ in range(2):
+        await bench.storage.close()
+        assert await bench.status(job) == JobStatus.PENDING
+    await bench.storage.close()
+    with pytest.raises(StorageClosedError):
+        await bench.add()
+    await bench.storage.open()
+    await bench.add()
+    await bench.storage.close()
+    with pytest.raises(StorageClosedError):
+        await bench.add()
+
+
+async def test_opening_and_closing_at_once_leaves_it_open_for_whoever_has_not_closed_it(
+    bench: Bench,
+) -> None:
+    for _ in range(20):
+        await asyncio.gather(bench.storage.open(), bench.storage.close())
+        await bench.add()
+
+
 async def test_a_closed_storage_says_so(bench: Bench) -> None:
     worker = await bench.enlist()
     await bench.storage.close()

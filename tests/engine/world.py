@@ -24,7 +24,8 @@ class SharedStorage(MemoryJobStorage):
         return
 
     async def forget(self) -> None:
-        await super().close()
+        while self._users > 0:
+            await super().close()
 
 
 class World:

@@ -178,6 +178,30 @@ async def _use_what_the_parent_had(inherited: JobService) -> None:
         say("child scheduled", await own.schedule("GATE"))
 
 
+def fork_when_closed() -> None:
+    """Opens, uses and closes a storage, forks, and uses the same storage in the child."""
+    storage = FileJobStorage(FOLDER / "jobs")
+
+    async def use() -> None:
+        service = JobService(storage)
+        service.declare("QUICK")
+        async with asyncio.timeout(10):
+            job_id = await service.schedule("QUICK")
+            say("looked up:", await service.get_job_status(job_id))
+            await service.stop()
+
+    asyncio.run(use())
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(use())
+        except BaseException as error:
+            say(f"child failed: {error!r}")
+        os._exit(0)
+    os.waitpid(child, 0)
+    asyncio.run(use())
+
+
 async def fork_and_leave() -> None:
     """Forks a child that opens the store for itself, and leaves first."""
     async with scheduling(FOLDER / "jobs") as service:
@@ -483,7 +507,8 @@ async def start_on_a_full_disk() -> None:
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
-    produce, storm, linger, fork_while_open, fork_and_leave, copy_the_folder, lock, take_turns,
+    produce, storm, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
+    lock, take_turns,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
     start_on_a_full_disk,
 )  # fmt: skip

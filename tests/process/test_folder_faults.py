@@ -11,7 +11,9 @@ import signal
 import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from backroom import (
     JobService,
     JobStateError,
     LeaseLostError,
+    StorageClosedError,
     StorageCorruptError,
     StorageError,
     StorageVersionError,
@@ -510,6 +513,45 @@ async def test_two_services_of_one_process_share_a_folder(tmp_path: Path) -> Non
         assert len((await first.get_stats()).workers) == 1
     assert sorted(ran) == ["left", "left", "right"]
     assert sorted(os.listdir(folder)) == ["jobs.db", "jobs.lock", "store.json"]
+
+
+async def test_two_services_share_a_storage_until_the_last_one_stops(tmp_path: Path) -> None:
+    storage = FileJobStorage(tmp_path / "jobs")
+    first, second = JobService(storage), JobService(storage)
+
+    @second.handler("NAME_QUEUE")
+    async def name_queue(job: Job[Any]) -> str:
+        return job.queue
+
+    first.declare("NAME_QUEUE")
+    await second.start()
+    await first.result(await first.schedule("NAME_QUEUE"), timeout=5)
+    await first.stop()
+    assert await second.result(await second.schedule("NAME_QUEUE"), timeout=5) == "default"
+    await second.stop()
+    with pytest.raises(StorageClosedError):
+        await storage.stats(0)
+    assert sorted(os.listdir(tmp_path / "jobs")) == ["jobs.db", "jobs.lock", "store.json"]
+
+
+async def test_an_application_that_has_filled_the_executor_of_its_loop_is_served_all_the_same(
+    tmp_path: Path,
+) -> None:
+    storage = FileJobStorage(tmp_path / "jobs")
+    let_go = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        busy = asyncio.create_task(asyncio.to_thread(let_go.wait))
+        try:
+            async with asyncio.timeout(10):
+                await storage.open()
+                assert (await storage.stats(0)).workers == ()
+                await storage.enlist(WorkerSpec("host:1", 30))
+                assert len((await storage.stats(0)).workers) == 1
+                await storage.close()
+        finally:
+            let_go.set()
+            await busy
 
 
 async def test_a_folder_with_a_long_path_works_with_its_wake_ups(family: Family) -> None:

@@ -33,6 +33,13 @@ async def test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in
         assert stats.by_status["active"] == stats.by_status["pending"] == 0
 
 
+def test_a_storage_that_was_closed_before_a_fork_works_on_both_sides(family: Family) -> None:
+    program = family.program("fork_when_closed")
+    assert program.ends(40) == 0, program.text
+    assert "child failed" not in program.text, program.text
+    assert program.text.count("looked up: pending") == 3
+
+
 async def test_a_child_that_opens_the_store_for_itself_may_outlive_its_parent(
     family: Family,
 ) -> None:

@@ -76,7 +76,12 @@ class FileJobStorage(EmbeddedStorage):
         self._folder: Folder | None = None
         self._writer: Writer | None = None
         self._opening = threading.Lock()
-        self._looking = ThreadPoolExecutor(1, thread_name_prefix="backroom-reader")
+        """Held while it is opened or closed."""
+        self._counting = threading.Lock()
+        """Held for a moment, where `_users` and `_writer` must agree."""
+        self._users = 0
+        self._looking: ThreadPoolExecutor | None = None
+        """Not the loop's own executor: that is the application's, which may have filled it."""
         self._boards: dict[int, StartBoard] = {}
         self._bells: dict[Callable[[Wake], None], Doorbell] = {}
 
@@ -87,10 +92,17 @@ class FileJobStorage(EmbeddedStorage):
     # -- life ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        if self._writer is None:
-            await asyncio.get_running_loop().run_in_executor(None, self._open)
-        else:
+        while not self._joined():
+            await _aside(self._open)
+
+    def _joined(self) -> bool:
+        """Whether it is open, and has one user more now."""
+        with self._counting:
+            if self._writer is None:
+                return False
             self._opened()
+            self._users += 1
+            return True
 
     def _open(self) -> None:
         with self._opening:
@@ -98,32 +110,49 @@ class FileJobStorage(EmbeddedStorage):
                 return
             folder = Folder.enter(self.directory)
             try:
-                self._writer = Writer(folder, self.durability, self._wake)
+                writer = Writer(folder, self.durability, self._wake)
             except BaseException:
                 folder.leave()
                 raise
-            self._folder = folder
+            # Made here, as one that a process made before it was forked never answers.
+            looking = ThreadPoolExecutor(1, thread_name_prefix="backroom-reader")
+            with self._counting:
+                self._folder, self._writer, self._looking = folder, writer, looking
+                self._users = 0
 
     async def close(self) -> None:
         if self._writer is None or (self._folder is not None and self._folder.forked):
             return
+        with self._counting:
+            self._users -= 1
+            if self._users > 0:
+                return
         for bell in self._bells.values():
             bell.close()
         self._bells.clear()
-        await asyncio.get_running_loop().run_in_executor(None, self._close)
+        await _aside(self._close)
 
     def _close(self) -> None:
         with self._opening:
-            writer, self._writer = self._writer, None
+            with self._counting:
+                if self._users > 0:  # Somebody has opened it meanwhile.
+                    return
+                writer, self._writer = self._writer, None
+                looking, self._looking = self._looking, None
             if writer is not None and self._folder is not None:
                 writer.close()
                 self._folder.leave()
+            if looking is not None:
+                looking.shutdown(wait=False)
 
     def _opened(self) -> tuple[Folder, Writer]:
         if self._writer is None or self._folder is None:
-            raise StorageClosedError(f"the job store {self.directory} is not open")
+            raise self._unopened()
         self._folder.check_fork()
         return self._folder, self._writer
+
+    def _unopened(self) -> StorageClosedError:
+        return StorageClosedError(f"the job store {self.directory} is not open")
 
     # -- the hot path ----------------------------------------------------------------------------
 
@@ -168,6 +197,8 @@ class FileJobStorage(EmbeddedStorage):
     ) -> T:
         _, writer = self._opened()
         answer = partial(writer.look, lambda inspector: look(inspector, *args, **kwargs))
+        if self._looking is None:
+            raise self._unopened()
         return await asyncio.get_running_loop().run_in_executor(self._looking, answer)
 
     def _boot(self) -> str:
@@ -244,6 +275,15 @@ class FileJobStorage(EmbeddedStorage):
         super()._wake(wakes)
         if self._folder is not None:
             ring(self._folder.path, wakes, [bell.name for bell in list(self._bells.values())])
+
+
+async def _aside(work: Callable[[], None]) -> None:
+    """In a thread of its own."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="backroom-opener")
+    try:
+        await asyncio.get_running_loop().run_in_executor(thread, work)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _board(folder: Folder, worker: int) -> Path:

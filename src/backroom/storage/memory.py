@@ -25,7 +25,7 @@ T = TypeVar("T")
 class MemoryJobStorage(EmbeddedStorage):
     """For tests, and for work that may be lost. One process only.
 
-    Closing it forgets everything. Nothing here waits: a verb is done when its coroutine is
+    Who closes it last forgets everything. Nothing here waits: a verb is done when its coroutine is
     first run, so a test under a virtual clock is deterministic.
     """
 
@@ -39,6 +39,7 @@ class MemoryJobStorage(EmbeddedStorage):
     ) -> None:
         super().__init__(retention, clock)
         self._ledger: Ledger | None = None
+        self._users = 0
         # The lease is extended from a thread of its own.
         self._lock = threading.Lock()
 
@@ -47,13 +48,17 @@ class MemoryJobStorage(EmbeddedStorage):
         return "memory:"
 
     async def open(self) -> None:
-        if self._ledger is None:
-            self._ledger = Ledger(apsw.Connection(":memory:"))
-            self._ledger.create()
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = Ledger(apsw.Connection(":memory:"))
+                self._ledger.create()
+                self._users = 0
+            self._users += 1
 
     async def close(self) -> None:
         with self._lock:
-            if self._ledger is not None:
+            self._users -= 1
+            if self._ledger is not None and self._users <= 0:
                 self._ledger.connection.close()
                 self._ledger = None
 
