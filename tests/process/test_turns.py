@@ -7,14 +7,16 @@ import errno
 import fcntl
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from backroom import FileJobStorage, StorageError
+from backroom import FileJobStorage, StorageClosedError, StorageError
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
+from backroom.storage.changes import Change
 from backroom.storage.folder import Folder
 from tests.contract.parts import Bench, SettableClock
 from tests.process.parts import Family, eventually
@@ -160,6 +162,38 @@ async def test_a_new_store_whose_turn_is_refused_is_an_error_of_the_storage(
     locks.fails = lambda command, byte: False
     await storage.open()
     await storage.close()
+
+
+# -- the end of a storage --------------------------------------------------------------------------
+
+
+class Inbox(deque[Change]):
+    """Takes what is put into it only after `before` has come back."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__()
+        self._before = before
+
+    def append(self, change: Change) -> None:
+        self._before()
+        super().append(change)
+
+
+async def test_a_call_that_meets_the_end_of_the_storage_is_answered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread closes it, between the look whether it is open and what follows."""
+    storage = bench.storage
+    assert isinstance(storage, FileJobStorage)
+    closing = threading.Thread(target=lambda: asyncio.run(storage.close()))
+
+    def close() -> None:
+        closing.start()
+        closing.join()
+
+    monkeypatch.setattr(storage._writer, "_inbox", Inbox(close))
+    with pytest.raises(StorageClosedError):
+        await asyncio.wait_for(bench.add(), 10)
 
 
 # -- a refusal that had written --------------------------------------------------------------------

@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ class Writer:
         self._kicked: set[asyncio.AbstractEventLoop] = set()
         self._signal = threading.Semaphore(0)
         self._closing = False
+        self._ended = False
+        """The thread takes nothing from the inbox any more."""
         self._wakes: set[Wake] = set()
         self._writing = threading.Lock()
         self._store = Connections(folder, durability)
@@ -73,6 +76,9 @@ class Writer:
         if self._closing:
             raise self._closed()
         self._inbox.append(change)
+        if self._ended:  # It was closed between these two lines.
+            self._turn_away()
+            return
         loop = change.loop
         if loop not in self._kicked:
             self._kicked.add(loop)
@@ -81,6 +87,17 @@ class Writer:
     def _kick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._kicked.discard(loop)
         self._signal.release()
+
+    def _turn_away(self) -> None:
+        """Answers what nobody will carry out. Callable from any thread: whoever comes later, of
+        the one that said so and the one that ended, finds it."""
+        left: list[Change] = []
+        while self._inbox:
+            with suppress(IndexError):  # The other one took it.
+                change = self._inbox.popleft()
+                change.error = self._closed()
+                left.append(change)
+        _settle(left)
 
     def _closed(self) -> StorageClosedError:
         return StorageClosedError(f"the job store {self._folder.path} is closed")
@@ -134,6 +151,8 @@ class Writer:
                     self._store.open_anew()
                 if self._closing and not self._inbox:
                     self._store.close()
+                    self._ended = True
+                    self._turn_away()
                     return
 
     def _carry_out(self, changes: list[Change]) -> None:
