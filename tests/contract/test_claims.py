@@ -356,3 +356,34 @@ async def test_jobs_that_are_inserted_while_many_claim_are_claimed_once(place: P
     taken += [claim.id for claim in await benches[0].claim(workers[0])]
 
     assert sorted(taken) == sorted(record.id for record in records)
+
+
+# -- large jobs --------------------------------------------------------------------------------
+
+
+async def test_a_claim_of_large_jobs_takes_what_is_not_too_much_and_says_that_there_is_more(
+    bench: Bench,
+) -> None:
+    """Else it would not fit into memory, or could not be read at all. Order stays strict."""
+    text = '{"a":"' + "x" * 3_000_000 + '"}'
+    low = await bench.add(priority=3)
+    large = [await bench.add(data=text) for _ in range(24)]
+    worker = await bench.enlist()
+    claimed: list[str] = []
+    more = True
+    while more:
+        looked = await bench.look(worker)
+        assert looked.claims
+        size = sum(len(claim.data) for claim in looked.claims)
+        assert size < 40 * 2**20
+        claimed += [claim.id for claim in looked.claims]
+        more = looked.more
+    assert claimed == [*large, low]
+
+
+async def test_a_job_that_is_larger_than_that_by_itself_is_claimed_alone(bench: Bench) -> None:
+    text = '{"a":"' + "x" * 70_000_000 + '"}'
+    jobs = [await bench.add(data=text), await bench.add()]
+    worker = await bench.enlist()
+    assert [claim.id for claim in await bench.claim(worker)] == jobs[:1]
+    assert [claim.id for claim in await bench.claim(worker)] == jobs[1:]

@@ -29,6 +29,7 @@ from backroom import (
     JobService,
     JobStateError,
     LeaseLostError,
+    MemoryJobStorage,
     StorageClosedError,
     StorageCorruptError,
     StorageError,
@@ -481,6 +482,33 @@ async def test_a_worker_that_could_not_enlist_is_not_in_the_way_of_the_next_one(
         worker = family.worker("--burst")
         assert worker.ends() == 0, worker.text
         assert await service.get_job_status(job_id) == "completed"
+
+
+# -- what is too large ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+async def test_what_is_too_large_for_one_call_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """With a hundredth of the limit, so that this stays small."""
+
+    def limit(connection: apsw.Connection) -> None:
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, 10_000_000)
+
+    monkeypatch.setattr(apsw, "connection_hooks", [limit])
+    storage = FileJobStorage(tmp_path / "jobs") if kind == "file" else MemoryJobStorage()
+    service = JobService(storage)
+    service.declare("QUICK")
+    requests = [JobRequest("QUICK", {"text": "x" * 400_000}) for _ in range(30)]
+    with pytest.raises(StorageError, match=r"too large .* nothing .* schedule fewer jobs at once"):
+        await service.schedule_many(requests)
+    assert list(await service.get_jobs()) == []
+    assert len(await service.schedule_many(requests[:20])) == 20
+    # What is too large together with others goes alone.
+    await asyncio.gather(*[service.schedule_many(requests[:20]) for _ in range(3)])
+    assert (await service.get_stats()).by_status["pending"] == 80
+    await service.stop()
 
 
 # -- how it is used ------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import apsw
+
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
 from backroom.job import SECOND, JobInfo, JobRecord, JobStats, duration
@@ -114,7 +116,11 @@ class EmbeddedStorage:
     async def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> list[Inserted]:
-        [inserted] = await self._write(inserts.insert, [inserts.OneGroup(jobs, now, worker, start)])
+        group = inserts.OneGroup(jobs, now, worker, start)
+        try:
+            [inserted] = await self._write(inserts.insert, [group])
+        except apsw.TooBigError:
+            raise inserts.too_large() from None
         return inserted
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import apsw
 import msgspec
 
 from backroom.ports import Claimed, Wake, Want
@@ -13,6 +14,9 @@ from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Claim
 
 __all__ = ["RELEASE", "UNSTARTED", "claim", "disown", "give_back", "probe", "start"]
+
+MOST_BYTES: Final = 32 * 2**20
+"""Of data that one claim takes at most, where it takes more than one job."""
 
 _WAITING = "state = 0 AND queue = ?1"
 _PARKED = "state = 6 AND queue = ?1 AND type = ?5"
@@ -60,6 +64,10 @@ OLDEST_PARKED: Final = _OLDEST.format(_PARKED)
 READ_KEYS: Final = f"""
     SELECT json_group_array(json_array({_CLAIM_COLUMNS.format("?2")})) FROM (
         SELECT * FROM job WHERE key IN (SELECT value FROM json_each(?1)) ORDER BY run_at, key)
+"""
+SIZES: Final = """
+    SELECT key, octet_length(data) + ifnull(octet_length(options), 0) FROM job
+    WHERE key IN (SELECT value FROM json_each(?)) ORDER BY run_at, key
 """
 TAKE: Final = """
     UPDATE job SET state = 1, worker = ?2, token = ?3
@@ -119,7 +127,11 @@ def claim(ledger: Ledger, worker: int, want: Want, now: int) -> Claimed:
         ready = [source for source in sources if source.is_due(priority, now)]
         room = want.rooms[priority] - len(claims)
         if ready and room > 0:
-            claims += _claim_due(ledger, worker, ready, priority, now, room)
+            taken, whole = _claim_due(ledger, worker, ready, priority, now, room)
+            claims += taken
+            if not whole:  # What follows comes after what is left of these.
+                more = True
+                break
         if ready and want.rooms[priority] <= len(claims):
             more = True
     started = min(want.starts, len(claims))
@@ -151,17 +163,19 @@ def _sources(ledger: Ledger, want: Want) -> list[_Source]:
 
 def _claim_due(
     ledger: Ledger, worker: int, sources: Sequence[_Source], priority: int, now: int, room: int
-) -> list[Claim]:
-    """The next jobs of one priority: of several sources, the oldest of all of them."""
+) -> tuple[list[Claim], bool]:
+    """The next jobs of one priority: of several sources, the oldest of all of them. Says
+    whether these are all that there is room for; else they are those that are not too large."""
     token = ledger.fresh_token()
     if len(sources) == 1 and sources[0].type is None:
         due = (sources[0].queue, priority, now, room, token)
-        return _take(ledger, worker, token, READ_DUE, due)
+        claims = _take(ledger, worker, token, READ_DUE, due)
+        if claims is not None:
+            return claims, True
     oldest: list[tuple[int, int]] = []
     for source in sources:
         oldest += source.oldest(ledger, priority, now, room)
-    keys = [key for _, key in sorted(oldest)[:room]]
-    return _take(ledger, worker, token, READ_KEYS, (json.dumps(keys), token))
+    return _take_keys(ledger, worker, token, [key for _, key in sorted(oldest)[:room]])
 
 
 def _claim_starving(
@@ -177,14 +191,50 @@ def _claim_starving(
     keys = [key for _, key in sorted(oldest)[:places]]
     if not keys:
         return []
-    token = ledger.fresh_token()
-    return _take(ledger, worker, token, READ_KEYS, (json.dumps(keys), token))
+    return _take_keys(ledger, worker, ledger.fresh_token(), keys)[0]
+
+
+def _take_keys(
+    ledger: Ledger, worker: int, token: int, keys: Sequence[int]
+) -> tuple[list[Claim], bool]:
+    claims = _take(ledger, worker, token, READ_KEYS, (json.dumps(keys), token))
+    if claims is not None:
+        return claims, True
+    fitting: list[int] = []
+    room = MOST_BYTES
+    for key, size in list(ledger.run(SIZES, (json.dumps(keys),))):
+        room -= size
+        if fitting and room < 0:
+            break
+        fitting.append(key)
+    arguments = (json.dumps(fitting), token)
+    claims = _take(ledger, worker, token, READ_KEYS, arguments, bounded=False)
+    return claims or [], len(fitting) == len(keys)
 
 
 def _take(
-    ledger: Ledger, worker: int, token: int, query: str, arguments: tuple[Any, ...]
-) -> list[Claim]:
-    [(text,)] = ledger.run(query, arguments)
+    ledger: Ledger,
+    worker: int,
+    token: int,
+    query: str,
+    arguments: tuple[Any, ...],
+    *,
+    bounded: bool = True,
+) -> list[Claim] | None:
+    """None where it would be too much at once. That costs no statement: SQLite itself is told
+    to make no longer text, which has escapes where the data has quotes."""
+    connection = ledger.connection
+    most = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+    try:
+        if bounded:
+            connection.limit(apsw.SQLITE_LIMIT_LENGTH, min(most, 2 * MOST_BYTES))
+        [(text,)] = ledger.run(query, arguments)
+    except apsw.TooBigError:
+        if not bounded:
+            raise
+        return None
+    finally:
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, most)
     claims = _claims_decoder.decode(text)
     if claims:
         ledger.run(TAKE, (encode([claim.key for claim in claims]), worker, token))

@@ -16,6 +16,7 @@ from backroom.errors import (
     StorageVersionError,
 )
 from backroom.storage.folder import Folder
+from backroom.storage.sqlite.inserts import too_large
 from backroom.storage.sqlite.ledger import APPLICATION_ID, SCHEMA_VERSION, Ledger
 
 __all__ = ["Durability", "connect", "damaged", "refusal"]
@@ -181,6 +182,8 @@ def refusal(folder: Folder, error: apsw.Error | OSError) -> StorageError:
             f"no room left on the device of {folder.path}: nothing of this call was kept; what"
             " was kept before is safe, and work goes on when there is room"
         )
+    if isinstance(error, apsw.TooBigError):
+        return too_large()
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
         return StorageCorruptError(damaged(folder, str(error)))
     if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError)):

@@ -8,13 +8,14 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from backroom.errors import StorageError
 from backroom.job import JobRecord, State
 from backroom.ports import Inserted, Wake
 from backroom.storage.sqlite.claims import probe
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Claim
 
-__all__ = ["InsertGroup", "OneGroup", "insert"]
+__all__ = ["InsertGroup", "OneGroup", "insert", "too_large"]
 
 _COLUMNS = "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
 _VALUES = ", ".join(f"value->>{i}" for i in range(10))
@@ -99,6 +100,14 @@ def insert(ledger: Ledger, groups: Iterable[InsertGroup]) -> list[list[Inserted]
     for worker, jobs in passing.items():
         _pass(ledger, worker, jobs)
     return answers
+
+
+def too_large() -> StorageError:
+    """The refusal of a call that says more than SQLite takes at once."""
+    return StorageError(
+        "too large to be written in one call (SQLite takes 1,000,000,000 bytes); nothing of this"
+        " call was kept: schedule fewer jobs at once"
+    )
 
 
 def _set_right(answers: list[list[Inserted]], known: set[str]) -> None:
