@@ -332,7 +332,8 @@ def _die_before(point: int) -> Callable[[FrameType, str, object], None]:
     """A profile function that kills this process at the so manyth call out of the storage."""
     left = itertools.count(point, -1)
     folder = Path(backroom.storage.__file__).parent
-    rooms = {str(folder / name) for name in ("folder.py", "database.py", "sqlite.py")}
+    names = ("folder.py", "sqlite/connect.py", "sqlite/ledger.py")
+    rooms = {str(folder / name) for name in names}
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
         called = getattr(argument, "__name__", "")
@@ -355,8 +356,8 @@ class _Disk:
     def __init__(self) -> None:
         self.folder = FOLDER / "disk"
         self.folder.mkdir()
-        self._mounted = self._mount()
-        if self._mounted:
+        self.mounted = self._mount()
+        if self.mounted:
             (self.folder / "ballast").write_bytes(bytes(1 << 20))
         else:
             self._limit, self._most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -365,7 +366,7 @@ class _Disk:
     @property
     def refusal(self) -> str:
         """The error of a call that finds it full."""
-        return "StorageFullError" if self._mounted else "StorageError"
+        return "StorageFullError" if self.mounted else "StorageError"
 
     def _mount(self) -> bool:
         libc = ctypes.CDLL(None)
@@ -378,7 +379,7 @@ class _Disk:
 
     def fill_up(self) -> None:
         """Takes what is left, to the last byte."""
-        if self._mounted:
+        if self.mounted:
             with (self.folder / "padding").open("wb", buffering=0) as padding:
                 for size in (4096, 1):
                     with suppress(OSError):
@@ -386,7 +387,7 @@ class _Disk:
                             pass
 
     def make_room(self) -> None:
-        if self._mounted:
+        if self.mounted:
             (self.folder / "padding").unlink()
             (self.folder / "ballast").unlink()
         else:
@@ -442,6 +443,37 @@ async def fill_the_disk() -> None:
     with closing(sqlite3.connect(disk.folder / "jobs" / "jobs.db")) as database:
         [(seen["integrity"],)] = database.execute("PRAGMA integrity_check").fetchall()
     say(json.dumps(seen))
+
+
+async def open_on_a_full_disk() -> None:
+    """Reports what a first opening says on a disk with ever more room, and what it leaves."""
+    disk = _Disk()
+    if not disk.mounted:
+        say("no disk of its own")
+        return
+    said: set[str] = set()
+    for pages in itertools.count():
+        disk.fill_up()
+        with (disk.folder / "padding").open("r+b") as padding:
+            padding.truncate(max(0, os.fstat(padding.fileno()).st_size - pages * 4096))
+        storage = FileJobStorage(disk.folder / "jobs")
+        before = len(os.listdir("/proc/self/fd"))
+        try:
+            await storage.open()
+        except StorageError as error:
+            said.add(type(error).__name__)
+        else:
+            break
+        left = len(os.listdir("/proc/self/fd"))
+        if left != before:
+            say(f"with {pages} pages of room, {left - before} files were left open")
+        (disk.folder / "padding").unlink()
+        later = FileJobStorage(disk.folder / "jobs")
+        await later.open()
+        await later.close()
+        shutil.rmtree(disk.folder / "jobs")
+    await storage.close()
+    say(json.dumps({"pages": pages, "said": sorted(said)}))
 
 
 async def work_on_a_full_disk() -> None:
@@ -510,7 +542,7 @@ PROGRAMS = (
     produce, storm, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
     lock, take_turns,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
-    start_on_a_full_disk,
+    start_on_a_full_disk, open_on_a_full_disk,
 )  # fmt: skip
 
 

@@ -449,6 +449,20 @@ def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room(family: F
     assert seen["integrity"] == "ok"
 
 
+def test_a_store_that_cannot_be_made_on_a_full_disk_says_that_and_leaves_nothing(
+    family: Family,
+) -> None:
+    program = family.program("open_on_a_full_disk")
+    assert program.ends(30) == 0, program.text
+    [line] = program.text.splitlines()
+    if line == "no disk of its own":
+        pytest.skip(line)
+    seen = json.loads(line)
+    assert seen["pages"] > 5
+    # Where only its index finds no room, SQLite speaks of an error of the disk.
+    assert set(seen["said"]) <= {"StorageFullError", "StorageError"}
+
+
 def test_a_worker_works_through_a_full_disk(family: Family) -> None:
     program = family.program("work_on_a_full_disk")
     assert program.ends(30) == 0, program.text

@@ -277,11 +277,15 @@ class Folder:
         text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
         descriptor = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:
-            os.write(descriptor, text.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _sync_directory(self.path)
+            try:
+                os.write(descriptor, text.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_directory(self.path)
+        except BaseException:  # Half a mark is none: the next opening makes it.
+            marker.unlink(missing_ok=True)
+            raise
 
 
 os.register_at_fork(after_in_child=Folder.after_fork)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+from contextlib import suppress
 from typing import Final, Literal
 
 import apsw
@@ -43,27 +44,30 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
     Raises:
         StorageCorruptError: damaged, empty where jobs were, or not a job store.
         StorageVersionError: written by a newer Backroom.
+        StorageError: what the disk or the system says.
     """
     _refuse_old_sqlite()
-    fresh = folder.prepare()
+    opened: list[apsw.Connection] = []
     try:
-        fresh = fresh or _is_unmade(folder)
-        writer = _connect(folder, durability)
-        try:
-            if fresh:
-                _create(writer)
-            else:
-                _examine(writer, folder)
-            reader = _connect(folder, durability)
-        except BaseException:
-            writer.close()
-            raise
+        fresh = folder.prepare() or _is_unmade(folder)
+        opened.append(writer := _connect(folder, durability))
+        if fresh:
+            _create(writer)
+        else:
+            _examine(writer, folder)
+        opened.append(reader := _connect(folder, durability))
         reader.execute("PRAGMA query_only = true")
-    except apsw.SQLError as error:  # Our statements are right, so it is what they speak of.
-        raise StorageCorruptError(damaged(folder, str(error))) from error
-    except apsw.Error as error:
-        raise refusal(folder, error) from error
-    folder.mark()
+        folder.mark()
+    except BaseException as error:
+        for connection in opened:
+            with suppress(apsw.Error):
+                connection.close()
+        if isinstance(error, apsw.SQLError):
+            # Our statements are right, so it is what they speak of.
+            raise StorageCorruptError(damaged(folder, str(error))) from error
+        if isinstance(error, apsw.Error | OSError):
+            raise refusal(folder, error) from error
+        raise
     return writer, reader
 
 
@@ -84,6 +88,15 @@ def _connect(folder: Folder, durability: Durability) -> apsw.Connection:
     connection = apsw.Connection(
         str(folder.database), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=200
     )
+    try:
+        _settle(connection, durability)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle(connection: apsw.Connection, durability: Durability) -> None:
     connection.set_busy_timeout(BUSY_TIMEOUT)
     synchronous = "FULL" if durability == "full" else "NORMAL"
     for pragma in (
@@ -98,7 +111,6 @@ def _connect(folder: Folder, durability: Durability) -> apsw.Connection:
         "cell_size_check = true",
     ):
         list(connection.execute(f"PRAGMA {pragma}"))
-    return connection
 
 
 def _refuse_old_sqlite() -> None:
