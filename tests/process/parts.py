@@ -32,6 +32,7 @@ __all__ = [
     "none_left",
     "read_journals",
     "scheduling",
+    "state_of",
 ]
 
 T = TypeVar("T")
@@ -142,6 +143,11 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def state_of(pid: int) -> str:
+    """Of a process, as the kernel tells it in one letter."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Child:

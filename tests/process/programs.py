@@ -264,6 +264,14 @@ def take_turns() -> None:
             say("has both")
 
 
+def stop_in_its_turn() -> None:
+    """Stands still while it has its turn to write, until somebody sends it on."""
+    with Folder.enter(FOLDER / "jobs").writing():
+        say("has its turn")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    say("ended its turn")
+
+
 async def schedule_without_rights(folder: str) -> None:
     """As root this becomes a user who may write nothing; else its rights are what they are."""
     async with scheduling(FOLDER / "warm") as service:  # Whatever is imported late, is now.
@@ -540,7 +548,7 @@ async def start_on_a_full_disk() -> None:
 
 PROGRAMS = (
     produce, storm, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
-    lock, take_turns,
+    lock, take_turns, stop_in_its_turn,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
     start_on_a_full_disk, open_on_a_full_disk,
 )  # fmt: skip

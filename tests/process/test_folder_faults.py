@@ -39,7 +39,7 @@ from backroom.clock import SystemClock
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
 from tests.contract.parts import DAY, LEASE, Bench, SettableClock
-from tests.process.parts import Family, eventually, eventually_async, scheduling
+from tests.process.parts import Family, eventually, eventually_async, scheduling, state_of
 
 JOBS = 300
 
@@ -371,7 +371,7 @@ async def test_who_lives_is_not_robbed_when_the_lock_file_goes(family: Family, o
         await bench.storage.open()
         assert (await bench.reclaim()).workers == ()
     worker.signal(signal.SIGSTOP)
-    eventually(lambda: _state(worker.pid) == "T", "it is stopped")
+    eventually(lambda: state_of(worker.pid) == "T", "it is stopped")
     (family.jobs / "jobs.lock").unlink()
     (family.jobs / "jobs.lock").touch()
     if others == "that come later":
@@ -410,11 +410,6 @@ def _clock_behind() -> SettableClock:
     clock = SettableClock()
     clock.advance(SystemClock().uptime() - 200 - clock.uptime())
     return clock
-
-
-def _state(pid: int) -> str:
-    """Of a process, as the kernel tells it in one letter."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def test_a_folder_that_was_removed_is_told_until_it_is_there_again(family: Family) -> None:

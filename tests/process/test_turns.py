@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ import pytest
 from backroom import FileJobStorage, StorageClosedError, StorageError
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
+from backroom.storage import writer as writer_module
 from backroom.storage.changes import Change
 from backroom.storage.folder import Folder
 from tests.contract.parts import Bench, SettableClock
-from tests.process.parts import Family, eventually
+from tests.process.parts import Child, Family, eventually, state_of
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Locks]:
 
 
 def no_turn(command: int, byte: int) -> bool:
-    return command == fcntl.LOCK_EX and byte == 0
+    return bool(command & fcntl.LOCK_EX) and byte == 0
 
 
 def no_end_of_turn(command: int, byte: int) -> bool:
@@ -162,6 +164,76 @@ async def test_a_new_store_whose_turn_is_refused_is_an_error_of_the_storage(
     locks.fails = lambda command, byte: False
     await storage.open()
     await storage.close()
+
+
+# -- a process that stands still in its turn -----------------------------------------------------
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second is long."""
+    monkeypatch.setattr(folder_module, "PATIENCE", 1.0)
+    monkeypatch.setattr(writer_module, "PATIENCE", 1.0)
+    monkeypatch.setattr(writer_module, "WATCH_EVERY", 0.2)
+
+
+def stopped_in_its_turn(family: Family) -> Child:
+    child = family.program("stop_in_its_turn")
+    child.says("has its turn")
+    eventually(lambda: state_of(child.pid) == "T", "it is stopped")
+    return child
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_callers_are_told_who_stands_still_in_its_turn_and_go_on_when_it_does(
+    bench: Bench, family: Family, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, worker, claim = await bench.running()
+    child = stopped_in_its_turn(family)
+    records = bench.records(30)
+    for _ in range(2):
+        answers = await asyncio.wait_for(
+            asyncio.gather(
+                bench.finish(worker, bench.completed(claim)),
+                *[bench.insert([record]) for record in records],
+                return_exceptions=True,
+            ),
+            10,
+        )
+        assert {type(answer) for answer in answers} == {StorageError}
+        assert f"kill -CONT {child.pid}" in str(answers[0])
+        assert await bench.status(job) == "active"  # Reading goes on.
+    assert f"process {child.pid} does not end its turn" in caplog.text
+    late = FileJobStorage(family.jobs)
+    with pytest.raises(StorageError, match=f"kill -CONT {child.pid}"):
+        await late.open()
+
+    child.signal(signal.SIGCONT)
+    child.says("ended its turn")
+    assert await bench.finish(worker, bench.completed(claim)) == [True]
+    # What nobody waited for has not been done behind its caller's back.
+    assert [one.created for one in await bench.insert(records)] == [True] * 30
+    await late.open()
+    await late.close()
+    await bench.storage.close()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_storage_closes_though_another_process_stands_still_in_its_turn(
+    bench: Bench, family: Family
+) -> None:
+    child = stopped_in_its_turn(family)
+    record = bench.record()
+    waiting = asyncio.create_task(bench.insert([record]))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(bench.storage.close(), 10)
+    with pytest.raises(StorageError):
+        await asyncio.wait_for(waiting, 10)
+    child.signal(signal.SIGCONT)
+    child.says("ended its turn")
+    await bench.storage.open()
+    assert [one.created for one in await bench.insert([record])] == [True]
+    await bench.storage.close()
 
 
 # -- the end of a storage --------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Connections:
 
     def open(self) -> None:
         """Raises: `StorageError`."""
-        with _told(self._folder), self._folder.writing():
+        with _told(self._folder), self._folder.writing(patiently=False):
             self._open()
 
     def _open(self) -> Ledger:

@@ -139,8 +139,8 @@ class FileJobStorage(EmbeddedStorage):
                     return
                 writer, self._writer = self._writer, None
                 looking, self._looking = self._looking, None
-            if writer is not None and self._folder is not None:
-                writer.close()
+            # What cannot be closed yet keeps the lock file open until the process ends.
+            if writer is not None and writer.close() and self._folder is not None:
                 self._folder.leave()
             if looking is not None:
                 looking.shutdown(wait=False)

@@ -15,6 +15,8 @@ import fcntl
 import json
 import logging
 import os
+import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +34,9 @@ PATIENCE: Final = 30.0
 """Seconds that another process may take over its turn to write."""
 LOOK_AGAIN: Final = 0.001
 """Seconds between two looks whether it is our turn, where the kernel does not queue."""
+
+_FLOCK: Final = struct.Struct("hhqqi")
+"""A `struct flock`, as Linux has it on 64 bits."""
 
 log = logging.getLogger("backroom.storage")
 MARKER: Final = "store.json"
@@ -61,6 +66,7 @@ class Folder:
         self._writer = threading.Lock()
         self._alive: set[int] = set()
         self._forked = False
+        self._waits_since: float | None = None
 
     @classmethod
     def enter(cls, path: Path) -> Folder:
@@ -141,7 +147,7 @@ class Folder:
     # -- writing -------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self, *, look: bool = True) -> Iterator[None]:
+    def writing(self, *, look: bool = True, patiently: bool = True) -> Iterator[None]:
         """Alone among all processes; the others queue in the kernel, without polling.
 
         But where two processes share two folders, the kernel may take them for a deadlock: it
@@ -151,24 +157,38 @@ class Folder:
         `look`: first it is looked whether the lock file is still the one in the folder; if not,
         that is opened, with the locks of all workers of this process.
 
+        Nothing can end the wait in the queue while the process whose turn it is stands still
+        (SIGSTOP). Who must not wait for ever looks at `waits` from another thread, or says that
+        it is not `patiently` that it waits: then it looks again and again instead.
+
         Raises: `OSError`; `StorageError` where looking again was in vain for `PATIENCE` seconds.
         """
-        with self._writer:
-            self._take_turn()
+        if not self._writer.acquire(timeout=-1 if patiently else PATIENCE):
+            raise self.stuck()
+        try:
+            self._take_turn(patiently)
             try:
                 while look and not self.locks_stand():
-                    self._renew_locks()
+                    self._renew_locks(patiently)
                 yield
             finally:
                 fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, 0)
+        finally:
+            self._writer.release()
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, patiently: bool) -> None:
+        self._waits_since = time.monotonic()
         try:
-            fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
+            if patiently:
+                fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)
+            else:
+                self._look_for_turn()
         except OSError as error:
             if error.errno != errno.EDEADLK:
                 raise
             self._look_for_turn()
+        finally:
+            self._waits_since = None
 
     def _look_for_turn(self) -> None:
         until = time.monotonic() + PATIENCE
@@ -178,11 +198,33 @@ class Folder:
                 return
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise StorageError(
-                        f"another process writes to {self.path} for {PATIENCE:.0f} s now;"
-                        " nothing of this call was kept"
-                    ) from None
+                    raise self.stuck() from None
             time.sleep(LOOK_AGAIN)
+
+    @property
+    def waits(self) -> float:
+        """For how many seconds a thread of this process has waited for its turn by now."""
+        since = self._waits_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def stuck(self) -> StorageError:
+        """What to say when it was somebody else's turn to write for too long."""
+        pid = self._holder()
+        who = "another process" if pid is None else f"process {pid}"
+        what = "let it go on, or end it" if pid is None else f"kill -CONT {pid}, or end it"
+        return StorageError(
+            f"{who} does not end its turn to write to {self.path}: it is stopped, or hangs"
+            f" ({what}); whether this call will be kept is not known; calling again with the"
+            " same job id is safe"
+        )
+
+    def _holder(self) -> int | None:
+        """The process whose turn it is, where the system tells that."""
+        if not sys.platform.startswith("linux") or struct.calcsize("P") != 8:
+            return None
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._locks, fcntl.F_GETLK, asked))
+        return pid if kind != fcntl.F_UNLCK and pid > 0 else None
 
     def locks_stand(self) -> bool:
         """Whether the locks of this process are in the file where the others look for them."""
@@ -191,13 +233,13 @@ class Folder:
         except FileNotFoundError:
             return False
 
-    def _renew_locks(self) -> None:
+    def _renew_locks(self, patiently: bool) -> None:
         log.error("%s was removed or replaced; it is opened anew", self._lock_file)
         locks = _open_locks(self.path)
         os.close(self._locks)
         self._locks = locks
         self.lock_file_number = _number(os.fstat(locks))
-        self._take_turn()
+        self._take_turn(patiently)
         for worker in self._alive:
             fcntl.lockf(locks, fcntl.LOCK_EX, 1, worker)
         with self._door:

@@ -26,12 +26,15 @@ from backroom.errors import BackroomError, StorageClosedError, StorageError
 from backroom.ports import Wake
 from backroom.storage.changes import Change, Finishes, Spoiled, apply_all
 from backroom.storage.connections import Connections
-from backroom.storage.folder import Folder
+from backroom.storage.folder import PATIENCE, Folder
 from backroom.storage.sqlite.connect import Durability, refusal
 from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["Writer"]
 
+WATCH_EVERY: Final = 5.0
+"""Seconds between two looks of a caller's loop whether the writer waits for another process."""
 CROWD: Final = 16
 """Changes in a group from which on it is not looked each time whether the files are there."""
 
@@ -56,7 +59,12 @@ class Writer:
         self._folder = folder
         self._wake = wake
         self._inbox: deque[Change] = deque()
+        self._taken: list[Change] = []
+        """What the thread has taken from the inbox and not answered yet."""
         self._kicked: set[asyncio.AbstractEventLoop] = set()
+        self._watching: set[asyncio.AbstractEventLoop] = set()
+        """Loops that look every now and then whether their callers wait for too long."""
+        self._gave_up = False
         self._signal = threading.Semaphore(0)
         self._closing = False
         self._ended = False
@@ -87,6 +95,31 @@ class Writer:
     def _kick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._kicked.discard(loop)
         self._signal.release()
+        if loop not in self._watching:
+            self._watching = {one for one in self._watching if not one.is_closed()} | {loop}
+            loop.call_later(WATCH_EVERY, self._watch, loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On a caller's loop: the thread cannot be called back from the queue of those who want
+        to write, so it is the loop that sees that it waits for too long, and answers."""
+        waiting = [
+            change
+            for change in (*self._taken, *self._inbox.copy())
+            if change.loop is loop and not change.future.done()
+        ]
+        if not waiting or self._ended:
+            self._watching.discard(loop)  # Until something is submitted.
+            return
+        waited = self._folder.waits
+        if waited >= WATCH_EVERY:
+            stuck = self._folder.stuck()
+            log.error("%d calls wait for %.0f s now: %s", len(waiting), waited, stuck)
+            if waited >= PATIENCE:
+                self._gave_up = True
+                for change in waiting:
+                    change.error = stuck
+                    change.settle()
+        loop.call_later(WATCH_EVERY, self._watch, loop)
 
     def _turn_away(self) -> None:
         """Answers what nobody will carry out. Callable from any thread: whoever comes later, of
@@ -115,11 +148,17 @@ class Writer:
             " the log; it is tried again now"
         )
 
-    def close(self) -> None:
-        """Carries out what is queued, then closes. Blocks until done."""
+    def close(self) -> bool:
+        """Carries out what is queued, then closes. Blocks until done; False where another
+        process does not let it come to its end: it ends when that does."""
         self._closing = True
         self._signal.release()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(1.0)
+            if self._folder.waits >= PATIENCE:
+                log.error("it is not closed yet: %s", self._folder.stuck())
+                return False
+        return True
 
     # -- around a fork ---------------------------------------------------------------------------
 
@@ -142,11 +181,15 @@ class Writer:
         while True:
             self._signal.acquire()
             changes: list[Change] = []
+            self._taken = changes
             while self._inbox:
-                changes.append(self._inbox.popleft())
+                change = self._inbox.popleft()
+                if change.error is None:  # Else its caller has not waited for this.
+                    changes.append(change)
             with self._writing:
                 if changes:
                     self._carry_out(changes)
+                    self._taken = []
                 elif not self._store.opened and not self._closing:
                     self._store.open_anew()
                 if self._closing and not self._inbox:
@@ -181,8 +224,14 @@ class Writer:
 
     def _commit(self, changes: list[Change]) -> None:
         self._wakes |= self._store.transact(
-            partial(apply_all, changes=changes), small=len(changes) < CROWD
+            partial(self._apply, changes), small=len(changes) < CROWD
         )
+
+    def _apply(self, changes: list[Change], ledger: Ledger) -> None:
+        if self._gave_up:  # Whoever was told that says it again, if it is still to be.
+            self._gave_up = False
+            changes = [change for change in changes if change.error is None]
+        apply_all(ledger, changes)
 
     def _refuse(self, changes: list[Change], error: apsw.Error) -> None:
         """Every change of a group fails that the disk, or another program, did not let be."""
