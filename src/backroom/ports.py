@@ -249,7 +249,8 @@ class JobStorage(Protocol):
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:
         """These claims keep their lease, but when it ends they come back uncharged: their
-        code could not be stopped, and the worker is leaving."""
+        code could not be stopped, and the worker is leaving. They have begun: they do not
+        expire any more."""
         ...
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:

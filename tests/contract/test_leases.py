@@ -261,6 +261,15 @@ async def test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_ove
     assert (await bench.info(other)).crashes == 1
 
 
+async def test_a_job_that_was_disowned_has_begun_and_does_not_expire(bench: Bench) -> None:
+    job, worker, claim = await bench.running(expires_at=bench.later(10))
+    await bench.storage.disown(worker, [claim.key])
+    await bench.end_leases()
+    await bench.prune()
+    [again] = await bench.claim(await bench.enlist())
+    assert (again.id, again.expires_at, again.attempt) == (job, None, 0)
+
+
 async def test_a_disowned_job_can_still_be_finished_while_its_lease_stands(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.disown(worker, [claim.key])

@@ -101,7 +101,7 @@ async def test_only_its_user_can_read_a_store(tmp_path: Path) -> None:
         os.umask(umask)
     assert stat.S_IMODE((tmp_path / "deep" / "jobs").stat().st_mode) == 0o700
     assert set(modes.values()) == {0o600}, modes
-    kinds = {name.partition("-")[0] if "db" not in name else name for name in modes}
+    kinds = {name.partition("-")[0] if "jobs" not in name else name for name in modes}
     expected = {"jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.lock", "store.json"}
     assert kinds == expected | {"wake", "worker"}
 

@@ -397,7 +397,9 @@ class StorageMachine(RuleBasedStateMachine):
         if disown:
             self.run(self.storage.disown(worker, keys))
             for claim in chosen:
-                self.model.jobs[claim.id].started = False
+                job = self.model.jobs[claim.id]
+                job.started = False
+                job.started_at = self.now if job.started_at is None else job.started_at
         else:
             kept = {claim.id for claim in chosen}
             given = self.run(self.storage.give_back(worker, keys))

@@ -177,7 +177,7 @@ class EmbeddedStorage:
         return await self._write(claims.give_back, worker, keep, self.clock.now())
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:
-        await self._write(claims.disown, worker, keys)
+        await self._write(claims.disown, worker, keys, self.clock.now())
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
         try:

@@ -87,6 +87,12 @@ GIVE_BACK: Final = (
 )
 
 
+BEGUN: Final = """
+    UPDATE job SET started_at = ifnull(started_at, ?2)
+    WHERE worker = ?1 AND state = 1 AND key IN (SELECT value FROM json_each(?3))
+"""
+
+
 class _Source(NamedTuple):
     """Jobs that a worker may take, in the order of one index range a priority."""
 
@@ -268,8 +274,9 @@ def give_back(ledger: Ledger, worker: int, keep: Sequence[int], now: int) -> int
     return changed
 
 
-def disown(ledger: Ledger, worker: int, keys: Sequence[int]) -> None:
-    """When the lease ends, these come back uncharged."""
+def disown(ledger: Ledger, worker: int, keys: Sequence[int], now: int) -> None:
+    """When the lease ends, these come back uncharged; they have begun, and expire no more."""
+    ledger.run(BEGUN, (worker, now, encode(list(keys))))
     ledger.unmark(worker, keys)
 
 
