@@ -1,5 +1,7 @@
 """Steering: people cancel, retry and delete jobs, one by one or many at once."""
 
+import asyncio
+
 import pytest
 
 from backroom.errors import JobNotFoundError, JobStateError
@@ -274,3 +276,21 @@ async def test_pausing_a_queue_does_not_touch_what_runs(bench: Bench) -> None:
     await bench.storage.pause("default", True)
     assert await bench.status(job) == JobStatus.ACTIVE
     assert await bench.finish(worker, bench.completed(claim)) == [True]
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, None])
+async def test_a_bulk_change_among_others_touches_only_what_still_is_what_it_looks_for(
+    bench: Bench, status: JobStatus | None
+) -> None:
+    """While it looks for its jobs, others go on with them."""
+    await bench.add_many(60)
+    worker = await bench.enlist()
+    claims, cancelled = await asyncio.gather(
+        bench.claim(worker, 30), bench.storage.cancel(Filter(status=status), bench.now)
+    )
+    stats = (await bench.storage.stats(bench.now)).by_status
+    assert stats["active"] == len(claims)
+    asked = [(await bench.info(claim.id)).cancel_requested for claim in claims]
+    if status is JobStatus.PENDING:
+        assert not any(asked)
+    assert cancelled == stats["cancelled"] + sum(asked)

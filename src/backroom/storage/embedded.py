@@ -250,29 +250,33 @@ class EmbeddedStorage:
         if isinstance(which, str):
             await self._change({Wake.JOBS}, lambda jobs: jobs.retry(which, now))
             return 1
-        return await self._bulk(
-            {Wake.JOBS}, lambda jobs, after: jobs.retry_some(which, now, after, BULK)
-        )
+        return await self._bulk({Wake.JOBS}, Inspector.ended, Inspector.retry_some, which, now)
 
     async def cancel(self, which: str | Filter, now: int) -> int:
         wakes = {Wake.CONTROL, Wake.FINISHED}
         if isinstance(which, str):
             return await self._change(wakes, lambda jobs: jobs.cancel(which, now))
-        return await self._bulk(
-            wakes, lambda jobs, after: jobs.cancel_some(which, now, after, BULK)
-        )
+        return await self._bulk(wakes, Inspector.live, Inspector.cancel_some, which, now)
 
     async def _bulk(
-        self, wakes: set[Wake], change: Callable[[Inspector, int], tuple[int, int | None]]
+        self,
+        wakes: set[Wake],
+        choose: Callable[[Inspector, Filter, int, int, int], list[int]],
+        change: Callable[[Inspector, Filter, int, Sequence[int]], int],
+        which: Filter,
+        now: int,
     ) -> int:
-        """One transaction a page, so that a large change does not hold up the others."""
+        """One look and one transaction a page, so that a large change does not hold up the
+        others: however many jobs must be looked through, nobody waits for it. Jobs that have
+        become something else since the look are left alone."""
         total, after = 0, -1
         while True:
-            changed, last = await self._change(wakes, partial(_flip, change, after))
-            total += changed
-            if last is None:
+            keys = await self._read(choose, which, now, after, BULK)
+            if keys:
+                total += await self._change(wakes, partial(_apply, change, which, now, keys))
+            if len(keys) < BULK:
                 return total
-            after = last
+            after = keys[-1]
 
     async def delete(self, job_id: str) -> None:
         def delete(ledger: Ledger) -> None:
@@ -285,10 +289,14 @@ class EmbeddedStorage:
         await self._change(wakes, lambda jobs: jobs.pause(queue, paused))
 
 
-def _flip(
-    change: Callable[[Inspector, int], tuple[int, int | None]], after: int, jobs: Inspector
-) -> tuple[int, int | None]:
-    return change(jobs, after)
+def _apply(
+    change: Callable[[Inspector, Filter, int, Sequence[int]], int],
+    which: Filter,
+    now: int,
+    keys: Sequence[int],
+    jobs: Inspector,
+) -> int:
+    return change(jobs, which, now, keys)
 
 
 def _call_all(callbacks: Sequence[Callable[[Wake], None]], wakes: Sequence[Wake]) -> None:

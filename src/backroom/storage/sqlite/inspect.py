@@ -1,6 +1,7 @@
 """What people ask of an embedded store, in SQL: look-ups, counts, retry, cancel, delete.
 
-Like `sqlite.py`, nothing here begins a transaction, waits or reads a clock.
+Nothing here begins a transaction, waits or reads a clock. A look may have to go through many
+jobs; a change never does: it is told which jobs were found, and looks at these again.
 """
 
 from __future__ import annotations
@@ -36,25 +37,35 @@ _INFO: Final = """
            j.options, j.unique_key, j.expires_at, j.attempt, j.crashes, j.budget,
            j.cancel_requested, j.started_at, j.finished_at, j.result, j.reason, j.progress,
            j.progress_message, w.name, j.worker
-    FROM job AS j LEFT JOIN worker AS w ON w.id = j.worker
+    FROM {} LEFT JOIN worker AS w ON w.id = j.worker
 """
+_ALL: Final = "job AS j"
+# SQLite believes that any state is common, and would go through all jobs in order.
+_ACTIVE: Final = "job AS j INDEXED BY job_active"
 
 _AGAIN: Final = """
-    UPDATE OR IGNORE job SET state = 0, run_at = ?2, budget = attempt, crashes = 0,
+    UPDATE OR IGNORE job SET state = 0, run_at = :now, budget = attempt, crashes = 0,
         finished_at = NULL, result = NULL, expires_at = NULL, progress = NULL,
         progress_message = NULL
-    WHERE key IN (SELECT value FROM json_each(?1))
+    WHERE key IN (SELECT value FROM json_each(:keys))
 """
 
 # One statement for jobs that wait (they end at once) and jobs that run (they are asked).
 _CANCEL: Final = """
     UPDATE job SET
         cancel_requested = (state = 1),
-        finished_at = CASE WHEN state = 1 THEN finished_at ELSE ?2 END,
+        finished_at = CASE WHEN state = 1 THEN finished_at ELSE :now END,
         reason = CASE WHEN state = 1 THEN reason ELSE 'cancelled by request' END,
         state = CASE WHEN state = 1 THEN 1 ELSE 4 END
-    WHERE key IN (SELECT value FROM json_each(?1)) AND state NOT BETWEEN 2 AND 4
+    WHERE key IN (SELECT value FROM json_each(:keys)) AND state NOT BETWEEN 2 AND 4
 """
+
+_STILL: Final = """
+    AND key IN (SELECT j.key FROM job AS j
+                WHERE j.key IN (SELECT value FROM json_each(:keys)) AND {})
+"""
+_ENDED: Final = "j.state BETWEEN 2 AND 4"
+_GOES_ON: Final = "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
 
 _SELECTED: Final = {
     JobStatus.SCHEDULED: "j.state = 0 AND j.run_at > :now",
@@ -86,7 +97,7 @@ class Inspector:
 
     def find(self, job_id: str, now: int) -> JobInfo | None:
         """One job with its errors and log."""
-        row = self._run(_INFO + "WHERE j.id = ?", (job_id,)).fetchone()
+        row = self._run(_INFO.format(_ALL) + "WHERE j.id = ?", (job_id,)).fetchone()
         if row is None:
             return None
         key = row[0]
@@ -127,13 +138,19 @@ class Inspector:
         self, which: Filter, now: int, limit: int, cursor: str | None
     ) -> tuple[list[JobInfo], str | None]:
         """Newest first."""
+        if not self._may_find(which):
+            return [], None
         condition, arguments = _where(which, now)
         if cursor is not None:
             condition += " AND j.key < :cursor"
             arguments["cursor"] = _read_cursor(cursor)
         arguments["limit"] = limit + 1
         rows = list(
-            self._run(_INFO + f"WHERE {condition} ORDER BY j.key DESC LIMIT :limit", arguments)
+            self._run(
+                _INFO.format(_source(which))
+                + f"WHERE {condition} ORDER BY j.key DESC LIMIT :limit",
+                arguments,
+            )
         )
         started: dict[int | None, frozenset[int]] = {None: frozenset()}
         for row in rows:
@@ -205,6 +222,32 @@ class Inspector:
         """Every queue that ever held a job, and whether it is paused."""
         return {name: bool(paused) for name, paused in self._run("SELECT name, paused FROM queue")}
 
+    def ended(self, which: Filter, now: int, after: int, limit: int) -> list[int]:
+        """The keys above `after` of jobs that `retry_some` retries, in order, up to `limit`."""
+        return self._some(which, now, after, limit, _ENDED)
+
+    def live(self, which: Filter, now: int, after: int, limit: int) -> list[int]:
+        """Like `ended`, for `cancel_some`."""
+        return self._some(which, now, after, limit, _GOES_ON)
+
+    def _some(self, which: Filter, now: int, after: int, limit: int, state: str) -> list[int]:
+        if not self._may_find(which):
+            return []
+        condition, arguments = _where(which, now)
+        rows = self._run(
+            f"SELECT j.key FROM {_source(which)} WHERE {condition} AND {state}"
+            " AND j.key > :after ORDER BY j.key LIMIT :limit",
+            {**arguments, "after": after, "limit": limit},
+        )
+        return [key for (key,) in rows]
+
+    def _may_find(self, which: Filter) -> bool:
+        """False for a queue that never held a job: no need to go through all others'."""
+        if which.queue is None:
+            return True
+        known = self._run("SELECT 1 FROM queue WHERE name = ?", (which.queue,))
+        return known.fetchone() is not None
+
     # -- changes -----------------------------------------------------------------------------
 
     def retry(self, job_id: str, now: int) -> None:
@@ -214,34 +257,25 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
             return
-        self._run(_AGAIN, (json.dumps([key]), now))
+        self._run(_AGAIN, {"keys": json.dumps([key]), "now": now})
         if not self._connection.changes():
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
             )
 
-    def retry_some(self, which: Filter, now: int, after: int, limit: int) -> tuple[int, int | None]:
-        """Retries up to `limit` ended jobs whose key is above `after`; returns how many, and
-        the key to go on from."""
-        keys = self._some(which, now, after, limit, "j.state BETWEEN 2 AND 4")
-        self._run(_AGAIN, (json.dumps(keys), now))
-        return self._connection.changes(), keys[-1] if len(keys) == limit else None
+    def retry_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
+        """Retries those of these jobs that still are what was looked for; returns how many."""
+        return self._change(_AGAIN, which, now, keys, _ENDED)
 
     def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""
         key, _, _ = self._key(job_id)
-        self._run(_CANCEL, (json.dumps([key]), now))
+        self._run(_CANCEL, {"keys": json.dumps([key]), "now": now})
         return self._connection.changes()
 
-    def cancel_some(
-        self, which: Filter, now: int, after: int, limit: int
-    ) -> tuple[int, int | None]:
+    def cancel_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Like `retry_some`, for jobs that have not ended."""
-        keys = self._some(
-            which, now, after, limit, "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
-        )
-        self._run(_CANCEL, (json.dumps(keys), now))
-        return self._connection.changes(), keys[-1] if len(keys) == limit else None
+        return self._change(_CANCEL, which, now, keys, _GOES_ON)
 
     def deletable(self, job_id: str) -> int:
         """The key of a job that may be forgotten."""
@@ -264,14 +298,17 @@ class Inspector:
             raise JobNotFoundError(f"no job has the id {job_id!r}")
         return row  # type: ignore[no-any-return]  # apsw types rows loosely
 
-    def _some(self, which: Filter, now: int, after: int, limit: int, more: str) -> list[int]:
+    def _change(self, change: str, which: Filter, now: int, keys: Sequence[int], state: str) -> int:
         condition, arguments = _where(which, now)
-        rows = self._run(
-            f"SELECT j.key FROM job AS j WHERE {condition} AND {more} AND j.key > :after"
-            " ORDER BY j.key LIMIT :limit",
-            {**arguments, "after": after, "limit": limit},
+        self._run(
+            change + _STILL.format(f"{condition} AND {state}"),
+            {**arguments, "keys": json.dumps(list(keys)), "now": now},
         )
-        return [key for (key,) in rows]
+        return self._connection.changes()
+
+
+def _source(which: Filter) -> str:
+    return _ACTIVE if which.status is JobStatus.ACTIVE else _ALL
 
 
 def _where(which: Filter, now: int) -> tuple[str, dict[str, Any]]:

@@ -26,7 +26,8 @@ EXPIRED_WAITING: Final = f"""
     AND {UNSTARTED} LIMIT ?2
 """
 EXPIRED_PARKED: Final = f"""
-    SELECT key FROM job WHERE state = 6 AND expires_at <= ?1 AND {UNSTARTED} LIMIT ?2
+    SELECT key FROM job WHERE state = 6 AND expires_at IS NOT NULL AND expires_at <= ?1
+    AND {UNSTARTED} LIMIT ?2
 """
 EXPIRE: Final = """
     UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'

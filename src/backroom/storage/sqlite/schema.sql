@@ -39,6 +39,8 @@ CREATE INDEX job_ready ON job (queue, priority, run_at) WHERE state = 0;
 CREATE INDEX job_active ON job (worker) WHERE state = 1;
 CREATE INDEX job_ended ON job (state) WHERE state BETWEEN 2 AND 4;
 CREATE INDEX job_parked ON job (queue, type, priority, run_at) WHERE state = 6;
+CREATE INDEX job_blocked ON job (state) WHERE state = 5;
+CREATE INDEX job_parked_expiry ON job (expires_at) WHERE state = 6 AND expires_at IS NOT NULL;
 CREATE INDEX job_expiry ON job (expires_at) WHERE state = 0 AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX job_unique ON job (type, unique_key)
     WHERE unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4;
