@@ -161,6 +161,16 @@ class Job(Generic[T]):
         claim = self._claim
         return Report(claim.key, claim.token, self.attempt, fraction, message, lines or None)
 
+    def repeat(
+        self, progress: float | None, message: str | None, lines: list[tuple[int, str, str]]
+    ) -> None:
+        """What the same job said in a child process."""
+        if progress is not None:
+            self._progress = (progress, message)
+        if lines:
+            self.log.repeat(lines)
+        self._changed(self)
+
     def settle(self, transition: Transition) -> None:
         """The last progress and lines travel with what became of the job."""
         if self._progress is not None:
@@ -221,6 +231,10 @@ class JobLog:
         line = (self._now(), logging.getLevelName(level).lower(), _writable(text))
         self._lines.append(line)
         job._changed(job)
+
+    def repeat(self, lines: list[tuple[int, str, str]]) -> None:
+        """Lines that were written, and logged, elsewhere."""
+        self._lines += lines
 
     def take(self) -> list[tuple[int, str, str]]:
         """The lines since the last call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
@@ -41,6 +42,10 @@ MAX_RETRIES: Final = 1000
 MAX_NAME: Final = 200
 
 
+Isolation: TypeAlias = Literal["none", "process"]
+"""Where a handler runs: on the loop or in a thread of the worker, or in a child process."""
+
+
 class HandlerOptions(TypedDict, total=False):
     """Options of a job type, or of its handler. Durations: seconds or `timedelta`.
 
@@ -55,6 +60,7 @@ class HandlerOptions(TypedDict, total=False):
     retry_delay: float | timedelta
     backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
     timeout: float | timedelta
+    isolation: Isolation
 
 
 class JobType(Generic[T, R]):
@@ -106,6 +112,7 @@ class Defaults(msgspec.Struct, frozen=True):
     retries: int = 3
     retry_delay: float = 60.0
     timeout: float = 300.0
+    isolation: Isolation = "none"
 
 
 class Known:
@@ -117,7 +124,8 @@ class Known:
     """
 
     __slots__ = (
-        "awaited", "data", "expires_in", "given", "handler", "handler_is_async", "last", "name",
+        "__weakref__", "awaited", "data", "expires_in", "given", "handler", "handler_is_async",
+        "isolation", "last", "name",
         "policy", "priority", "queue", "result", "said",
     )  # fmt: skip
 
@@ -151,6 +159,16 @@ class Known:
             backoff=said.get("backoff", Backoff()),
             timeout=said.get("timeout", defaults.timeout),
         )
+        self.isolation: Isolation = said.get("isolation", defaults.isolation)
+
+    @classmethod
+    def of_handler(
+        cls, name: str, handler: Callable[[Job[Any]], Any], kind: JobType[Any, Any] | None
+    ) -> Known:
+        """A handler that no service of this process has registered."""
+        registry = Registry(Defaults())
+        registry.handle(name if kind is None else kind, handler, {})
+        return registry.find(name)
 
     @property
     def place(self) -> str:
@@ -228,10 +246,14 @@ class Registry:
             raise ConfigurationError(
                 f"{name} has a handler already ({known.place}); a job type has one"
             )
+        said = {**(known.said if known else {}), **_options_of(type_), **checked}
+        if said.get("isolation", self._defaults.isolation) == "process":
+            _check_importable(name, handler)
         known = self.declare(type_)
         known.handler = handler
         known.handler_is_async = is_async
         known.apply(checked, self._defaults)
+        _handlers[(*importable_name(handler), known.name)] = known
 
     def find(self, type_: str | JobType[Any, Any]) -> Known:
         """What is known of a type that is to be scheduled; a `JobType` declares itself.
@@ -266,6 +288,11 @@ class Registry:
         if known is None or known.awaited is None:
             return msgspec.json.decode(text)
         return known.awaited.decode(text)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether some handler here runs in child processes."""
+        return any(known.handler and known.isolation == "process" for known in self._known.values())
 
     @property
     def handled(self) -> list[str]:
@@ -399,6 +426,17 @@ def check_queue(value: object) -> str:
         raise OptionError(str(error)) from None
 
 
+def check_isolation(value: object) -> Isolation:
+    """Where a handler runs.
+
+    Raises:
+        OptionError: it is neither "none" nor "process".
+    """
+    if value == "none" or value == "process":
+        return value
+    raise OptionError(f'isolation must be "none" or "process", got {value!r}')
+
+
 def _check_backoff(value: object) -> Backoff | Callable[[int], float]:
     return value if callable(value) else read_backoff(value)
 
@@ -411,4 +449,40 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "retry_delay": lambda value: duration("retry_delay", value),
     "backoff": _check_backoff,
     "timeout": lambda value: duration("timeout", value, zero=False),
+    "isolation": check_isolation,
 }
+
+_handlers: Final[weakref.WeakValueDictionary[tuple[str, str, str], Known]] = (
+    weakref.WeakValueDictionary()
+)
+"""By module, qualified name and job type: all handlers of this process. Child processes find
+theirs here, once they have imported its module."""
+
+
+def known_handler(module: str, qualname: str, type_: str) -> Known | None:
+    """The handler of a type that importing a module has registered, if it has."""
+    return _handlers.get((module, qualname, type_))
+
+
+def importable_name(handler: Callable[..., Any]) -> tuple[str, str]:
+    """Module and qualified name of a handler; of an object, those of its class."""
+    named = handler if hasattr(handler, "__qualname__") else type(handler)
+    return str(getattr(named, "__module__", "?")), str(getattr(named, "__qualname__", "?"))
+
+
+def _options_of(type_: str | JobType[Any, Any]) -> Mapping[str, Any]:
+    return type_.options if isinstance(type_, JobType) else {}
+
+
+def _check_importable(name: str, handler: Callable[..., Any]) -> None:
+    """Raises: ConfigurationError: no child process could find this handler."""
+    _, qualname = importable_name(handler)
+    if inspect.isfunction(handler) and "<" not in qualname:
+        return
+    what = "a lambda" if "<lambda>" in qualname else "defined inside a function"
+    if not inspect.isfunction(handler):
+        what = f"a {type(handler).__name__}"
+    raise ConfigurationError(
+        f"{name}: a child process cannot import its handler {qualname}, which is {what};"
+        ' for isolation="process" define it with def at the top of a module'
+    )

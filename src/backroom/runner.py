@@ -12,11 +12,13 @@ import msgspec
 
 from backroom.deadlines import Deadlines
 from backroom.errors import JobTypeError
+from backroom.frames import Ended, Run
 from backroom.handle import Job
 from backroom.lanes import Lanes
 from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
 from backroom.ports import Clock
-from backroom.registry import Known, Registry
+from backroom.processes import Died, Execution, Processes
+from backroom.registry import Known, Registry, importable_name
 from backroom.retry import Backoff
 from backroom.threads import Threads
 from backroom.transition import (
@@ -29,6 +31,7 @@ from backroom.transition import (
     Parked,
     Policy,
     Released,
+    Snoozed,
     Transition,
     decide,
     hopeless,
@@ -42,6 +45,11 @@ MOST_GROUPS: Final = 64
 """Timeouts of which attempts are watched together, until those without any are forgotten."""
 TURN: Final = 200
 """Jobs started in one turn of the loop, so that others get theirs."""
+KILL_AFTER: Final = 0.5
+"""Seconds that code in a child process has to end, when it is out of time or cancelled, until
+its process is killed."""
+LEAVE_PROCESS: Final = 2.0
+"""The same, when its worker is leaving."""
 STUBBORN: Final = 5.0
 """Seconds that an interrupted coroutine has to end before its attempt is ended without it."""
 
@@ -52,7 +60,8 @@ class Running:
     """One attempt that has begun."""
 
     __slots__ = (
-        "claim", "group", "job", "known", "lanes", "policy", "recorded", "task", "why",
+        "claim", "execution", "group", "job", "known", "lanes", "policy", "recorded", "task",
+        "why",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, lanes: Lanes, known: Known, policy: Policy) -> None:
@@ -63,11 +72,18 @@ class Running:
         self.job: Job[Any]
         self.group: Deadlines[Running]
         self.task: asyncio.Task[None] | None = None
-        """None for a thread."""
+        """None for a thread, or a child process."""
+        self.execution: Execution | None = None
+        """In a child process."""
         self.why: Why | None = None
         """Why it was told to stop."""
         self.recorded = False
         """Its outcome is decided, though its code may still run."""
+
+    @property
+    def is_thread(self) -> bool:
+        """Nothing can end it but itself."""
+        return self.task is None and self.execution is None
 
 
 class Runner:
@@ -78,6 +94,7 @@ class Runner:
         registry: Registry,
         clock: Clock,
         threads: Threads,
+        processes: Processes,
         *,
         max_payload: int,
         may_run: Callable[[], bool],
@@ -93,6 +110,7 @@ class Runner:
         self._registry = registry
         self._clock = clock
         self._threads = threads
+        self._processes = processes
         self._max_payload = max_payload
         self._may_run = may_run
         self._note_start = note_start
@@ -167,6 +185,9 @@ class Runner:
         running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
         self.running[claim.key] = running
         running.group = group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
+        if known.isolation == "process":
+            self._run_process(running, handler)  # Its time begins when a child takes it.
+            return
         group.add(running, uptime)
         if known.handler_is_async:
             running.task = self._new_task(
@@ -247,6 +268,25 @@ class Runner:
         except RuntimeError:
             log.warning("%r ended after its worker's loop; its outcome is not recorded", job)
 
+    def _run_process(self, running: Running, handler: Callable[[Job[Any]], Any]) -> None:
+        module, qualname = importable_name(handler)
+
+        def run() -> Run:
+            self._note_start(running.claim)
+            running.group.add(running, self._loop.time())
+            policy, typed = running.policy, running.known.data.type is not None
+            return Run(
+                module, qualname, typed, running.claim, policy.retries, policy.timeout,
+                self._clock.now(),
+            )  # fmt: skip
+
+        running.execution = Execution(
+            run,
+            said=lambda said: running.job.repeat(said.progress, said.message, said.lines),
+            ended=lambda ended: self._end(running, _of_process(ended, running)),
+        )
+        self._processes.run(running.execution)
+
     def _returned(self, running: Running, value: Any) -> Outcome:
         return returned(running.claim.type, running.known.result, value, self._max_payload)
 
@@ -263,6 +303,8 @@ class Runner:
     def _after_all(self, running: Running, outcome: Outcome) -> Outcome:
         """The outcome of code that ended by itself after it was told to stop: an error, or
         nothing from one that saw `job.cancelled`, is its way of stopping, and no outcome."""
+        if isinstance(outcome, Released):
+            return self._interrupted(running) or outcome
         if running.why is None or running.why == "timeout":
             return outcome
         if isinstance(outcome, Errored) or (
@@ -321,6 +363,12 @@ class Runner:
             return
         running.why = why
         running.job.stop()
+        if running.execution is not None:
+            running.execution.stop()
+            # What lost its lease may run elsewhere already; what leaves is given its time.
+            wait = 0.0 if why == "lost" else LEAVE_PROCESS if why == "release" else KILL_AFTER
+            self._loop.call_later(wait, self._kill, running)
+            return
         if running.task is not None:
             running.task.cancel()
             running.task.add_done_callback(lambda _: self._never_ran(running))
@@ -328,6 +376,11 @@ class Runner:
                 self._loop.call_later(STUBBORN, self._abandon, running)
         elif why in ("timeout", "cancel"):
             self._abandon(running)
+
+    def _kill(self, running: Running) -> None:
+        """Ends the process of an attempt that was told to stop, and has not."""
+        if running.execution is not None and self.running.get(running.claim.key) is running:
+            running.execution.kill()
 
     def _never_ran(self, running: Running) -> None:
         """A task that is cancelled before its first step never enters its coroutine."""
@@ -394,6 +447,26 @@ def _policy(policy: Policy, options: str) -> Policy:
         policy.backoff if said.backoff is None else said.backoff,
         policy.timeout if said.timeout is None else said.timeout,
     )
+
+
+def _of_process(ended: Ended | Died, running: Running) -> Outcome:
+    """What a child process said of an attempt; or what its death says."""
+    if isinstance(ended, Died):
+        if running.why is not None:  # It was killed, since it did not stop when it was told to.
+            return Released()  # Or what `why` makes of it.
+        message = f"its process {ended.how}"
+        kind = "crash" if ended.began else "OSError"
+        return Errored(kind, clip(message, MAX_MESSAGE), ended.output or None, crashed=ended.began)
+    running.job.saw_stop |= ended.saw_stop
+    if ended.failed:
+        return Errored(ended.kind, ended.message, ended.traceback, ended.retry, ended.delay)
+    if ended.kind == "snoozed":
+        return Snoozed(ended.delay or 0.0)
+    if ended.kind == "cancelled":
+        return Cancelled(ended.message)
+    if ended.kind == "interrupted":
+        return Released()
+    return Completed(ended.result or "null")
 
 
 def _timed_out(running: Running) -> Errored:

@@ -30,16 +30,20 @@ from backroom.protocols import HandlerDecorator
 from backroom.registry import (
     Defaults,
     HandlerOptions,
+    Isolation,
     JobHandler,
     JobType,
     Registry,
+    check_isolation,
     check_name,
     check_retries,
 )
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import (
+    LEAST_MEMORY,
     Settings,
+    check_limit,
     check_payload,
     check_queues,
     check_seconds,
@@ -80,6 +84,11 @@ class JobService(Steering):
         poll_interval: seconds between two looks where no wake-up came.
         default_retry_limit, default_retry_delay, default_timeout: what holds for a job where
             neither the call nor its type says `retries`, `retry_delay`, `timeout`.
+        isolation: where handlers run that do not say so themselves: "none", on the loop or in a
+            thread; "process", in a child process.
+        max_memory: bytes that a child process may allocate, at least 64 MiB; then its handler
+            gets a `MemoryError`.
+        max_jobs_per_process: jobs after which a child process is replaced.
         max_payload: bytes of data, and of a result, as JSON.
         lease: seconds without a sign of life after which a worker counts as dead, where
             nothing tells it sooner.
@@ -100,6 +109,9 @@ class JobService(Steering):
         default_retry_limit: int = 3,
         default_retry_delay: float | timedelta = 60,
         default_timeout: float | timedelta = 300,
+        isolation: Isolation = "none",
+        max_memory: int | None = None,
+        max_jobs_per_process: int | None = None,
         max_payload: int = MAX_PAYLOAD,
         lease: float | timedelta = 30,
         starvation_after: float | timedelta = 60,
@@ -117,17 +129,24 @@ class JobService(Steering):
             lease=check_seconds("lease", lease, 1, 3600),
             starvation_after=check_seconds("starvation_after", starvation_after, 0, 86_400 * 366),
             max_payload=check_payload(max_payload),
+            max_memory=check_limit("max_memory", max_memory, LEAST_MEMORY),
+            max_jobs_per_process=check_limit("max_jobs_per_process", max_jobs_per_process, 1),
             threaded=not getattr(self._clock, "virtual", False),
         )
         try:
             retries = check_retries(default_retry_limit)
         except OptionError as error:
             raise ConfigurationError(f"default_retry_limit: {error}") from None
+        try:
+            check_isolation(isolation)
+        except OptionError as error:
+            raise ConfigurationError(str(error)) from None
         self._registry = Registry(
             Defaults(
                 retries,
                 check_seconds("default_retry_delay", default_retry_delay, 0, 86_400 * 366),
                 check_seconds("default_timeout", default_timeout, 0.001, 86_400 * 366),
+                isolation,
             )
         )
         self._records = RecordMaker(self._registry, max_payload, JobIds())

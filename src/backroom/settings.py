@@ -11,7 +11,17 @@ from backroom.errors import ConfigurationError, OptionError
 from backroom.job import duration
 from backroom.registry import check_name
 
-__all__ = ["Settings", "check_payload", "check_queues", "check_seconds", "check_slots"]
+__all__ = [
+    "Settings",
+    "check_limit",
+    "check_payload",
+    "check_queues",
+    "check_seconds",
+    "check_slots",
+]
+
+LEAST_MEMORY: Final = 64 << 20
+"""Bytes below which no Python starts."""
 
 MAX_CONCURRENCY: Final = 10_000
 MOST_PAYLOAD: Final = 256 << 20
@@ -29,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True):
     lease: float
     starvation_after: float
     max_payload: int
+    max_memory: int | None = None
+    """Bytes of one child process."""
+    max_jobs_per_process: int | None = None
     threaded: bool = True
     """Whether the lease is kept in a thread; false under a virtual clock."""
 
@@ -54,6 +67,21 @@ def check_payload(value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PAYLOAD:
         raise ConfigurationError(f"max_payload must be 1 to {MOST_PAYLOAD:,} bytes, got {value!r}")
+    return value
+
+
+def check_limit(name: str, value: object, least: int) -> int | None:
+    """A whole number from `least` on, or None for no limit.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(
+            f"{name} must be a whole number of at least {least:,}, or None, got {value!r}"
+        )
     return value
 
 

@@ -83,6 +83,8 @@ class Errored(msgspec.Struct, frozen=True, gc=False):
     retry: bool = True
     delay: float | None = None
     """Seconds until the retry, where the handler said so."""
+    crashed: bool = False
+    """It took its process with it: counted apart from errors."""
 
 
 class Snoozed(msgspec.Struct, frozen=True, gc=False):
@@ -144,6 +146,8 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     progress_message: str | None = None
     log: list[tuple[int, str, str]] | None = None
     """Lines since the last report: moment, level, message."""
+    crashed: int = 0
+    """1 where the attempt took its process with it."""
 
     @classmethod
     def completed(cls, claim: Claim, started_at: int, now: int, result: str) -> Transition:
@@ -275,6 +279,8 @@ def _after_error(
 ) -> Transition:
     attempt = claim.attempt + (started_at is not None)
     failure = Failure(attempt, now, error.kind, error.message, error.traceback)
+    if error.crashed:
+        return _after_crash(claim, error, now, policy, started_at, chance, failure)
     used = attempt - claim.budget
     if not error.retry or started_at is None or used > policy.retries:
         return Transition.failed(claim, started_at, now, attempt, failure)
@@ -285,3 +291,24 @@ def _after_error(
     else:
         wait = duration("what the backoff function returned", policy.backoff(used))
     return Transition.retry(claim, started_at, now + round(wait * SECOND), failure)
+
+
+def _after_crash(
+    claim: Claim,
+    error: Errored,
+    now: int,
+    policy: Policy,
+    started_at: int | None,
+    chance: float,
+    failure: Failure,
+) -> Transition:
+    """Like any error, but that so many crashes fail the job whatever retries remain."""
+    crashes = claim.crashes + 1
+    if crashes >= MAX_CRASHES:
+        message = f"poison: {crashes} processes died while they ran this job; {error.message}"
+        failure = msgspec.structs.replace(failure, message=message)
+        error = msgspec.structs.replace(error, retry=False)
+    plain = msgspec.structs.replace(error, crashed=False, message=failure.message)
+    transition = _after_error(claim, plain, now, policy, started_at, chance)
+    transition.crashed = 1
+    return transition

@@ -16,6 +16,7 @@ from backroom.job import JobRecord
 from backroom.lanes import Lanes
 from backroom.lease import Lease
 from backroom.ports import Clock, Inserted, Store, Wake, WorkerSpec
+from backroom.processes import Limits, Processes
 from backroom.recorder import Recorder
 from backroom.registry import Registry
 from backroom.runner import Runner
@@ -71,10 +72,14 @@ class Worker:
             flushed=self._refill,
             recorded=recorded,
         )
+        self._processes = Processes(
+            Limits(settings.max_memory, settings.max_jobs_per_process, settings.max_payload)
+        )
         self._runner = Runner(
             registry,
             clock,
             self._threads,
+            self._processes,
             max_payload=settings.max_payload,
             may_run=self._may_run,
             note_start=lambda claim: storage.note_start(self._lease.worker, claim),
@@ -134,6 +139,8 @@ class Worker:
         self._upkeep.start()
         for claimer in self._claimers.values():
             claimer.start()
+        if self._registry.isolated:
+            self._processes.warm(min(self._settings.concurrency, os.cpu_count() or 1))
 
     async def _give_up(self) -> None:
         await self._lease.stop()
@@ -170,6 +177,7 @@ class Worker:
             self._runner.stop_all("release")
             await self._drain(lambda: now + LOOK_UP)
             await self._drain(lambda: now + LEAVE, coroutines_only=True)
+        await self._processes.close()
         await self._recorder.stop(LEAVE)
         left = self._left()
         if left and self._lease.stands():
@@ -223,7 +231,7 @@ class Worker:
             left = [
                 running
                 for running in self._runner.running.values()
-                if not running.recorded and (running.task is not None or not coroutines_only)
+                if not running.recorded and not (coroutines_only and running.is_thread)
             ]
             if not left:
                 return

@@ -22,6 +22,7 @@ FINISH: Final = f"""
         state = CASE WHEN {_STOPPED} THEN 4 ELSE t.value->>2 END,
         run_at = ifnull(t.value->>3, run_at),
         attempt = t.value->>4,
+        crashes = crashes + t.value->>13,
         started_at = ifnull(t.value->>5, started_at),
         finished_at = CASE WHEN {_STOPPED} THEN ?2 ELSE t.value->>6 END,
         result = t.value->>7,
