@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     max_memory: int | None = None
     """Bytes; an allocation beyond fails with `MemoryError`, and a child that has grown beyond
-    it is replaced after its job."""
+    three quarters of it is replaced after its job."""
     max_jobs: int | None = None
     """Jobs after which it is replaced."""
     max_payload: int = 1 << 20
