@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backroom.declaring import JobRegistry
 from backroom.errors import (
     BackroomError,
     ConfigurationError,
@@ -46,6 +47,7 @@ from backroom.retry import Backoff, exponential, fixed, linear
 from backroom.scheduling import JobRequest
 from backroom.service import JobService
 from backroom.storage import FileJobStorage, MemoryJobStorage
+from backroom.tasks import Task, current_job
 
 __version__ = "0.1.0"
 
@@ -67,6 +69,7 @@ __all__ = [
     "JobNotFoundError",
     "JobOptions",
     "JobPage",
+    "JobRegistry",
     "JobRequest",
     "JobScheduler",
     "JobService",
@@ -92,9 +95,11 @@ __all__ = [
     "StorageError",
     "StorageFullError",
     "StorageVersionError",
+    "Task",
     "UnknownJobTypeError",
     "WorkerStats",
     "__version__",
+    "current_job",
     "exponential",
     "fixed",
     "linear",

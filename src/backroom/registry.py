@@ -255,6 +255,24 @@ class Registry:
         known.apply(checked, self._defaults)
         _handlers[(*importable_name(handler), known.name)] = known
 
+    def check_new(self, other: Registry) -> None:
+        """Whether all that another registry knows could be declared here too.
+
+        Raises:
+            ConfigurationError: a type has a handler in both, or other types.
+        """
+        for name, known in other._known.items():
+            ours = self._known.get(name)
+            if ours is None:
+                continue
+            if ours.handler is not None and known.handler is not None:
+                raise ConfigurationError(
+                    f"{name} has a handler already ({ours.place}); a job type has one"
+                )
+            _settled(name, "data", ours.given, known.given.type)
+            if known.awaited is not None:
+                _settled(name, "result", ours.awaited, known.awaited.type)
+
     def find(self, type_: str | JobType[Any, Any]) -> Known:
         """What is known of a type that is to be scheduled; a `JobType` declares itself.
 

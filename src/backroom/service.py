@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import msgspec
 
+from backroom.declaring import Declaring, JobRegistry
 from backroom.errors import (
     ConfigurationError,
     OptionError,
@@ -26,12 +27,9 @@ from backroom.job import (
     duration,
 )
 from backroom.ports import Store
-from backroom.protocols import HandlerDecorator
 from backroom.registry import (
     Defaults,
-    HandlerOptions,
     Isolation,
-    JobHandler,
     JobType,
     Registry,
     check_isolation,
@@ -57,7 +55,6 @@ __all__ = ["JobService"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-H = TypeVar("H", bound=Callable[..., Any])
 
 log = logging.getLogger("backroom")
 
@@ -68,7 +65,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Steering):
+class JobService(Declaring, Steering):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls
@@ -168,51 +165,21 @@ class JobService(Steering):
 
     # -- types and handlers ----------------------------------------------------------------------
 
-    def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> None:
-        """Makes a job type known to a process that only schedules it.
+    def _declare(self, declaration: Callable[[Registry], object]) -> None:
+        declaration(self._registry)
+
+    def _scheduler(self) -> JobService:
+        return self
+
+    def include(self, registry: JobRegistry) -> None:
+        """Takes over the types, handlers and tasks of a registry, those it gets later too. Its
+        tasks schedule with the service that has included it last.
 
         Raises:
-            ConfigurationError: it is known with other types.
+            ConfigurationError: a type has a handler already, or other types; nothing is taken
+                over then.
         """
-        self._registry.declare(name, data, result)
-
-    @overload
-    def handler(
-        self, type: JobType[T, R], /, **options: Unpack[HandlerOptions]
-    ) -> HandlerDecorator[T, R]: ...
-    @overload
-    def handler(
-        self, type: str, /, **options: Unpack[HandlerOptions]
-    ) -> HandlerDecorator[Any, Any]: ...
-    def handler(self, type: Any, /, **options: Any) -> Any:
-        """Registers the decorated function as the handler of a job type.
-
-        `async def` runs on the loop, `def` in a thread. A handler under a bare name takes any
-        JSON object.
-
-        Raises:
-            ConfigurationError: the type has a handler, an option is out of its range, or the
-                parentheses are missing.
-        """
-        self._registry.check(type, options)
-
-        def register(handler: H) -> H:
-            self._registry.handle(type, handler, options)
-            return handler
-
-        return register
-
-    @overload
-    def register_handler(
-        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerOptions]
-    ) -> None: ...
-    @overload
-    def register_handler(
-        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerOptions]
-    ) -> None: ...
-    def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
-        """`handler`, without the decorator."""
-        self._registry.handle(type, handler, options)
+        registry.include_in(self._registry, self)
 
     # -- schedule --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_type_hints
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_type_hints
 
 import msgspec
 
@@ -126,11 +126,9 @@ def make_task(
     name = name or task_name(function)
     hints = _hints(function, name)
     result = hints.get("return")
-    kind: JobType[Any, Any] = JobType(
-        name, _arguments(function, name, hints),
-        result=None if result in (None, type(None), Any) else result,
-        **options,
-    )  # fmt: skip
+    declared: Any = None if result in (None, type(None), Any) else result
+    arguments = _arguments(function, name, hints)
+    kind: JobType[Any, Any] = JobType(name, arguments, result=declared, **options)
     return Task(function, kind, scheduler), _handler(function)
 
 
@@ -173,7 +171,9 @@ def _arguments(function: Callable[..., Any], name: str, hints: Mapping[str, Any]
         else:
             fields.append((parameter.name, kind | msgspec.UnsetType, msgspec.UNSET))
     try:
-        return msgspec.defstruct(function.__name__, fields, module=function.__module__, kw_only=True)
+        return msgspec.defstruct(
+            function.__name__, fields, module=function.__module__, kw_only=True
+        )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{name}: its parameters cannot be job data: {error}") from None
 
@@ -218,5 +218,3 @@ def _handler(function: Callable[..., Any]) -> Callable[[Job[Any]], Any]:
         return call(job)
 
     return run_plain
-
-
