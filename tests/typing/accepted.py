@@ -20,6 +20,7 @@ from backroom import (
     JobId,
     JobInfo,
     JobPage,
+    JobRegistry,
     JobRequest,
     JobScheduler,
     JobService,
@@ -213,3 +214,39 @@ async def inject() -> None:
     await sign_up(Fake())
     async with service as entered:
         reveal_type(entered)  # R: backroom.service.JobService
+
+
+# -- function style ------------------------------------------------------------------------------
+
+registry = JobRegistry()
+
+
+@registry.task
+def add(a: int, b: int = 0) -> int:
+    return a + b
+
+
+@registry.task(retries=3, isolation="process")
+async def fetch(url: str, *, timeout: float = 5.0) -> bytes:
+    return url.encode()
+
+
+@registry.task(name="NOTHING")
+def nothing() -> None:
+    return
+
+
+async def function_style(service: JobService) -> None:
+    service.include(registry)
+    reveal_type(add(1, 2))  # R: int
+    reveal_type(await fetch("a"))  # R: bytes
+    job_id = await add.schedule(1, b=2)
+    reveal_type(job_id)  # R: backroom.job.JobId[int]
+    reveal_type(await service.result(job_id))  # R: int
+    reveal_type(await service.result(await fetch.schedule("a", timeout=1)))  # R: bytes
+    later = add.options(delay=60, priority="low")
+    reveal_type(await later.schedule(1))  # R: backroom.job.JobId[int]
+    reveal_type(
+        await service.schedule_many([add.request(1), add.request(2, b=3)])
+    )  # R: list[backroom.job.JobId[int]]
+    await nothing.schedule()

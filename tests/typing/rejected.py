@@ -165,3 +165,28 @@ def protocols() -> None:
     scheduler: JobScheduler = Half()  # E: assignment
     whole: JobServiceProtocol = scheduler  # E: assignment
     print(whole)
+
+
+@service.task
+def add(a: int, b: int = 0) -> int:
+    return a + b
+
+
+@service.task(retries=3)
+async def fetch(url: str) -> bytes:
+    return url.encode()
+
+
+service.task(retrys=3)  # E: call-overload
+service.task(isolation="thread")  # E: call-overload
+
+
+async def function_style() -> None:
+    await add.schedule("1")  # E: arg-type
+    await add.schedule()  # E: call-arg
+    await add.schedule(1, c=2)  # E: call-arg
+    await fetch.schedule(url=1)  # E: arg-type
+    add.options(delay="soon")  # E: arg-type
+    text: str = await service.result(await add.schedule(1))  # E: arg-type
+    number: int = await fetch("a")  # E: assignment
+    print(text, number)

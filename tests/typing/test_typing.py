@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -61,3 +62,32 @@ def test_a_type_checker_says_what_the_marks_say(found: Findings, file: str) -> N
 def test_the_files_hold_what_they_promise() -> None:
     assert all(mark.pop().startswith("R") for mark in expected("accepted.py").values())
     assert len(expected("rejected.py")) > 40
+
+
+def test_another_type_checker_agrees(tmp_path: Path) -> None:
+    """pyright, in its standard mode: nothing wrong where nothing is, and every mistake found on
+    its line."""
+    settings = {
+        "typeCheckingMode": "standard",
+        "pythonVersion": "3.11",
+        "extraPaths": [str(ROOT / "src")],
+        "include": [str(HERE / "accepted.py"), str(HERE / "rejected.py")],
+    }
+    project = tmp_path / "pyrightconfig.json"
+    project.write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "-p", str(project)]
+    command += ["--pythonpath", sys.executable]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode in (0, 1), answer.stdout + answer.stderr
+    found = {
+        (Path(finding["file"]).name, finding["range"]["start"]["line"] + 1)
+        for finding in json.loads(answer.stdout)["generalDiagnostics"]
+        if finding["severity"] == "error"
+    }
+    marked = {
+        place
+        for file in ("accepted.py", "rejected.py")
+        for place, texts in expected(file).items()
+        if any(text.startswith("E: ") for text in texts)
+    }
+    assert found == marked
