@@ -246,7 +246,6 @@ async def function_style(service: JobService) -> None:
     reveal_type(await service.result(await fetch.schedule("a", timeout=1)))  # R: bytes
     later = add.options(delay=60, priority="low")
     reveal_type(await later.schedule(1))  # R: backroom.job.JobId[int]
-    reveal_type(
-        await service.schedule_many([add.request(1), add.request(2, b=3)])
-    )  # R: list[backroom.job.JobId[int]]
+    both = await service.schedule_many([add.request(1), add.request(2, b=3)])
+    reveal_type(both)  # R: list[backroom.job.JobId[int]]
     await nothing.schedule()

@@ -61,7 +61,7 @@ async def data() -> None:
     await service.schedule(ORDER, Order("7"))  # E: arg-type
     await service.schedule(MAIL, Mail(recipient=7))  # E: typeddict-item
     # mypy does not see a TypedDict in a literal here (pyright does); `Mail(...)` says it.
-    await service.schedule(MAIL, {"recipient": "ada"})  # E: misc
+    await service.schedule(MAIL, {"recipient": "ada"})  # M: misc
     await service.schedule(MAIL, {"recipient": 7})  # E: misc
     await service.schedule(MAIL, {"recipient": "ada", "subject": "x"})  # E: misc
     await service.schedule(MAIL, {})  # E: misc
