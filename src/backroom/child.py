@@ -17,14 +17,16 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from backroom.clock import SystemClock
 from backroom.errors import ConfigurationError, JobTypeError
 from backroom.frames import Ended, Frames, Ready, Run, Said, Setup, Stop, pack
 from backroom.handle import Job
 from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
+from backroom.processes import memory_used
 from backroom.registry import JobType, Known, known_handler
 from backroom.retry import Backoff
 from backroom.transition import Cancelled, Completed, Errored, Outcome, Policy, Snoozed
@@ -243,24 +245,13 @@ def _told(outcome: Outcome, job: Job[Any] | None) -> Ended:
 
 def _worn(ended: Ended, setup: Setup, count: int) -> Ended:
     """Says that this child is to be replaced, if it is."""
-    import msgspec
-
     if setup.max_jobs is not None and count >= setup.max_jobs:
         return msgspec.structs.replace(ended, worn=f"it has run {count} jobs")
     if setup.max_memory is not None:
-        used = _memory()
+        used = memory_used()
         if used > setup.max_memory * 3 // 4:
             return msgspec.structs.replace(ended, worn=f"it uses {used >> 20} MiB of memory")
     return ended
-
-
-def _memory() -> int:
-    """Bytes that this process has in memory."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _import_main(path: str | None) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,13 +19,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from backroom.frames import Ended, Frames, Ready, Run, Said, Setup, Stop, pack
 
-__all__ = ["Died", "Execution", "Limits", "Processes"]
+__all__ = ["Died", "Execution", "Limits", "Processes", "memory_used"]
 
 log = logging.getLogger("backroom")
 
@@ -355,6 +357,15 @@ def _command(socket_number: int) -> str:
         f"import sys; sys.path[:] = {sys.path!r};"
         f" from backroom.child import main; main({socket_number})"
     )
+
+
+def memory_used() -> int:
+    """Bytes that this process has in memory."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _how(code: int) -> str:

@@ -128,6 +128,8 @@ class Runner:
         """The attempts under way, by key."""
         self.overdue: set[Running] = set()
         """Code that still runs, and keeps a slot, though its attempt has ended."""
+        self.ended = 0
+        """Attempts whose code has ended, so far."""
 
     # -- begin -----------------------------------------------------------------------------------
 
@@ -316,6 +318,7 @@ class Runner:
     def _end(self, running: Running, outcome: Outcome) -> None:
         """On the loop: user code has ended."""
         lanes = running.lanes
+        self.ended += 1
         if running.recorded:
             self.overdue.discard(running)
             self._loop.call_soon(self._freed)

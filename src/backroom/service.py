@@ -390,6 +390,11 @@ class JobService(Declaring, Steering):
         return self._worker is None or self._worker.idle
 
     @property
+    def attempts_ended(self) -> int:
+        """Attempts whose code has ended here since `start`."""
+        return 0 if self._worker is None else self._worker.ended
+
+    @property
     def handled_types(self) -> list[str]:
         """The job types that have a handler here."""
         return self._registry.handled

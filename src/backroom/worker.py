@@ -253,6 +253,11 @@ class Worker:
         )
 
     @property
+    def ended(self) -> int:
+        """Attempts whose code has ended here, so far."""
+        return self._runner.ended
+
+    @property
     def running(self) -> int:
         """Handlers that run now."""
         return len(self._runner.running) + len(self._runner.overdue)

@@ -18,6 +18,7 @@ from backroom.cli.plain import PlainFormatter, plain
 from backroom.errors import BackroomError
 from backroom.job import JobStatus
 from backroom.service import JobService
+from backroom.supervisor import SUPERVISED
 
 __all__ = ["main"]
 
@@ -114,6 +115,11 @@ def _printing() -> Iterator[None]:
 @click.option("--burst", is_flag=True, help="Leave when nothing is due.")
 @click.option("--grace", type=click.FloatRange(0, 86_400), default=30, show_default=True,
               help="Seconds that running jobs have after the first signal.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Workers, each with that concurrency; SIGHUP replaces them.")  # fmt: skip
+@click.option("--max-jobs", type=click.IntRange(1), help="Replace a worker after so many jobs.")
+@click.option("--max-memory", type=click.IntRange(32), metavar="MIB",
+              help="Replace a worker that uses more memory than this.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def worker(
     target: str,
@@ -121,23 +127,33 @@ def worker(
     concurrency: int | None,
     burst: bool,
     grace: float,
+    processes: int,
+    max_jobs: int | None,
+    max_memory: int | None,
     verbose: bool,
 ) -> None:
     """Run the jobs of a service, for example: backroom worker app.jobs:service
 
     The first SIGTERM or Ctrl-C drains: no new job is started, running ones end. The second
-    gives back what runs and leaves. Exit codes: 0 stopped; 1 an error, or code that had to be
-    left running; 2 wrong usage.
+    gives back what runs and leaves. With several processes, one that ends by itself is started
+    again. Exit codes: 0 stopped; 1 an error, or code that had to be left running; 2 wrong
+    usage.
     """
     from backroom.cli.target import load_service
-    from backroom.cli.work import work
+    from backroom.cli.work import Wear, supervise, work
 
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
-    service = load_service(target)
-    service.configure(concurrency=concurrency, only=queues or None)
-    code = asyncio.run(work(service, target, burst, grace))
+    supervised = SUPERVISED in os.environ
+    if not supervised and (processes > 1 or max_jobs or max_memory):
+        command = [sys.executable, "-m", "backroom", *sys.argv[1:]]
+        code = asyncio.run(supervise(command, processes, burst))
+    else:
+        service = load_service(target)
+        service.configure(concurrency=concurrency, only=queues or None)
+        wear = Wear(max_jobs, None if max_memory is None else max_memory << 20)
+        code = asyncio.run(work(service, target, burst, grace, wear))
     sys.stdout.flush()
     sys.stderr.flush()
     if code:

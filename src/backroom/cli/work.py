@@ -7,21 +7,39 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, NamedTuple
 
 import click
 
 from backroom import __version__
+from backroom.processes import memory_used
 from backroom.service import JobService
+from backroom.supervisor import Supervisor, follow_supervisor, say_ready
 
-__all__ = ["work"]
+__all__ = ["Wear", "supervise", "work"]
 
 log = logging.getLogger("backroom")
 
 
-async def work(service: JobService, target: str, burst: bool, grace: float) -> int:
-    """Runs until SIGTERM or SIGINT (drains), a second one (gives back and leaves), or, with
-    `burst`, until nothing is due. Returns the exit code: 0, or 1 if code had to be left
-    running."""
+class Wear(NamedTuple):
+    """After what a worker process ends by itself, so that another may take its place."""
+
+    jobs: int | None = None
+    """Attempts it has run."""
+    memory: int | None = None
+    """Bytes it has in memory."""
+
+
+NEVER: Final = Wear()
+
+
+async def work(
+    service: JobService, target: str, burst: bool, grace: float, wear: Wear = NEVER
+) -> int:
+    """Runs until SIGTERM or SIGINT (drains), a second one (gives back and leaves), until it is
+    worn, or, with `burst`, until nothing is due. Returns the exit code: 0, or 1 if code had to
+    be left running."""
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
     hurry = asyncio.Event()
@@ -40,12 +58,19 @@ async def work(service: JobService, target: str, burst: bool, grace: float) -> i
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
     os.register_at_fork(after_in_child=_default_signals)
+    follow_supervisor()
     await service.start()
     _banner(service, target, burst)
+    say_ready()
+    ends: list[Coroutine[Any, Any, object]] = [leaving.wait()]
     if burst:
-        await _until_idle(service, leaving)
-    else:
-        await leaving.wait()
+        ends.append(_until_idle(service))
+    if wear != NEVER:
+        ends.append(_until_worn(service, wear))
+    tasks = [asyncio.ensure_future(end) for end in ends]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
     return await _leave(service, grace, hurry)
 
 
@@ -57,11 +82,41 @@ def _default_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-async def _until_idle(service: JobService, leaving: asyncio.Event) -> None:
-    while not leaving.is_set():
-        if service.idle:
-            return
+async def _until_idle(service: JobService) -> None:
+    while not service.idle:
         await asyncio.sleep(0.02)
+
+
+async def _until_worn(service: JobService, wear: Wear) -> None:
+    while True:
+        if wear.jobs is not None and service.attempts_ended >= wear.jobs:
+            log.info("this worker has run %d jobs; it leaves", service.attempts_ended)
+            return
+        used = memory_used() if wear.memory is not None else 0
+        if wear.memory is not None and used > wear.memory:
+            log.info("this worker uses %d MiB of memory; it leaves", used >> 20)
+            return
+        await asyncio.sleep(0.1)
+
+
+async def supervise(command: Sequence[str], count: int, burst: bool) -> int:
+    """Runs several workers until SIGTERM or SIGINT (drains all), a second one (they give back
+    and leave). SIGHUP replaces them one by one. Returns the exit code."""
+    supervisor = Supervisor(command, count, once=burst)
+    loop = asyncio.get_running_loop()
+
+    def on_signal(name: str) -> None:
+        again = supervisor.is_leaving()
+        what = "they give back what runs, and leave" if again else "all workers drain"
+        click.echo(f"{name}: {what}", err=True)
+        supervisor.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number.name)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.restart)
+    code = await supervisor.run()
+    click.echo("all workers have ended", err=True)
+    return code
 
 
 async def _leave(service: JobService, grace: float, hurry: asyncio.Event) -> int:
