@@ -21,12 +21,14 @@ from backroom.transition import Policy
 __all__ = [
     "Defaults",
     "HandlerOptions",
+    "HandlerWrapper",
     "JobHandler",
     "JobType",
     "Known",
     "Registry",
     "check_name",
     "check_type",
+    "is_async",
     "near",
 ]
 
@@ -37,6 +39,9 @@ AsyncHandler: TypeAlias = Callable[[Job[T]], Awaitable[R | Snooze | Cancel]]
 PlainHandler: TypeAlias = Callable[[Job[T]], R | Snooze | Cancel]
 JobHandler: TypeAlias = AsyncHandler[T, R] | PlainHandler[T, R]
 """What runs a job: `async def` on the loop, `def` in a thread."""
+
+HandlerWrapper: TypeAlias = Callable[[Callable[[Job[Any]], Any]], Callable[[Job[Any]], Any]]
+"""Makes of a handler one that does something around it."""
 
 MAX_RETRIES: Final = 1000
 MAX_NAME: Final = 200
@@ -185,6 +190,7 @@ class Registry:
     def __init__(self, defaults: Defaults) -> None:
         self._defaults = defaults
         self._known: dict[str, Known] = {}
+        self._wrappers: list[HandlerWrapper] = []
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -240,7 +246,7 @@ class Registry:
         """
         name = check_type(type_)
         checked = check_options(name, options)
-        is_async = _check_handler(name, handler)
+        runs_on_loop = _check_handler(name, handler)
         known = self._known.get(name)
         if known is not None and known.handler is not None:
             raise ConfigurationError(
@@ -251,9 +257,18 @@ class Registry:
             _check_importable(name, handler)
         known = self.declare(type_)
         known.handler = handler
-        known.handler_is_async = is_async
+        known.handler_is_async = runs_on_loop
         known.apply(checked, self._defaults)
         _handlers[(*importable_name(handler), known.name)] = known
+        for wrapper in self._wrappers:
+            known.handler = wrapper(known.handler)
+
+    def wrap(self, wrapper: HandlerWrapper) -> None:
+        """Every handler, also one that is registered later, is called through this."""
+        self._wrappers.append(wrapper)
+        for known in self._known.values():
+            if known.handler is not None:
+                known.handler = wrapper(known.handler)
 
     def check_new(self, other: Registry) -> None:
         """Whether all that another registry knows could be declared here too.
@@ -334,8 +349,21 @@ def _settled(name: str, what: str, before: C, now: Any) -> Codec[Any] | C:
     return before
 
 
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether calling it makes a coroutine, judged by itself: what it wraps does not run here."""
+    inner: Any = handler
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
+    return any(inspect.iscoroutinefunction(look) for look in looks)
+
+
 def _check_handler(name: str, handler: object) -> bool:
-    """Whether a handler is `async def`, judged by itself: what it wraps does not run here."""
+    """Whether a handler is `async def`.
+
+    Raises:
+        ConfigurationError: it cannot be called, or would never run.
+    """
     if not callable(handler):
         raise ConfigurationError(f"the handler of {name} cannot be called: {handler!r}")
     inner: Any = handler
@@ -347,7 +375,7 @@ def _check_handler(name: str, handler: object) -> bool:
             f"the handler of {name} is a generator, which would never run: {handler!r};"
             " it must not yield; job.progress and job.log tell how far it is"
         )
-    return any(inspect.iscoroutinefunction(look) for look in looks)
+    return is_async(handler)
 
 
 def near(name: object, known: Mapping[str, Any]) -> str:

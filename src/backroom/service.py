@@ -29,6 +29,7 @@ from backroom.job import (
 from backroom.ports import Store
 from backroom.registry import (
     Defaults,
+    HandlerWrapper,
     Isolation,
     JobType,
     Registry,
@@ -154,6 +155,8 @@ class JobService(Declaring, Steering):
         self._opened = False
         self._process = 0
         """The one that opened it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that `_changing` belongs to."""
         self._stopped = False
         self._leaving: Worker | None = None
         self._left: list[Worker] = []
@@ -180,6 +183,15 @@ class JobService(Declaring, Steering):
                 over then.
         """
         registry.include_in(self._registry, self)
+
+    def wrap_handlers(self, wrapper: HandlerWrapper) -> None:
+        """Every handler, those there are and those to come, is called through what `wrapper`
+        makes of it: a function of its kind (`def` or `async def`) that takes a job. The last
+        wrapper is the outermost.
+
+        It must keep the name and module of the handler, as `functools.wraps` does.
+        """
+        self._registry.wrap(wrapper)
 
     # -- schedule --------------------------------------------------------------------------------
 
@@ -240,8 +252,16 @@ class JobService(Declaring, Steering):
 
     async def open(self) -> None:
         """Opens the storage; also after `stop`. Safe to call twice."""
-        async with self._changing:
+        async with self._turn():
             await self._open()
+
+    def _turn(self) -> asyncio.Lock:
+        """One change of its life at a time, on the loop that it now belongs to."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # A lock that was ever waited for belongs to its loop.
+            self._loop, self._changing = loop, asyncio.Lock()
+        return self._changing
 
     async def _open(self) -> None:
         if not self._opened:
@@ -268,7 +288,7 @@ class JobService(Declaring, Steering):
         Raises:
             StorageError: the storage cannot be opened.
         """
-        async with self._changing:
+        async with self._turn():
             await self._open()
             if self._worker is None:
                 worker = Worker(
@@ -295,7 +315,7 @@ class JobService(Declaring, Steering):
             ServiceError: called by a handler of this service, which it would wait for.
         """
         seconds = duration("grace", grace)
-        if self._opened and self._process != os.getpid():
+        if self.inherited:
             # In a forked child all of this is the parent's, which goes on with it.
             self._opened, self._stopped, self._holds_storage = False, True, False
             self._worker, self._left = None, []
@@ -314,7 +334,7 @@ class JobService(Declaring, Steering):
         return await asyncio.shield(self._stopping)
 
     async def _stop(self, seconds: float) -> bool:
-        async with self._changing:
+        async with self._turn():
             worker, self._worker, self._leaving = self._worker, None, self._worker
             try:
                 if worker is not None:
@@ -335,7 +355,7 @@ class JobService(Declaring, Steering):
         self._closing = asyncio.create_task(self._close_behind_it())
 
     async def _close_behind_it(self) -> None:
-        async with self._changing:
+        async with self._turn():
             await self._close_storage()
 
     async def _close_storage(self) -> None:
@@ -378,6 +398,17 @@ class JobService(Declaring, Steering):
         parts += ["all others"] if only is None and own else []
         parts += [queue for queue in only or () if queue not in own]
         return ", ".join(parts) or "all"
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it is open on; None while it is closed."""
+        return self._loop if self._opened else None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether the process that this one was forked from opened it: then it is of no use
+        here."""
+        return self._opened and self._process != os.getpid()
 
     @property
     def started(self) -> bool:

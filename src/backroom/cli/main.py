@@ -122,7 +122,7 @@ def _printing() -> Iterator[None]:
               help="Replace a worker that uses more memory than this.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def worker(
-    target: str,
+    target: str | None,
     queues: tuple[str, ...],
     concurrency: int | None,
     burst: bool,
@@ -139,18 +139,23 @@ def worker(
     again. Exit codes: 0 stopped; 1 an error, or code that had to be left running; 2 wrong
     usage.
     """
-    from backroom.cli.target import load_service
+    from backroom.cli.target import Given, load_service
     from backroom.cli.work import Wear, supervise, work
 
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    given = click.get_current_context().find_object(Given)
     supervised = SUPERVISED in os.environ
     if not supervised and (processes > 1 or max_jobs or max_memory):
-        command = [sys.executable, "-m", "backroom", *sys.argv[1:]]
+        command = [sys.executable, *sys.orig_argv[1:]]
         code = asyncio.run(supervise(command, processes, burst))
     else:
-        service = load_service(target)
+        if given is not None:
+            target, service = given.name, given.service()
+        else:
+            assert target is not None
+            service = load_service(target)
         service.configure(concurrency=concurrency, only=queues or None)
         wear = Wear(max_jobs, None if max_memory is None else max_memory << 20)
         code = asyncio.run(work(service, target, burst, grace, wear))

@@ -6,18 +6,28 @@ import difflib
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 
+from backroom import blocking
 from backroom.errors import BackroomError
 from backroom.service import JobService
 
-__all__ = ["load_service", "service_of"]
+__all__ = ["Given", "load_service", "service_of"]
+
+
+class Given(NamedTuple):
+    """In the context of a command: the service of the program whose command line it is."""
+
+    name: str
+    service: Callable[[], JobService]
 
 
 def load_service(target: str) -> JobService:
-    """The service that `package.module:attribute` names; the current folder is importable.
+    """The service that `package.module:attribute` names, which may be a blocking one; the
+    current folder is importable.
 
     Raises:
         click.UsageError: no such module or attribute, or it is no JobService.
@@ -46,6 +56,8 @@ def load_service(target: str) -> JobService:
             raise click.UsageError(
                 f"{name} has no attribute {attribute!r}{_near(part, service)}"
             ) from None
+    if isinstance(service, blocking.JobService):
+        service = service.service
     if not isinstance(service, JobService):
         raise click.UsageError(f"{target} is a {type(service).__name__}, not a JobService")
     return service
@@ -54,17 +66,22 @@ def load_service(target: str) -> JobService:
 def _near(name: str, module: object) -> str:
     # Not everything that has attributes keeps them in a `__dict__`.
     inside: dict[str, object] = getattr(module, "__dict__", {})
-    services = [key for key, value in inside.items() if isinstance(value, JobService)]
+    kinds = (JobService, blocking.JobService)
+    services = [key for key, value in inside.items() if isinstance(value, kinds)]
     close = difflib.get_close_matches(name, services, 1) or services[:1]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def service_of(target: str | None, storage: str | None) -> JobService:
-    """The service to look up in: that of an application, or one over a storage's URL.
+    """The service to look up in: that of the program whose command line this is, or of an
+    application, or one over a storage's URL.
 
     Raises:
         click.UsageError: both were named, or the name makes no sense.
     """
+    given = click.get_current_context().find_object(Given)
+    if given is not None:
+        return given.service()
     if target is not None and storage is not None:
         raise click.UsageError("name module:attribute or --storage, not both")
     if target is not None:

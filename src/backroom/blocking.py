@@ -1,0 +1,357 @@
+"""The same service for code without asyncio: Flask, Django views, scripts, notebooks.
+
+Nothing of the service is written twice. Each verb is handed over to an event loop in a thread,
+and waited for; all the rest is passed through.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack, overload
+
+from backroom.errors import ConfigurationError, StorageClosedError
+from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
+from backroom.portal import Portal, hand_over
+from backroom.ports import Store
+from backroom.protocols import HandlerDecorator
+from backroom.registry import HandlerOptions, HandlerWrapper, Isolation, JobHandler, JobType
+from backroom.scheduling import JobRequest
+from backroom.service import MAX_PAYLOAD
+from backroom.service import JobService as AsyncJobService
+
+__all__ = ["JobService"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+EXIT_GRACE: Final = 2.0
+"""Seconds that running jobs have when the interpreter ends with a service started."""
+EXIT_WAIT: Final = 10.0
+"""Seconds that the end of the interpreter waits at most, for all services together."""
+
+
+class JobService:
+    """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
+
+    Takes what the async one takes, or an async service, `JobService(service=...)`: where that
+    is open on a loop of the application, as in a web server, calls are handed to that loop;
+    else to a loop in a daemon thread, which `stop` ends. What is not stopped when the
+    interpreter ends is stopped then, with a grace of two seconds.
+
+    It may be made before a fork and used after it, in parent and children; once used, it
+    belongs to its process, and a child makes a new one. A call that Ctrl-C interrupts raises
+    `KeyboardInterrupt` and is cancelled: as after a lost reply, it may have been carried out.
+
+    Raises:
+        ConfigurationError: a setting that makes no sense.
+        ServiceError: (every verb) called on the service's own loop: there, await `service`.
+    """
+
+    @overload
+    def __init__(
+        self,
+        storage: Store | str | None = None,
+        *,
+        concurrency: int = 5,
+        queues: Mapping[str, int] | None = None,
+        only: Sequence[str] | None = None,
+        poll_interval: float | timedelta = 1.0,
+        default_retry_limit: int = 3,
+        default_retry_delay: float | timedelta = 60,
+        default_timeout: float | timedelta = 300,
+        isolation: Isolation = "none",
+        max_memory: int | None = None,
+        max_jobs_per_process: int | None = None,
+        max_payload: int = MAX_PAYLOAD,
+        lease: float | timedelta = 30,
+        starvation_after: float | timedelta = 60,
+    ) -> None: ...
+    @overload
+    def __init__(self, *, service: AsyncJobService) -> None: ...
+    def __init__(
+        self,
+        storage: Store | str | None = None,
+        *,
+        service: AsyncJobService | None = None,
+        **settings: Any,
+    ) -> None:
+        if service is not None and (storage is not None or settings):
+            raise ConfigurationError(
+                "JobService(service=...) takes no other arguments: the settings are those of the"
+                " service that it wraps"
+            )
+        self._service = AsyncJobService(storage, **settings) if service is None else service
+        self._portal = Portal("backroom-blocking")
+
+    @property
+    def service(self) -> AsyncJobService:
+        """The async service behind this one, for async code such as `async def` handlers."""
+        return self._service
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a verb where the service lives, and waits for its answer."""
+        service = self._service
+        if service.inherited:
+            coroutine.close()
+            raise StorageClosedError(
+                f"this service over {service.storage.url} was opened before this process was"
+                " forked; make a new JobService in the child, and use that, or do not use this"
+                " one before the fork"
+            )
+        loop = service.loop
+        if loop is None:
+            _in_use.add(self)
+        elif loop is not self._portal.loop:
+            return hand_over(coroutine, loop)
+        return self._portal.call(coroutine)
+
+    # -- types and handlers ----------------------------------------------------------------------
+
+    def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> None:
+        """Makes a job type known to a process that only schedules it."""
+        self._service.declare(name, data, result)
+
+    @overload
+    def handler(
+        self, type: JobType[T, R], /, **options: Unpack[HandlerOptions]
+    ) -> HandlerDecorator[T, R]: ...
+    @overload
+    def handler(
+        self, type: str, /, **options: Unpack[HandlerOptions]
+    ) -> HandlerDecorator[Any, Any]: ...
+    def handler(self, type: Any, /, **options: Any) -> Any:
+        """Registers the decorated function as the handler of a job type. A `def` handler may
+        use this service; an `async def` one runs on its loop, and awaits `service` instead."""
+        return self._service.handler(type, **options)
+
+    @overload
+    def register_handler(
+        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerOptions]
+    ) -> None: ...
+    @overload
+    def register_handler(
+        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerOptions]
+    ) -> None: ...
+    def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
+        """`handler`, without the decorator."""
+        self._service.register_handler(type, handler, **options)
+
+    def wrap_handlers(self, wrapper: HandlerWrapper) -> None:
+        """Every handler is called through what `wrapper` makes of it."""
+        self._service.wrap_handlers(wrapper)
+
+    # -- schedule --------------------------------------------------------------------------------
+
+    @overload
+    def schedule(
+        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
+    ) -> JobId[R]: ...
+    @overload
+    def schedule(
+        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
+    ) -> JobId[Any]: ...
+    def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
+        """Keeps a job; when this returns, it will run. Returns its id."""
+        return self._call(self._service.schedule(type, data, **options))
+
+    def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]:
+        """Keeps all these jobs or none. At most 100,000."""
+        return self._call(self._service.schedule_many(requests))
+
+    # -- look up ---------------------------------------------------------------------------------
+
+    def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R:
+        """Waits for a job's end, wherever it runs, and returns its result."""
+        return self._call(self._service.result(job_id, timeout=timeout))
+
+    def get_job(self, job_id: str) -> JobInfo:
+        """A job with its errors and log."""
+        return self._call(self._service.get_job(job_id))
+
+    def get_job_status(self, job_id: str) -> JobStatus:
+        """A job's status."""
+        return self._call(self._service.get_job_status(job_id))
+
+    def get_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs, newest first; the page's `.cursor` asks for the next one."""
+        return self._call(
+            self._service.get_jobs(
+                status=status, type=type, queue=queue, tag=tag, limit=limit, cursor=cursor
+            )
+        )
+
+    def get_stats(self) -> JobStats:
+        """Counts by status, queues, workers, and types that nobody here knows."""
+        return self._call(self._service.get_stats())
+
+    # -- steer -----------------------------------------------------------------------------------
+
+    def cancel_job(self, job_id: str) -> JobStatus:
+        """Cancels a job that waits at once, and asks for it where it runs; its status then."""
+        return self._call(self._service.cancel_job(job_id))
+
+    def retry_job(self, job_id: str) -> None:
+        """An ended job runs again with a fresh budget of attempts; one that waits runs now."""
+        return self._call(self._service.retry_job(job_id))
+
+    def delete_job(self, job_id: str) -> None:
+        """Forgets a job and all that was kept with it."""
+        return self._call(self._service.delete_job(job_id))
+
+    def retry_jobs(
+        self,
+        *,
+        status: JobStatus | str = JobStatus.FAILED,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`retry_job` for all ended jobs that match (default: the failed ones); how many."""
+        return self._call(self._service.retry_jobs(status=status, type=type, queue=queue, tag=tag))
+
+    def cancel_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`cancel_job` for all jobs that match and have not ended; how many. Needs a filter."""
+        return self._call(self._service.cancel_jobs(status=status, type=type, queue=queue, tag=tag))
+
+    def pause_queue(self, queue: str) -> None:
+        """No job of this queue is started, by any worker, until it is resumed."""
+        return self._call(self._service.pause_queue(queue))
+
+    def resume_queue(self, queue: str) -> None:
+        """Ends `pause_queue`."""
+        return self._call(self._service.resume_queue(queue))
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Opens the storage; also after `stop`. Safe to call twice."""
+        return self._call(self._service.open())
+
+    def start(self) -> None:
+        """Begins processing, in the background. Safe to call twice."""
+        return self._call(self._service.start())
+
+    def stop(self, grace: float | timedelta = 30) -> bool:
+        """Lets running jobs end within `grace` seconds, closes the storage, and ends the thread
+        of the loop. Safe to call twice, or unstarted. Returns whether all handlers have ended;
+        the loop stays for those that have not.
+
+        Not for a `def` handler of this service: it would wait for itself until the grace ends.
+        """
+        return self._leave(grace)
+
+    def _leave(self, grace: float | timedelta) -> bool:
+        ended = True
+        # In a forked child all is the parent's, and where nothing was called nothing is open.
+        if not self._service.inherited and (self._service.loop or self._portal.loop) is not None:
+            ended = self._call(self._service.stop(grace))
+        if ended:
+            self._portal.close()
+            _in_use.discard(self)
+        return ended
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # -- about it --------------------------------------------------------------------------------
+
+    def configure(
+        self, *, concurrency: int | None = None, only: Sequence[str] | None = None
+    ) -> None:
+        """Changes settings of a service that is not started, as a command line does."""
+        self._service.configure(concurrency=concurrency, only=only)
+
+    @property
+    def storage(self) -> Store:
+        """Where the jobs are."""
+        return self._service.storage
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs at once, beside the queues that have slots of their own."""
+        return self._service.concurrency
+
+    @property
+    def queues_text(self) -> str:
+        """The queues this service works on, for people."""
+        return self._service.queues_text
+
+    @property
+    def inherited(self) -> bool:
+        """Whether the process that this one was forked from opened it: then it is of no use
+        here."""
+        return self._service.inherited
+
+    @property
+    def started(self) -> bool:
+        """Whether jobs are being processed here."""
+        return self._service.started
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs here, and the last look found nothing due."""
+        return self._service.idle
+
+    @property
+    def handled_types(self) -> list[str]:
+        """The job types that have a handler here."""
+        return self._service.handled_types
+
+
+# -- the end of the interpreter, and forks -------------------------------------------------------
+
+_in_use: Final[set[JobService]] = set()
+"""Those that have called their own loop, and were not stopped since."""
+
+
+def _at_exit() -> None:
+    """Stops what was not stopped, all at once."""
+    leaving = [
+        threading.Thread(target=service.stop, args=(EXIT_GRACE,), daemon=True)
+        for service in list(_in_use)
+    ]
+    for thread in leaving:
+        thread.start()
+    until = time.monotonic() + EXIT_WAIT
+    for thread in leaving:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+# Functions of `atexit` come too late: then no thread can be started any more, and asyncio has
+# lost its executors, both of which a stop needs. What is registered here last runs first.
+_register: Callable[[Callable[[], None]], object] = getattr(
+    threading, "_register_atexit", atexit.register
+)
+_register(_at_exit)
+os.register_at_fork(after_in_child=_in_use.clear)
