@@ -1,26 +1,33 @@
-"""`python -m benchmarks embedded [--quick] [--json FILE] [ROW ...]`."""
+"""`python -m benchmarks embedded|faces [--quick] [--json FILE] [ROW ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import embedded
+from benchmarks import embedded, faces
+
+SUITES = {
+    "embedded": (embedded, "the file storage, against bare SQLite"),
+    "faces": (faces, "the service without asyncio, against the async one"),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     suites = parser.add_subparsers(dest="suite", required=True)
-    suite = suites.add_parser("embedded", help="the file storage, against bare SQLite")
-    suite.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(embedded.ROWS)}")
-    suite.add_argument("--quick", action="store_true", help="a tenth of the jobs, one run each")
-    suite.add_argument("--runs", type=int, default=3, help="runs a figure; their median is shown")
-    suite.add_argument("--json", metavar="FILE", help="write the figures there")
+    for name, (module, help_) in SUITES.items():
+        suite = suites.add_parser(name, help=help_)
+        suite.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(module.ROWS)}")
+        suite.add_argument("--quick", action="store_true", help="a tenth of the jobs, one run each")
+        suite.add_argument("--runs", type=int, default=3, help="runs a figure; medians are shown")
+        suite.add_argument("--json", metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
-    unknown = set(arguments.rows) - set(embedded.ROWS)
+    module, _ = SUITES[arguments.suite]
+    unknown = set(arguments.rows) - set(module.ROWS)
     if unknown:
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}")
-    return embedded.run(arguments.rows, arguments.quick, arguments.runs, arguments.json)
+    return module.run(arguments.rows, arguments.quick, arguments.runs, arguments.json)
 
 
 if __name__ == "__main__":

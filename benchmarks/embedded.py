@@ -24,11 +24,11 @@ CONSOLE = Console()
 class Bench:
     """Runs measurements, each in a process of its own, and keeps the medians."""
 
-    def __init__(self, quick: bool, runs: int) -> None:
+    def __init__(self, quick: bool, runs: int, title: str = "embedded storage") -> None:
         self.scale = 10 if quick else 1
         self.runs = 1 if quick else runs
         self.figures: dict[str, Any] = {}
-        self.table = Table(title="embedded storage", box=None, pad_edge=False)
+        self.table = Table(title=title, box=None, pad_edge=False)
         for heading in ("figure", "measured", "beside it", "ratio", "must reach", ""):
             self.table.add_column(heading, justify="left" if heading == "figure" else "right")
         self.missed = 0
@@ -203,13 +203,19 @@ ROWS: dict[str, Callable[[Bench], None]] = {
 
 def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
     """Prints the table; returns 1 if a figure was missed."""
-    bench = Bench(quick, runs)
+    return run_suite(Bench(quick, runs), ROWS, rows, target)
+
+
+def run_suite(
+    bench: Bench, suite: dict[str, Callable[[Bench], None]], rows: list[str], target: str | None
+) -> int:
+    """Runs these rows of a suite, or all; prints the table; returns 1 if a figure was missed."""
     CONSOLE.print(
         f"backroom {backroom.__version__}, Python {platform.python_version()},"
         f" SQLite {apsw.sqlite_lib_version()}, medians of {bench.runs}"
     )
-    for name in rows or ROWS:
-        ROWS[name](bench)
+    for name in rows or suite:
+        suite[name](bench)
     CONSOLE.print()
     CONSOLE.print(bench.table)
     if target:

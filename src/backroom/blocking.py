@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -88,6 +89,9 @@ class JobService:
             )
         self._service = AsyncJobService(storage, **settings) if service is None else service
         self._portal = Portal("backroom-blocking")
+        self._reopening = threading.Lock()
+        """Held while it opens, and while its loop is closed: one or the other."""
+        _made.add(self)
 
     @property
     def service(self) -> AsyncJobService:
@@ -247,11 +251,11 @@ class JobService:
 
     def open(self) -> None:
         """Opens the storage; also after `stop`. Safe to call twice."""
-        return self._call(self._service.open())
+        return self._enter(self._service.open())
 
     def start(self) -> None:
         """Begins processing, in the background. Safe to call twice."""
-        return self._call(self._service.start())
+        return self._enter(self._service.start())
 
     def stop(self, grace: float | timedelta = 30) -> bool:
         """Lets running jobs end within `grace` seconds, closes the storage, and ends the thread
@@ -262,14 +266,19 @@ class JobService:
         """
         return self._leave(grace)
 
+    def _enter(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        with self._reopening:
+            self._call(coroutine)
+
     def _leave(self, grace: float | timedelta) -> bool:
-        ended = True
-        # In a forked child all is the parent's, and where nothing was called nothing is open.
-        if not self._service.inherited and (self._service.loop or self._portal.loop) is not None:
-            ended = self._call(self._service.stop(grace))
-        if ended:
-            self._portal.close()
-            _in_use.discard(self)
+        if self._service.inherited:
+            return True  # In a forked child all of it is the parent's, which goes on with it.
+        ended = self._call(self._service.stop(grace))
+        with self._reopening:
+            # Other threads may have opened it again.
+            if ended and self._service.loop is None:
+                self._portal.close()
+                _in_use.discard(self)
         return ended
 
     def __enter__(self) -> Self:
@@ -331,6 +340,7 @@ class JobService:
 
 # -- the end of the interpreter, and forks -------------------------------------------------------
 
+_made: Final[weakref.WeakSet[JobService]] = weakref.WeakSet()
 _in_use: Final[set[JobService]] = set()
 """Those that have called their own loop, and were not stopped since."""
 
@@ -354,4 +364,12 @@ _register: Callable[[Callable[[], None]], object] = getattr(
     threading, "_register_atexit", atexit.register
 )
 _register(_at_exit)
-os.register_at_fork(after_in_child=_in_use.clear)
+
+
+def _after_fork() -> None:
+    _in_use.clear()
+    for service in list(_made):
+        service._reopening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

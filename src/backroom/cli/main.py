@@ -69,6 +69,7 @@ def _ask(
 
     async def ask() -> T:
         try:
+            await service.open()  # Another command, or the program, may have stopped it.
             return await question(service)
         finally:
             await service.stop(0)
