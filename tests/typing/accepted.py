@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pydantic
+from fastapi import FastAPI
+from flask import Flask
 
 from backroom import (
     Backoff,
@@ -32,6 +34,9 @@ from backroom import (
     Snooze,
     exponential,
 )
+from backroom import blocking as plain
+from backroom.contrib import fastapi, flask
+from backroom.contrib.asgi import with_jobs
 
 
 @dataclass
@@ -249,3 +254,56 @@ async def function_style(service: JobService) -> None:
     both = await service.schedule_many([add.request(1), add.request(2, b=3)])
     reveal_type(both)  # R: list[backroom.job.JobId[int]]
     await nothing.schedule()
+
+
+blocking = plain.JobService(FileJobStorage("./storage/jobs"), concurrency=3, queues={"mail": 2})
+wrapping = plain.JobService(service=service)
+
+
+@blocking.handler(REPORT, retries=3)
+def blocking_report(job: Job[Order]) -> Report:
+    return Report(blocking.result(blocking.schedule(PERSON, Person(name="Ada"))))
+
+
+@blocking.handler(MAIL)
+async def blocking_mail(job: Job[Mail]) -> None:
+    await blocking.service.schedule(ORDER, Order(1))
+
+
+blocking.register_handler(PERSON, person, priority="high")
+
+
+def plain_code() -> None:
+    pages = blocking.schedule(REPORT, Order(1), delay=60)
+    reveal_type(pages)  # R: backroom.job.JobId[accepted.Report]
+    reveal_type(blocking.result(pages, timeout=5))  # R: accepted.Report
+    reveal_type(blocking.schedule("BARE", {"n": 1}))  # R: backroom.job.JobId[Any]
+    ids = blocking.schedule_many([JobRequest(REPORT, Order(1))])
+    reveal_type(ids)  # R: list[backroom.job.JobId[accepted.Report]]
+    for info in blocking.get_jobs(status="failed", type=ORDER):
+        reveal_type(info)  # R: backroom.job.JobInfo
+    reveal_type(blocking.get_stats())  # R: backroom.job.JobStats
+    with wrapping as entered:
+        reveal_type(entered)  # R: backroom.blocking.JobService
+        reveal_type(entered.stop(grace=timedelta(seconds=3)))  # R: bool
+
+
+site = FastAPI()
+fastapi.configure_jobs(site, service)
+wrapped = with_jobs(site, service, grace=5)
+
+
+@site.post("/orders")
+async def new_order(jobs: fastapi.Jobs) -> str:
+    reveal_type(jobs)  # R: backroom.service.JobService
+    return await jobs.schedule(ORDER, Order(1))
+
+
+@site.post("/reports")
+def new_report(jobs: fastapi.BlockingJobs) -> str:
+    reveal_type(jobs)  # R: backroom.blocking.JobService
+    return jobs.schedule(REPORT, Order(1))
+
+
+reveal_type(flask.configure_jobs(Flask("shop"), blocking))  # R: backroom.contrib.flask.Jobs
+flask.Jobs(service=service).init_app(Flask("shop"))

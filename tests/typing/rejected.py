@@ -9,7 +9,16 @@ from typing import Any, TypedDict
 import msgspec
 import pydantic
 
-from backroom import Job, JobId, JobRequest, JobScheduler, JobService, JobServiceProtocol, JobType
+from backroom import (
+    Job,
+    JobId,
+    JobRequest,
+    JobScheduler,
+    JobService,
+    JobServiceProtocol,
+    JobType,
+    blocking,
+)
 
 
 @dataclass
@@ -190,3 +199,28 @@ async def function_style() -> None:
     text: str = await service.result(await add.schedule(1))  # E: arg-type
     number: int = await fetch("a")  # E: assignment
     print(text, number)
+
+
+plain = blocking.JobService()
+blocking.JobService(storage=7)  # E: call-overload
+blocking.JobService(workers=5)  # E: call-overload
+blocking.JobService("memory:", service=service)  # E: call-overload
+blocking.JobService(service=plain)  # E: call-overload
+
+
+@plain.handler(REPORT)  # E: arg-type
+def plain_report(job: Job[Order]) -> int:
+    return 1
+
+
+async def blocked() -> None:
+    plain.schedule(ORDER, Mail(recipient="ada"))  # E: misc
+    plain.schedule(ORDER, Order(7), priority="urgent")  # E: call-overload
+    plain.schedule("BARE", Order(7))  # E: call-overload
+    wrong: JobId[str] = plain.schedule(PICTURE, Picture(1))  # E: arg-type
+    plain.result("019c")  # E: arg-type
+    await plain.schedule(ORDER, Order(1))  # E: misc
+    async with plain:  # E: attr-defined, attr-defined
+        print(wrong)
+    scheduler: JobScheduler = plain  # E: assignment
+    print(scheduler)

@@ -376,6 +376,35 @@ def test_a_result_is_read_as_its_type(
     assert registry.read_result("NOBODY_KNOWS", text) == (None if text is None else eval_json(text))
 
 
+def test_wrappers_hold_for_all_handlers_and_the_last_is_outermost(registry: Registry) -> None:
+    def noting(mark: str) -> Callable[[Callable[[Job[Any]], Any]], Callable[[Job[Any]], Any]]:
+        def wrap(handler: Callable[[Job[Any]], Any]) -> Callable[[Job[Any]], Any]:
+            @wraps(handler)
+            def run(job: Job[Any]) -> Any:
+                seen.append(mark)
+                return handler(job)
+
+            return run
+
+        return wrap
+
+    seen: list[str] = []
+    registry.handle("BEFORE", send, {})
+    registry.wrap(noting("inner"))
+    registry.wrap(noting("outer"))
+    registry.handle("AFTER", plain, {"isolation": "process"})
+    for name, is_async in (("BEFORE", True), ("AFTER", False)):
+        known = registry.find(name)
+        assert known.handler is not None
+        assert known.handler_is_async is is_async
+        assert known.place.endswith(("test_registry.send", "test_registry.plain"))
+        seen.clear()
+        ended = known.handler(None)  # type: ignore[arg-type]
+        if is_async:
+            ended.close()
+        assert seen == ["outer", "inner"]
+
+
 def eval_json(text: str) -> Any:
     import json
 
