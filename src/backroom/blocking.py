@@ -7,15 +7,18 @@ and waited for; all the rest is passed through.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from uuid import UUID
 
+from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
 from backroom.portal import Portal, hand_over
@@ -25,16 +28,54 @@ from backroom.registry import HandlerOptions, HandlerWrapper, Isolation, JobHand
 from backroom.scheduling import JobRequest
 from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService
+from backroom.tasks import Task as AsyncTask
 
-__all__ = ["JobService"]
+__all__ = ["JobService", "Task"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+C = TypeVar("C", covariant=True)
 
 EXIT_GRACE: Final = 2.0
 """Seconds that running jobs have when the interpreter ends with a service started."""
 EXIT_WAIT: Final = 10.0
 """Seconds that the end of the interpreter waits at most, for all services together."""
+
+
+class TaskDecorator(Protocol):
+    """What `service.task(...)` returns: takes a function, and returns it as a task."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+
+
+class Task(Generic[P, R, C]):
+    """`backroom.Task`, whose `schedule` waits for its answer."""
+
+    def __init__(self, task: AsyncTask[P, R, C], call: Callable[..., Any]) -> None:
+        """`call` runs a coroutine where the service lives."""
+        self.task = task
+        self.type = task.type
+        self._call = call
+        functools.update_wrapper(self, task)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        return self.task(*args, **kwargs)
+
+    def schedule(self, *args: P.args, **kwargs: P.kwargs) -> JobId[R]:
+        """Has the function run later, with these arguments."""
+        return self._call(self.task.schedule(*args, **kwargs))  # type: ignore[no-any-return]
+
+    def request(self, *args: P.args, **kwargs: P.kwargs) -> JobRequest[R]:
+        """The same for `schedule_many`."""
+        return self.task.request(*args, **kwargs)
+
+    def options(self, **options: Unpack[JobOptions]) -> Task[P, R, C]:
+        """The same task with options for its next jobs."""
+        return Task(self.task.options(**options), self._call)
 
 
 class JobService:
@@ -146,6 +187,28 @@ class JobService:
         """`handler`, without the decorator."""
         self._service.register_handler(type, handler, **options)
 
+    @overload
+    def task(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(
+        self, /, *, name: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> TaskDecorator: ...
+    def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+        """Makes a job type of a function: its arguments are the data; `add.schedule(1, b=2)`
+        waits until the job is kept."""
+
+        def make(function: Any) -> Task[Any, Any, Any]:
+            return Task(self._service.task(name=name, **options)(function), self._call)
+
+        return make if function is None else make(function)
+
+    def include(self, registry: JobRegistry) -> None:
+        """Takes over the types, handlers and tasks of a registry. Schedule its tasks by
+        `schedule_many([add.request(1, b=2)])`: their own `schedule` is for async code."""
+        self._service.include(registry)
+
     def wrap_handlers(self, wrapper: HandlerWrapper) -> None:
         """Every handler is called through what `wrapper` makes of it."""
         self._service.wrap_handlers(wrapper)
@@ -174,11 +237,11 @@ class JobService:
         """Waits for a job's end, wherever it runs, and returns its result."""
         return self._call(self._service.result(job_id, timeout=timeout))
 
-    def get_job(self, job_id: str) -> JobInfo:
+    def get_job(self, job_id: str | UUID) -> JobInfo:
         """A job with its errors and log."""
         return self._call(self._service.get_job(job_id))
 
-    def get_job_status(self, job_id: str) -> JobStatus:
+    def get_job_status(self, job_id: str | UUID) -> JobStatus:
         """A job's status."""
         return self._call(self._service.get_job_status(job_id))
 
@@ -205,15 +268,15 @@ class JobService:
 
     # -- steer -----------------------------------------------------------------------------------
 
-    def cancel_job(self, job_id: str) -> JobStatus:
+    def cancel_job(self, job_id: str | UUID) -> JobStatus:
         """Cancels a job that waits at once, and asks for it where it runs; its status then."""
         return self._call(self._service.cancel_job(job_id))
 
-    def retry_job(self, job_id: str) -> None:
+    def retry_job(self, job_id: str | UUID) -> None:
         """An ended job runs again with a fresh budget of attempts; one that waits runs now."""
         return self._call(self._service.retry_job(job_id))
 
-    def delete_job(self, job_id: str) -> None:
+    def delete_job(self, job_id: str | UUID) -> None:
         """Forgets a job and all that was kept with it."""
         return self._call(self._service.delete_job(job_id))
 
@@ -331,6 +394,11 @@ class JobService:
     def idle(self) -> bool:
         """Nothing runs here, and the last look found nothing due."""
         return self._service.idle
+
+    @property
+    def attempts_ended(self) -> int:
+        """Attempts whose code has ended here since `start`."""
+        return self._service.attempts_ended
 
     @property
     def handled_types(self) -> list[str]:

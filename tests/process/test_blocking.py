@@ -24,6 +24,7 @@ from backroom import (
     Job,
     JobFailedError,
     JobNotFoundError,
+    JobRegistry,
     JobRequest,
     MemoryJobStorage,
     OptionError,
@@ -125,6 +126,30 @@ def test_jobs_run_beside_plain_code(service: JobService) -> None:
         assert service.get_stats().by_status["completed"] == 7
         assert len(service.get_jobs(type="ECHO", limit=3)) == 3
     assert not service.started
+
+
+def test_tasks_are_scheduled_without_await(service: JobService) -> None:
+    registry = JobRegistry()
+
+    @registry.task
+    def upper(text: str) -> str:
+        return text.upper()
+
+    @service.task(retries=0)
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @service.task
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    service.include(registry)
+    with service:
+        assert add(1, 2) == 3
+        assert service.result(add.schedule(1, b=2), timeout=10) == 3
+        assert service.result(double.options(priority="high").schedule(4), timeout=10) == 8
+        ids = service.schedule_many([add.request(1), upper.request("a")])
+        assert [service.result(job_id, timeout=10) for job_id in ids] == [1, "A"]
 
 
 def test_refusals_reach_the_caller(service: JobService) -> None:
