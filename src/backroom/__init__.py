@@ -1,53 +1,61 @@
-"""Backroom: background jobs for Python that start with nothing and lose nothing."""
+"""Backroom: background jobs for Python that start with nothing and lose nothing.
+
+Each name is imported from its room when it is first asked for: a command line that prints its
+help, or a process that needs one of them, does not wait for all the others.
+"""
 
 from __future__ import annotations
 
-from backroom.declaring import JobRegistry
-from backroom.errors import (
-    BackroomError,
-    ConfigurationError,
-    FailJob,
-    JobCancelledError,
-    JobFailedError,
-    JobNotFoundError,
-    JobStateError,
-    JobTypeError,
-    LeaseLostError,
-    OptionError,
-    PayloadTooLargeError,
-    RetryJob,
-    ServiceError,
-    ServiceStoppedError,
-    StorageClosedError,
-    StorageCorruptError,
-    StorageError,
-    StorageFullError,
-    StorageVersionError,
-    UnknownJobTypeError,
-)
-from backroom.handle import Job
-from backroom.job import (
-    AttemptError,
-    Cancel,
-    JobId,
-    JobInfo,
-    JobOptions,
-    JobPage,
-    JobStats,
-    JobStatus,
-    LogLine,
-    Priority,
-    QueueStats,
-    Snooze,
-    WorkerStats,
-)
-from backroom.protocols import JobScheduler, JobServiceProtocol
-from backroom.registry import HandlerOptions, JobHandler, JobType
-from backroom.retry import Backoff, exponential, fixed, linear
-from backroom.scheduling import JobRequest
-from backroom.service import JobService
-from backroom.storage import FileJobStorage, MemoryJobStorage
-from backroom.tasks import Task, current_job
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backroom.declaring import JobRegistry
+    from backroom.errors import (
+        BackroomError,
+        ConfigurationError,
+        FailJob,
+        JobCancelledError,
+        JobFailedError,
+        JobNotFoundError,
+        JobStateError,
+        JobTypeError,
+        LeaseLostError,
+        OptionError,
+        PayloadTooLargeError,
+        RetryJob,
+        ServiceError,
+        ServiceStoppedError,
+        StorageClosedError,
+        StorageCorruptError,
+        StorageError,
+        StorageFullError,
+        StorageVersionError,
+        UnknownJobTypeError,
+    )
+    from backroom.handle import Job
+    from backroom.job import (
+        AttemptError,
+        Cancel,
+        JobId,
+        JobInfo,
+        JobOptions,
+        JobPage,
+        JobStats,
+        JobStatus,
+        LogLine,
+        Priority,
+        QueueStats,
+        Snooze,
+        WorkerStats,
+    )
+    from backroom.protocols import JobScheduler, JobServiceProtocol
+    from backroom.registry import HandlerOptions, JobHandler, JobType
+    from backroom.retry import Backoff, exponential, fixed, linear
+    from backroom.scheduling import JobRequest
+    from backroom.service import JobService
+    from backroom.storage import FileJobStorage, MemoryJobStorage
+    from backroom.tasks import Task, current_job
 
 __version__ = "0.1.0"
 
@@ -104,3 +112,83 @@ __all__ = [
     "fixed",
     "linear",
 ]
+
+_ROOMS = {
+    "declaring": ("JobRegistry",),
+    "errors": (
+        "BackroomError",
+        "ConfigurationError",
+        "FailJob",
+        "JobCancelledError",
+        "JobFailedError",
+        "JobNotFoundError",
+        "JobStateError",
+        "JobTypeError",
+        "LeaseLostError",
+        "OptionError",
+        "PayloadTooLargeError",
+        "RetryJob",
+        "ServiceError",
+        "ServiceStoppedError",
+        "StorageClosedError",
+        "StorageCorruptError",
+        "StorageError",
+        "StorageFullError",
+        "StorageVersionError",
+        "UnknownJobTypeError",
+    ),
+    "handle": ("Job",),
+    "job": (
+        "AttemptError",
+        "Cancel",
+        "JobId",
+        "JobInfo",
+        "JobOptions",
+        "JobPage",
+        "JobStats",
+        "JobStatus",
+        "LogLine",
+        "Priority",
+        "QueueStats",
+        "Snooze",
+        "WorkerStats",
+    ),
+    "protocols": (
+        "JobScheduler",
+        "JobServiceProtocol",
+    ),
+    "registry": (
+        "HandlerOptions",
+        "JobHandler",
+        "JobType",
+    ),
+    "retry": (
+        "Backoff",
+        "exponential",
+        "fixed",
+        "linear",
+    ),
+    "scheduling": ("JobRequest",),
+    "service": ("JobService",),
+    "storage": (
+        "FileJobStorage",
+        "MemoryJobStorage",
+    ),
+    "tasks": (
+        "Task",
+        "current_job",
+    ),
+}
+
+if not TYPE_CHECKING:  # A type checker would take every name for one of these.
+    _PLACES = {name: room for room, names in _ROOMS.items() for name in names}
+
+    def __getattr__(name):
+        if name not in _PLACES:
+            raise AttributeError(f"module 'backroom' has no attribute {name!r}")
+        value = getattr(import_module(f"backroom.{_PLACES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -331,10 +331,10 @@ class Inspection(Protocol):
         """
         ...
 
-    async def delete(self, job_id: str) -> None:
-        """Forgets a job that is not active.
+    async def delete(self, which: str | Filter) -> int:
+        """Forgets a job that is not active, or all ended jobs that match.
 
-        Raises: `JobNotFoundError`, `JobStateError`.
+        Raises, for an id: `JobNotFoundError`, `JobStateError`.
         """
         ...
 

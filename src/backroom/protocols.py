@@ -81,6 +81,14 @@ class JobServiceProtocol(JobScheduler, Protocol):
         queue: str | None = None,
         tag: str | None = None,
     ) -> int: ...
+    async def delete_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int: ...
     async def pause_queue(self, queue: str) -> None: ...
     async def resume_queue(self, queue: str) -> None: ...
 

@@ -194,6 +194,27 @@ class Steering:
         await self._ready()
         return await self.storage.cancel(which, self._clock.now())
 
+    async def delete_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`delete_job` for all ended jobs that match; how many. Needs a filter.
+
+        Raises:
+            OptionError: no filter at all, or a status of jobs that have not ended.
+        """
+        which = _filter(status, type, queue, tag)
+        if which == Filter():
+            raise OptionError("delete_jobs needs a filter: status, type, queue or tag")
+        if which.status is not None and not which.status.terminal:
+            raise OptionError(f"only ended jobs are deleted in bulk, not {which.status} ones")
+        await self._ready()
+        return await self.storage.delete(which)
+
     async def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""
         name = check_queue(queue)

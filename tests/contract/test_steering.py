@@ -250,6 +250,26 @@ async def test_deleting_an_unknown_job_is_an_error(bench: Bench) -> None:
             await bench.storage.delete(unknown)
 
 
+async def test_many_ended_jobs_are_deleted_by_what_they_have_in_common(bench: Bench) -> None:
+    gone = [await ended(bench, how, type="A") for how in ("completed", "failed", "cancelled")]
+    other = await ended(bench, type="B")
+    running, _, _ = await bench.running(type="A")
+    live = [running, await bench.add(type="A", delay=60), await bench.add(type="A")]
+
+    assert await bench.storage.delete(Filter(type="A", status=JobStatus.FAILED)) == 1
+    assert await bench.storage.delete(Filter(type="A")) == 2
+
+    assert await bench.storage.outlook(gone, bench.now) == {}
+    assert len(await bench.storage.outlook([other, *live], bench.now)) == 4
+    assert await bench.storage.delete(Filter(type="A")) == 0
+
+
+async def test_thousands_are_deleted_in_one_call(bench: Bench) -> None:
+    await bench.add_many(2001)
+    await bench.storage.cancel(Filter(), bench.now)
+    assert await bench.storage.delete(Filter(status=JobStatus.CANCELLED)) == 2001
+
+
 # -- queues ------------------------------------------------------------------------------------
 
 

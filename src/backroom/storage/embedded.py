@@ -278,11 +278,17 @@ class EmbeddedStorage:
                 return total
             after = keys[-1]
 
-    async def delete(self, job_id: str) -> None:
-        def delete(ledger: Ledger) -> None:
-            retention.forget(ledger, [Inspector(ledger.connection).deletable(job_id)])
-
-        await self._write(delete)
+    async def delete(self, which: str | Filter) -> int:
+        if isinstance(which, str):
+            return len(await self._write(_forget, lambda jobs: [jobs.deletable(which)]))
+        total, after = 0, -1
+        while True:
+            keys = await self._read(Inspector.ended, which, self.clock.now(), after, BULK)
+            if keys:
+                total += len(await self._write(_forget, partial(_ended, keys)))
+            if len(keys) < BULK:
+                return total
+            after = keys[-1]
 
     async def pause(self, queue: str, paused: bool) -> None:
         wakes = {Wake.CONTROL} if paused else {Wake.CONTROL, Wake.JOBS}
@@ -297,6 +303,17 @@ def _apply(
     jobs: Inspector,
 ) -> int:
     return change(jobs, which, now, keys)
+
+
+def _ended(keys: Sequence[int], jobs: Inspector) -> list[int]:
+    return jobs.still_ended(keys)
+
+
+def _forget(ledger: Ledger, find: Callable[[Inspector], list[int]]) -> list[int]:
+    keys = find(Inspector(ledger.connection))
+    if keys:
+        retention.forget(ledger, keys)
+    return keys
 
 
 def _call_all(callbacks: Sequence[Callable[[Wake], None]], wakes: Sequence[Wake]) -> None:

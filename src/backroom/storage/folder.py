@@ -277,6 +277,18 @@ class Folder:
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, worker)
         return False
 
+    def is_anyone_alive(self) -> bool:
+        """Whether any process runs a worker here, whatever the database says. To be called while
+        `writing`."""
+        if self._alive:
+            return True
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 0, 1)
+        except BlockingIOError:
+            return True
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 0, 1)
+        return False
+
     # -- the first and every later opening -------------------------------------------------------
 
     def prepare(self) -> bool:

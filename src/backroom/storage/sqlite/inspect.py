@@ -284,6 +284,15 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
         return key
 
+    def still_ended(self, keys: Sequence[int]) -> list[int]:
+        """Those of these jobs that nobody has retried since."""
+        rows = self._run(
+            "SELECT key FROM job WHERE key IN (SELECT value FROM json_each(?))"
+            " AND state BETWEEN 2 AND 4",
+            (json.dumps(list(keys)),),
+        )
+        return [key for (key,) in rows]
+
     def pause(self, queue: str, paused: bool) -> None:
         """Whether jobs of this queue are claimed."""
         self._run(
