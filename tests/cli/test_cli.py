@@ -318,7 +318,7 @@ def test_a_full_disk_behind_the_output_is_one_clear_sentence(store: Store) -> No
 
 AS_NOBODY = """
 import os, sys
-import backroom.cli.show, backroom.cli.target
+import backroom.cli.asking, backroom.cli.output, backroom.cli.show, backroom.cli.target
 from backroom.cli.main import main
 if os.geteuid() == 0:  # Whom no folder is closed to.
     os.seteuid(65534)

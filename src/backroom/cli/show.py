@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from backroom.cli.plain import plain, plain_json
-from backroom.job import JobInfo, JobPage, JobStats, JobStatus
+from backroom.cli.output import say
+from backroom.cli.plain import plain
+from backroom.job import JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
-__all__ = ["console", "job", "jobs", "say", "stats", "to_json"]
+__all__ = ["console", "job", "jobs", "queues", "stats", "stats_view"]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -38,19 +39,8 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False, emoji=False)
 
 
-def say(text: str) -> None:
-    """A line on standard output, in its own encoding."""
-    click.echo(text, file=sys.stdout)
-
-
 def _text(value: object, style: str = "") -> Text:
     return Text(plain(value), style=style)
-
-
-def to_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
-    say(plain_json(text, sys.stdout.encoding or "ascii"))
 
 
 def _print(table: Table) -> None:
@@ -180,34 +170,58 @@ def _progress(info: JobInfo) -> str:
 
 def stats(now: JobStats) -> None:
     """Counts, queues, workers."""
-    out = console()
+    for part in _stats_parts(now):
+        if isinstance(part, Table):
+            _print(part)
+        else:
+            console().print(part)
+
+
+def stats_view(now: JobStats) -> RenderableType:
+    """The same as one picture, for a screen that is drawn again and again."""
+    return Group(*_stats_parts(now))
+
+
+def _stats_parts(now: JobStats) -> list[Table | Text]:
     counts = Table(box=None, pad_edge=False)
     for status in JobStatus:
         counts.add_column(str(status), justify="right", style=COLOURS[status])
     counts.add_row(*(f"{now.by_status[status]:,}" for status in JobStatus))
-    _print(counts)
+    parts: list[Table | Text] = [counts]
     if now.queues:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("queue")
-        for heading in ("pending", "scheduled", "active"):
-            table.add_column(heading, justify="right")
-        table.add_column("oldest pending")
-        for queue in now.queues:
-            name = _text(queue.name)
-            if queue.paused:
-                name.append(" (paused)", style="red")
-            table.add_row(
-                name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
-                _ago(queue.oldest_pending),
-            )  # fmt: skip
-        out.print()
-        _print(table)
+        parts += [Text(), _queues(now.queues)]
     for type_, count in now.unknown_types.items():
-        out.print()
-        out.print(_text(f"{count:,} jobs of type {type_} wait for a worker that knows it", "red"))
-    out.print()
+        waits = f"{count:,} jobs of type {type_} wait for a worker that knows it"
+        parts += [Text(), _text(waits, "red")]
+    parts.append(Text())
     if not now.workers:
-        out.print("no worker is running")
+        parts.append(Text("no worker is running"))
     for worker in now.workers:
         since = _ago(worker.started_at)
-        out.print(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
+        parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
+    return parts
+
+
+def queues(all_: Sequence[QueueStats]) -> None:
+    """A table of queues."""
+    if not all_:
+        say("no queue has held a job yet")
+        return
+    _print(_queues(all_))
+
+
+def _queues(all_: Sequence[QueueStats]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("queue")
+    for heading in ("pending", "scheduled", "active"):
+        table.add_column(heading, justify="right")
+    table.add_column("oldest pending")
+    for queue in all_:
+        name = _text(queue.name)
+        if queue.paused:
+            name.append(" (paused)", style="red")
+        table.add_row(
+            name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
+            _ago(queue.oldest_pending),
+        )  # fmt: skip
+    return table

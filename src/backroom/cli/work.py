@@ -35,24 +35,28 @@ NEVER: Final = Wear()
 
 
 async def work(
-    service: JobService, target: str, burst: bool, grace: float, wear: Wear = NEVER
+    service: JobService,
+    target: str,
+    burst: bool,
+    grace: float,
+    wear: Wear = NEVER,
+    *,
+    quiet: bool = False,
 ) -> int:
     """Runs until SIGTERM or SIGINT (drains), a second one (gives back and leaves), until it is
     worn, or, with `burst`, until nothing is due. Returns the exit code: 0, or 1 if code had to
-    be left running."""
+    be left running. `quiet`: what it says for people goes to the log."""
+    tell = log.info if quiet else _tell
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
     hurry = asyncio.Event()
 
     def on_signal(name: str) -> None:
         if not leaving.is_set():
-            click.echo(
-                f"{name}: no new jobs; running ones have {grace:g} s; again to leave at once",
-                err=True,
-            )
+            tell(f"{name}: no new jobs; running ones have {grace:g} s; again to leave at once")
             leaving.set()
         else:
-            click.echo(f"{name}: giving back what runs, leaving", err=True)
+            tell(f"{name}: giving back what runs, leaving")
             hurry.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,7 +64,8 @@ async def work(
     os.register_at_fork(after_in_child=_default_signals)
     follow_supervisor()
     await service.start()
-    _banner(service, target, burst)
+    for line in banner(service, target, burst):
+        tell(line)
     say_ready()
     ends: list[Coroutine[Any, Any, object]] = [leaving.wait()]
     if burst:
@@ -71,7 +76,14 @@ async def work(
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
-    return await _leave(service, grace, hurry)
+    ended = await _leave(service, grace, hurry)
+    tell("stopped" if ended else "stopped; threads that still ran were left")
+    return 0 if ended else 1
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+    sys.stderr.flush()
 
 
 def _default_signals() -> None:
@@ -119,27 +131,24 @@ async def supervise(command: Sequence[str], count: int, burst: bool) -> int:
     return code
 
 
-async def _leave(service: JobService, grace: float, hurry: asyncio.Event) -> int:
+async def _leave(service: JobService, grace: float, hurry: asyncio.Event) -> bool:
     stopping = asyncio.create_task(service.stop(grace))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
         await service.stop(0)
     hurried.cancel()
-    ended = await stopping
-    click.echo("stopped" if ended else "stopped; threads that still ran were left", err=True)
-    return 0 if ended else 1
+    return await stopping
 
 
-def _banner(service: JobService, target: str, burst: bool) -> None:
-    types = service.handled_types
-    click.echo(f"backroom {__version__} worker for {target}", err=True)
-    click.echo(f"  storage      {service.storage.url}", err=True)
-    click.echo(f"  concurrency  {service.concurrency}", err=True)
-    click.echo(f"  queues       {service.queues_text}", err=True)
-    click.echo(
-        f"  job types    {', '.join(types) or '(none: every job would be parked)'}", err=True
-    )
-    how = "until nothing is due" if burst else "until SIGTERM or Ctrl-C"
-    click.echo(f"  runs         {how}", err=True)
-    sys.stderr.flush()
+def banner(service: JobService, target: str, burst: bool) -> list[str]:
+    """What a worker says of itself when it begins."""
+    types = ", ".join(service.handled_types)
+    return [
+        f"backroom {__version__} worker for {target}",
+        f"  storage      {service.storage.url}",
+        f"  concurrency  {service.concurrency}",
+        f"  queues       {service.queues_text}",
+        f"  job types    {types or '(none: every job would be parked)'}",
+        f"  runs         {'until nothing is due' if burst else 'until SIGTERM or Ctrl-C'}",
+    ]

@@ -1,0 +1,68 @@
+"""One question to a service, or to the storage behind a URL, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from backroom.cli.plain import plain
+from backroom.cli.target import service_of
+from backroom.service import JobService
+
+__all__ = ["ask", "directory_of", "is_conversation", "look_up", "refuse_missing"]
+
+T = TypeVar("T")
+
+
+def look_up(
+    target: str | None, storage: str | None, question: Callable[[JobService], Awaitable[T]]
+) -> T:
+    """Asks a store that must be there."""
+    service = service_of(target, storage)
+    refuse_missing(service)
+    return ask(service, question)
+
+
+def ask(service: JobService, question: Callable[[JobService], Awaitable[T]]) -> T:
+    """Asks, and lets the storage go."""
+
+    async def asking() -> T:
+        try:
+            return await question(service)
+        finally:
+            await service.stop(0)
+
+    return asyncio.run(asking())
+
+
+def directory_of(service: JobService) -> Path | None:
+    """The folder of a file storage; None for the others."""
+    directory = getattr(service.storage, "directory", None)
+    return directory if isinstance(directory, Path) else None
+
+
+def refuse_missing(service: JobService) -> None:
+    """A look at a folder that is not there would make an empty store of a typing error."""
+    directory = directory_of(service)
+    if directory is None:
+        return
+    try:
+        (directory / "jobs.db").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise click.UsageError(
+            plain(f"there is no job store in {directory}; name it with --storage file:PATH")
+        ) from None
+    except OSError as error:  # The folder of another user, above all.
+        raise click.ClickException(
+            plain(f"cannot look for a job store in {directory}: {error.strerror}")
+        ) from None
+
+
+def is_conversation() -> bool:
+    """Whether there is somebody who can read a question and answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,42 @@
+"""`backroom doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from backroom.cli.commands import Command, on_storage
+from backroom.cli.plain import plain
+
+__all__ = ["doctor"]
+
+
+@click.command(cls=Command, short_help="Look for what is wrong with a store.")
+@on_storage
+def doctor(target: str | None, storage: str | None, as_json: bool) -> None:
+    """Look for what is wrong with a store, and say how to mend it.
+
+    Exit codes: 0 nothing, or only warnings; 1 errors; 2 wrong usage.
+    """
+    import os
+    import sys
+
+    from backroom.cli.diagnosis import diagnose
+    from backroom.cli.output import printing, say, to_json
+    from backroom.cli.target import service_of
+
+    findings = diagnose(service_of(target, storage))
+    with printing():
+        if as_json:
+            to_json(findings)
+        else:
+            colours = {"ok": "green", "warning": "yellow", "error": "red"}
+            for finding in findings:
+                level = click.style(f"{finding.level:<8}", fg=colours[finding.level])
+                text = plain(f"{finding.check:<12} {finding.says}")
+                click.echo(f"{level} {text}", file=sys.stdout)
+                if finding.mend:
+                    say(plain(f"{'':<21} -> {finding.mend}"))
+    if any(finding.level == "error" for finding in findings):
+        # A thread may still wait for its turn at a store that hangs.
+        sys.stderr.flush()
+        os._exit(1)

@@ -1,0 +1,78 @@
+"""`backroom worker --dry-run`: everything that a start would need, and nothing started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from backroom.cli.asking import ask, directory_of
+from backroom.cli.output import printing, say, to_json
+from backroom.cli.plain import plain
+from backroom.cli.work import banner
+from backroom.errors import BackroomError
+from backroom.job import JobStats
+from backroom.service import JobService
+
+__all__ = ["rehearse"]
+
+
+def rehearse(service: JobService, target: str, as_json: bool) -> int:
+    """Says what would run. Returns the exit code: 0 it would, 1 something is in the way."""
+    problems: list[str] = []
+    notes: list[str] = []
+    if not service.handled_types:
+        problems.append("there is no handler: every job would be parked; register one")
+    directory = directory_of(service)
+    if directory is not None and not (directory / "jobs.db").exists():
+        if _can_be_made(directory):
+            notes.append(f"the store {directory} is not there yet; the first start makes it")
+        else:
+            problems.append(f"the folder {directory} cannot be made by this user")
+    else:
+        try:
+            notes += _waiting(service, ask(service, lambda service: service.get_stats()))
+        except BackroomError as error:
+            problems.append(str(error))
+    with printing():
+        if as_json:
+            to_json(
+                {
+                    "service": target,
+                    "storage": service.storage.url,
+                    "concurrency": service.concurrency,
+                    "queues": service.queues_text,
+                    "types": service.handled_types,
+                    "notes": notes,
+                    "problems": problems,
+                }
+            )
+        else:
+            for line in banner(service, target, False)[:-1]:
+                say(plain(line))
+            for note in notes:
+                say(plain(f"  note         {note}"))
+            if not problems:
+                say("nothing was started: all is well")
+    for problem in problems:
+        click.echo(plain(f"Error: {problem}"), err=True)
+    return 1 if problems else 0
+
+
+def _can_be_made(directory: Path) -> bool:
+    nearest = directory.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _waiting(service: JobService, stats: JobStats) -> list[str]:
+    """What a start would find there."""
+    due = stats.by_status["pending"]
+    notes = [f"{due:,} jobs are due, {len(stats.workers)} workers run"]
+    notes += [f"queue {queue.name} is paused" for queue in stats.queues if queue.paused]
+    for type_, count in stats.unknown_types.items():
+        known = "it would run them" if type_ in service.handled_types else "it would park them too"
+        notes.append(f"{count:,} jobs of type {type_} were parked by workers; {known}")
+    return notes
