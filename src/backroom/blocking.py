@@ -302,6 +302,17 @@ class JobService:
         """`cancel_job` for all jobs that match and have not ended; how many. Needs a filter."""
         return self._call(self._service.cancel_jobs(status=status, type=type, queue=queue, tag=tag))
 
+    def delete_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+    ) -> int:
+        """`delete_job` for all ended jobs that match; how many. Needs a filter."""
+        return self._call(self._service.delete_jobs(status=status, type=type, queue=queue, tag=tag))
+
     def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""
         return self._call(self._service.pause_queue(queue))

@@ -33,6 +33,7 @@ def ask(service: JobService, question: Callable[[JobService], Awaitable[T]]) -> 
 
     async def asking() -> T:
         try:
+            await service.open()  # An application may have used and stopped it.
             return await question(service)
         finally:
             await service.stop(0)
