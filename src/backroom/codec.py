@@ -14,7 +14,7 @@ from msgspec import inspect as shapes
 
 from backroom.errors import ConfigurationError, JobTypeError
 
-__all__ = ["Codec", "encode_json"]
+__all__ = ["Codec", "encode_json", "plain"]
 
 T = TypeVar("T")
 
@@ -133,6 +133,14 @@ def _refuse_unreadable(owner: str, what: str, text: str) -> None:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise JobTypeError(f"{owner}: the {what} cannot be read again as JSON: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it; what JSON cannot hold, as it is."""
+    try:
+        return msgspec.to_builtins(value, enc_hook=_to_plain, str_keys=True)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return value
 
 
 def _refuse_endless(owner: str, what: str, value: Any) -> None:

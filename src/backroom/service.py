@@ -114,8 +114,6 @@ class JobService(Declaring, Steering):
         lease: float | timedelta = 30,
         starvation_after: float | timedelta = 60,
     ) -> None:
-        self.storage: Store = open_storage(storage)
-        self._clock = self.storage.clock
         self._settings = Settings(
             concurrency=check_slots("concurrency", concurrency),
             queues={
@@ -129,7 +127,6 @@ class JobService(Declaring, Steering):
             max_payload=check_payload(max_payload),
             max_memory=check_limit("max_memory", max_memory, LEAST_MEMORY),
             max_jobs_per_process=check_limit("max_jobs_per_process", max_jobs_per_process, 1),
-            threaded=not getattr(self._clock, "virtual", False),
         )
         try:
             retries = check_retries(default_retry_limit)
@@ -148,9 +145,17 @@ class JobService(Declaring, Steering):
             )
         )
         self._records = RecordMaker(self._registry, max_payload, JobIds())
-        self._results = Results(
-            self.storage, self.storage, self._clock, self._settings.poll_interval
+        self._use(open_storage(storage))
+
+    def _use(self, storage: Store) -> None:
+        """Begins anew on this storage: nothing is open, nothing started. Also how
+        `backroom.testing` puts another storage in its place."""
+        self.storage = storage
+        self._clock = storage.clock
+        self._settings = msgspec.structs.replace(
+            self._settings, threaded=not getattr(self._clock, "virtual", False)
         )
+        self._results = Results(storage, storage, self._clock, self._settings.poll_interval)
         self._worker: Worker | None = None
         self._opened = False
         self._process = 0

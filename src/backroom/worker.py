@@ -262,6 +262,12 @@ class Worker:
         """Handlers that run now."""
         return len(self._runner.running) + len(self._runner.overdue)
 
+    @property
+    def in_threads(self) -> bool:
+        """Whether a thread runs user code now."""
+        runner = self._runner
+        return any(running.is_thread for running in (*runner.running.values(), *runner.overdue))
+
     # -- an insert that may start at once --------------------------------------------------------
 
     async def insert(self, job: JobRecord) -> Inserted:
