@@ -37,7 +37,7 @@ def backroom_service() -> JobService:
 @pytest.fixture
 def jobs(backroom_service: JobService, backroom_storage: TestStorage) -> Iterator[Jobs]:
     """Your service on a fresh storage in memory: its jobs run when the test says so."""
-    from backroom.testing.kit import kit
+    from backroom.testing.jobs import kit
 
     with kit(backroom_service, storage=backroom_storage) as jobs:
         yield jobs

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import msgspec
 
 from backroom.job import JobRecord
-from backroom.ports import Claimed, Inserted, Wake, Want
+from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
 from backroom.storage.memory import MemoryJobStorage
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.claims import READ_KEYS, TAKE, UNSTARTED
@@ -112,6 +112,12 @@ class TestStorage(MemoryJobStorage):
     def _row(self, query: str, *arguments: Any) -> tuple[Any, ...] | None:
         with self._lock:
             return self._opened().run(query, arguments).fetchone()
+
+    async def reclaim(self, now: int) -> Reclaimed:
+        # Asked once a second, also of a handler that sleeps for a virtual day.
+        if self._row("SELECT 1 FROM worker WHERE lease_until <= ?", self.clock.uptime()) is None:
+            return Reclaimed()
+        return await super().reclaim(now)
 
     # -- what is to happen -----------------------------------------------------------------------
 

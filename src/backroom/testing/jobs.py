@@ -29,6 +29,8 @@ NEVER: Final = 3600.0
 """Seconds between two looks of a worker that is told when to look."""
 MOST: Final = 10_000
 """Attempts in one call of the kit, before it says that the jobs breed."""
+TURNS: Final = 5
+"""Turns of the loop in which a look that was asked for has been taken."""
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two looks at whether all has ended, where nothing tells."""
@@ -72,6 +74,8 @@ class Jobs(Seen):
             )
         self._before = vars(service).copy()
         self.storage.at_once(self.storage.open())
+        # Its wake-ups are never lost, and looks without need would only wear virtual time out.
+        service._settings = msgspec.structs.replace(service._settings, poll_interval=NEVER)
         service._use(self.storage)
         service._registry = self._stage
         self.clock.watch(lambda: service._worker is not None and service._worker.in_threads)
@@ -247,7 +251,7 @@ class Jobs(Seen):
             self.storage,
             self._stage,
             self.clock,
-            msgspec.structs.replace(service._settings, poll_interval=NEVER, lease=NEVER),
+            msgspec.structs.replace(service._settings, lease=NEVER),
             recorded=service._results.recorded,
             chance=lambda: 0.0,
         )
@@ -265,11 +269,10 @@ class Jobs(Seen):
         self.storage.changed = lambda: _tell(loop, changed)
         pause = FIRST_PAUSE
         try:
-            while not worker.idle:
+            self.storage.nudge()  # A worker of long standing has been idle since before.
+            while not await self._rests(worker):
                 if self._stage.begun > MOST:
                     raise Stuck(f"{MOST:,} attempts were made, and jobs are still due")
-                if not worker.running:
-                    self.storage.nudge()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await changed.wait()
@@ -279,6 +282,16 @@ class Jobs(Seen):
                 pause = min(pause * 2, LONGEST_PAUSE if _is_virtual(loop) else 2 * FIRST_PAUSE)
         finally:
             self.storage.changed = lambda: None
+
+    async def _rests(self, worker: Worker) -> bool:
+        """Whether all is done; asks the worker to look once more where that may be."""
+        if worker.running:
+            return False
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if not worker.idle and not worker.running:
+            self.storage.nudge()
+        return worker.idle
 
     async def _move_to(self, moment: int) -> None:
         while (left := moment - self.clock.now()) > 0:
