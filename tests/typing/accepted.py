@@ -33,6 +33,7 @@ from backroom import (
     MemoryJobStorage,
     Snooze,
     exponential,
+    testing,
 )
 from backroom import blocking as plain
 from backroom.contrib import fastapi, flask
@@ -307,3 +308,29 @@ def new_report(jobs: fastapi.BlockingJobs) -> str:
 
 reveal_type(flask.configure_jobs(Flask("shop"), blocking))  # R: backroom.contrib.flask.Jobs
 flask.Jobs(service=service).init_app(Flask("shop"))
+
+
+async def kit() -> None:
+    async with testing.kit(service, start=datetime.now(UTC)) as jobs:
+        reveal_type(jobs)  # R: backroom.testing.jobs.Jobs
+        reveal_type(jobs.scheduled(ORDER)[0].data)  # R: accepted.Order
+        reveal_type(jobs.scheduled("BARE")[0].data)  # R: Any
+        found = jobs.assert_scheduled(ORDER, number=1, delay=60)
+        reveal_type(found[0].data)  # R: accepted.Order
+        jobs.assert_not_scheduled("BARE", data={"n": 1}, options={"queue": "q"})
+        jobs.fail(ORDER, times=2, error=ConnectionError("no route"))
+        jobs.kill("BARE", times=None, when="after")
+        reveal_type(await jobs.drain())  # R: list[backroom.job.JobInfo]
+        reveal_type(await jobs.advance(timedelta(days=1)))  # R: list[backroom.job.JobInfo]
+        await jobs.run(await service.schedule(ORDER, Order(1)), raise_errors=True)
+    with testing.inline(service, raise_errors=True) as inline:
+        print(inline.now)
+    reveal_type(testing.run_virtual(inject))  # R: None
+
+
+@testing.virtual_time
+async def test_virtual(number: int) -> str:
+    return str(number)
+
+
+reveal_type(test_virtual)  # R: def (number: int) -> str

@@ -18,6 +18,7 @@ from backroom import (
     JobServiceProtocol,
     JobType,
     blocking,
+    testing,
 )
 
 
@@ -224,3 +225,15 @@ async def blocked() -> None:
         print(wrong)
     scheduler: JobScheduler = plain  # E: assignment
     print(scheduler)
+
+
+async def kit(jobs: testing.Jobs) -> None:
+    jobs.assert_scheduled(7)  # E: call-overload
+    jobs.assert_scheduled(ORDER, count="1")  # E: call-overload
+    print(jobs.scheduled(ORDER)[0].data.name)  # E: attr-defined
+    jobs.fail(ORDER, error="no route")  # E: arg-type
+    jobs.kill(ORDER, when="during")  # E: arg-type
+    await jobs.advance(Order(1))  # E: arg-type
+    jobs.drain()  # E: unused-coroutine
+    testing.run_virtual(print)  # E: arg-type
+    testing.kit(ORDER)  # E: arg-type
