@@ -9,7 +9,7 @@ from benchmarks import embedded, faces
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
-    "faces": (faces, "the service without asyncio, against the async one"),
+    "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 
 

@@ -307,6 +307,110 @@ async def leak(directory: str, count: int) -> dict[str, float]:
     return figures
 
 
+def nothing(job: Job[Any]) -> None:
+    """A handler for threads and child processes."""
+
+
+def spin(job: Job[Any]) -> int:
+    """Some 20 ms of pure Python."""
+    return burn()
+
+
+def burn() -> int:
+    total = 0
+    for number in range(400_000):
+        total += number & 7
+    return total
+
+
+async def handlers(directory: str, count: int, kind: str) -> dict[str, float]:
+    """Jobs that wait already, with a handler of one kind."""
+    jobs = JobService(FileJobStorage(directory), concurrency=100 if kind != "process" else 2)
+    name = "NOTHING"
+    if kind == "async":
+
+        @jobs.handler(name)
+        async def on_the_loop(job: Job[Any]) -> None:
+            return
+
+    elif kind == "task":
+
+        @jobs.task(name=name)
+        async def task(template: str, recipient: str, text: str) -> None:
+            return
+
+    else:
+        isolation = "process" if kind == "process" else "none"
+        jobs.register_handler(name, nothing, isolation=isolation)  # type: ignore[arg-type]
+    data = task.type.data(**DATA) if kind == "task" else DATA
+    await jobs.open()
+    await jobs.schedule_many([JobRequest(name, data)] * count)
+    await jobs.start()
+    began = time.perf_counter()
+    while (await jobs.get_stats()).by_status["completed"] < count:
+        await asyncio.sleep(0.005)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}
+
+
+async def starting(directory: str, count: int) -> dict[str, float]:
+    """Milliseconds of a Python that starts, and of the same that imports, or shows help."""
+
+    def least(*arguments: str) -> float:
+        times: list[float] = []
+        for _ in range(count):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+            times.append(time.perf_counter() - began)
+        return min(times) * 1e3
+
+    bare = least("-c", "pass")
+    return {
+        "import_ms": least("-c", "import backroom") - bare,
+        "help_ms": least("-m", "backroom", "--help"),
+    }
+
+
+def workers(folder: str, processes: int) -> subprocess.Popen[bytes]:
+    """`backroom worker` on `spinning.py`."""
+    command = [sys.executable, "-m", "backroom", "worker", "benchmarks.spinning:service"]
+    command += ["--processes", str(processes), "--concurrency", "1"]
+    env = {**os.environ, "BENCH_FOLDER": folder}
+    return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+
+
+async def scaling(directory: str, count: int) -> dict[str, float]:
+    """How much faster two are than one: worker processes, and bare Python processes."""
+
+    def bare(processes: int) -> float:
+        code = f"from benchmarks.cases import burn\nfor _ in range({count // processes}): burn()"
+        began = time.perf_counter()
+        children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(processes)]
+        for child in children:
+            child.wait()
+        return time.perf_counter() - began
+
+    async def ours(processes: int) -> float:
+        folder = f"{directory}/{processes}"
+        service = JobService(FileJobStorage(folder))
+        service.declare("SPIN")
+        await service.schedule_many([JobRequest("SPIN")] * count)
+        worker = workers(folder, processes)
+        while not (await service.get_stats()).by_status["active"]:
+            await asyncio.sleep(0.002)
+        began = time.perf_counter()
+        while (await service.get_stats()).by_status["completed"] < count:
+            await asyncio.sleep(0.01)
+        took = time.perf_counter() - began
+        worker.terminate()
+        worker.wait()
+        await service.stop()
+        return took
+
+    return {"bare": bare(1) / bare(2), "ours": await ours(1) / await ours(2)}
+
+
 async def blocking(directory: str, count: int) -> dict[str, float]:
     """What a call costs more when it is not awaited but waited for, from another thread, in
     microseconds: calls in turn, medians. On a storage in memory, so that no disk is measured;
@@ -372,7 +476,7 @@ CASES = {
     case.__name__: case
     for case in (
         together, apart, worker, bulk, drain, fill, latency, answer, lateness, where, idle, leak,
-        blocking,
+        blocking, handlers, starting, scaling,
     )
 }  # fmt: skip
 
