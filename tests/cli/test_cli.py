@@ -18,40 +18,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from backroom import Cancel, FileJobStorage, Job, JobFailedError, JobService
+from tests.cli.parts import backroom
 from tests.process.parts import ROOT, Family, eventually, eventually_async, scheduling
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x9b31m\x00\r\x7f\u202egnp"
 """What text of a job may hold to steer a terminal: an escape, a C1 control, a reversal."""
 
 
-class Shown(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
 RICH = ":smile: [red]ü€\U0001f604[/red] \\[b] [/]"
 """What other programs take for pictures and colours, and what few encodings can write."""
-
-
-def backroom(*arguments: str, **env: str) -> Shown:
-    """`python -m backroom ...`, its output in a pipe."""
-    clean = {key: value for key, value in os.environ.items() if key != "BACKROOM_STORAGE"}
-    done = subprocess.run(
-        [sys.executable, "-m", "backroom", *arguments],
-        cwd=ROOT,
-        env={**clean, "COLUMNS": "40", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=30,
-        check=False,
-    )
-    shown = Shown(done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in shown.err, shown.err
-    return shown
 
 
 class Store(NamedTuple):

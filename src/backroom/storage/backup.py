@@ -121,9 +121,9 @@ class _cleared_away:  # reads as what it does
         for suffix in ("", "-journal", "-wal", "-shm"):
             Path(f"{self._file}{suffix}").unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise StorageError(f"{self._file} cannot be written: {error.strerror}") from error
+            raise StorageError(f"{self._file} cannot be made: {error.strerror}") from error
         if isinstance(error, apsw.Error):
-            raise StorageError(f"{self._file} cannot be written: {error}") from error
+            raise StorageError(f"{self._file} cannot be made: {error}") from error
 
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
@@ -192,7 +192,9 @@ def _begin_anew(file: Path) -> None:
             run("UPDATE meta SET value = value + ? WHERE name = 'token'", (LEAP,))
             run("UPDATE meta SET value = ? WHERE name = 'store'", (secrets.randbits(62),))
             run("DELETE FROM meta WHERE name IN ('lock_file', 'lock_file_since')")
-            run("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'worker'", (LEAP,))
+            [(last,)] = run("SELECT max(0, ifnull(max(seq), 0)) FROM sqlite_sequence")
+            run("DELETE FROM sqlite_sequence WHERE name = 'worker'")
+            run("INSERT INTO sqlite_sequence (name, seq) VALUES ('worker', ?)", (last + LEAP,))
     finally:
         connection.close()
 

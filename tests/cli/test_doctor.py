@@ -1,0 +1,116 @@
+"""What the doctor finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.cli.parts import Terminal, backroom
+from tests.process.parts import Family, eventually_async, scheduling
+
+
+@pytest.fixture
+async def jobs(tmp_path: Path) -> Path:
+    """A store with no job in it."""
+    async with scheduling(tmp_path / "jobs") as service:
+        await service.delete_job(await service.schedule("QUICK"))
+    return tmp_path / "jobs"
+
+
+def examine(jobs: Path, code: int = 0) -> dict[str, dict[str, Any]]:
+    """The findings, by what was looked at; the worst of each."""
+    shown = backroom("doctor", "--json", "--storage", f"file:{jobs}")
+    assert shown.code == code, shown
+    worst: dict[str, dict[str, Any]] = {}
+    for finding in json.loads(shown.out):
+        if finding["check"] not in worst or finding["level"] != "ok":
+            worst[finding["check"]] = finding
+        assert (finding["level"] == "ok") == (finding["mend"] == "")
+    return worst
+
+
+def change(jobs: Path, *statements: str) -> None:
+    with apsw.Connection(str(jobs / "jobs.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_sound_store_has_nothing_but_what_is_well(jobs: Path) -> None:
+    found = examine(jobs)
+    assert {finding["level"] for finding in found.values()} == {"ok"}
+    looks = "storage clock types waiting sqlite permissions disk schema workers"
+    assert set(found) == set(looks.split())
+
+
+def test_people_see_lines_with_colours_on_a_terminal_only(jobs: Path) -> None:
+    shown = backroom("doctor", "--storage", f"file:{jobs}")
+    assert shown.code == 0
+    assert "ok       schema       version 1" in shown.out
+    assert "\x1b" not in shown.out
+    terminal = Terminal("doctor", "--storage", f"file:{jobs}")
+    assert terminal.ends() == 0
+    assert b"\x1b[32mok" in terminal._seen
+
+
+def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    found = examine(tmp_path / "none", 1)
+    assert "there is no job store" in found["storage"]["says"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_store_is_an_error(jobs: Path) -> None:
+    (jobs / "jobs.db").write_bytes(b"rubbish" * 1000)
+    assert "is damaged" in examine(jobs, 1)["storage"]["says"]
+
+
+def test_a_store_of_a_newer_version_is_an_error(jobs: Path) -> None:
+    change(jobs, "PRAGMA user_version = 99")
+    found = examine(jobs, 1)
+    assert found["schema"]["level"] == "error"
+    assert "upgrade" in found["schema"]["mend"]
+
+
+def test_files_that_others_may_read_are_found(jobs: Path) -> None:
+    (jobs / "jobs.db").chmod(0o644)
+    found = examine(jobs)["permissions"]
+    assert found["level"] == "warning"
+    assert found["mend"] == f"chmod 600 {jobs / 'jobs.db'}"
+
+
+async def test_jobs_that_nobody_runs_are_found(jobs: Path) -> None:
+    async with scheduling(jobs) as service:
+        await service.schedule("QUICK")
+        await service.schedule("QUICK", queue="mail")
+        await service.pause_queue("mail")
+    found = examine(jobs)
+    assert "no worker runs" in found["waiting"]["says"]
+    assert found["queues"]["mend"] == "backroom queues resume mail"
+
+
+def test_jobs_from_the_future_and_of_unknown_types_are_found(jobs: Path) -> None:
+    change(
+        jobs,
+        "INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token)"
+        " VALUES ('x', 'ODD', 'default', 2, 6, 0, 9000000000000000, '{}', 1)",
+    )
+    found = examine(jobs)
+    assert found["clock"]["level"] == "warning"
+    assert "1 jobs of type ODD are parked" in found["types"]["says"]
+
+
+async def test_living_and_dead_workers_are_told_apart(family: Family) -> None:
+    living = family.ready()
+    found = examine(family.jobs)
+    assert found["workers"]["says"] == "1 enlisted, all alive"
+    assert found["waiting"]["level"] == "ok"
+    async with scheduling(family.jobs) as service:
+        job_id = await service.schedule("GATE")
+        await eventually_async(lambda: family.starts()[job_id] == 1, "it runs")
+    living.kill()
+    found = examine(family.jobs)
+    assert f":{living.pid}" in found["workers"]["says"]
+    assert found["workers"]["level"] == "warning"
