@@ -14,7 +14,16 @@ from backroom.job import PRIORITIES, JobStatus
 from tests.cli.parts import clean_environment
 from tests.process.parts import ROOT
 
-HEAVY = ("rich", "apsw", "asyncio", "msgspec", "tomllib", "backroom.service", "backroom.job")
+HEAVY = (
+    "logging",
+    "rich",
+    "apsw",
+    "asyncio",
+    "msgspec",
+    "tomllib",
+    "backroom.service",
+    "backroom.job",
+)
 
 
 def imported(code: str) -> set[str]:

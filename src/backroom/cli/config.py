@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -134,6 +133,8 @@ class _Reader:
         return value
 
     def _unknown(self, key: str, above: str, known: Iterable[str]) -> click.UsageError:
+        import difflib
+
         known = sorted(known)
         close = difflib.get_close_matches(key.replace("_", "-"), known, 1)
         near = f"; did you mean {close[0]!r}?" if close else ""

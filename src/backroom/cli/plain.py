@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["JsonFormatter", "PlainFormatter", "plain", "plain_json"]
+__all__ = ["plain", "plain_json"]
 
 _UNUSUAL: Final = re.compile(r"[^\n -~]")
 
@@ -31,25 +29,3 @@ def plain_json(text: str, encoding: str = "utf-8") -> str:
 
 def _shown(character: str, quoted: str) -> str:
     return character if character.isprintable() else quoted[1:-1]
-
-
-class PlainFormatter(logging.Formatter):
-    """For the log of a worker, which holds what handlers say of their data."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record))
-
-
-class JsonFormatter(logging.Formatter):
-    """The same for programs: one JSON object a line, in ASCII."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        said = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            said["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 import click
@@ -74,6 +73,8 @@ def _switch(
     known = look_up(target, storage, switch)
     for name in names:
         if name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, 1)
             near = f"; did you mean {close[0]!r}?" if close else ""
             click.echo(plain(f"note: no job has been in queue {name!r} yet{near}"), err=True)

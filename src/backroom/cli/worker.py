@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import click
 
 from backroom.cli.commands import PREFIX, Command, option
 from backroom.cli.complete import complete_queues
-from backroom.cli.plain import JsonFormatter, PlainFormatter
 
 if TYPE_CHECKING:
     from backroom.service import JobService
@@ -61,7 +59,9 @@ def worker(
     """
     if reload and (burst or max_jobs or max_memory):
         raise click.UsageError("--reload cannot be combined with --burst, --max-jobs, --max-memory")
-    _log(as_json, verbose)
+    from backroom.cli.logs import log_to_stderr
+
+    log_to_stderr(as_json=as_json, verbose=verbose)
     if target is None:
         target = _given_name()
     if dry_run:
@@ -109,10 +109,3 @@ def _given_name() -> str:
     given = given_service()
     assert given is not None
     return given.name
-
-
-def _log(as_json: bool, verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    text = PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if as_json else text)
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
