@@ -414,7 +414,7 @@ async def scaling(directory: str, count: int) -> dict[str, float]:
 async def blocking(directory: str, count: int) -> dict[str, float]:
     """What a call costs more when it is not awaited but waited for, from another thread, in
     microseconds: calls in turn, medians. On a storage in memory, so that no disk is measured;
-    then, to compare, a `schedule` on disk both ways."""
+    then, to compare, a `schedule` on disk both ways, and the bare way to a loop and back."""
     memory = await asyncio.to_thread(_both_ways, MemoryJobStorage(), count)
     disk = await asyncio.to_thread(_both_ways, FileJobStorage(directory), count // 10)
     return {
@@ -422,6 +422,7 @@ async def blocking(directory: str, count: int) -> dict[str, float]:
         "schedule": memory["blocking schedule"] - memory["async schedule"],
         "disk_blocking": disk["blocking schedule"],
         "disk_async": disk["async schedule"],
+        "bare": memory["bare"],
     }
 
 
@@ -432,6 +433,8 @@ def _both_ways(storage: Any, count: int) -> dict[str, float]:
     portal = made.service.loop
     assert portal is not None
     took: dict[str, list[float]] = {}
+    bare = threading.Lock()
+    bare.acquire()
 
     def timed(name: str, began: float) -> None:
         took.setdefault(name, []).append((time.perf_counter() - began) * 1e6)
@@ -454,6 +457,10 @@ def _both_ways(storage: Any, count: int) -> dict[str, float]:
             began = time.perf_counter()
             made.schedule("NOOP", DATA)
             timed("blocking schedule", began)
+            began = time.perf_counter()
+            portal.call_soon_threadsafe(bare.release)
+            bare.acquire()
+            timed("bare", began)
     made.stop()
     return {name: statistics.median(times) for name, times in took.items()}
 

@@ -9,7 +9,8 @@ from benchmarks.embedded import CONSOLE, Bench, run_suite
 
 def blocking(bench: Bench) -> None:
     [figures] = bench.medians(lambda: bench.measure("blocking", count=10_000 // bench.scale))
-    bench.bound("blocking, beyond an awaited look", figures["look"], 100, "us")
+    bare = f"to a loop and back, bare: {figures['bare']:,.0f} us"
+    bench.bound("blocking, beyond an awaited look", figures["look"], 100, "us", bare)
     disk = f"on disk {figures['disk_blocking']:,.0f} us, awaited {figures['disk_async']:,.0f} us"
     bench.bound("blocking, beyond an awaited schedule", figures["schedule"], 100, "us", disk)
     CONSOLE.print(f"blocking schedule, {disk}")
