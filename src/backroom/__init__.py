@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnknownJobTypeError,
     )
     from backroom.handle import Job
+    from backroom.handlers import JobHandler
     from backroom.job import (
         AttemptError,
         Cancel,
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
         Snooze,
         WorkerStats,
     )
+    from backroom.options import HandlerOptions
     from backroom.protocols import JobScheduler, JobServiceProtocol
-    from backroom.registry import HandlerOptions, JobHandler, JobType
+    from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
     from backroom.scheduling import JobRequest
     from backroom.service import JobService
@@ -137,6 +139,8 @@ _ROOMS = {
         "StorageVersionError",
         "UnknownJobTypeError",
     ),
+    "handlers": ("JobHandler",),
+    "options": ("HandlerOptions",),
     "handle": ("Job",),
     "job": (
         "AttemptError",
@@ -157,11 +161,7 @@ _ROOMS = {
         "JobScheduler",
         "JobServiceProtocol",
     ),
-    "registry": (
-        "HandlerOptions",
-        "JobHandler",
-        "JobType",
-    ),
+    "registry": ("JobType",),
     "retry": (
         "Backoff",
         "exponential",

@@ -20,11 +20,13 @@ from uuid import UUID
 
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
+from backroom.handlers import HandlerWrapper, JobHandler
 from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
+from backroom.options import HandlerOptions, Isolation
 from backroom.portal import Portal, hand_over
 from backroom.ports import Store
 from backroom.protocols import HandlerDecorator
-from backroom.registry import HandlerOptions, HandlerWrapper, Isolation, JobHandler, JobType
+from backroom.registry import JobType
 from backroom.scheduling import JobRequest
 from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from backroom.errors import ServiceError
+from backroom.handlers import JobHandler
+from backroom.options import HandlerOptions
 from backroom.protocols import HandlerDecorator
-from backroom.registry import Defaults, HandlerOptions, JobHandler, JobType, Registry
+from backroom.registry import Defaults, JobType, Registry
 from backroom.tasks import Scheduler, Task, make_task
 
 __all__ = ["Declaring", "JobRegistry", "TaskDecorator"]

@@ -121,11 +121,17 @@ class Processes:
                 child.execute(execution)
                 return
         self._waiting.append(execution)
-        self._start()
+        self._start_for_waiting()
 
     def warm(self, count: int) -> None:
         """Has so many children ready before they are needed."""
         for _ in range(count - len(self._children)):
+            self._start()
+
+    def _start_for_waiting(self) -> None:
+        """A child for every attempt that waits; those on their way count."""
+        coming = sum(not child.was_ready for child in self._children)
+        if len(self._waiting) > coming and not self._closing:
             self._start()
 
     def _start(self) -> None:
@@ -159,9 +165,7 @@ class Processes:
         if child in self._idle:
             self._idle.remove(child)
         if child.was_ready:
-            spare = sum(not other.was_ready for other in self._children)
-            if len(self._waiting) > spare and not self._closing:
-                self._start()
+            self._start_for_waiting()
         elif self._waiting:
             self._waiting.popleft().ended(died)
 

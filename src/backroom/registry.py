@@ -2,70 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
-from typing import Any, Final, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 import msgspec
 
 from backroom.codec import Codec
-from backroom.errors import ConfigurationError, OptionError, UnknownJobTypeError
+from backroom.errors import ConfigurationError, UnknownJobTypeError
 from backroom.handle import Job
-from backroom.job import PRIORITIES, Cancel, Priority, Snooze, duration
-from backroom.retry import Backoff, read_backoff
+from backroom.handlers import HandlerWrapper, check_handler, check_importable, importable_name
+from backroom.job import PRIORITIES
+from backroom.options import HandlerOptions, Isolation, check_name, check_options, near
+from backroom.retry import Backoff
 from backroom.transition import Policy
 
-__all__ = [
-    "Defaults",
-    "HandlerOptions",
-    "HandlerWrapper",
-    "JobHandler",
-    "JobType",
-    "Known",
-    "Registry",
-    "check_name",
-    "check_type",
-    "is_async",
-    "near",
-]
+__all__ = ["Defaults", "JobType", "Known", "Registry", "check_type", "known_handler"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-AsyncHandler: TypeAlias = Callable[[Job[T]], Awaitable[R | Snooze | Cancel]]
-PlainHandler: TypeAlias = Callable[[Job[T]], R | Snooze | Cancel]
-JobHandler: TypeAlias = AsyncHandler[T, R] | PlainHandler[T, R]
-"""What runs a job: `async def` on the loop, `def` in a thread."""
-
-HandlerWrapper: TypeAlias = Callable[[Callable[[Job[Any]], Any]], Callable[[Job[Any]], Any]]
-"""Makes of a handler one that does something around it."""
-
-MAX_RETRIES: Final = 1000
-MAX_NAME: Final = 200
-
-
-Isolation: TypeAlias = Literal["none", "process"]
-"""Where a handler runs: on the loop or in a thread of the worker, or in a child process."""
-
-
-class HandlerOptions(TypedDict, total=False):
-    """Options of a job type, or of its handler. Durations: seconds or `timedelta`.
-
-    `queue`, `priority` and `expires_in` are applied when a job is scheduled; the others when it
-    runs, unless the call that scheduled it gave them.
-    """
-
-    queue: str
-    priority: Priority
-    expires_in: float | timedelta
-    retries: int
-    retry_delay: float | timedelta
-    backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
-    timeout: float | timedelta
-    isolation: Isolation
 
 
 class JobType(Generic[T, R]):
@@ -246,7 +201,7 @@ class Registry:
         """
         name = check_type(type_)
         checked = check_options(name, options)
-        runs_on_loop = _check_handler(name, handler)
+        runs_on_loop = check_handler(name, handler)
         known = self._known.get(name)
         if known is not None and known.handler is not None:
             raise ConfigurationError(
@@ -254,7 +209,7 @@ class Registry:
             )
         said = {**(known.said if known else {}), **_options_of(type_), **checked}
         if said.get("isolation", self._defaults.isolation) == "process":
-            _check_importable(name, handler)
+            check_importable(name, handler)
         known = self.declare(type_)
         known.handler = handler
         known.handler_is_async = runs_on_loop
@@ -349,57 +304,6 @@ def _settled(name: str, what: str, before: C, now: Any) -> Codec[Any] | C:
     return before
 
 
-def is_async(handler: Callable[..., Any]) -> bool:
-    """Whether calling it makes a coroutine, judged by itself: what it wraps does not run here."""
-    inner: Any = handler
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
-    return any(inspect.iscoroutinefunction(look) for look in looks)
-
-
-def _check_handler(name: str, handler: object) -> bool:
-    """Whether a handler is `async def`.
-
-    Raises:
-        ConfigurationError: it cannot be called, or would never run.
-    """
-    if not callable(handler):
-        raise ConfigurationError(f"the handler of {name} cannot be called: {handler!r}")
-    inner: Any = handler
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
-    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in looks):
-        raise ConfigurationError(
-            f"the handler of {name} is a generator, which would never run: {handler!r};"
-            " it must not yield; job.progress and job.log tell how far it is"
-        )
-    return is_async(handler)
-
-
-def near(name: object, known: Mapping[str, Any]) -> str:
-    """A hint at the known name that looks most like a wrong one."""
-    import difflib
-
-    close = difflib.get_close_matches(str(name), known, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def check_name(what: str, name: object) -> str:
-    """A name of a type, queue or key, as a plain `str`.
-
-    Raises:
-        ConfigurationError: it is no text of 1 to 200 printable characters.
-    """
-    text = str.__str__(name) if isinstance(name, str) else ""
-    if not 0 < len(text) <= MAX_NAME or not text.isprintable():
-        raise ConfigurationError(
-            f"a {what} needs a name of 1 to {MAX_NAME} printable characters, got {name!r}"
-        )
-    return text
-
-
 def check_type(type_: object) -> str:
     """The name of what stands where a job type is expected.
 
@@ -418,86 +322,6 @@ def check_type(type_: object) -> str:
     return check_name("job type", type_)
 
 
-def check_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a type or handler in their plain form: seconds, policies.
-
-    Raises:
-        ConfigurationError: unknown, or out of its range.
-    """
-    allowed = HandlerOptions.__annotations__
-    checked: dict[str, Any] = {}
-    for name, value in options.items():
-        if name not in allowed:
-            raise ConfigurationError(
-                f"{owner}: unknown option {name!r}{near(name, allowed)}; known are"
-                f" {', '.join(allowed)}"
-            )
-        if value is None:
-            continue
-        try:
-            checked[name] = _CHECKS[name](value)
-        except OptionError as error:
-            raise ConfigurationError(f"{owner}: {error}") from None
-    return checked
-
-
-def check_retries(value: object) -> int:
-    """How many attempts after the first: 0 to 1000.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
-        raise OptionError(f"retries must be a whole number from 0 to {MAX_RETRIES}, got {value!r}")
-    return int(value)
-
-
-def check_priority(value: object) -> Priority:
-    """One of the four.
-
-    Raises:
-        OptionError: it is not.
-    """
-    for priority in PRIORITIES:
-        if value == priority:
-            return priority
-    raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
-
-
-def check_queue(value: object) -> str:
-    """A queue's name, as an option."""
-    try:
-        return check_name("queue", value)
-    except ConfigurationError as error:
-        raise OptionError(str(error)) from None
-
-
-def check_isolation(value: object) -> Isolation:
-    """Where a handler runs.
-
-    Raises:
-        OptionError: it is neither "none" nor "process".
-    """
-    if value == "none" or value == "process":
-        return value
-    raise OptionError(f'isolation must be "none" or "process", got {value!r}')
-
-
-def _check_backoff(value: object) -> Backoff | Callable[[int], float]:
-    return value if callable(value) else read_backoff(value)
-
-
-_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
-    "queue": check_queue,
-    "priority": check_priority,
-    "expires_in": lambda value: duration("expires_in", value, zero=False),
-    "retries": check_retries,
-    "retry_delay": lambda value: duration("retry_delay", value),
-    "backoff": _check_backoff,
-    "timeout": lambda value: duration("timeout", value, zero=False),
-    "isolation": check_isolation,
-}
-
 _handlers: Final[weakref.WeakValueDictionary[tuple[str, str, str], Known]] = (
     weakref.WeakValueDictionary()
 )
@@ -510,25 +334,5 @@ def known_handler(module: str, qualname: str, type_: str) -> Known | None:
     return _handlers.get((module, qualname, type_))
 
 
-def importable_name(handler: Callable[..., Any]) -> tuple[str, str]:
-    """Module and qualified name of a handler; of an object, those of its class."""
-    named = handler if hasattr(handler, "__qualname__") else type(handler)
-    return str(getattr(named, "__module__", "?")), str(getattr(named, "__qualname__", "?"))
-
-
 def _options_of(type_: str | JobType[Any, Any]) -> Mapping[str, Any]:
     return type_.options if isinstance(type_, JobType) else {}
-
-
-def _check_importable(name: str, handler: Callable[..., Any]) -> None:
-    """Raises: ConfigurationError: no child process could find this handler."""
-    _, qualname = importable_name(handler)
-    if inspect.isfunction(handler) and "<" not in qualname:
-        return
-    what = "a lambda" if "<lambda>" in qualname else "defined inside a function"
-    if not inspect.isfunction(handler):
-        what = f"a {type(handler).__name__}"
-    raise ConfigurationError(
-        f"{name}: a child process cannot import its handler {qualname}, which is {what};"
-        ' for isolation="process" define it with def at the top of a module'
-    )

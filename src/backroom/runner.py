@@ -14,11 +14,12 @@ from backroom.deadlines import Deadlines
 from backroom.errors import JobTypeError
 from backroom.frames import Ended, Run
 from backroom.handle import Job
+from backroom.handlers import importable_name
 from backroom.lanes import Lanes
 from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
 from backroom.ports import Clock
 from backroom.processes import Died, Execution, Processes
-from backroom.registry import Known, Registry, importable_name
+from backroom.registry import Known, Registry
 from backroom.retry import Backoff
 from backroom.threads import Threads
 from backroom.transition import (

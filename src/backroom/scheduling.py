@@ -17,14 +17,8 @@ from backroom.job import (
     duration,
     moment,
 )
-from backroom.registry import (
-    JobType,
-    Registry,
-    check_priority,
-    check_queue,
-    check_retries,
-    near,
-)
+from backroom.options import check_priority, check_queue, check_retries, near
+from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
 
 __all__ = ["JobRequest", "RecordMaker", "check_tag"]

@@ -20,23 +20,16 @@ from backroom.errors import (
     ServiceError,
     ServiceStoppedError,
 )
+from backroom.handlers import HandlerWrapper
 from backroom.job import (
     JobId,
     JobIds,
     JobOptions,
     duration,
 )
+from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Store
-from backroom.registry import (
-    Defaults,
-    HandlerWrapper,
-    Isolation,
-    JobType,
-    Registry,
-    check_isolation,
-    check_name,
-    check_retries,
-)
+from backroom.registry import Defaults, JobType, Registry
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import (

@@ -9,7 +9,7 @@ import msgspec
 
 from backroom.errors import ConfigurationError, OptionError
 from backroom.job import duration
-from backroom.registry import check_name
+from backroom.options import check_name
 
 __all__ = [
     "Settings",

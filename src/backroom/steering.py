@@ -14,8 +14,9 @@ from backroom.errors import (
     OptionError,
 )
 from backroom.job import JobId, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.options import check_name, check_queue
 from backroom.ports import Clock, Filter, Store
-from backroom.registry import JobType, Registry, check_name, check_queue
+from backroom.registry import JobType, Registry
 from backroom.results import Results
 from backroom.scheduling import check_tag
 

@@ -20,7 +20,8 @@ import msgspec
 from backroom.errors import ConfigurationError, JobTypeError, ServiceError
 from backroom.handle import Job
 from backroom.job import JobId, JobOptions
-from backroom.registry import HandlerOptions, JobType
+from backroom.options import HandlerOptions
+from backroom.registry import JobType
 from backroom.scheduling import JobRequest
 
 __all__ = ["Task", "current_job", "make_task", "task_name"]

@@ -13,14 +13,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from backroom import ConfigurationError, Job, JobId, JobType, UnknownJobTypeError, exponential
-from backroom.registry import (
-    MAX_RETRIES,
-    Defaults,
-    Registry,
-    check_name,
-    check_options,
-    check_queue,
-)
+from backroom.options import MAX_RETRIES, check_name, check_options, check_queue
+from backroom.registry import Defaults, Registry
 from backroom.retry import Backoff
 
 

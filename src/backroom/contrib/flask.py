@@ -13,7 +13,7 @@ from backroom import blocking
 from backroom.cli.group import group_for
 from backroom.errors import ServiceError
 from backroom.handle import Job
-from backroom.registry import is_async
+from backroom.handlers import is_async
 from backroom.service import JobService
 
 __all__ = ["Jobs", "configure_jobs"]

@@ -23,7 +23,8 @@ from backroom.job import (
     moment,
     to_datetime,
 )
-from backroom.registry import JobType, Known, Registry, near
+from backroom.options import near
+from backroom.registry import JobType, Known, Registry
 from backroom.retry import Backoff, read_backoff
 
 __all__ = ["Scheduled", "Seen"]

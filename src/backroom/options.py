@@ -1,0 +1,150 @@
+"""Options of a job type or its handler, and the names of things, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+from backroom.errors import ConfigurationError, OptionError
+from backroom.job import PRIORITIES, Priority, duration
+from backroom.retry import Backoff, read_backoff
+
+__all__ = [
+    "HandlerOptions",
+    "Isolation",
+    "check_isolation",
+    "check_name",
+    "check_options",
+    "check_priority",
+    "check_queue",
+    "check_retries",
+    "near",
+]
+
+MAX_RETRIES: Final = 1000
+MAX_NAME: Final = 200
+
+
+Isolation: TypeAlias = Literal["none", "process"]
+"""Where a handler runs: on the loop or in a thread of the worker, or in a child process."""
+
+
+class HandlerOptions(TypedDict, total=False):
+    """Options of a job type, or of its handler. Durations: seconds or `timedelta`.
+
+    `queue`, `priority` and `expires_in` are applied when a job is scheduled; the others when it
+    runs, unless the call that scheduled it gave them.
+    """
+
+    queue: str
+    priority: Priority
+    expires_in: float | timedelta
+    retries: int
+    retry_delay: float | timedelta
+    backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
+    timeout: float | timedelta
+    isolation: Isolation
+
+
+def near(name: object, known: Mapping[str, Any]) -> str:
+    """A hint at the known name that looks most like a wrong one."""
+    import difflib
+
+    close = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_name(what: str, name: object) -> str:
+    """A name of a type, queue or key, as a plain `str`.
+
+    Raises:
+        ConfigurationError: it is no text of 1 to 200 printable characters.
+    """
+    text = str.__str__(name) if isinstance(name, str) else ""
+    if not 0 < len(text) <= MAX_NAME or not text.isprintable():
+        raise ConfigurationError(
+            f"a {what} needs a name of 1 to {MAX_NAME} printable characters, got {name!r}"
+        )
+    return text
+
+
+def check_options(owner: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a type or handler in their plain form: seconds, policies.
+
+    Raises:
+        ConfigurationError: unknown, or out of its range.
+    """
+    allowed = HandlerOptions.__annotations__
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in allowed:
+            raise ConfigurationError(
+                f"{owner}: unknown option {name!r}{near(name, allowed)}; known are"
+                f" {', '.join(allowed)}"
+            )
+        if value is None:
+            continue
+        try:
+            checked[name] = _CHECKS[name](value)
+        except OptionError as error:
+            raise ConfigurationError(f"{owner}: {error}") from None
+    return checked
+
+
+def check_retries(value: object) -> int:
+    """How many attempts after the first: 0 to 1000.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
+        raise OptionError(f"retries must be a whole number from 0 to {MAX_RETRIES}, got {value!r}")
+    return int(value)
+
+
+def check_priority(value: object) -> Priority:
+    """One of the four.
+
+    Raises:
+        OptionError: it is not.
+    """
+    for priority in PRIORITIES:
+        if value == priority:
+            return priority
+    raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
+
+
+def check_queue(value: object) -> str:
+    """A queue's name, as an option."""
+    try:
+        return check_name("queue", value)
+    except ConfigurationError as error:
+        raise OptionError(str(error)) from None
+
+
+def check_isolation(value: object) -> Isolation:
+    """Where a handler runs.
+
+    Raises:
+        OptionError: it is neither "none" nor "process".
+    """
+    if value == "none" or value == "process":
+        return value
+    raise OptionError(f'isolation must be "none" or "process", got {value!r}')
+
+
+def _check_backoff(value: object) -> Backoff | Callable[[int], float]:
+    return value if callable(value) else read_backoff(value)
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "queue": check_queue,
+    "priority": check_priority,
+    "expires_in": lambda value: duration("expires_in", value, zero=False),
+    "retries": check_retries,
+    "retry_delay": lambda value: duration("retry_delay", value),
+    "backoff": _check_backoff,
+    "timeout": lambda value: duration("timeout", value, zero=False),
+    "isolation": check_isolation,
+}
