@@ -59,7 +59,7 @@ async def test_a_restored_store_goes_on_and_its_active_jobs_come_back(family: Fa
     shown = backroom("restore", file, "--storage", url)
     assert shown.code == 0, shown.err
     assert "2 jobs restored" in shown.out
-    assert "1 of them were active: they come back as orphans" in shown.out
+    assert "of them active: 1; they come back as orphans" in shown.out
     assert (family.folder / "new").stat().st_mode & 0o777 == 0o700
 
     (family.folder / "new").rename(family.folder / "moved")
@@ -151,4 +151,4 @@ async def test_a_terminal_sees_a_backup_pass(tmp_path: Path) -> None:
     on = ("--storage", f"file:{tmp_path / 'jobs'}")
     terminal = Terminal("backup", str(tmp_path / "copy.db"), *on)
     assert terminal.ends() == 0, terminal.text
-    assert "1 jobs, " in terminal.text
+    assert "1 job in" in terminal.text

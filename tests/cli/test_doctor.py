@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def test_jobs_from_the_future_and_of_unknown_types_are_found(jobs: Path) -> None
     )
     found = examine(jobs)
     assert found["clock"]["level"] == "warning"
-    assert "1 jobs of type ODD are parked" in found["types"]["says"]
+    assert "1 job of type ODD parked" in found["types"]["says"]
 
 
 async def test_living_and_dead_workers_are_told_apart(family: Family) -> None:
@@ -114,3 +115,11 @@ async def test_living_and_dead_workers_are_told_apart(family: Family) -> None:
     found = examine(family.jobs)
     assert f":{living.pid}" in found["workers"]["says"]
     assert found["workers"]["level"] == "warning"
+
+
+@pytest.mark.slow
+def test_a_store_whose_turn_to_write_never_comes_is_an_error(jobs: Path) -> None:
+    with (jobs / "jobs.lock").open("r+b") as locks:
+        fcntl.lockf(locks, fcntl.LOCK_EX, 1, 0)
+        found = examine(jobs, 1)
+    assert "does not answer within 10 s" in found["storage"]["says"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backroom import JobNotFoundError, JobService
+from backroom import JobNotFoundError, JobService, OptionError
 from tests.cli.parts import Terminal, backroom
 from tests.process.parts import scheduling
 
@@ -50,6 +50,16 @@ async def test_all_that_match_are_cancelled_retried_and_deleted(place: Place) ->
     shown = backroom("jobs", "delete", "--type", "QUICK", "--yes", *place.on)
     assert shown.out == "3 jobs deleted\n"
     assert await place.statuses() == {}
+
+
+async def test_a_bulk_of_jobs_is_deleted_only_where_that_makes_sense(place: Place) -> None:
+    await place.service.schedule("QUICK")
+    with pytest.raises(OptionError, match="delete_jobs needs a filter"):
+        await place.service.delete_jobs()
+    with pytest.raises(OptionError, match="only ended jobs are deleted in bulk, not pending ones"):
+        await place.service.delete_jobs(status="pending")
+    assert await place.service.delete_jobs(type="QUICK") == 0
+    assert await place.statuses() == {"pending": 1}
 
 
 async def test_one_job_is_deleted_by_its_id(place: Place) -> None:

@@ -98,7 +98,7 @@ def test_a_dry_run_says_what_would_run_and_starts_nothing(tmp_path: Path) -> Non
     backroom("jobs", "schedule", "VERSION", "--app", "my_app:service", cwd=tmp_path)
     found = json.loads(backroom(*arguments, "--json", cwd=tmp_path).out)
     assert (found["types"], found["problems"]) == (["VERSION"], [])
-    assert "1 jobs are due, 0 workers run" in found["notes"]
+    assert "1 job due; workers that run: 0" in found["notes"]
     (tmp_path / "jobs" / "jobs.db").write_bytes(b"rubbish" * 1000)
     shown = backroom(*arguments, cwd=tmp_path)
     assert (shown.code, "is damaged" in shown.err) == (1, True)

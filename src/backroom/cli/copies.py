@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backroom.cli.commands import Command, on_storage, option
-from backroom.cli.plain import plain
+from backroom.cli.plain import count_of, plain
 
 if TYPE_CHECKING:
     from backroom.service import JobService
@@ -41,7 +41,7 @@ def backup(file: Path, force: bool, target: str | None, storage: str | None, as_
     refuse_missing(service)
     with _bar("copying") as progress:
         copy = back_up(directory, file, replace=force, progress=progress)
-    _report(copy, as_json, f"{copy.jobs:,} jobs, {copy.bytes:,} bytes, checked: {copy.file}")
+    _report(copy, as_json, f"{count_of(copy.jobs, 'job')} in {copy.file}, checked")
 
 
 @click.command(cls=Command, short_help="Make a file storage from a backup.")
@@ -64,10 +64,10 @@ def restore(
     directory = _directory(service_of(target, storage))
     with _bar("restoring") as progress:
         copy = restore(file, directory, replace=force, progress=progress)
-    said = f"{copy.jobs:,} jobs restored to {copy.file}"
+    said = f"{count_of(copy.jobs, 'job')} restored to {copy.file}"
     if copy.active:
         said += (
-            f"\n{copy.active:,} of them were active: they come back as orphans when a worker"
+            f"\nof them active: {copy.active:,}; they come back as orphans when a worker"
             " starts, and what may have begun is charged an attempt"
         )
     if copy.aside is not None:

@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from backroom.cli.asking import directory_of
+from backroom.cli.plain import count_of
 from backroom.errors import BackroomError
 from backroom.job import JobStats
 from backroom.service import JobService
@@ -68,7 +69,12 @@ def diagnose(service: JobService) -> list[Finding]:
     elif service.storage.url == "memory:":
         return [Finding("warning", "storage", "memory: every process has its own, gone with it",
                         "name the store with --storage file:PATH")]  # fmt: skip
-    return asyncio.run(_reach(service, dead)) + findings
+    # Not `asyncio.run`, which would wait at its end for a thread that waits for its turn.
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(_reach(service, dead)) + findings
+    finally:
+        loop.close()
 
 
 # -- what the storage answers ------------------------------------------------------------------
@@ -119,7 +125,7 @@ def _types(service: JobService, stats: JobStats) -> Iterator[Finding]:
         here = type_ in service.handled_types
         mend = "a worker of this application would run them: start one, or restart the old ones"
         yield Finding(
-            "warning", "types", f"{count:,} jobs of type {type_} are parked: no worker knew it",
+            "warning", "types", f"{count_of(count, 'job')} of type {type_} parked: no worker knew it",
             mend if here else "start a worker that has a handler for it, or: backroom jobs cancel"
             f" --type {type_}",
         )  # fmt: skip
@@ -132,7 +138,7 @@ def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
     for queue in stats.queues:
         if queue.paused and queue.pending:
             yield Finding(
-                "warning", "queues", f"{queue.name} is paused; {queue.pending:,} jobs are due",
+                "warning", "queues", f"{queue.name} is paused; {count_of(queue.pending, 'job')} due there",
                 f"backroom queues resume {queue.name}",
             )  # fmt: skip
     due = [queue for queue in stats.queues if queue.oldest_pending and not queue.paused]
@@ -140,20 +146,20 @@ def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
     waits = 0.0 if oldest is None else (now - oldest).total_seconds()
     count = sum(queue.pending for queue in due)
     if oldest is None:
-        yield Finding("ok", "waiting", f"no job is due; {len(living)} workers run")
+        yield Finding("ok", "waiting", f"no job is due; workers: {len(living)}")
     elif not living:
         yield Finding(
             "warning", "waiting",
-            f"{count:,} jobs are due, the oldest for {waits:.0f} s, and no worker runs",
+            f"{count_of(count, 'job')} due, the oldest for {waits:.0f} s, and no worker runs",
             "backroom worker MODULE:ATTR",
         )  # fmt: skip
     elif waits > LATE:
         yield Finding(
-            "warning", "waiting", f"the oldest of {count:,} due jobs waits for {waits:.0f} s",
+            "warning", "waiting", f"{count_of(count, 'job')} due, the oldest for {waits:.0f} s",
             "no worker serves its queue, or they are too few: see backroom queues list",
         )  # fmt: skip
     else:
-        yield Finding("ok", "waiting", f"{count:,} jobs are due, {len(living)} workers run")
+        yield Finding("ok", "waiting", f"{count_of(count, 'job')} due; workers: {len(living)}")
 
 
 # -- what its files say ------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-__all__ = ["plain", "plain_json"]
+__all__ = ["count_of", "plain", "plain_json"]
 
 _UNUSUAL: Final = re.compile(r"[^\n -~]")
 
@@ -29,3 +29,8 @@ def plain_json(text: str, encoding: str = "utf-8") -> str:
 
 def _shown(character: str, quoted: str) -> str:
     return character if character.isprintable() else quoted[1:-1]
+
+
+def count_of(count: int, what: str) -> str:
+    """A number of things: "1 job", "1,200 jobs"."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -9,7 +9,7 @@ import click
 
 from backroom.cli.asking import ask, directory_of
 from backroom.cli.output import printing, say, to_json
-from backroom.cli.plain import plain
+from backroom.cli.plain import count_of, plain
 from backroom.cli.work import banner
 from backroom.errors import BackroomError
 from backroom.job import JobStats
@@ -70,9 +70,9 @@ def _can_be_made(directory: Path) -> bool:
 def _waiting(service: JobService, stats: JobStats) -> list[str]:
     """What a start would find there."""
     due = stats.by_status["pending"]
-    notes = [f"{due:,} jobs are due, {len(stats.workers)} workers run"]
+    notes = [f"{count_of(due, 'job')} due; workers that run: {len(stats.workers)}"]
     notes += [f"queue {queue.name} is paused" for queue in stats.queues if queue.paused]
     for type_, count in stats.unknown_types.items():
         known = "it would run them" if type_ in service.handled_types else "it would park them too"
-        notes.append(f"{count:,} jobs of type {type_} were parked by workers; {known}")
+        notes.append(f"{count_of(count, 'job')} of type {type_} parked by workers; {known}")
     return notes

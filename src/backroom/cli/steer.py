@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from backroom.cli.commands import Command, job_filters, on_storage, option
-from backroom.cli.plain import plain
+from backroom.cli.plain import count_of, plain
 from backroom.cli.statuses import ENDED, LIVE
 from backroom.errors import BackroomError
 
@@ -171,9 +171,8 @@ def _agreed(verb: Verb, count: int, first: list[JobInfo]) -> bool:
         click.echo(plain(f"  {info.id}  {info.type}  {info.queue}  {info.status}"), err=True)
     if count > len(first):
         click.echo(f"  and {count - len(first):,} more", err=True)
-    how_many = f"{count:,} or more" if count >= COUNTED else f"{count:,}"
-    jobs = "job" if count == 1 else "jobs"
-    return click.confirm(f"{verb.name.capitalize()} {how_many} {jobs}?", err=True, abort=True)
+    how_many = f"{count:,} or more jobs" if count >= COUNTED else count_of(count, "job")
+    return click.confirm(f"{verb.name.capitalize()} {how_many}?", err=True, abort=True)
 
 
 def _report_each(verb: Verb, outcomes: dict[str, str], as_json: bool) -> None:
@@ -196,6 +195,6 @@ def _report_count(verb: Verb, count: int, as_json: bool) -> None:
         if as_json:
             to_json({verb.done: count})
         elif count:
-            say(f"{count:,} {'job' if count == 1 else 'jobs'} {verb.done}")
+            say(f"{count_of(count, 'job')} {verb.done}")
         else:
             say("no jobs match")
