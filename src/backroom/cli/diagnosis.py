@@ -125,7 +125,8 @@ def _types(service: JobService, stats: JobStats) -> Iterator[Finding]:
         here = type_ in service.handled_types
         mend = "a worker of this application would run them: start one, or restart the old ones"
         yield Finding(
-            "warning", "types", f"{count_of(count, 'job')} of type {type_} parked: no worker knew it",
+            "warning", "types",
+            f"{count_of(count, 'job')} of type {type_} parked: no worker knew it",
             mend if here else "start a worker that has a handler for it, or: backroom jobs cancel"
             f" --type {type_}",
         )  # fmt: skip
@@ -138,7 +139,8 @@ def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
     for queue in stats.queues:
         if queue.paused and queue.pending:
             yield Finding(
-                "warning", "queues", f"{queue.name} is paused; {count_of(queue.pending, 'job')} due there",
+                "warning", "queues",
+                f"{queue.name} is paused; {count_of(queue.pending, 'job')} due there",
                 f"backroom queues resume {queue.name}",
             )  # fmt: skip
     due = [queue for queue in stats.queues if queue.oldest_pending and not queue.paused]
