@@ -63,13 +63,13 @@ def schedule(
     """
     from backroom.cli.asking import ask, refuse_missing
     from backroom.cli.output import printing, say, to_json
-    from backroom.cli.target import chosen, service_of
+    from backroom.cli.target import chosen, given_service, service_of
 
     if not isinstance(data, dict):
         raise click.UsageError(f"the data must be a JSON object, got {type(data).__name__}")
     target, storage = chosen(target, storage)
     service = service_of(target, storage)
-    if target is None:
+    if target is None and given_service() is None:
         refuse_missing(service)
         service.declare(type_)
     options["tags"] = tags

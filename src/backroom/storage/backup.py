@@ -84,7 +84,7 @@ def restore(file: Path, directory: Path, *, replace: bool, progress: Progress) -
     _examine(file)
     folder = Folder.enter(directory)
     try:
-        with folder.writing():
+        with folder.writing(patiently=False):
             if folder.is_anyone_alive():
                 raise StorageError(f"a worker runs on {folder.path}; stop it first")
             if not replace and (folder.database.exists() or folder.marked):
