@@ -68,6 +68,8 @@ class Codec(Generic[T]):
             raise JobTypeError(
                 f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}"
             ) from None
+        if self._shape is None and _is_flat(value):
+            return text
         try:
             self._refuse_what_does_not_come_back(value, text)
         except RecursionError:
@@ -108,6 +110,20 @@ class Codec(Generic[T]):
             raise JobTypeError(
                 f"{self.owner}: the {self.what} cannot be read: {type(error).__name__}: {error}"
             ) from error
+
+
+_TEXT: Final = frozenset({str})
+_FLAT: Final = frozenset({str, int, bool, type(None)})
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether this is a mapping of texts to nothing but values that come back as they are: most
+    data is, and need not be read again to know it."""
+    return (
+        type(value) is dict
+        and _TEXT.issuperset(map(type, value))
+        and _FLAT.issuperset(map(type, value.values()))
+    )
 
 
 def encode_json(owner: str, what: str, value: Any) -> str:
