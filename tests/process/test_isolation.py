@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -40,12 +41,11 @@ async def service(tmp_path: Path) -> AsyncIterator[JobService]:
 
 def children() -> set[int]:
     """The processes that this one has started and not collected."""
-    tasks = Path("/proc/self/task")
-    return {
-        int(number)
-        for task in tasks.iterdir()
-        for number in (task / "children").read_text().split()
-    }
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # The thread has ended.
+            found |= {int(number) for number in (task / "children").read_text().split()}
+    return found
 
 
 async def error_of(service: JobService, job_id: Any) -> str:

@@ -127,6 +127,7 @@ async def supervise(command: Sequence[str], count: int, burst: bool) -> int:
         loop.add_signal_handler(number, on_signal, number.name)
     loop.add_signal_handler(signal.SIGHUP, supervisor.restart)
     code = await supervisor.run()
+    _ignore_signals()
     click.echo("all workers have ended", err=True)
     return code
 
@@ -138,7 +139,16 @@ async def _leave(service: JobService, grace: float, hurry: asyncio.Event) -> boo
     if not stopping.done():
         await service.stop(0)
     hurried.cancel()
-    return await stopping
+    ended = await stopping
+    _ignore_signals()
+    return ended
+
+
+def _ignore_signals() -> None:
+    """All is done: a signal that comes while Python ends shall not change the exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def banner(service: JobService, target: str, burst: bool) -> list[str]:
