@@ -77,11 +77,6 @@ class Execution:
         self._given_up = False
 
     @property
-    def begun(self) -> bool:
-        """A child has it."""
-        return self._child is not None
-
-    @property
     def given_up(self) -> bool:
         """It was killed before a child took it."""
         return self._given_up
@@ -255,6 +250,8 @@ class _Child(asyncio.Protocol):
             self._transport.write(data)
 
     def execute(self, execution: Execution) -> None:
+        self._read_output()
+        self._output.clear()  # The death of this attempt is not told with another one's lines.
         execution.take(self)
         self._execution = execution
         self.send(execution.run())
@@ -342,8 +339,7 @@ class _Child(asyncio.Protocol):
     def _bury(self) -> None:
         self._code = self._process.wait()
         self._read_output()
-        if self._loop.remove_reader(self._pipe):
-            pass
+        self._loop.remove_reader(self._pipe)
         if self._process.stdout is not None:
             self._process.stdout.close()
         if self._transport is not None:

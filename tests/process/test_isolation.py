@@ -91,6 +91,17 @@ async def test_a_job_that_kills_its_process_again_and_again_is_poison(service: J
     assert info.errors[0].traceback == "about to read address 0"
 
 
+async def test_a_crash_is_told_with_the_lines_of_its_own_attempt(tmp_path: Path) -> None:
+    service = JobService(FileJobStorage(tmp_path), concurrency=1)
+    register(service)
+    async with service:
+        said = await service.schedule("SAY", {"how": "print"})
+        await service.result(said, timeout=30)
+        died = await service.schedule("LEAVE", retries=0)
+        assert await error_of(service, died) == "its process ended with exit code 3"
+        assert (await service.get_job(died)).errors[0].traceback is None
+
+
 async def test_what_a_handler_says_and_returns_comes_back(service: JobService) -> None:
     job_id = await service.schedule(DOUBLE, Number(21), metadata={"trace": "00-1"})
     assert await service.result(job_id, timeout=30) == 42
