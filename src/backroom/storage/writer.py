@@ -1,7 +1,9 @@
 """The one thread that writes: changes of many callers travel in one group commit.
 
 A change that is alone goes at once. While a commit is under way, changes gather, and the next
-commit takes them all: the more load, the larger the groups. A group is a transaction; when it
+commit takes them all: the more load, the larger the groups. Under load a group also waits for
+what the last answers set going (the next jobs, the outcomes of those that began): every commit
+costs the disk's time once, and each of its statements a turn with the interpreter lock. A group is a transaction; when it
 fails for one of its changes, each is tried in a transaction of its own, so that one bad change
 fails alone. After an error of the disk itself nothing is tried again on that connection: it is
 closed, the changes fail, and the next group opens and recovers the database anew.
@@ -36,7 +38,13 @@ __all__ = ["Writer"]
 WATCH_EVERY: Final = 5.0
 """Seconds between two looks of a caller's loop whether the writer waits for another process."""
 CROWD: Final = 16
-"""Changes in a group from which on it is not looked each time whether the files are there."""
+"""Changes in a group from which on it is not looked each time whether the files are there, and
+the next group is waited for."""
+GATHER_TURNS: Final = 4
+"""Turns of a caller's loop that a group is waited for then: from an answer to a handler's start,
+its end, the batch of its outcome, and that on its way."""
+GATHER: Final = 0.01
+"""Seconds after which it is not, however long these turns are."""
 
 log = logging.getLogger("backroom.storage")
 
@@ -65,6 +73,8 @@ class Writer:
         self._watching: set[asyncio.AbstractEventLoop] = set()
         """Loops that look every now and then whether their callers wait for too long."""
         self._gave_up = False
+        self._crowded = False
+        """The last group was a large one."""
         self._signal = threading.Semaphore(0)
         self._closing = False
         self._ended = False
@@ -79,8 +89,8 @@ class Writer:
     # -- from the callers' loops -----------------------------------------------------------------
 
     def submit(self, change: Change) -> None:
-        """Queues a change. The thread is told at the end of this turn of the caller's loop, so
-        that what many coroutines say in one turn travels together."""
+        """Queues a change. The thread is told at the end of this turn of the caller's loop, or,
+        under load, some turns later, so that what many coroutines say travels together."""
         if self._closing:
             raise self._closed()
         self._inbox.append(change)
@@ -90,9 +100,13 @@ class Writer:
         loop = change.loop
         if loop not in self._kicked:
             self._kicked.add(loop)
-            loop.call_soon(self._kick, loop)
+            turns = GATHER_TURNS if self._crowded else 0
+            loop.call_soon(self._kick, loop, turns, loop.time() + GATHER)
 
-    def _kick(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _kick(self, loop: asyncio.AbstractEventLoop, turns: int, until: float) -> None:
+        if turns and loop.time() < until:
+            loop.call_soon(self._kick, loop, turns - 1, until)
+            return
         self._kicked.discard(loop)
         self._signal.release()
         if loop not in self._watching:
@@ -186,6 +200,7 @@ class Writer:
                 change = self._inbox.popleft()
                 if change.error is None:  # Else its caller has not waited for this.
                     changes.append(change)
+            self._crowded = len(changes) >= CROWD
             with self._writing:
                 if changes:
                     self._carry_out(changes)
