@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from backroom.runner import Runner
 from backroom.testing import virtual
 from backroom.testing.virtual import MOST_JUMPS, PATIENCE, Stuck
 
@@ -51,9 +54,11 @@ class Gate:
         self._reached = asyncio.Event()
         self._left = asyncio.Event()
         self._opened = threading.Event()
+        self._thread = 0
 
     def wait(self) -> None:
         """In the thread: says that it is here, and waits."""
+        self._thread = threading.get_ident()
         self._loop.call_soon_threadsafe(self._reached.set)
         if not self._opened.wait(PATIENCE):
             raise Stuck("nobody opened the gate")
@@ -66,10 +71,21 @@ class Gate:
             await self._reached.wait()
 
     async def left(self) -> None:
-        """In the test: waits until the thread has gone on, and its loop has heard so."""
+        """In the test: waits until the thread has gone on to the end of its handler, and the
+        loop has heard so."""
         assert isinstance(self._loop, VirtualLoop)
         with self._loop.hold():
             await self._left.wait()
+            while self._in_handler():
+                await asyncio.to_thread(time.sleep, 0.001)
+
+    def _in_handler(self) -> bool:
+        frame = sys._current_frames().get(self._thread)
+        while frame is not None:
+            if frame.f_code is Runner._run_thread.__code__:
+                return True
+            frame = frame.f_back
+        return False
 
     def open(self) -> None:
         """Lets the thread on, now or when it comes."""

@@ -497,7 +497,7 @@ async def test_a_worker_that_could_not_enlist_is_not_in_the_way_of_the_next_one(
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-async def test_what_is_too_large_for_one_call_is_refused_with_what_to_do(
+async def test_a_job_that_is_too_large_is_refused_with_what_to_do_and_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """With a hundredth of the limit, so that this stays small."""
@@ -507,16 +507,19 @@ async def test_what_is_too_large_for_one_call_is_refused_with_what_to_do(
 
     monkeypatch.setattr(apsw, "connection_hooks", [limit])
     storage = FileJobStorage(tmp_path / "jobs") if kind == "file" else MemoryJobStorage()
-    service = JobService(storage)
+    service = JobService(storage, max_payload=20_000_000)
     service.declare("QUICK")
+    huge = JobRequest("QUICK", {"text": "x" * 10_000_000})
     requests = [JobRequest("QUICK", {"text": "x" * 400_000}) for _ in range(30)]
-    with pytest.raises(StorageError, match=r"too large .* nothing .* schedule fewer jobs at once"):
-        await service.schedule_many(requests)
+    with pytest.raises(StorageError, match=r"too large .* nothing .* schedule their address"):
+        await service.schedule_many([*requests, huge])
     assert list(await service.get_jobs()) == []
-    assert len(await service.schedule_many(requests[:20])) == 20
-    # What is too large together with others goes alone.
-    await asyncio.gather(*[service.schedule_many(requests[:20]) for _ in range(3)])
-    assert (await service.get_stats()).by_status["pending"] == 80
+    answers = await asyncio.gather(
+        *[service.schedule_many(asked) for asked in (requests, [huge], requests)],
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [list, StorageError, list]
+    assert (await service.get_stats()).by_status["pending"] == 60
     await service.stop()
 
 

@@ -7,24 +7,28 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from backroom.errors import StorageError
 from backroom.job import JobRecord, State
 from backroom.ports import Inserted, Wake
+from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.claims import probe
-from backroom.storage.sqlite.ledger import Ledger, encode
+from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Claim
 
 __all__ = ["InsertGroup", "OneGroup", "insert", "too_large"]
 
-_COLUMNS = "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
-_VALUES = ", ".join(f"value->>{i}" for i in range(10))
+_COLUMNS = "key, id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
 
-INSERT: Final = f"""
-    INSERT INTO job (key, {_COLUMNS}, state, worker, token)
-    SELECT ?2 + key, {_VALUES}, ?3, ?4, ?5 FROM jsonb_each(?1) WHERE true
+INSERT: Final = Bulk(
+    f"""
+    INSERT INTO job (state, worker, token, {_COLUMNS})
+    SELECT ?1, ?2, ?3, rows.* FROM {{rows}} AS rows WHERE column1 IS NOT NULL
     ON CONFLICT (id) DO NOTHING
-"""
+    """,
+    width=11,
+)
 
 
 class InsertGroup(Protocol):
@@ -103,10 +107,10 @@ def insert(ledger: Ledger, groups: Iterable[InsertGroup]) -> list[list[Inserted]
 
 
 def too_large() -> StorageError:
-    """The refusal of a call that says more than SQLite takes at once."""
+    """The refusal of a job that is more than SQLite takes in one row."""
     return StorageError(
-        "too large to be written in one call (SQLite takes 1,000,000,000 bytes); nothing of this"
-        " call was kept: schedule fewer jobs at once"
+        "a job is too large to be written (SQLite takes 1,000,000,000 bytes a row); nothing of"
+        " this call was kept: keep large things elsewhere and schedule their address"
     )
 
 
@@ -148,8 +152,8 @@ def _put(
 ) -> _Put:
     """Inserts jobs that are not there yet."""
     first = ledger.fresh_keys(len(jobs))
-    ledger.run(INSERT, (encode(jobs), first, int(state), worker, token))
-    if ledger.connection.changes() == len(jobs):
+    rows = [(key, *astuple(job)) for key, job in enumerate(jobs, first)]
+    if INSERT.run(ledger, rows, int(state), worker, token) == len(jobs):
         return _Put(first, True, set())
     keys = {job.id: first + i for i, job in reversed(list(enumerate(jobs)))}
     rows = ledger.run(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from backroom.job import State
 from backroom.ports import Report, Wake
+from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Transition
 
@@ -34,6 +36,25 @@ FINISH: Final = f"""
     FROM jsonb_each(?1) AS t
     WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1
 """
+# The same for what has gone well, which is most.
+COMPLETE: Final = Bulk(
+    """
+    UPDATE job SET
+        state = 2,
+        attempt = column3,
+        started_at = ifnull(column4, started_at),
+        finished_at = column5,
+        result = column6,
+        reason = NULL,
+        worker = NULL,
+        cancel_requested = 0
+    FROM {rows} AS t
+    WHERE column1 IS NOT NULL AND job.key = column1 AND job.token = column2 AND job.state = 1
+    """,
+    width=6,
+)
+_completion = attrgetter("key", "token", "attempt", "started_at", "finished_at", "result")
+_COMPLETED: Final = int(State.COMPLETED)
 _FENCED = """EXISTS (SELECT 1 FROM job
     WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1)"""
 FINISH_ERRORS: Final = f"""
@@ -65,15 +86,14 @@ def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: 
     once = {(t.key, t.token): t for t in reversed(transitions)}
     if len(once) < len(transitions):  # Sent again while it was on its way.
         transitions = list(once.values())
-    text = encode(transitions)
-    if any(t.failure is not None for t in transitions):
-        ledger.run(FINISH_ERRORS, (text,))
-        for t in transitions:
-            if t.failure is not None and t.failure.attempt > MAX_ERRORS:
-                trim_errors(ledger, t.key)
     _add_log(ledger, [(t.key, t.token, t.attempt, t.log) for t in transitions if t.log])
-    ledger.run(FINISH, (text, now))
-    changed = ledger.connection.changes()
+    others = [t for t in transitions if t.state != _COMPLETED or t.progress is not None]
+    plain = transitions
+    if others:
+        plain = [t for t in transitions if t.state == _COMPLETED and t.progress is None]
+    changed = COMPLETE.run(ledger, list(map(_completion, plain)))
+    if others:
+        changed += _finish_others(ledger, others, now)
     ledger.wakes.add(Wake.FINISHED)  # Whatever was said: a cancel may have ended the job.
     states = {t.state for t in transitions}
     if State.PARKED in states:
@@ -85,14 +105,26 @@ def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: 
         return [True] * len(asked)
     tokens = dict(
         ledger.run(
-            "SELECT key, token FROM job WHERE key IN (SELECT value->>0 FROM jsonb_each(?))",
-            (text,),
+            "SELECT key, token FROM job WHERE key IN (SELECT value FROM json_each(?))",
+            (encode([t.key for t in transitions]),),
         )
     )
     stands = [tokens.get(t.key) == t.token for t in asked]
     # Where a token does not stand, this worker may have claimed the job anew and run it.
     ledger.unmark(worker, [t.key for t, stood in zip(asked, stands, strict=True) if stood])
     return stands
+
+
+def _finish_others(ledger: Ledger, transitions: Sequence[Transition], now: int) -> int:
+    """Whatever else may have come of jobs."""
+    text = encode(transitions)
+    if any(t.failure is not None for t in transitions):
+        ledger.run(FINISH_ERRORS, (text,))
+        for t in transitions:
+            if t.failure is not None and t.failure.attempt > MAX_ERRORS:
+                trim_errors(ledger, t.key)
+    ledger.run(FINISH, (text, now))
+    return ledger.connection.changes()
 
 
 def report(ledger: Ledger, reports: Sequence[Report]) -> None:
