@@ -80,8 +80,8 @@ class Faults:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._storage, name)
-        if not inspect.iscoroutinefunction(attribute):
-            return attribute
+        if name != "insert" and not inspect.iscoroutinefunction(attribute):
+            return attribute  # `insert` may answer with a future as well.
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.calls[name] += 1

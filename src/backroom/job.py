@@ -109,14 +109,14 @@ class JobIds:
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             self._head = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
-        fraction = now % 1000 << 2
-        return f"{self._head}{fraction:03x}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+        return f"{self._head}{_FRACTION[now % 1000]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
     def forget(self) -> None:
         """Drops the bytes that are left."""
         self._page = b""
 
 
+_FRACTION: Final = [f"{microsecond << 2:03x}" for microsecond in range(1000)]
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The first digit after the version holds the two bits of the variant, and two random ones."""
 

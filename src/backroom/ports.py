@@ -7,7 +7,7 @@ is the storage's own and never the wall clock; `Heartbeat.deadline` is told in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -181,9 +181,9 @@ class JobStorage(Protocol):
         """One user less; the last one lets everything go. Safe to call twice, or unopened."""
         ...
 
-    async def insert(
+    def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
-    ) -> list[Inserted]:
+    ) -> Awaitable[list[Inserted]]:
         """Keeps all jobs or none; durable when it returns, as `capabilities` say.
 
         An id that is there already is that same job (an unknown reply, asked again): nothing

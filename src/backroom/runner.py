@@ -57,29 +57,23 @@ STUBBORN: Final = 5.0
 Why = Literal["cancel", "timeout", "release", "lost"]
 
 
-class Running:
+class Running(msgspec.Struct, eq=False):
     """One attempt that has begun."""
 
-    __slots__ = (
-        "claim", "execution", "group", "job", "known", "lanes", "policy", "recorded", "task",
-        "why",
-    )  # fmt: skip
-
-    def __init__(self, claim: Claim, lanes: Lanes, known: Known, policy: Policy) -> None:
-        self.claim = claim
-        self.lanes = lanes
-        self.known = known
-        self.policy = policy
-        self.job: Job[Any]
-        self.group: Deadlines[Running]
-        self.task: asyncio.Task[None] | None = None
-        """None for a thread, or a child process."""
-        self.execution: Execution | None = None
-        """In a child process."""
-        self.why: Why | None = None
-        """Why it was told to stop."""
-        self.recorded = False
-        """Its outcome is decided, though its code may still run."""
+    claim: Claim
+    lanes: Lanes
+    known: Known
+    policy: Policy
+    job: Job[Any]
+    group: Deadlines[Running]
+    task: asyncio.Task[None] | None = None
+    """None for a thread, or a child process."""
+    execution: Execution | None = None
+    """In a child process."""
+    why: Why | None = None
+    """Why it was told to stop."""
+    recorded: bool = False
+    """Its outcome is decided, though its code may still run."""
 
     @property
     def is_thread(self) -> bool:
@@ -184,10 +178,9 @@ class Runner:
         if claim.key in self.running:
             # Its lease was lost, yet it still runs; this worker has claimed the job anew.
             self._forsake(self.running[claim.key])
-        running = Running(claim, lanes, known, policy)
-        running.job = job = Job(claim, data, policy, now, self._clock.now, self._changed)
-        self.running[claim.key] = running
-        running.group = group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
+        job = Job(claim, data, policy, now, self._clock.now, self._changed)
+        group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
+        running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
         if known.isolation == "process":
             self._run_process(running, handler)  # Its time begins when a child takes it.
             return
@@ -245,7 +238,8 @@ class Runner:
         outcome: Outcome
         try:
             self._note_start(running.claim)
-            outcome = self._returned(running, await handler(job))
+            value = await handler(job)
+            outcome = returned(running.claim.type, running.known.result, value, self._max_payload)
         except asyncio.CancelledError as error:
             outcome = self._interrupted(running) or errored(error)
         except Exception as error:
@@ -261,7 +255,8 @@ class Runner:
         outcome: Outcome
         try:
             self._note_start(running.claim)
-            outcome = self._returned(running, self._context.copy().run(handler, job))
+            value = self._context.copy().run(handler, job)
+            outcome = returned(running.claim.type, running.known.result, value, self._max_payload)
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:
@@ -290,9 +285,6 @@ class Runner:
         )
         self._processes.run(running.execution)
 
-    def _returned(self, running: Running, value: Any) -> Outcome:
-        return returned(running.claim.type, running.known.result, value, self._max_payload)
-
     def _interrupted(self, running: Running) -> Outcome | None:
         """The outcome of an attempt that was told to stop, by the reason it was given."""
         if running.why == "timeout":
@@ -308,7 +300,7 @@ class Runner:
         nothing from one that saw `job.cancelled`, is its way of stopping, and no outcome."""
         if isinstance(outcome, Released):
             return self._interrupted(running) or outcome
-        if running.why is None or running.why == "timeout":
+        if running.why == "timeout":
             return outcome
         if isinstance(outcome, Errored) or (
             isinstance(outcome, Completed) and outcome.result == "null" and running.job.saw_stop
@@ -326,7 +318,9 @@ class Runner:
         else:
             del self.running[running.claim.key]
             running.group.remove(running)
-            self._settle(running, self._after_all(running, outcome))
+            if running.why is not None:
+                outcome = self._after_all(running, outcome)
+            self._settle(running, outcome)
         lanes.ended()
         self._pump_soon(lanes)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -113,8 +113,13 @@ class EmbeddedStorage:
 
     # -- JobStorage ----------------------------------------------------------------------------
 
-    async def insert(
+    def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> Awaitable[list[Inserted]]:
+        return self._insert(jobs, now, worker, start)
+
+    async def _insert(
+        self, jobs: Sequence[JobRecord], now: int, worker: int | None, start: bool
     ) -> list[Inserted]:
         group = inserts.OneGroup(jobs, now, worker, start)
         try:

@@ -23,10 +23,11 @@ __all__ = ["StartBoard"]
 
 _ENTRY: Final = struct.Struct("=qq")
 _FIRST: Final = 1024
+"""Slots of a new board."""
 
 
 class StartBoard:
-    """Slots of (key, token); a free one holds zeros. Used from the loop and from handlers' threads.
+    """Slots of (key, token); a free one holds no token. Used from the loop and from threads.
 
     The first slot tells whether the board is whole: where there is no room on the disk for more
     slots, it is not, and the worker's row in the database counts alone.
@@ -39,26 +40,32 @@ class StartBoard:
         self._slots: dict[int, int] = {}
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            self._map = self._mapped(_FIRST)
+            self._use(self._mapped(_FIRST))
         except BaseException:
             os.close(self._file)
             path.unlink(missing_ok=True)
             raise
-        self._free = list(range(1, _FIRST))
+        self._free = list(range(2, 2 * _FIRST, 2))
+        """Of each free slot the first word."""
 
     def _mapped(self, slots: int) -> mmap.mmap:
         """The file, so large, on disk: touching a page without a block behind it would kill us."""
         os.posix_fallocate(self._file, 0, slots * _ENTRY.size)
         return mmap.mmap(self._file, slots * _ENTRY.size)
 
+    def _use(self, map_: mmap.mmap) -> None:
+        self._map = map_
+        self._words = memoryview(map_).cast("q")
+
     def note(self, claim: Claim) -> None:
         """This claim's user code begins now."""
         with self._lock:
-            if self._closed or (not self._free and not self._grow()):
+            if not self._free and not self._grow():
                 return
             slot = self._free.pop()
             self._slots[claim.key] = slot
-            _ENTRY.pack_into(self._map, slot * _ENTRY.size, claim.key, claim.token)
+            self._words[slot] = claim.key
+            self._words[slot + 1] = claim.token  # Until this is there the slot is free.
 
     def clear(self, keys: Iterable[int]) -> None:
         """What became of these claims is durable now."""
@@ -66,27 +73,36 @@ class StartBoard:
             for key in keys:
                 slot = self._slots.pop(key, None)
                 if slot is not None:
-                    _ENTRY.pack_into(self._map, slot * _ENTRY.size, 0, 0)
+                    self._words[slot + 1] = 0
                     self._free.append(slot)
 
     def _grow(self) -> bool:
-        slots = len(self._map) // _ENTRY.size
-        try:
-            larger = self._mapped(2 * slots)
-        except OSError:
-            _ENTRY.pack_into(self._map, 0, -1, -1)
+        if self._closed:
             return False
-        self._map.close()
-        self._map = larger
-        self._free = list(range(slots, 2 * slots))
+        words = len(self._words)
+        try:
+            larger = self._mapped(words)
+        except OSError:
+            self._words[0] = self._words[1] = -1
+            return False
+        self._let_go()
+        self._use(larger)
+        self._free = list(range(words, 2 * words, 2))
         return True
+
+    def _let_go(self) -> None:
+        self._words.release()
+        self._map.close()
 
     def close(self) -> None:
         """Lets the file go, and removes it."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             self._slots.clear()
-            self._map.close()
+            self._free.clear()
+            self._let_go()
             os.close(self._file)
             self._path.unlink(missing_ok=True)
 

@@ -3,10 +3,11 @@
 A change that is alone goes at once. While a commit is under way, changes gather, and the next
 commit takes them all: the more load, the larger the groups. Under load a group also waits for
 what the last answers set going (the next jobs, the outcomes of those that began): every commit
-costs the disk's time once, and each of its statements a turn with the interpreter lock. A group is a transaction; when it
-fails for one of its changes, each is tried in a transaction of its own, so that one bad change
-fails alone. After an error of the disk itself nothing is tried again on that connection: it is
-closed, the changes fail, and the next group opens and recovers the database anew.
+costs the disk's time once, and each of its statements a turn with the interpreter lock. A group
+is a transaction; when it fails for one of its changes, each is tried in a transaction of its
+own, so that one bad change fails alone. After an error of the disk itself nothing is tried
+again on that connection: it is closed, the changes fail, and the next group opens and recovers
+the database anew.
 """
 
 from __future__ import annotations

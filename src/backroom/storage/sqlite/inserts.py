@@ -19,7 +19,9 @@ from backroom.transition import Claim
 
 __all__ = ["InsertGroup", "OneGroup", "insert", "too_large"]
 
-_COLUMNS = "key, id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
+_COLUMNS = (
+    "key, id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
+)
 
 INSERT: Final = Bulk(
     f"""
@@ -156,11 +158,11 @@ def _put(
     if INSERT.run(ledger, rows, int(state), worker, token) == len(jobs):
         return _Put(first, True, set())
     keys = {job.id: first + i for i, job in reversed(list(enumerate(jobs)))}
-    rows = ledger.run(
+    there = ledger.run(
         "SELECT id, key FROM job WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(keys)),),
     )
-    return _Put(first, False, {id_ for id_, key in rows if keys[id_] != key})
+    return _Put(first, False, {id_ for id_, key in there if keys[id_] != key})
 
 
 def _twin(ledger: Ledger, job: JobRecord, known: dict[str, str]) -> str | None:
