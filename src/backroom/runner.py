@@ -21,6 +21,7 @@ from backroom.ports import Clock
 from backroom.processes import Died, Execution, Processes
 from backroom.registry import Known, Registry
 from backroom.retry import Backoff
+from backroom.telling import talks, tell
 from backroom.threads import Threads
 from backroom.transition import (
     Cancelled,
@@ -125,6 +126,7 @@ class Runner:
         """Code that still runs, and keeps a slot, though its attempt has ended."""
         self.ended = 0
         """Attempts whose code has ended, so far."""
+        self._talks = talks()
 
     # -- begin -----------------------------------------------------------------------------------
 
@@ -226,7 +228,9 @@ class Runner:
         if policy is None:
             policy = Policy(0, 0.0, Backoff(), 0.0)
         now = self._clock.now()
-        self._record(claim, decide(claim, outcome, now, policy, started_at=started_at))
+        transition = decide(claim, outcome, now, policy, started_at=started_at)
+        self._record(claim, transition)
+        tell(claim, outcome, transition, now)
         lanes.ended()
         self._pump_soon(lanes)
 
@@ -346,6 +350,8 @@ class Runner:
             )
         self._record(claim, transition)
         job.settle(transition)
+        if self._talks or type(outcome) is Errored:
+            tell(claim, outcome, transition, self._clock.now())
 
     # -- stop ------------------------------------------------------------------------------------
 

@@ -179,6 +179,7 @@ async def test_a_bare_storage_takes_any_type_with_all_options(place: Place) -> N
         (["ANY", "--run-at", "tomorrow"], "is no moment"),
         (["ANY", "--priority", "urgent"], "'urgent' is not one of"),
         (["ANY", "--metadata", "x"], "'x' is no JSON"),
+        (["app.jobs:service", "ANY"], "did you mean --app app.jobs:service?"),
     ],
 )
 async def test_a_job_that_makes_no_sense_is_not_scheduled(

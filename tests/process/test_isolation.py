@@ -64,10 +64,10 @@ async def test_bad_jobs_fail_with_their_reason_and_the_others_never_notice(
         "ALLOCATE": await service.schedule("ALLOCATE", {"bytes": 2 << 30}, retries=0),
         "SPIN": await service.schedule("SPIN", begun, retries=0, timeout=1),
     }
-    good = await service.schedule_many([JobRequest(DOUBLE, Number(n)) for n in range(300)])
+    good = await service.schedule_many([JobRequest(DOUBLE, Number(n)) for n in range(1000)])
 
     assert [await service.result(job_id, timeout=60) for job_id in good] == [
-        2 * n for n in range(300)
+        2 * n for n in range(1000)
     ]
     errors = {name: await error_of(service, job_id) for name, job_id in bad.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,11 @@ from backroom.errors import BackroomError
 
 __all__ = ["COMPLETE", "PREFIX", "Command", "Commands", "job_filters", "on_storage", "option"]
 
+_SERVICE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""What looks like MODULE:ATTR."""
+_STORAGE: Final = re.compile(r"(file|memory|redis|postgresql):\S*")
+"""What looks like the URL of a storage."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 PREFIX: Final = "BACKROOM"
@@ -23,7 +29,21 @@ COMPLETE: Final = "_BACKROOM_COMPLETE"
 
 
 class Command(click.Command):
-    """Its help says where else its options may be set."""
+    """Its help says where else its options may be set; where a service or a storage is said in
+    the wrong place, the error says the right one."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        said = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError as error:
+            for name, looks in (("--storage", _STORAGE), ("--app", _SERVICE)):
+                word = next((word for word in said if looks.fullmatch(word)), None)
+                takes = any(name in parameter.opts for parameter in self.params)
+                if takes and word is not None and name not in said:
+                    error.message += f" (did you mean {name} {word}?)"
+                    break
+            raise
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(context, formatter)

@@ -1,0 +1,48 @@
+"""What the log of a worker says of attempts: failures always, the others where it is verbose."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from backroom.job import SECOND, State
+from backroom.transition import Cancelled, Claim, Completed, Errored, Outcome, Transition
+
+__all__ = ["talks", "tell"]
+
+logger: Final = logging.getLogger("backroom.job")
+
+
+def talks() -> bool:
+    """Whether the log shall tell of attempts that went well, too."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
+def tell(claim: Claim, outcome: Outcome, transition: Transition, now: int) -> None:
+    """Tells how an attempt ended. One that failed for good comes with its traceback."""
+    if isinstance(outcome, Errored):
+        _tell_error(claim, outcome, transition, now)
+    elif isinstance(outcome, Completed):
+        took = (now - (transition.started_at or now)) / SECOND
+        logger.debug("%s %s completed in %.3f s", claim.type, claim.id, took)
+    elif isinstance(outcome, Cancelled):
+        logger.debug("%s %s was cancelled: %s", claim.type, claim.id, outcome.reason)
+    else:
+        what = type(outcome).__name__.lower()
+        logger.debug("%s %s was %s", claim.type, claim.id, what)
+
+
+def _tell_error(claim: Claim, error: Errored, transition: Transition, now: int) -> None:
+    reason = f"{error.kind}: {transition.reason}"
+    if transition.state == State.WAITING:
+        wait = ((transition.run_at or now) - now) / SECOND
+        logger.warning(
+            "%s %s: attempt %d failed, again in %.1f s: %s",
+            claim.type, claim.id, transition.attempt, wait, reason,
+        )  # fmt: skip
+    else:
+        logger.error(
+            "%s %s failed after %d attempt%s: %s%s",
+            claim.type, claim.id, transition.attempt, "" if transition.attempt == 1 else "s",
+            reason, f"\n{error.traceback}" if error.traceback else "",
+        )  # fmt: skip
