@@ -41,8 +41,8 @@ class Command(click.Command):
                 word = next((word for word in said if looks.fullmatch(word)), None)
                 takes = any(name in parameter.opts for parameter in self.params)
                 if takes and word is not None and name not in said:
-                    error.message += f" (did you mean {name} {word}?)"
-                    break
+                    hint = f"{error.format_message()} (did you mean {name} {word}?)"
+                    raise click.UsageError(hint, context) from None
             raise
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:

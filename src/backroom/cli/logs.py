@@ -16,7 +16,9 @@ def log_to_stderr(*, as_json: bool, verbose: bool) -> None:
     handler = logging.StreamHandler()
     text = PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if as_json else text)
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    if verbose:  # Us, not all that the application uses.
+        logging.getLogger("backroom").setLevel(logging.DEBUG)
 
 
 class PlainFormatter(logging.Formatter):
