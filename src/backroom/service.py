@@ -271,14 +271,16 @@ class JobService(Declaring, Steering):
             self._process = os.getpid()
 
     async def _ready(self) -> None:
+        """Opens the storage with the first verb, but never what was stopped."""
         if self._opened:
             return
-        if self._stopped:
-            raise ServiceStoppedError(
-                "this service was stopped: call open() to schedule and look up, or start() to"
-                " process jobs, before you use it again"
-            )
-        await self.open()
+        async with self._turn():  # A stop may have been under way, or begin while we wait.
+            if self._stopped:
+                raise ServiceStoppedError(
+                    "this service was stopped: call open() to schedule and look up, or start() to"
+                    " process jobs, before you use it again"
+                )
+            await self._open()
 
     async def start(self) -> None:
         """Begins processing. Safe to call twice.

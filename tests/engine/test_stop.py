@@ -266,6 +266,30 @@ async def test_nothing_is_scheduled_after_stop_until_it_is_opened(world: World) 
     assert await service.get_job_status(job_id) is JobStatus.PENDING
 
 
+async def test_what_waits_for_a_stop_does_not_open_what_it_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several first calls, and a stop that comes before the storage is open."""
+    service = world.service()
+    opens = world.storage.open
+
+    async def open_slowly() -> None:
+        await asyncio.sleep(1)
+        await opens()
+
+    monkeypatch.setattr(world.storage, "open", open_slowly)
+    first = asyncio.create_task(service.get_stats())
+    await asyncio.sleep(0.1)
+    stopping = asyncio.create_task(service.stop())
+    await asyncio.sleep(0.1)
+    late = asyncio.create_task(service.get_stats())
+    assert await stopping
+    await first
+    with pytest.raises(ServiceStoppedError):
+        await late
+    assert service.loop is None
+
+
 async def test_a_grace_of_nothing_releases_at_once(world: World) -> None:
     service = world.service()
     service.register_handler("SLOW", forever)
