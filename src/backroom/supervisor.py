@@ -226,7 +226,8 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         if not self.ended.done():  # Not reaped yet, so the number is still its own.
-            self._process.send_signal(number)
+            # `Popen.send_signal` would look first, and so reap it before `_wait` has seen its end.
+            os.kill(self.pid, number)
 
     def _read(self, pipe: int) -> None:
         said = os.read(pipe, 16)

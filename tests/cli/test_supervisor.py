@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
+import threading
 
 import pytest
 
 from backroom import JobRequest
+from backroom.supervisor import Process
 from tests.process.parts import Child, Family, eventually, eventually_async, is_running, scheduling
 
 pytestmark = pytest.mark.crash
@@ -117,6 +121,23 @@ def test_workers_that_cannot_begin_are_not_started_again(
     assert supervisor.ends() == code, supervisor.text
     assert says in supervisor.text
     assert "started again" not in supervisor.text
+
+
+async def test_a_signal_to_a_worker_that_has_just_ended_does_not_hide_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looking, waitid = threading.Event(), os.waitid
+
+    def wait(*arguments: int) -> object:
+        assert looking.wait(30)
+        return waitid(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "waitid", wait)
+    process = Process([sys.executable, "-c", "raise SystemExit(3)"], asyncio.get_running_loop())
+    waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    process.signal(signal.SIGTERM)
+    looking.set()
+    assert await asyncio.wait_for(process.ended, 30) == 3
 
 
 def test_no_processes_are_none(family: Family) -> None:
