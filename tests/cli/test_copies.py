@@ -98,7 +98,7 @@ async def test_nothing_is_restored_under_a_living_worker(family: Family) -> None
     assert backroom("backup", file, *on).code == 0
     shown = backroom("restore", file, *on, "--force")
     assert (shown.code, "a worker runs on" in shown.err) == (1, True)
-    worker.signal(signal.SIGSTOP)
+    worker.freeze(family.jobs)
     assert backroom("restore", file, *on, "--force").code == 1
     worker.signal(signal.SIGCONT)
     worker.signal(signal.SIGTERM)

@@ -150,6 +150,16 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def _has_its_turn(pid: int, jobs: Path) -> bool:
+    """Whether it holds the first byte of the lock file, by the kernel's own list."""
+    inode = str((jobs / "jobs.lock").stat().st_ino)
+    for line in Path("/proc/locks").read_text().splitlines():
+        _, kind, _, _, holder, file, *span = line.split()[:8]  # "->" is one that waits
+        if (kind, holder, span) == ("POSIX", str(pid), ["0", "0"]) and file.endswith(f":{inode}"):
+            return True
+    return False
+
+
 class Child:
     """A process that a test started, with everything it wrote."""
 
@@ -183,6 +193,16 @@ class Child:
         except subprocess.TimeoutExpired:
             late = f"process {self.pid} did not end within {within:g} s:\n{self.text}"
             raise AssertionError(late) from None
+
+    def freeze(self, jobs: Path) -> None:
+        """Stops it, but not while it has its turn to write in the folder: all others would wait."""
+        while True:
+            self.signal(signal.SIGSTOP)
+            eventually(lambda: state_of(self.pid) == "T", "it is stopped")
+            if not _has_its_turn(self.pid, jobs):
+                return
+            self.signal(signal.SIGCONT)
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """`kill -9`, and waits until the kernel has cleared up after it."""

@@ -39,7 +39,7 @@ from backroom.clock import SystemClock
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
 from tests.contract.parts import DAY, LEASE, Bench, SettableClock
-from tests.process.parts import Family, eventually, eventually_async, scheduling, state_of
+from tests.process.parts import Family, eventually_async, scheduling
 
 JOBS = 300
 
@@ -370,8 +370,7 @@ async def test_who_lives_is_not_robbed_when_the_lock_file_goes(family: Family, o
     if others == "that were there":
         await bench.storage.open()
         assert (await bench.reclaim()).workers == ()
-    worker.signal(signal.SIGSTOP)
-    eventually(lambda: state_of(worker.pid) == "T", "it is stopped")
+    worker.freeze(family.jobs)
     (family.jobs / "jobs.lock").unlink()
     (family.jobs / "jobs.lock").touch()
     if others == "that come later":
