@@ -110,6 +110,7 @@ async def test_a_thread_that_outlives_a_service_keeps_its_job_until_the_process_
         assert thief.code is None
 
 
+@pytest.mark.slow
 async def test_workers_that_come_and_go_lose_nothing_and_run_nothing_twice(family: Family) -> None:
     """Rolling restarts: each worker is told to leave right after one of its claims or ends."""
     chance = random.Random(20_240_229)

@@ -487,6 +487,7 @@ def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
     return some | st.just([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", STORAGES.values(), ids=STORAGES)
 def test_a_storage_does_what_the_model_does(prepare: Prepare) -> None:
     class Machine(StorageMachine):
