@@ -1,7 +1,8 @@
 """The project's own commands. They need Python 3.11 or newer, and a package index.
 
     python3 dev.py demo  [ARGS]    run the example application
-    python3 dev.py test  [ARGS]    run pytest: `dev.py test tests/unit -x`, `dev.py test -- -k foo`
+    python3 dev.py test  [ARGS]    run pytest: `dev.py test tests/unit -x`, `dev.py test -- -k foo`,
+                                   `dev.py test -n 0` for one test at a time
     python3 dev.py check           run ruff, mypy and import-linter
     python3 dev.py bench [ARGS]    run the benchmarks
     python3 dev.py setup           make the virtual environment; the verbs above do so by themselves
@@ -28,6 +29,8 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
+# Several tests at once, as many as tests/conftest.py says; who is done takes over from the others.
+SPREAD = ("-n", "auto", "--dist", "worksteal")
 UV_LOCK = ROOT / "requirements" / "uv.txt"
 DEV_LOCK = ROOT / "requirements" / "dev.txt"
 # What an interpreter must be able to tell us: a shim that refuses, or one without venv, cannot.
@@ -227,7 +230,7 @@ def test(version: str | None, args: list[str]) -> int:
     if version == "all":
         again = [sys.executable, str(ROOT / "dev.py"), "test", "--python"]
         return run_and_sum_up({f"test on {v}": [*again, v, "--", *args] for v in interpreters()})
-    command = [Environment(version).ensure().python, "-m", "pytest", *args]
+    command = [Environment(version).ensure().python, "-m", "pytest", *SPREAD, *args]
     if os.environ.get("CI") != "true":
         become(command)
     with tempfile.TemporaryDirectory() as folder:
