@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from backroom.job import SECOND, JobRecord, JobStatus
-from backroom.ports import Filter, Pruned, Store, Want, WorkerSpec
+from backroom.ports import Filter, Inserted, Pruned, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 from tests.contract.parts import LEASE, SettableClock
 from tests.contract.storages import STORAGES, Prepare
@@ -179,7 +179,11 @@ class StorageMachine(RuleBasedStateMachine):
             # One at a time: the contract does not say in which order jobs of a batch stand when
             # some go to the worker and some do not.
             records = records[:1]
-        answers = self.run(self.storage.insert(records, self.now, worker=worker, start=start))
+
+        async def insert() -> list[Inserted]:
+            return await self.storage.insert(records, self.now, worker=worker, start=start)
+
+        answers = self.run(insert())
         for record, answer in zip(records, answers, strict=True):
             [expected] = self.model.insert([record], self.now, worker)
             assert (answer.id, answer.created, answer.claim is not None) == expected
