@@ -13,6 +13,7 @@ from backroom.errors import StorageClosedError
 from backroom.ports import Capabilities, Clock
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
 from backroom.storage.sqlite import workers
+from backroom.storage.sqlite.connect import steady_plans
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.ledger import Ledger
 
@@ -50,7 +51,9 @@ class MemoryJobStorage(EmbeddedStorage):
     async def open(self) -> None:
         with self._lock:
             if self._ledger is None:
-                self._ledger = Ledger(apsw.Connection(":memory:"))
+                connection = apsw.Connection(":memory:")
+                steady_plans(connection)
+                self._ledger = Ledger(connection)
                 self._ledger.create()
                 self._users = 0
             self._users += 1

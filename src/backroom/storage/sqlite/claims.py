@@ -22,13 +22,19 @@ _WAITING = "state = 0 AND queue = ?1"
 _PARKED = "state = 6 AND queue = ?1 AND type = ?5"
 
 
+_FIRST = "SELECT run_at FROM job WHERE {} AND priority = {} ORDER BY run_at LIMIT 1"
+
+
 def _firsts(which: str) -> str:
     """The moment of the first job of each priority, as four columns."""
-    first = f"SELECT run_at FROM job WHERE {which} AND priority = {{}} ORDER BY run_at LIMIT 1"
-    return ", ".join(f"({first.format(priority)})" for priority in range(4))
+    return ", ".join(f"({_FIRST.format(which, priority)})" for priority in range(4))
 
 
+FIRST_WAITING: Final = _FIRST.format(_WAITING, "?2")
 PROBE: Final = f"SELECT ifnull((SELECT paused FROM queue WHERE name = ?1), 0), {_firsts(_WAITING)}"
+PROBE_ALL: Final = f"""
+    SELECT name, {_firsts(_WAITING.replace("?1", "name"))} FROM queue WHERE NOT paused
+"""
 PROBE_PARKED: Final = f"SELECT {_firsts(_PARKED.replace('?5', '?2'))}"
 # Which types are parked in which queues: a step along the index for each, not for each job.
 PARKED_KINDS: Final = """
@@ -143,21 +149,22 @@ def claim(ledger: Ledger, worker: int, want: Want, now: int) -> Claimed:
     started = min(want.starts, len(claims))
     if started:
         ledger.mark(worker, [claim.key for claim in claims[:started]])
-    return Claimed(claims, started, more, None if more else _next_due(ledger, sources))
+    return Claimed(claims, started, more, None if more else _next_due(ledger, sources, now))
 
 
 def _sources(ledger: Ledger, want: Want) -> list[_Source]:
     """What this worker may take from: of each queue it serves, if that is not paused, the jobs
     that wait and those that were parked until somebody knows their type."""
-    queues = want.queues
-    if queues is None:
-        names = ledger.run("SELECT name FROM queue WHERE NOT paused")
-        queues = tuple(name for (name,) in names if name not in want.but)
     sources: list[_Source] = []
-    for queue in queues:
-        paused, first = probe(ledger, queue)
-        if not paused:
-            sources.append(_Source(queue, None, first))
+    if want.queues is None:
+        for queue, *first in ledger.run(PROBE_ALL):
+            if queue not in want.but:
+                sources.append(_Source(queue, None, first))
+    else:
+        for queue in want.queues:
+            paused, first = probe(ledger, queue)
+            if not paused:
+                sources.append(_Source(queue, None, first))
     if ledger.parked:
         served = {source.queue for source in sources}
         for queue, type_ in list(ledger.run(PARKED_KINDS)):
@@ -247,13 +254,18 @@ def _take(
     return claims
 
 
-def _next_due(ledger: Ledger, sources: Sequence[_Source]) -> int | None:
-    """When the next waiting job becomes due, as it is after a claim; None if none waits."""
+def _next_due(ledger: Ledger, sources: Sequence[_Source], now: int) -> int | None:
+    """When the next waiting job becomes due, after all that were due have been taken; None if
+    none waits."""
     moments: list[int] = []
     for source in sources:
-        if source.type is None:
-            _, first = probe(ledger, source.queue)
-            moments += [run_at for run_at in first if run_at is not None]
+        if source.type is not None:
+            continue
+        for priority, run_at in enumerate(source.first):
+            if source.is_due(priority, now):
+                moments += [at for (at,) in ledger.run(FIRST_WAITING, (source.queue, priority))]
+            elif run_at is not None:
+                moments.append(run_at)
     return min(moments, default=None)
 
 
