@@ -91,29 +91,31 @@ class JobIds:
 
     def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._entropy = entropy
-        self._page = b""
-        self._at = 0
+        self._tails: list[str] = []
         self._millisecond = -1
         self._head = ""
         _id_sources.add(self)
 
     def __call__(self, now: int) -> str:
         """A new id for `now`, in microseconds since 1970."""
-        at = self._at
-        if at >= len(self._page):
-            self._page = self._entropy(4096)
-            at = 0
-        self._at = at + 8
-        tail = self._page[at : at + 8].hex()
-        millisecond = now // 1000
+        if not self._tails:
+            page = self._entropy(4096).hex()
+            self._tails = [_tail(page[at : at + 16]) for at in range(0, len(page), 16)]
+        tail = self._tails.pop()
+        millisecond, microsecond = divmod(now, 1000)
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             self._head = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
-        return f"{self._head}{_FRACTION[now % 1000]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+        return f"{self._head}{_FRACTION[microsecond]}-{tail}"
 
     def forget(self) -> None:
         """Drops the bytes that are left."""
-        self._page = b""
+        self._tails = []
+
+
+def _tail(digits: str) -> str:
+    """The last two groups: their first digit holds the two bits of the variant."""
+    return f"{_VARIANT[digits[0]]}{digits[1:4]}-{digits[4:]}"
 
 
 _FRACTION: Final = [f"{microsecond << 2:03x}" for microsecond in range(1000)]

@@ -47,7 +47,10 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._batch: list[tuple[Claim, Transition]] = []
         self._writing: set[asyncio.Task[None]] = set()
-        self._unrecorded: set[tuple[int, int]] = set()
+        self._sent: list[list[tuple[Claim, Transition]]] = []
+        """Batches on their way."""
+        self._unrecorded = 0
+        """Outcomes that are not written yet."""
         self._dirty: set[Job[Any]] = set()
         self._reporting: asyncio.TimerHandle | None = None
         self.lost = 0
@@ -58,20 +61,21 @@ class Recorder:
         if not self._batch:
             self._loop.call_soon(self._flush)
         self._batch.append((claim, transition))
-        self._unrecorded.add((claim.key, claim.token))
+        self._unrecorded += 1
 
     @property
     def full(self) -> bool:
         """Whether the storage is so far behind that no job should start."""
-        return len(self._unrecorded) >= MOST_UNRECORDED
+        return self._unrecorded >= MOST_UNRECORDED
 
     def keys(self) -> list[int]:
         """Claims whose outcome is not written yet."""
-        return [key for key, _ in self._unrecorded]
+        return [claim.key for batch in (*self._sent, self._batch) for claim, _ in batch]
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
+            self._sent.append(batch)
             task = self._loop.create_task(self._write(batch))
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
@@ -96,7 +100,8 @@ class Recorder:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
         was_full = self.full
-        self._unrecorded.difference_update([(claim.key, claim.token) for claim, _ in batch])
+        self._sent = [sent for sent in self._sent if sent is not batch]
+        self._unrecorded -= len(batch)
         if was_full and not self.full:
             self._flushed()
         if not all(stands):
@@ -157,7 +162,7 @@ class Recorder:
         if self._writing:
             log.error(
                 "%d outcomes could not be written before this worker left; their jobs run again",
-                len(self._unrecorded),
+                self._unrecorded,
             )
             for task in self._writing:
                 task.cancel()

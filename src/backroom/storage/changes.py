@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from backroom.errors import BackroomError, StorageError
 from backroom.job import JobRecord
 from backroom.storage.sqlite import inserts, outcomes
@@ -24,16 +26,15 @@ class Spoiled(Exception):
         self.refusal = refusal
 
 
-class Change:
-    """One caller's change, on its way through a group commit."""
+class Change(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """One caller's change, on its way through a group commit. A struct, since there is one for
+    every job."""
 
-    __slots__ = ("error", "future", "loop", "result")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.result: Any = None
-        self.error: BaseException | None = None
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    """Of this loop."""
+    result: Any = None
+    error: BaseException | None = None
 
     def apply(self, ledger: Ledger) -> Any:
         """Carries the change out, within a transaction."""
@@ -49,77 +50,51 @@ class Change:
             self.future.set_result(self.result)
 
 
-class Other(Change):
+class Other(Change, eq=False, gc=False):
     """Any change; not joined with others."""
 
-    __slots__ = ("change",)
-
-    def __init__(self, change: Callable[[Ledger], Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self.change = change
+    change: Callable[[Ledger], Any]
 
     def apply(self, ledger: Ledger) -> Any:
         return self.change(ledger)
 
 
-class Inserts(Change):
+class Inserts(Change, kw_only=True, eq=False, gc=False):
     """Jobs of one `insert` call; a group commit inserts all such calls in one statement."""
 
-    __slots__ = ("jobs", "now", "start", "worker")
-
-    def __init__(
-        self,
-        jobs: Sequence[JobRecord],
-        now: int,
-        worker: int | None,
-        start: bool,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        # Not by super(): this is made once a job.
-        self.jobs = jobs
-        self.now = now
-        self.worker = worker
-        self.start = start
-        self.loop = loop
-        self.future = loop.create_future()
-        self.error = None
+    jobs: Sequence[JobRecord]
+    now: int
+    worker: int | None
+    start: bool
 
     def apply(self, ledger: Ledger) -> Any:
         return inserts.insert(ledger, [self])[0]
 
 
-class Finishes(Change):
+class Finishes(Change, kw_only=True, eq=False, gc=False):
     """Transitions of one `finish` call; joined like `Inserts`."""
 
-    __slots__ = ("cleared", "now", "transitions", "worker")
-
-    def __init__(
-        self,
-        worker: int,
-        transitions: Sequence[Transition],
-        now: int,
-        loop: asyncio.AbstractEventLoop,
-        cleared: Callable[[Finishes], None],
-    ) -> None:
-        """`cleared` is called on the caller's loop once the outcomes are durable, before
-        anything that the same commit or a later one answers."""
-        super().__init__(loop)
-        self.cleared = cleared
-        self.worker = worker
-        self.transitions = transitions
-        self.now = now
+    worker: int
+    transitions: Sequence[Transition]
+    now: int
+    cleared: Callable[[Finishes], None]
+    """Called on the caller's loop once the outcomes are durable, before anything that the same
+    commit or a later one answers."""
 
     def apply(self, ledger: Ledger) -> Any:
         return outcomes.finish(ledger, self.worker, self.transitions, self.now)
 
     def part(self, transition: Transition) -> Finishes:
         """The same of one of its transitions, or of what stands for it."""
-        return Finishes(self.worker, [transition], self.now, self.loop, self.cleared)
+        return Finishes(
+            loop=self.loop, future=self.loop.create_future(), worker=self.worker,
+            transitions=[transition], now=self.now, cleared=self.cleared,
+        )  # fmt: skip
 
     def settle(self) -> None:
         if self.error is None:
             self.cleared(self)
-        super().settle()
+        Change.settle(self)
 
 
 def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:

@@ -160,14 +160,20 @@ class FileJobStorage(EmbeddedStorage):
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> asyncio.Future[list[Inserted]]:
         _, writer = self._opened()
-        change = Inserts(jobs, now, worker, start, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        change = Inserts(
+            loop=loop, future=loop.create_future(), jobs=jobs, now=now, worker=worker, start=start
+        )
         writer.submit(change)
         return change.future  # Not a coroutine more on the way of every job.
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         _, writer = self._opened()
         loop = asyncio.get_running_loop()
-        change = Finishes(worker, transitions, self.clock.now(), loop, self._cleared)
+        change = Finishes(
+            loop=loop, future=loop.create_future(), worker=worker, transitions=transitions,
+            now=self.clock.now(), cleared=self._cleared,
+        )  # fmt: skip
         writer.submit(change)
         return await change.future  # type: ignore[no-any-return]
 
@@ -188,7 +194,10 @@ class FileJobStorage(EmbeddedStorage):
         self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         _, writer = self._opened()
-        queued = Other(lambda ledger: change(ledger, *args, **kwargs), asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        queued = Other(
+            lambda ledger: change(ledger, *args, **kwargs), loop=loop, future=loop.create_future()
+        )
         writer.submit(queued)
         return await queued.future  # type: ignore[no-any-return]
 
