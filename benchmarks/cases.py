@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,9 @@ async def lateness(directory: str, count: int, seconds: float) -> dict[str, floa
     requests = []
     for index in range(count):
         due = first + seconds * index / count
-        requests.append(JobRequest("DUE", {"due": due * 1e3}, delay=due - time.time()))
+        # Not a delay: these are counted from the moment of `schedule_many`.
+        moment = datetime.fromtimestamp(due, UTC)
+        requests.append(JobRequest("DUE", {"due": due * 1e3}, run_at=moment))
     await jobs.schedule_many(requests)
     await done.wait()
     await jobs.stop()
