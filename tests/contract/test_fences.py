@@ -269,3 +269,15 @@ def outcomes(bench: Bench, claim: Claim) -> list[Transition]:
         Transition.released(claim),
         Transition.parked(claim),
     ]
+
+
+async def test_the_first_outcome_of_a_claim_is_the_last(bench: Bench) -> None:
+    """Said twice, it stands; what is said after it changes nothing."""
+    job, worker, claim = await bench.running()
+    first = bench.completed(claim, result="1")
+    await bench.finish(worker, first)
+    assert await bench.finish(worker, first) == [True]
+    await bench.finish(worker, bench.completed(claim, result="2"))
+    await bench.finish(worker, bench.failed(claim))
+    info = await bench.info(job)
+    assert (info.status, info.result, info.errors) == (JobStatus.COMPLETED, 1, ())
