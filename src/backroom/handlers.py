@@ -34,11 +34,14 @@ HandlerWrapper: TypeAlias = Callable[[Callable[[Job[Any]], Any]], Callable[[Job[
 
 def is_async(handler: Callable[..., Any]) -> bool:
     """Whether calling it makes a coroutine, judged by itself: what it wraps does not run here."""
-    inner: Any = handler
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
-    return any(inspect.iscoroutinefunction(look) for look in looks)
+    return any(inspect.iscoroutinefunction(look) for look in _looks(handler))
+
+
+def _looks(handler: Any) -> tuple[Any, Any]:
+    """The function that a call runs: the handler itself, or what its class makes of a call."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler, getattr(type(handler), "__call__", None)  # noqa: B004 - not whether, but which
 
 
 def check_handler(name: str, handler: object) -> bool:
@@ -49,10 +52,7 @@ def check_handler(name: str, handler: object) -> bool:
     """
     if not callable(handler):
         raise ConfigurationError(f"the handler of {name} cannot be called: {handler!r}")
-    inner: Any = handler
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    looks = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object's own
+    looks = _looks(handler)
     if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in looks):
         raise ConfigurationError(
             f"the handler of {name} is a generator, which would never run: {handler!r};"

@@ -201,9 +201,9 @@ class Writer:
                 change = self._inbox.popleft()
                 if change.error is None:  # Else its caller has not waited for this.
                     changes.append(change)
-            self._crowded = len(changes) >= CROWD
             with self._writing:
                 if changes:
+                    self._crowded = len(changes) >= CROWD
                     self._carry_out(changes)
                     self._taken = []
                 elif not self._store.opened and not self._closing:
