@@ -9,11 +9,23 @@ from benchmarks.embedded import CONSOLE, Bench, run_suite
 
 def blocking(bench: Bench) -> None:
     [figures] = bench.medians(lambda: bench.measure("blocking", count=10_000 // bench.scale))
-    bare = f"to a loop and back, bare: {figures['bare']:,.0f} us"
-    bench.bound("blocking, beyond an awaited look", figures["look"], 100, "us", bare)
-    disk = f"on disk {figures['disk_blocking']:,.0f} us, awaited {figures['disk_async']:,.0f} us"
-    bench.bound("blocking, beyond an awaited schedule", figures["schedule"], 100, "us", disk)
-    CONSOLE.print(f"blocking schedule, {disk}")
+    for verb in ("look", "schedule"):
+        bench.bound(
+            f"blocking, beyond an awaited {verb}",
+            figures[f"one_{verb}"],
+            100,
+            "us",
+            f"one core; to a loop and back, bare: {figures['one_bare']:,.0f} us",
+        )
+    CONSOLE.print(
+        f"blocking on several cores, idle ones woken: look {figures['free_look']:,.0f} us,"
+        f" schedule {figures['free_schedule']:,.0f} us; to a loop and back, bare:"
+        f" {figures['free_bare']:,.0f} us"
+    )
+    CONSOLE.print(
+        f"blocking schedule on disk {figures['disk_blocking']:,.0f} us,"
+        f" awaited {figures['disk_async']:,.0f} us"
+    )
 
 
 def handlers(bench: Bench) -> None:

@@ -33,6 +33,7 @@ from backroom import (
     UnknownJobTypeError,
 )
 from backroom.blocking import JobService
+from backroom.portal import Portal
 from tests.process.parts import Child, Family, eventually, eventually_async
 
 APP = "tests.process.blocking_programs"
@@ -310,6 +311,20 @@ def test_a_loop_that_ends_amid_a_call_answers_it(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match="ended before the call did"):
             call.result(10)
     asyncio.run(owner.stop())
+
+
+def test_a_loop_whose_thread_has_died_is_told() -> None:
+    portal = Portal("a test")
+
+    async def dies() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        portal.call(dies())
+    assert portal._thread is not None
+    portal._thread.join(10)
+    with pytest.raises(ServiceError, match="ended before the call did"):
+        portal.call(asyncio.sleep(0))
 
 
 def test_other_code_may_have_a_loop_of_its_own(service: JobService) -> None:
