@@ -313,6 +313,7 @@ def test_a_loop_that_ends_amid_a_call_answers_it(tmp_path: Path) -> None:
     asyncio.run(owner.stop())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loop_whose_thread_has_died_is_told() -> None:
     portal = Portal("a test")
 
