@@ -52,7 +52,7 @@ class Lanes:
         self._uptime = uptime
         self._ready: deque[Claim] = deque()
         self._lanes: tuple[deque[Claim], ...] = tuple(deque() for _ in range(4))
-        self._clearing: set[int] = set()
+        self._clearing: dict[int, Claim] = {}
         self._coming = 0
         self.closed = 0
         """Above 0, no insert passes straight into these lanes."""
@@ -184,9 +184,9 @@ class Lanes:
                 returned.append(lane.pop())
         return returned
 
-    def keys(self) -> list[int]:
-        """All claims held here."""
-        return [c.key for place in (self._ready, *self._lanes) for c in place] + [*self._clearing]
+    def claims(self) -> list[Claim]:
+        """All that are held here."""
+        return [c for place in (self._ready, *self._lanes, self._clearing.values()) for c in place]
 
     # -- to the runner -----------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Lanes:
         """The next claims to be counted as started; each is `cleared` or `returned`."""
         wanted = min(self._to_clear(), self._waiting) if any(self._lanes) else 0
         picked = [self._next(now) for _ in range(wanted)]
-        self._clearing.update(claim.key for claim in picked)
+        self._clearing.update((claim.key, claim) for claim in picked)
         return picked
 
     def _next(self, now: int) -> Claim:
@@ -213,12 +213,13 @@ class Lanes:
     def cleared(self, claims: Iterable[Claim]) -> None:
         """They may run."""
         for claim in claims:
-            self._clearing.discard(claim.key)
+            self._clearing.pop(claim.key, None)
             self._ready.append(claim)
 
     def returned(self, claims: Iterable[Claim]) -> None:
         """They could not be cleared: the lease is gone, and they with it."""
-        self._clearing.difference_update(claim.key for claim in claims)
+        for claim in claims:
+            self._clearing.pop(claim.key, None)
 
     def ready(self) -> bool:
         """Whether a job and a slot for it are there."""

@@ -240,10 +240,12 @@ class JobStorage(Protocol):
         """
         ...
 
-    async def give_back(self, worker: int, keep: Sequence[int]) -> int:
-        """Gives back, untouched, all claims of this worker but those in `keep`.
+    async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
+        """Gives back, untouched, all claims of this worker but those in `keep`: pairs of key and
+        token.
 
-        Returns how many. Also finds claims whose reply was lost.
+        Returns how many. Also finds claims whose reply was lost, such as a second one of a job
+        whose first one this worker still holds the outcome of.
         """
         ...
 

@@ -68,9 +68,9 @@ class Recorder:
         """Whether the storage is so far behind that no job should start."""
         return self._unrecorded >= MOST_UNRECORDED
 
-    def keys(self) -> list[int]:
-        """Claims whose outcome is not written yet."""
-        return [claim.key for batch in (*self._sent, self._batch) for claim, _ in batch]
+    def claims(self) -> list[Claim]:
+        """Those whose outcome is not written yet."""
+        return [claim for batch in (*self._sent, self._batch) for claim, _ in batch]
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []

@@ -189,16 +189,16 @@ class Worker:
         if left and self._lease.stands():
             log.warning("code of %d jobs runs on; they keep their lease until it ends", len(left))
             with _logged("they will be charged an attempt"):
-                await self._storage.give_back(self._lease.worker, left)
-                await self._storage.disown(self._lease.worker, left)
+                await self._storage.give_back(self._lease.worker, _holds(left))
+                await self._storage.disown(self._lease.worker, [claim.key for claim in left])
             self._seeing_out = asyncio.create_task(self._see_out(gone))
             return False
         await self._retire()
         return True
 
-    def _left(self) -> list[int]:
-        """Claims whose code still runs, and could still have an outcome."""
-        return [key for key, running in self._runner.running.items() if not running.recorded]
+    def _left(self) -> list[Claim]:
+        """Those whose code still runs, and could still have an outcome."""
+        return [running.claim for running in self._runner.running.values() if not running.recorded]
 
     async def _see_out(self, gone: Callable[[], None]) -> None:
         """Records what still ends; then nothing is left of this worker."""
@@ -252,7 +252,7 @@ class Worker:
         """Nothing runs, nothing is held, and the last look found nothing due."""
         return (
             not self.running
-            and not self._recorder.keys()
+            and not self._recorder.claims()
             and not any(lanes.held for lanes in self._lanes)
             and self._upkeep.swept
             and all(claimer.idle for claimer in self._claimers.values())
@@ -369,12 +369,13 @@ class Worker:
     def _may_run(self) -> bool:
         return not self._leaving and self._lease.stands() and not self._recorder.full
 
-    def _held(self) -> list[int]:
-        """The keys of all claims this worker knows of."""
-        keys = [*self._runner.running, *self._recorder.keys()]
+    def _held(self) -> list[tuple[int, int]]:
+        """All claims this worker knows of, as a storage is told them."""
+        claims = [running.claim for running in self._runner.running.values()]
+        claims += self._recorder.claims()
         for lanes in self._lanes:
-            keys += lanes.keys()
-        return keys
+            claims += lanes.claims()
+        return _holds(claims)
 
     def _refill(self) -> None:
         self._tending = False
@@ -439,6 +440,10 @@ class Worker:
             self._rejoining = None
         for claimer in self._claimers.values():
             claimer.signal()
+
+
+def _holds(claims: Sequence[Claim]) -> list[tuple[int, int]]:
+    return [(claim.key, claim.token) for claim in claims]
 
 
 def _collect_less_often() -> None:

@@ -68,7 +68,7 @@ async def test_a_stale_and_an_unwritable_outcome_in_one_batch_are_told_apart_fro
 ) -> None:
     ids, worker = await bench.add_many(4), await bench.enlist()
     claims = await bench.claim(worker)
-    await bench.storage.give_back(worker, [claim.key for claim in claims[1:]])
+    await bench.storage.give_back(worker, [(claim.key, claim.token) for claim in claims[1:]])
     answers = await bench.finish(
         worker,
         bench.completed(claims[0]),
@@ -102,7 +102,7 @@ async def test_a_report_that_cannot_be_written_does_not_spoil_the_others(bench: 
 async def test_a_stale_report_does_not_spoil_the_others(bench: Bench) -> None:
     ids, worker = await bench.add_many(2), await bench.enlist()
     stale, good = await bench.claim(worker)
-    await bench.storage.give_back(worker, [good.key])
+    await bench.storage.give_back(worker, [(good.key, good.token)])
     await bench.storage.report(
         worker,
         [
@@ -118,7 +118,10 @@ async def test_starting_and_disowning_what_is_not_there_is_no_error(bench: Bench
     job, worker, claim = await bench.running()
     await bench.storage.start(worker, [10**12, claim.key])
     await bench.storage.disown(worker, [10**12 + 1])
-    assert await bench.storage.give_back(worker, [claim.key, 10**12]) == 0
+    assert (
+        await bench.storage.give_back(worker, [(claim.key, claim.token), (10**12, claim.token)])
+        == 0
+    )
     assert await bench.status(job) == JobStatus.ACTIVE
     assert (await bench.end_leases()).crashed == 1
 

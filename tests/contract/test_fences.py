@@ -220,7 +220,7 @@ async def test_one_stale_outcome_among_five_hundred_is_the_only_one_refused(benc
     ids, worker = await bench.add_many(500), await bench.enlist()
     claims = await bench.claim(worker, 500)
     stale = claims[250]
-    others = [claim.key for claim in claims if claim is not stale]
+    others = [(claim.key, claim.token) for claim in claims if claim is not stale]
     await bench.storage.give_back(worker, others)
     kinds = (bench.completed, bench.retried, bench.failed, bench.snoozed, bench.cancelled)
 

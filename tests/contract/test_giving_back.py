@@ -30,7 +30,7 @@ async def test_what_is_kept_stays_with_its_worker(bench: Bench) -> None:
     claims = await bench.claim(worker)
     kept = [claims[1], claims[3]]
 
-    assert await bench.storage.give_back(worker, [claim.key for claim in kept]) == 2
+    assert await bench.storage.give_back(worker, [(claim.key, claim.token) for claim in kept]) == 2
 
     assert [await bench.status(job) for job in ids] == ["pending", "active"] * 2
     assert await bench.finish(worker, *map(bench.completed, kept)) == [True, True]
@@ -41,16 +41,30 @@ async def test_claims_whose_reply_was_lost_are_given_back_too(bench: Bench) -> N
     known = await bench.claim_one(worker)
     await bench.claim(worker)  # The worker never hears of these.
 
-    assert await bench.storage.give_back(worker, [known.key]) == 2
+    assert await bench.storage.give_back(worker, [(known.key, known.token)]) == 2
 
     assert [claim.id for claim in await bench.claim(await bench.enlist())] == ids[1:]
+
+
+async def test_a_second_claim_of_a_job_is_given_back_though_the_first_one_is_kept(
+    bench: Bench,
+) -> None:
+    """The outcome of the first was written, but its reply was lost; so was that of the second."""
+    job, worker, first = await bench.running()
+    await bench.finish(worker, bench.snoozed(first, delay=0))
+    await bench.claim(worker)  # The worker never hears of it.
+
+    assert await bench.storage.give_back(worker, [(first.key, first.token)]) == 1
+
+    assert (await bench.claim_one(await bench.enlist())).id == job
+    assert (await bench.end_leases()).crashed == 0
 
 
 async def test_a_worker_gives_back_only_what_is_its_own(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     other = await bench.enlist("host:2")
     assert await bench.storage.give_back(other, []) == 0
-    assert await bench.storage.give_back(other, [claim.key]) == 0
+    assert await bench.storage.give_back(other, [(claim.key, claim.token)]) == 0
     assert await bench.status(job) == JobStatus.ACTIVE
     assert await bench.finish(worker, bench.completed(claim)) == [True]
 
@@ -80,7 +94,7 @@ async def test_a_start_that_was_given_back_is_not_charged_when_its_worker_dies_l
 
 async def test_a_start_that_was_kept_is_charged_when_its_worker_dies_later(bench: Bench) -> None:
     job, worker, claim = await bench.running()
-    await bench.storage.give_back(worker, [claim.key])
+    await bench.storage.give_back(worker, [(claim.key, claim.token)])
     assert (await bench.end_leases()).crashed == 1
     assert (await bench.info(job)).attempt == 1
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from backroom import Job, JobFailedError, JobRequest, JobService, JobStatus, StorageError
+from backroom import Job, JobFailedError, JobRequest, JobService, JobStatus, Snooze, StorageError
 from tests.engine.world import World, forever
 
 When = Literal["before", "after"]
@@ -110,6 +110,27 @@ async def test_claims_whose_reply_was_lost_come_back_though_giving_back_fails_to
         job_id = await world.viewer.schedule("NOTE")
         assert await service.result(job_id, timeout=60) == "done"
     assert runs == [job_id]
+
+
+async def test_a_lost_claim_of_a_job_whose_last_outcome_is_not_known_to_be_written_comes_back(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store)
+    runs: list[int] = []
+
+    @service.handler("TWICE")
+    async def twice(job: Job[Any]) -> Snooze | None:
+        runs.append(job.attempt)
+        if len(runs) > 1:
+            return None
+        world.faults.fail("finish", "after", times=3)
+        world.faults.fail("claim", "after", times=1)
+        return Snooze(0)
+
+    async with service:
+        job_id = await service.schedule("TWICE")
+        await service.result(job_id, timeout=10)
+    assert runs == [1, 1]
 
 
 async def test_lost_claims_of_one_queue_leave_the_jobs_of_another_alone(world: World) -> None:

@@ -332,8 +332,8 @@ class StorageMachine(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(self.busy))
         old = data.draw(st.sampled_from(self._held(worker)))
         self._start(worker, [old])
-        keys = [claim.key for claim in self._held(worker) if claim is not old]
-        assert self.run(self.storage.give_back(worker, keys)) == 1
+        keep = [(claim.key, claim.token) for claim in self._held(worker) if claim is not old]
+        assert self.run(self.storage.give_back(worker, keep)) == 1
         kept = {job.record.id for job in self.model.held(worker)} - {old.id}
         self.model.give_back(worker, kept, self.now)
         self._claim(
@@ -397,16 +397,16 @@ class StorageMachine(RuleBasedStateMachine):
     def give_back_or_disown(self, data: st.DataObject, disown: bool) -> None:
         worker = data.draw(st.sampled_from(self.busy))
         chosen = data.draw(some_of(self._held(worker)))
-        keys = [claim.key for claim in chosen]
         if disown:
-            self.run(self.storage.disown(worker, keys))
+            self.run(self.storage.disown(worker, [claim.key for claim in chosen]))
             for claim in chosen:
                 job = self.model.jobs[claim.id]
                 job.started = False
                 job.started_at = self.now if job.started_at is None else job.started_at
         else:
             kept = {claim.id for claim in chosen}
-            given = self.run(self.storage.give_back(worker, keys))
+            keep = [(claim.key, claim.token) for claim in chosen]
+            given = self.run(self.storage.give_back(worker, keep))
             assert given == self.model.give_back(worker, kept, self.now)
 
     # -- time and upkeep -----------------------------------------------------------------------

@@ -177,13 +177,13 @@ def test_everything_held_is_named_until_it_begins() -> None:
     ready, waiting = bench.claims(1), bench.claims(2)
     bench.lanes.accept([*ready, *waiting], 1)
     clearing = bench.lanes.clear(NOW)
-    assert sorted(bench.lanes.keys()) == [1, 2, 3]
+    assert sorted(claim.key for claim in bench.lanes.claims()) == [1, 2, 3]
     assert bench.lanes.held == 3
     bench.lanes.returned(clearing[:1])
     bench.lanes.cleared(clearing[1:])
-    assert sorted(bench.lanes.keys()) == [1, 3]
+    assert sorted(claim.key for claim in bench.lanes.claims()) == [1, 3]
     bench.lanes.take()
-    assert bench.lanes.keys() == [3]
+    assert [claim.key for claim in bench.lanes.claims()] == [3]
 
 
 def test_what_has_not_begun_can_be_taken_out() -> None:

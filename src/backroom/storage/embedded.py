@@ -178,7 +178,7 @@ class EmbeddedStorage:
                 stands += stood or [False]
             return stands
 
-    async def give_back(self, worker: int, keep: Sequence[int]) -> int:
+    async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
         return await self._write(claims.give_back, worker, keep, self.clock.now())
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:

@@ -89,8 +89,10 @@ RELEASE: Final = """
     WHERE worker = ?1 AND state = 1
 """
 GIVE_BACK: Final = (
-    RELEASE.format(reason="reason", more="") + "AND key NOT IN (SELECT value FROM json_each(?4))"
+    RELEASE.format(reason="reason", more="")
+    + "AND (key, token) NOT IN (SELECT value->>0, value->>1 FROM json_each(?4))"
 )
+HELD: Final = "SELECT key FROM job WHERE worker = ? AND state = 1"
 
 
 BEGUN: Final = """
@@ -275,12 +277,12 @@ def start(ledger: Ledger, worker: int, keys: Sequence[int]) -> None:
     ledger.mark(worker, keys)
 
 
-def give_back(ledger: Ledger, worker: int, keep: Sequence[int], now: int) -> int:
+def give_back(ledger: Ledger, worker: int, keep: Sequence[tuple[int, int]], now: int) -> int:
     """All claims of this worker but `keep` wait again, untouched."""
-    kept = set(keep)
-    ledger.run(GIVE_BACK, (worker, ledger.fresh_token(), now, encode(sorted(kept))))
+    ledger.run(GIVE_BACK, (worker, ledger.fresh_token(), now, encode(keep)))
     changed = ledger.connection.changes()
-    ledger.unmark(worker, ledger.started.get(worker, set()) - kept)
+    held = {key for (key,) in ledger.run(HELD, (worker,))} if keep else set()
+    ledger.unmark(worker, ledger.started.get(worker, set()) - held)
     if changed:
         ledger.wakes |= {Wake.JOBS, Wake.FINISHED}  # Some may have been asked to end.
     return changed
