@@ -67,11 +67,16 @@ class Faults:
         self._plans[verb].extend([_Plan(error, when, None, only)] * times)
 
     def keep_back(
-        self, verb: str, *, only: Callable[..., bool] = lambda *args, **kwargs: True
+        self,
+        verb: str,
+        *,
+        error: Exception | None = None,
+        only: Callable[..., bool] = lambda *args, **kwargs: True,
     ) -> Reply:
-        """The next call of a verb is carried out, and its answer waits for `Reply.send`."""
+        """The next call of a verb is carried out, and its answer, or this error, waits for
+        `Reply.send`."""
         reply = Reply()
-        self._plans[verb].append(_Plan(None, "after", reply, only))
+        self._plans[verb].append(_Plan(error, "after", reply, only))
         return reply
 
     def mend(self) -> None:

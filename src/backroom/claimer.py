@@ -43,13 +43,13 @@ class Claimer(Loop):
         unwanted: Callable[[Claim], bool],
         release: Callable[[list[Claim]], None],
         return_unknown: Callable[[], Awaitable[None]],
-        lost: Callable[[], None],
+        lost: Callable[[int], None],
     ) -> None:
         """`types` are those that have a handler here; `pump` is called when jobs became ready;
         `unwanted` says of a claim whether people paused its queue or cancelled it while it was
         being counted as started; `release` is called with claims that are not to be run;
         `return_unknown` when the storage may hold claims for this worker that it does not know
-        of; `lost` when the lease is gone."""
+        of; `lost` when the lease of the worker with this number is gone."""
         super().__init__(f"claimer of {lanes.name}")
         self._storage = storage
         self._lanes = lanes
@@ -113,7 +113,7 @@ class Claimer(Loop):
             self._lanes.took(self._clock.uptime() - began)
         except LeaseLostError:
             self._look = True
-            self._lost()
+            self._lost(worker)
             return self._poll
         except Exception:
             # Claims whose reply was lost are ours without our knowing: give them back.
@@ -157,7 +157,7 @@ class Claimer(Loop):
             await self._storage.start(worker, [claim.key for claim in claims])
         except LeaseLostError:
             self._lanes.returned(claims)
-            self._lost()
+            self._lost(worker)
         except Exception:
             log.exception("%d starts could not be counted; those jobs go back", len(claims))
             self._lanes.returned(claims)

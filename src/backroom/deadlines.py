@@ -19,9 +19,9 @@ class Deadlines(Generic[T]):
         loop: asyncio.AbstractEventLoop,
         timeout: float,
         late: Callable[[T], None],
-        emptied: Callable[[float], object],
+        emptied: Callable[[], object],
     ) -> None:
-        """`emptied` is called with the timeout when no attempt has it any more."""
+        """`emptied` is called when no attempt has this timeout any more."""
         self._loop = loop
         self._timeout = timeout
         self._late = late
@@ -48,7 +48,7 @@ class Deadlines(Generic[T]):
                 return
             del self._ends[running]
             self._late(running)
-        self._emptied(self._timeout)
+        self._emptied()
 
     @property
     def empty(self) -> bool:
@@ -60,4 +60,4 @@ class Deadlines(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._emptied(self._timeout)
+        self._emptied()

@@ -37,13 +37,13 @@ class Lease:
         spec: WorkerSpec,
         *,
         cancelled: Callable[[Sequence[int]], None],
-        lost: Callable[[], None],
+        lost: Callable[[int], None],
         stands_again: Callable[[], None],
         threaded: bool = True,
     ) -> None:
         """All are called on the loop that calls `start`: `cancelled` with every answer of the
-        storage that names claims to cancel; `lost` once; `stands_again` when the lease was
-        extended after it had not stood for a while."""
+        storage that names claims to cancel; `lost` with the number it was enlisted under, once;
+        `stands_again` when the lease was extended after it had not stood for a while."""
         self._storage = storage
         self._clock = clock
         self._spec = spec
@@ -141,7 +141,7 @@ class Lease:
         self._stand_until = 0.0
         if not self._told:
             self._told = True
-            self._call(self._lost)
+            self._call(self._lost, self.worker)
 
     def _call(self, call: Callable[..., None], *args: object) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -186,12 +187,12 @@ class Runner:
         if known.isolation == "process":
             self._run_process(running, handler)  # Its time begins when a child takes it.
             return
-        group.add(running, uptime)
         if known.handler_is_async:
             running.task = self._new_task(
                 self._run(running, handler, job), loop=self._loop, context=self._context.copy()
             )
         else:
+            group.add(running, uptime)
             self._threads.submit(lambda: self._run_thread(running, handler, job))
 
     def _watch(self, timeout: float) -> Deadlines[Running]:
@@ -200,7 +201,8 @@ class Runner:
         if len(self._deadlines) >= MOST_GROUPS:
             for group in [group for group in self._deadlines.values() if group.empty]:
                 group.close()
-        group = Deadlines(self._loop, timeout, self._late, self._deadlines.pop)
+        forget = partial(self._deadlines.pop, timeout, None)
+        group = Deadlines(self._loop, timeout, self._late, forget)
         self._deadlines[timeout] = group
         return group
 
@@ -242,6 +244,7 @@ class Runner:
         outcome: Outcome
         try:
             self._note_start(running.claim)
+            running.group.add(running, self._loop.time())
             value = await handler(job)
             outcome = returned(running.claim.type, running.known.result, value, self._max_payload)
         except asyncio.CancelledError as error:

@@ -417,16 +417,20 @@ class Worker:
             for lanes in self._lanes:
                 self._release(lanes.empty(lambda claim: self._paused.get(claim.queue, False)))
 
-    def _lost(self) -> None:
+    def _lost(self, worker: int) -> None:
+        """The lease is gone: what ran belongs to others, and is stopped. But who says so may
+        have been on its way for so long that another lease has begun."""
+        if worker != self._lease.worker:
+            return
+        self._runner.stop_all("lost")
+        for lanes in self._lanes:
+            lanes.empty()
         if self._rejoining is None and not self._leaving:
             self._rejoining = asyncio.create_task(self._rejoin())
 
     async def _rejoin(self) -> None:
-        """The lease is gone: what ran belongs to others. Stops it all, then enlists anew."""
+        """Enlists anew."""
         try:
-            self._runner.stop_all("lost")
-            for lanes in self._lanes:
-                lanes.empty()
             await self._lease.stop()
             while not self._leaving:
                 try:

@@ -159,6 +159,54 @@ async def test_a_result_of_a_lost_lease_is_refused(world: World, thread: bool) -
         world.faults.mend()
 
 
+async def test_what_was_running_when_a_leaving_worker_lost_its_lease_is_stopped(
+    world: World,
+) -> None:
+    """It may run elsewhere already; the grace period is for what is still ours."""
+    service = world.service(world.faults.store, lease=10)
+    stopped: list[float] = []
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> None:
+        try:
+            await forever(job)
+        finally:
+            stopped.append(world.elapsed)
+
+    await service.start()
+    await service.schedule("LONG")
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(service.stop(grace=60))
+    world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+    await stopping
+    assert len(stopped) == 1
+    assert stopped[0] < 10
+
+
+async def test_a_late_word_of_a_lost_lease_leaves_the_next_one_alone(world: World) -> None:
+    service = world.service(world.faults.store, lease=10)
+    runs: list[int] = []
+
+    @service.handler("LONG")
+    async def long(job: Job[Any]) -> None:
+        runs.append(job.attempt)
+        await asyncio.sleep(20)
+
+    async with service:
+        await asyncio.sleep(1)
+        late = world.faults.keep_back("claim", error=LeaseLostError("declared dead"))
+        await late.applied.wait()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        while world.faults.calls["enlist"] < 2:
+            await asyncio.sleep(0.1)
+        job_id = await service.schedule("LONG")
+        await asyncio.sleep(1)
+        late.send()
+        await service.result(job_id, timeout=60)
+    assert runs == [1]
+    assert world.faults.calls["enlist"] == 2
+
+
 async def test_a_worker_stops_by_itself_before_its_lease_ends(world: World) -> None:
     """The storage cannot be reached, so nobody tells it; its own clock does."""
     service = world.service(world.faults.store, lease=20)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backroom import Job, JobFailedError, JobStatus
+from backroom import Job, JobFailedError, JobRequest, JobStatus
 from backroom.runner import Deadlines
 from tests.engine.world import World, forever
 
@@ -175,6 +175,23 @@ async def test_a_timeout_shorter_than_a_turn_of_the_loop_is_a_timeout(world: Wor
         for _ in range(3):
             with pytest.raises(JobFailedError, match="timed out"):
                 await service.result(await service.schedule("SLOW"), timeout=60)
+
+
+async def test_the_time_of_an_attempt_begins_with_its_code(world: World) -> None:
+    service = world.service(concurrency=2)
+
+    @service.handler("BLOCKS")
+    async def blocks(job: Job[Any]) -> None:
+        world.loop.jump(5)
+
+    @service.handler("QUICK", timeout=1, retries=0)
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.5)
+
+    async with service:
+        ids = await service.schedule_many([JobRequest("BLOCKS"), JobRequest("QUICK")])
+        for job_id in ids:
+            await service.result(job_id, timeout=60)
 
 
 async def test_a_handler_that_raises_cancelled_error_by_itself_has_failed(world: World) -> None:
