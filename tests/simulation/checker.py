@@ -1,0 +1,545 @@
+"""Walks the history of a world, and holds it against the promises.
+
+What the storage said that it did is walked in the order in which it did it. Beside it stands a
+small book of who holds which claim, and what has been charged, written from nothing but these
+words; every word must agree with the book, and with what the processes did meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from backroom.lanes import EVERY
+from backroom.transition import MAX_CRASHES
+from tests.simulation.history import Event
+from tests.simulation.world import World
+
+__all__ = ["Violation", "check"]
+
+TERMINAL: Final = {"COMPLETED", "FAILED", "CANCELLED"}
+LATER: Final = 1.5
+"""Seconds after a stop was asked for, from which on nothing may begin."""
+SWEEPS: Final = 8.0
+"""Seconds beyond its lease in which the claims of a dead worker are taken back, in calm weather."""
+
+
+class Violation(NamedTuple):
+    promise: int
+    what: str
+    jobs: frozenset[int]
+    at: float
+
+
+class Hold(msgspec.Struct):
+    """A claim."""
+
+    token: int
+    worker: int
+    attempt: int
+    """Charged before it, those before an operator's retry included."""
+    counted: bool = False
+    begun: bool = False
+
+
+class Book(msgspec.Struct):
+    """A job."""
+
+    n: int
+    asked: dict[str, Any]
+    """What its producer said."""
+    kept: bool = False
+    told: bool = False
+    kind: str = ""
+    key: str | None = None
+    queue: str = ""
+    priority: int = 0
+    run_at: int = 0
+    since: float = 0.0
+    """When it was kept."""
+    state: str = "live"
+    """Or how it has ended; "gone"."""
+    hold: Hold | None = None
+    token: int = 0
+    """The last one."""
+    outcomes: dict[int, str] = msgspec.field(default_factory=dict)
+    """By token."""
+    attempts: int = 0
+    crashes: int = 0
+    renewed: bool = False
+    """An operator let it run now: if it waited for its next attempt, with a fresh budget."""
+    cancel: bool = False
+    """People asked for it while it ran."""
+    returned: dict[int, str] = msgspec.field(default_factory=dict)
+    """By token: what its handler did, where that came to its end."""
+    runs: dict[int, str] = msgspec.field(default_factory=dict)
+    """Code that runs, by token: in which process."""
+    process: dict[int, str] = msgspec.field(default_factory=dict)
+    """The same of all code that ever ran."""
+    began: dict[int, float] = msgspec.field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        return self.kept and self.state == "live"
+
+
+class Worker(msgspec.Struct):
+    number: int
+    process: str
+    lease: float
+    signs: list[float]
+    """Of life: when it enlisted, and extended its lease."""
+    living: bool = True
+
+    @property
+    def extended(self) -> float:
+        return self.signs[-1]
+
+    def stands(self, now: float) -> bool:
+        """Whether it is well beyond doubt that its process still has this lease."""
+        if now < self.signs[0] + self.lease / 2:
+            return True
+        return len([sign for sign in self.signs if sign > now - 0.7 * self.lease]) > 1
+
+
+class Checker:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._plan = world.plan
+        self._precise = world.backends.precise
+        self._jobs: dict[int, Book] = {}
+        self._workers: dict[int, Worker] = {}
+        self._by_name: dict[str, Worker] = {}
+        self._latest: dict[str, Worker] = {}
+        """By process."""
+        self._dead: dict[str, float] = {}
+        self._leaving: dict[str, float] = {}
+        self._stood: dict[str, float] = defaultdict(lambda: -1e9)
+        """Until when a process stood still, or its loop was blocked."""
+        self._frozen: dict[str, float] = defaultdict(lambda: -1e9)
+        """The same, its lease's thread included."""
+        self._cut: dict[str, float] = defaultdict(lambda: -1e9)
+        self._paused: set[str] = set()
+        self.found: list[Violation] = []
+        self._at = 0.0
+
+    def walk(self) -> list[Violation]:
+        steps: dict[str, Callable[[Event], None]] = {
+            "schedules": self._schedules, "keeps": self._keeps, "has already": self._has_already,
+            "is told": self._is_told, "grants": self._grants, "counts": self._counts,
+            "begins": self._begins, "returns": self._returns, "raises": self._returns,
+            "is interrupted": self._interrupted, "ends": self._ends, "refuses": self._refuses,
+            "takes back": self._takes_back, "disowns": self._disowns, "retires": self._retires,
+            "reclaims": self._reclaims, "enlists": self._enlists, "extends": self._extends,
+            "cancel: stands": self._cancelled, "retry: stands": self._retried,
+            "delete: stands": self._deleted, "prune: stands": self._pruned,
+            "pauses": lambda e: self._paused.add(e.more["queue"]),
+            "resumes": lambda e: self._paused.discard(e.more["queue"]),
+            "crashes": self._crashes, "stands still": self._stands_still,
+            "blocks its loop": self._blocks, "is told to stop": self._told_to_stop,
+            "has stopped": self._has_stopped, "is cut off": self._is_cut,
+            "hears the result": self._hears,
+        }  # fmt: skip
+        for event in self._world.history.events:
+            self._at = event.at
+            step = steps.get(event.what)
+            if step is not None:
+                step(event)
+        self._final()
+        return self.found
+
+    def _wrong(self, promise: int, what: str, *jobs: int) -> None:
+        self.found.append(Violation(promise, what, frozenset(jobs), self._at))
+
+    def _book(self, event: Event) -> Book:
+        assert event.job is not None
+        return self._jobs[event.job]
+
+    # -- what producers and the storage say of a job --------------------------------------------
+
+    def _schedules(self, event: Event) -> None:
+        assert event.job is not None
+        self._jobs[event.job] = Book(event.job, event.more)
+
+    def _keeps(self, event: Event) -> None:
+        book = self._jobs.get(event.job or 0)
+        if book is None:
+            return self._wrong(1, f"job {event.job} was kept, and nobody had scheduled it")
+        if book.kept and book.state != "gone":
+            self._wrong(6, f"job {book.n} was kept twice", book.n)
+        more = event.more
+        self._check_key(book, more["key"])
+        if book.state == "gone":  # It was sent twice, and ended between the two.
+            book.attempts = book.crashes = 0
+        book.kept, book.state, book.since = True, "live", event.at
+        book.key, book.kind, book.queue = more["key"], more["type"], more["queue"]
+        book.priority, book.run_at = more["priority"], more["run_at"]
+
+    def _check_key(self, book: Book, key: str | None) -> None:
+        kind = book.asked["type"]
+        for other in self._jobs.values():
+            if key and other is not book and other.live and (other.kind, other.key) == (kind, key):
+                self._wrong(
+                    6, f"jobs {other.n} and {book.n} live at once with {key!r}", other.n, book.n
+                )
+
+    def _has_already(self, event: Event) -> None:
+        other = self._jobs[event.more["other"]]
+        if not other.live:
+            self._wrong(
+                6, f"job {event.job} was refused for job {other.n}, which is {other.state}",
+                event.job or 0, other.n,
+            )  # fmt: skip
+
+    def _is_told(self, event: Event) -> None:
+        of = event.more["of"]
+        if of is None or not self._jobs[of].kept:
+            return self._wrong(
+                1, f"job {event.job} was acknowledged, and is not kept", event.job or 0
+            )
+        self._jobs[of].told = True
+
+    # -- claims ----------------------------------------------------------------------------------
+
+    def _enlists(self, event: Event) -> None:
+        more = event.more
+        before = self._latest.get(more["process"])
+        if before and before.living and before.stands(event.at) and not self._slow(before):
+            self._wrong(5, f"{before.process} enlisted anew, though its lease stood")
+        worker = Worker(more["worker"], more["process"], more["lease"], [event.at])
+        self._latest[worker.process] = self._workers[worker.number] = self._by_name[
+            more["name"]
+        ] = worker
+
+    def _extends(self, event: Event) -> None:
+        self._workers[event.more["worker"]].signs.append(event.at)
+
+    def _grants(self, event: Event) -> None:
+        book, more = self._book(event), event.more
+        worker = self._workers[more["worker"]]
+        if book.hold is not None:
+            self._wrong(
+                2, f"job {book.n} was granted to worker {worker.number} while worker"
+                f" {book.hold.worker} held it", book.n,
+            )  # fmt: skip
+        if more["token"] <= book.token:
+            self._wrong(
+                2, f"token {more['token']} of job {book.n} is not above {book.token}", book.n
+            )
+        if not book.live:
+            self._wrong(3, f"job {book.n}, which is {book.state}, was granted", book.n)
+        if not worker.living:
+            self._wrong(2, f"worker {worker.number}, which is dead, got job {book.n}", book.n)
+        if book.queue in self._paused:
+            self._wrong(12, f"job {book.n} of a paused queue was granted", book.n)
+        charged = (more["attempt"] - more["budget"], more["crashes"])
+        if book.renewed and charged == (0, 0):
+            book.attempts = book.crashes = 0
+        book.renewed = False
+        if charged != (book.attempts, book.crashes):
+            self._wrong(
+                4, f"job {book.n} stands at {charged} attempts and crashes, the book at"
+                f" {(book.attempts, book.crashes)}", book.n,
+            )  # fmt: skip
+        book.token = more["token"]
+        book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
+
+    def _counts(self, event: Event) -> None:
+        hold = self._book(event).hold
+        if hold is not None and hold.worker == event.more["worker"]:
+            hold.counted = True
+
+    def _begins(self, event: Event) -> None:
+        book, token = self._book(event), event.more["token"]
+        hold, process = book.hold, event.who
+        excused = self._stood[process] > event.at - self._plan.lease
+        if hold is None or hold.token != token:
+            if not excused:
+                self._wrong(8, f"job {book.n} began under token {token}, which had ended", book.n)
+        else:
+            hold.begun = True
+            if not hold.counted:
+                self._wrong(4, f"job {book.n} began before its start was counted", book.n)
+            if book.attempts > book.asked.get("retries", 3):
+                self._wrong(4, f"job {book.n} began although no attempt was left", book.n)
+            if book.crashes >= MAX_CRASHES:
+                self._wrong(4, f"job {book.n} began after {book.crashes} crashes", book.n)
+        leaving = self._leaving.get(process)
+        if leaving is not None and event.at > leaving + LATER and not excused:
+            self._wrong(11, f"job {book.n} began after {process} was told to stop", book.n)
+        book.began[token] = event.at
+        book.runs[token] = book.process[token] = process
+
+    def _returns(self, event: Event) -> None:
+        book, token = self._book(event), event.more["token"]
+        book.runs.pop(token, None)
+        book.returned[token] = f"{event.what} {event.more['act']}"
+
+    def _interrupted(self, event: Event) -> None:
+        self._book(event).runs.pop(event.more["token"], None)
+
+    # -- outcomes --------------------------------------------------------------------------------
+
+    def _ends(self, event: Event) -> None:
+        book, more = self._book(event), event.more
+        token, state = more["token"], more["state"]
+        hold = book.hold
+        if token in book.outcomes:
+            if book.outcomes[token] != state:
+                self._wrong(3, f"job {book.n} has two outcomes of one attempt", book.n)
+            return  # Said again, as its answer was lost.
+        if hold is None or hold.token != token:
+            return self._wrong(
+                2, f"the outcome {state} of job {book.n} was taken under token {token}, which had"
+                " ended", book.n,
+            )  # fmt: skip
+        book.outcomes[token], book.hold = state, None
+        charge = more["attempt"] - hold.attempt
+        self._check_outcome(book, token, state, charge, event.at)
+        if state in TERMINAL:
+            book.state = state
+        elif book.cancel:
+            book.state = "CANCELLED"
+        book.cancel = False
+        book.attempts += charge
+        book.crashes += more["crashed"]
+
+    def _check_outcome(self, book: Book, token: int, state: str, charge: int, at: float) -> None:
+        """Whether this is what becomes of what its handler did."""
+        act, process = book.returned.get(token), book.process.get(token)
+        if act is None:
+            began = book.began.get(token)
+            limit = float(book.asked.get("timeout", 6)) * 0.9
+            if state == "COMPLETED":
+                self._wrong(3, f"job {book.n} is completed, and its handler did not end", book.n)
+            elif (
+                charge
+                and book.kind != "JUNK"
+                and not book.cancel
+                and (began is None or at < began + limit)
+            ):
+                self._wrong(11, f"job {book.n} was charged an attempt that did not end", book.n)
+            return
+        if act == "returns stubborn":
+            return  # It may have been out of time before.
+        expected, charged = _EXPECTED.get(act, ({"COMPLETED"}, 1))
+        told = book.cancel or (process in self._leaving and act.startswith("raises"))
+        if act.startswith("raises") and state == "FAILED":
+            used = book.attempts + 1 > book.asked.get("retries", 3)
+            expected = expected | ({"FAILED"} if used else set())
+        if (state not in expected or charge != charged) and not told:
+            self._wrong(3, f"job {book.n} is {state} after its handler {act}", book.n)
+
+    def _refuses(self, event: Event) -> None:
+        book, token = self._book(event), event.more["token"]
+        if book.hold is not None and book.hold.token == token:
+            self._wrong(2, f"an outcome of job {book.n} was refused though its lease stood", book.n)
+
+    # -- claims that end without an outcome -------------------------------------------------------
+
+    def _held_by(self, number: int) -> list[Book]:
+        return [b for b in self._jobs.values() if b.hold is not None and b.hold.worker == number]
+
+    def _release(self, book: Book) -> None:
+        book.hold = None
+        if book.cancel:
+            book.state, book.cancel = "CANCELLED", False
+
+    def _takes_back(self, event: Event) -> None:
+        kept = {tuple(pair) for pair in event.more["kept"]}
+        given = 0
+        for book in self._held_by(event.more["worker"]):
+            assert book.hold is not None
+            if (book.n, book.hold.token) not in kept:
+                self._give_back(book)
+                given += 1
+        if given != event.more["count"]:
+            self._wrong(2, f"{event.more['count']} claims were given back, the book says {given}")
+
+    def _give_back(self, book: Book) -> None:
+        assert book.hold is not None
+        process = book.runs.get(book.hold.token)
+        if process is not None and process not in self._dead:
+            self._wrong(2, f"job {book.n} was given back while {process} ran it", book.n)
+        self._release(book)
+
+    def _disowns(self, event: Event) -> None:
+        for n in event.more["of"]:
+            hold = self._jobs[n].hold
+            if hold is not None and hold.worker == event.more["worker"]:
+                hold.counted = hold.begun = False
+
+    def _retires(self, event: Event) -> None:
+        worker = self._workers[event.more["worker"]]
+        worker.living = False
+        for book in self._held_by(worker.number):
+            self._give_back(book)
+
+    def _reclaims(self, event: Event) -> None:
+        crashed = untouched = 0
+        for name in event.more["names"]:
+            worker = self._by_name[name]
+            if not worker.living:
+                self._wrong(2, f"worker {worker.number} was reclaimed twice")
+            worker.living = False
+            self._check_robbed(worker)
+            for book in self._held_by(worker.number):
+                hold = book.hold
+                assert hold is not None
+                self._check_still_runs(book, hold, worker)
+                if hold.begun if self._precise else hold.counted:
+                    crashed += 1
+                    book.attempts += 1
+                    book.crashes += 1
+                else:
+                    untouched += 1
+                self._release(book)
+        if (crashed, untouched) != (event.more["crashed"], event.more["untouched"]):
+            self._wrong(
+                4, f"{event.more['crashed']} jobs were charged a crash and"
+                f" {event.more['untouched']} were not, the book says {crashed} and {untouched}",
+            )  # fmt: skip
+
+    def _check_robbed(self, worker: Worker) -> None:
+        process, now = worker.process, self._at
+        if process in self._dead and self._precise:
+            return
+        if now < worker.extended + worker.lease:
+            self._wrong(5, f"worker {worker.number} was declared dead within its lease")
+        troubled = max(self._frozen[process], self._cut[process]) > worker.extended - worker.lease
+        given_up = self._latest.get(process) is not worker or process in self._leaving
+        if not (process in self._dead or troubled or self._slow(worker) or given_up):
+            self._wrong(5, f"worker {worker.number} of {process}, alive and well, was robbed")
+
+    def _slow(self, worker: Worker) -> bool:
+        """Whether an answer may take so long that a lease is lost by it."""
+        weather = self._plan.weather
+        return weather.slow > 0 and weather.slowest > worker.lease / 8
+
+    def _check_still_runs(self, book: Book, hold: Hold, worker: Worker) -> None:
+        process = book.runs.get(hold.token)
+        if process is None or process in self._dead:
+            return
+        if self._stood[process] > self._at - 2 * worker.lease or "stubborn" in book.asked["acts"]:
+            return
+        self._wrong(8, f"job {book.n} still ran in {process} when its lease ended", book.n)
+
+    # -- what people do --------------------------------------------------------------------------
+
+    def _cancelled(self, event: Event) -> None:
+        book, status = self._book(event), event.more["status"]
+        if status == "active":
+            book.cancel = True
+        elif status == "cancelled" and book.live:
+            if book.hold is not None:
+                self._wrong(3, f"job {book.n} was cancelled under its worker", book.n)
+            book.state = "CANCELLED"
+
+    def _retried(self, event: Event) -> None:
+        book, status = self._book(event), event.more["status"]
+        if status not in ("pending", "scheduled"):
+            return
+        if book.live:
+            book.renewed = event.more["named"]
+        elif book.state in TERMINAL:
+            self._check_key(book, book.key)
+            book.state = "live"
+            book.attempts = book.crashes = 0
+
+    def _deleted(self, event: Event) -> None:
+        book = self._book(event)
+        if event.more["status"] == "gone":
+            if book.hold is not None:
+                self._wrong(3, f"job {book.n} was deleted while it ran", book.n)
+            book.state = "gone"
+
+    def _pruned(self, event: Event) -> None:
+        book, status = self._book(event), event.more["status"]
+        if status == "gone" and book.state != "gone":
+            if book.live:
+                self._wrong(10, f"retention removed job {book.n}, which had not ended", book.n)
+            book.state = "gone"
+        elif status == "cancelled" and book.live:
+            if book.hold is not None or "expires_in" not in book.asked:
+                self._wrong(10, f"retention cancelled job {book.n}", book.n)
+            book.state = "CANCELLED"
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def _crashes(self, event: Event) -> None:
+        self._dead[event.who] = event.at
+        for book in self._jobs.values():
+            for token in [t for t, process in book.runs.items() if process == event.who]:
+                del book.runs[token]
+
+    def _stands_still(self, event: Event) -> None:
+        until = event.at + event.more["seconds"]
+        self._stood[event.who] = max(self._stood[event.who], until)
+        self._frozen[event.who] = max(self._frozen[event.who], until)
+
+    def _blocks(self, event: Event) -> None:
+        until = event.at + event.more["seconds"]
+        self._stood[event.who] = max(self._stood[event.who], until)
+
+    def _told_to_stop(self, event: Event) -> None:
+        self._leaving.setdefault(event.who, event.at)
+
+    def _has_stopped(self, event: Event) -> None:
+        # What it held under a lease that it has lost comes back when that has ended.
+        worker = self._latest.get(event.who)
+        if worker is None or event.at > worker.extended + worker.lease / 2:
+            return
+        left = [book.n for book in self._held_by(worker.number)]
+        if left and event.more["ended"] and self._cut[event.who] < self._leaving[event.who]:
+            self._wrong(11, f"{event.who} has stopped and still holds {left}", *left)
+
+    def _is_cut(self, event: Event) -> None:
+        self._cut[event.who] = event.at
+        if event.more["verb"] == "enlist":  # Of what it has enlisted as it does not know.
+            self._latest.pop(event.who, None)
+
+    def _hears(self, event: Event) -> None:
+        book = self._book(event)
+        if book.state not in ("COMPLETED", "gone") and "COMPLETED" not in book.outcomes.values():
+            self._wrong(3, f"a result of job {book.n} was told, and it is {book.state}", book.n)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _final(self) -> None:
+        final = self._world.final
+        for book in self._jobs.values():
+            stands = final.get(book.n)
+            if stands is None:
+                if book.kept and book.state != "gone":
+                    self._wrong(1, f"job {book.n} is lost; it was {book.state}", book.n)
+                continue
+            if not stands.status.terminal:
+                self._wrong(1, f"job {book.n} has never ended; it is {stands.status}", book.n)
+            elif book.state != stands.status.upper():
+                self._wrong(
+                    3, f"job {book.n} is {stands.status}, the book says {book.state}", book.n
+                )
+        for process in self._world.workers():
+            self._wrong(11, f"{process.name} does not end")
+        for text in self._world.loop.unhandled:
+            self._wrong(15, f"nobody caught: {text}")
+
+
+def check(world: World) -> list[Violation]:
+    """What the history of a world says against the promises; nothing, if all is well."""
+    return Checker(world).walk()
+
+
+_EXPECTED: Final[dict[str, tuple[set[str], int]]] = {
+    "returns snooze": ({"WAITING"}, 0),
+    "returns cancel": ({"CANCELLED"}, 1),
+    "returns bad result": ({"FAILED"}, 1),
+    "raises error": ({"WAITING"}, 1),
+    "raises retry": ({"WAITING"}, 1),
+    "raises fail": ({"FAILED"}, 1),
+}
+"""What becomes of an attempt by what its handler did, and whether it is charged; of all else
+that returns, that it is completed."""

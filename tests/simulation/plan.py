@@ -1,0 +1,84 @@
+"""What a seed means: how many processes, what they do, and what befalls them.
+
+Each seed has some kinds of trouble and not others, some of them often. Worlds with everything at
+once would hide from each other what only shows where nothing else happens.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import msgspec
+
+from tests.simulation.network import Weather
+
+__all__ = ["ACTS", "TROUBLES", "Plan", "make_plan"]
+
+ACTS: Final = (
+    "ok", "slow", "error", "fail", "snooze", "cancel", "retry", "hang", "stubborn", "bad result",
+    "block", "talk", "follow",
+)  # fmt: skip
+TROUBLES: Final = (
+    "crash", "stop", "term", "cut", "clock", "people", "refused", "lost", "slow", "twice",
+    "unheard", "kill at once",
+)  # fmt: skip
+
+
+class Plan(msgspec.Struct):
+    """One world."""
+
+    seed: int
+    troubles: frozenset[str]
+    workers: int
+    producers: int
+    jobs: int
+    """That each producer schedules, about."""
+    seconds: float
+    """Until all is well."""
+    lease: float
+    concurrency: int
+    poll: float
+    starvation: float
+    retention: float | None
+    acts: tuple[str, ...]
+    weather: Weather
+    drift: float
+    """How much faster or slower a clock may go."""
+
+    @property
+    def peaceful(self) -> bool:
+        """Nothing befalls it, so nothing excuses anything."""
+        return not self.troubles
+
+
+def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
+    """`shared_clock`: all processes are on one machine."""
+    chance = random.Random(seed)
+    some = [trouble for trouble in TROUBLES if chance.random() < 0.35]
+    troubles = frozenset(() if chance.random() < 0.06 else some)
+    lease = chance.choice((1.0, 2.0, 4.0))
+    acts = ["ok", *(act for act in ACTS if chance.random() < 0.4)]
+    weather = Weather(latency=chance.choice((0.0002, 0.002, 0.02)))
+    if "slow" in troubles:
+        weather.slow = chance.choice((0.02, 0.1, 0.3))
+        weather.slowest = chance.choice((0.3, lease, 3 * lease))
+    for name in ("refused", "lost", "twice", "unheard"):
+        if name in troubles:
+            setattr(weather, name, chance.choice((0.01, 0.05, 0.2)))
+    return Plan(
+        seed=seed,
+        troubles=troubles,
+        workers=chance.randint(1, 3),
+        producers=chance.randint(1, 2),
+        jobs=chance.choice((4, 8, 16)),
+        seconds=chance.choice((5.0, 8.0, 12.0)),
+        lease=lease,
+        concurrency=chance.choice((1, 2, 5)),
+        poll=chance.choice((0.5, 1.0, 3.0)),
+        starvation=chance.choice((1.0, 5.0, 60.0)),
+        retention=chance.choice((None, None, 2.0, 0.0)),
+        acts=tuple(acts),
+        weather=weather,
+        drift=0.0 if shared_clock else chance.choice((0.0, 0.001, 0.02)),
+    )

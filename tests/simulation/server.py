@@ -1,0 +1,227 @@
+"""The storage of a world: a real one, which carries out one call at a time, and says what it did.
+
+What it says is what it answered, and what its own look-ups tell: none of it comes from the
+processes, so a checker can hold the one against the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from backroom.job import JobRecord, State
+from backroom.ports import Claimed, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
+from backroom.transition import Claim, Transition
+from tests.simulation.history import History
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Remote
+
+__all__ = ["Data", "Server", "at_once", "on_loop"]
+
+T = TypeVar("T")
+
+
+class Data(msgspec.Struct):
+    """What every job of a world carries."""
+
+    n: int
+    """Its number."""
+    acts: list[str]
+    """What its handler does, run by run; the last one again and again."""
+
+
+_data_decoder = msgspec.json.Decoder(Data)
+
+
+class Server:
+    """Carries out calls on the backend of their caller."""
+
+    def __init__(
+        self,
+        history: History,
+        now: Callable[[], int],
+        carry_out: Callable[[Callable[[], Awaitable[Any]]], Any],
+    ) -> None:
+        """`carry_out` makes a call, and runs it to its end."""
+        self._history = history
+        self._now = now
+        self._run = carry_out
+        self.ids: dict[str, int] = {}
+        """Of every job that was ever sent here, its number."""
+        self._keys: dict[int, int] = {}
+        self._names = 0
+        self._seen: dict[int, str] = {}
+        self._tell: dict[str, Callable[..., None]] = {
+            "insert": self._inserted,
+            "enlist": self._enlisted,
+            "claim": self._claimed,
+            "start": self._counted,
+            "finish": self._finished,
+            "give_back": self._given_back,
+            "disown": self._disowned,
+            "retire": self._retired,
+            "extend": self._extended,
+            "reclaim": self._reclaimed,
+            "prune": self._pruned,
+        }
+
+    def carry_out(self, remote: Remote, verb: str, args: Any, kwargs: Any) -> Any:
+        """One call of a process."""
+        if verb == "enlist":
+            self._names += 1
+            args = (msgspec.structs.replace(args[0], name=f"{remote.machine.name}#{self._names}"),)
+        answer = self._run(lambda: getattr(remote.backend, verb)(*args, **kwargs))
+        tell = self._tell.get(verb)
+        if tell is not None:
+            tell(remote, answer, *args, **kwargs)
+        elif verb in ("cancel", "retry", "delete"):
+            self._look(remote, verb, "" if not isinstance(args[0], str) else args[0])
+        elif verb == "pause":
+            self._note("pauses" if args[1] else "resumes", queue=args[0])
+        return answer
+
+    def begun(self, remote: Remote, worker: int, claim: Claim) -> None:
+        """User code of a claim begins, in its process."""
+        remote.backend.note_start(worker, claim)
+        self._history.note(
+            remote.machine.name, "begins", self.ids[claim.id],
+            token=claim.token, worker=worker, attempt=claim.attempt + 1,
+        )  # fmt: skip
+
+    def outlooks(self, backend: Store) -> dict[int, Outlook]:
+        """How all jobs stand."""
+        ids = list(self.ids)
+        found: dict[str, Outlook] = {}
+        for at in range(0, len(ids), 500):
+            some = ids[at : at + 500]
+            found |= self._run(lambda some=some: backend.outlook(some, self._now()))
+        return {self.ids[id_]: outlook for id_, outlook in found.items()}
+
+    # -- what it did -----------------------------------------------------------------------------
+
+    def _note(self, what: str, job: int | None = None, **more: Any) -> None:
+        self._history.note("storage", what, job, **more)
+
+    def _inserted(
+        self,
+        remote: Remote,
+        answer: list[Inserted],
+        jobs: Sequence[JobRecord],
+        now: int,
+        *,
+        worker: int | None = None,
+        start: bool = False,
+    ) -> None:
+        for record in jobs:
+            self.ids.setdefault(record.id, _data_decoder.decode(record.data).n)
+        batch = [self.ids[record.id] for record in jobs]
+        for record, inserted in zip(jobs, answer, strict=True):
+            n = self.ids[record.id]
+            if inserted.created:
+                self._note(
+                    "keeps", n, type=record.type, key=record.unique_key, priority=record.priority,
+                    queue=record.queue, run_at=record.run_at, batch=batch if len(batch) > 1 else [],
+                )  # fmt: skip
+            elif inserted.id != record.id:
+                self._note("has already", n, other=self.ids[inserted.id], key=record.unique_key)
+            if inserted.claim is not None and worker is not None:
+                self._grant(inserted.claim, worker, start)
+
+    def _grant(self, claim: Claim, worker: int, counted: bool) -> None:
+        n = self._keys[claim.key] = self.ids[claim.id]
+        self._seen.pop(n, None)
+        self._note(
+            "grants", n, token=claim.token, worker=worker, counted=counted,
+            attempt=claim.attempt, budget=claim.budget, crashes=claim.crashes,
+        )  # fmt: skip
+
+    def _enlisted(self, remote: Remote, beat: Heartbeat, spec: Any) -> None:
+        self._note(
+            "enlists", worker=beat.worker, process=remote.machine.name, lease=spec.lease,
+            name=spec.name,
+        )  # fmt: skip
+
+    def _extended(self, remote: Remote, beat: Heartbeat, worker: int) -> None:
+        self._note("extends", worker=worker)
+
+    def _claimed(self, remote: Remote, answer: Claimed, worker: int, want: Any, now: int) -> None:
+        for place, claim in enumerate(answer.claims):
+            self._grant(claim, worker, place < answer.started)
+
+    def _counted(self, remote: Remote, answer: None, worker: int, keys: Sequence[int]) -> None:
+        for key in keys:
+            self._note("counts", self._keys[key], worker=worker)
+
+    def _finished(
+        self, remote: Remote, answer: list[bool], worker: int, transitions: Sequence[Transition]
+    ) -> None:
+        for one, stood in zip(transitions, answer, strict=True):
+            self._note(
+                "ends" if stood else "refuses", self._keys[one.key],
+                state=State(one.state).name, token=one.token, worker=worker,
+                attempt=one.attempt, crashed=one.crashed,
+            )  # fmt: skip
+
+    def _given_back(
+        self, remote: Remote, answer: int, worker: int, keep: Sequence[tuple[int, int]]
+    ) -> None:
+        kept = sorted((self._keys[key], token) for key, token in keep if key in self._keys)
+        self._note("takes back", worker=worker, kept=kept, count=answer)
+
+    def _disowned(self, remote: Remote, answer: None, worker: int, keys: Sequence[int]) -> None:
+        self._note("disowns", worker=worker, of=sorted(self._keys[key] for key in keys))
+
+    def _retired(self, remote: Remote, answer: None, worker: int) -> None:
+        self._note("retires", worker=worker)
+
+    def _reclaimed(self, remote: Remote, answer: Reclaimed, now: int) -> None:
+        if answer.workers:
+            self._note(
+                "reclaims", names=list(answer.workers), crashed=answer.crashed,
+                untouched=answer.untouched,
+            )  # fmt: skip
+
+    def _pruned(self, remote: Remote, answer: Pruned, now: int, limit: int) -> None:
+        if answer.touched:
+            self._look(remote, "prune", "")
+
+    def _look(self, remote: Remote, verb: str, only: str) -> None:
+        """After what people did, or retention: how the jobs stand now."""
+        ids = [only] if only else list(self.ids)
+        found = self._run(lambda: remote.backend.outlook(ids, self._now()))
+        for id_ in ids:
+            if id_ in self.ids:
+                n = self.ids[id_]
+                status = str(found[id_].status) if id_ in found else "gone"
+                if only or self._seen.get(n) != status:
+                    self._note(f"{verb}: stands", n, status=status, named=bool(only))
+                self._seen[n] = status
+
+
+def at_once(call: Callable[[], Awaitable[T]]) -> T:
+    """The answer of a verb that never waits."""
+    coroutine: Any = call()
+    try:
+        coroutine.send(None)
+    except StopIteration as answer:
+        return answer.value  # type: ignore[no-any-return]
+    raise AssertionError("this storage waits; it needs a loop")
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[T]]) -> T:
+    """The same of a verb that waits, for a thread or a socket: on a loop of its own, while the
+    world stands still."""
+    world = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+
+    async def run() -> T:
+        return await call()
+
+    try:
+        return loop.run_until_complete(run())
+    finally:
+        asyncio._set_running_loop(world)
