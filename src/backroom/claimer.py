@@ -89,7 +89,8 @@ class Claimer(Loop):
         if not self._look and self._clock.uptime() >= self._next_look:
             self._look = True
         if self._look:
-            if self._lanes.closed:
+            # What is claimed without a lease only goes back, and wakes us to claim it again.
+            if self._lanes.closed or not self._stands_for(self._worker()):
                 self.idle = False
                 return SHUT
             now = self._clock.now()

@@ -20,6 +20,8 @@ MARGIN: Final = 0.1
 """The part of a lease before its end at which the worker stops by itself."""
 BEATS: Final = 4
 """Heartbeats a lease."""
+SOONEST: Final = 0.01
+"""The part of a lease after which it is extended at the soonest."""
 
 
 class Lease:
@@ -161,24 +163,27 @@ class Lease:
         if self._stopped:  # While this thread began.
             stopped.set()
         ready()
-        every = self._spec.lease / BEATS
-        wait = every
+        lease, well = self._spec.lease, True
+        every = lease / BEATS
         while True:
+            # Sooner where the last answer was so late that little of the lease is left.
+            left = self._stand_until - self._clock.uptime()
+            wait = max(lease * SOONEST, min(every if well else every / 4, left / 2))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), wait)
                 return
             try:
                 left = max(0.01, self._stand_until - self._clock.uptime())
                 self._took(await asyncio.wait_for(self._storage.extend(self.worker), left))
-                wait = every
+                well = True
             except (LeaseLostError, TimeoutError) as error:
                 log.error("the lease is lost: %s", error or "the storage did not answer in time")
                 self._tell()
                 return
             except Exception as error:  # Also a bug of the storage's: this loop must not end.
-                wait = every / 4
+                well = False
                 log.warning(
-                    "the lease could not be extended, in %.1f s again: %s", wait, error,
+                    "the lease could not be extended, soon again: %s", error,
                     exc_info=not isinstance(error, BackroomError),
                 )  # fmt: skip
                 if not self.stands():
