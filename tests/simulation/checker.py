@@ -16,7 +16,7 @@ import msgspec
 from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
-from tests.simulation.world import World
+from tests.simulation.world import TIMEOUT, World
 
 __all__ = ["Violation", "check"]
 
@@ -312,7 +312,7 @@ class Checker:
         act, process = book.returned.get(token), book.process.get(token)
         if act is None:
             began = book.began.get(token)
-            limit = float(book.asked.get("timeout", 6)) * 0.9
+            limit = float(book.asked.get("timeout", TIMEOUT)) * 0.9
             if state == "COMPLETED":
                 self._wrong(3, f"job {book.n} is completed, and its handler did not end", book.n)
             elif (

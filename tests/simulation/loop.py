@@ -69,7 +69,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     """Runs one world, by `run`."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed).random
         self._now = 0.0
         self._ready: list[_Ready] = []
         self._timers: list[tuple[float, int, _Ready]] = []
@@ -194,7 +194,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready or self._timers[:1] and self._timers[0][0] <= self._now:
             self._ring()
-        place = self._chance.randrange(len(ready))
+        place = int(self._random() * len(ready))
         ready[place], ready[-1] = ready[-1], ready[place]
         handle, context = one = ready.pop()
         if handle.cancelled():
@@ -208,7 +208,7 @@ class SimLoop(asyncio.AbstractEventLoop):
             if until > self._now:
                 self._hold(machine, one, until)
                 return
-        self._now += self._chance.random() * STEP
+        self._now += self._random() * STEP
         handle._run()
 
     def _ring(self) -> None:

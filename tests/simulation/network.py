@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from backroom.errors import StorageError
-from backroom.ports import Capabilities, Clock, Store, Wake
+from backroom.ports import Capabilities, Clock, Heartbeat, Store, Wake
 from backroom.transition import Claim
 from tests.simulation.history import History
 from tests.simulation.loop import Machine, SimLoop
@@ -82,6 +82,7 @@ class Network:
     async def ask(self, remote: Remote, verb: str, args: Any, kwargs: Any) -> Any:
         """One call, from the process that makes it."""
         reply = self._loop.create_future()
+        sent = remote.clock.uptime()
         chance, weather = self._chance, self.weather
         cut = remote.cut_until > self._loop.time()
         if cut or chance.random() < weather.refused:
@@ -93,7 +94,12 @@ class Network:
             self._later(self._way(), arrive, reply, lost)
             if twice:
                 self._later(self._way() * 3, arrive, None, True)
-        return await reply
+        answer = await reply
+        if isinstance(answer, Heartbeat):
+            # What is left of a lease when it is granted, from the moment that it was asked for,
+            # is on the safe side on any clock.
+            answer = msgspec.structs.replace(answer, deadline=sent + answer.deadline)
+        return answer
 
     def _fail(self, remote: Remote, verb: str, reply: Any, *, arrived: bool) -> None:
         self.faults += 1
@@ -108,6 +114,9 @@ class Network:
         answer, error = None, None
         try:
             answer = self.server.carry_out(remote, verb, args, kwargs)
+            if isinstance(answer, Heartbeat):
+                left = answer.deadline - self.server.clock.uptime()
+                answer = msgspec.structs.replace(answer, deadline=left)
         except Exception as wrong:
             error = wrong
         self._ring(verb)

@@ -57,7 +57,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     chance = random.Random(seed)
     some = [trouble for trouble in TROUBLES if chance.random() < 0.35]
     troubles = frozenset(() if chance.random() < 0.06 else some)
-    lease = chance.choice((1.0, 2.0, 4.0))
+    lease = chance.choice((1.0, 1.0, 2.0, 4.0))
     acts = ["ok", *(act for act in ACTS if chance.random() < 0.4)]
     weather = Weather(latency=chance.choice((0.0002, 0.002, 0.02)))
     if "slow" in troubles:
@@ -71,8 +71,8 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         troubles=troubles,
         workers=chance.randint(1, 3),
         producers=chance.randint(1, 2),
-        jobs=chance.choice((4, 8, 16)),
-        seconds=chance.choice((5.0, 8.0, 12.0)),
+        jobs=chance.choice((4, 8, 14)),
+        seconds=chance.choice((4.0, 6.0, 10.0)),
         lease=lease,
         concurrency=chance.choice((1, 2, 5)),
         poll=chance.choice((0.5, 1.0, 3.0)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from backroom.job import JobRecord, State
-from backroom.ports import Claimed, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
+from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
 from backroom.transition import Claim, Transition
 from tests.simulation.history import History
 
@@ -43,12 +43,12 @@ class Server:
     def __init__(
         self,
         history: History,
-        now: Callable[[], int],
+        clock: Clock,
         carry_out: Callable[[Callable[[], Awaitable[Any]]], Any],
     ) -> None:
         """`carry_out` makes a call, and runs it to its end."""
         self._history = history
-        self._now = now
+        self.clock = clock
         self._run = carry_out
         self.ids: dict[str, int] = {}
         """Of every job that was ever sent here, its number."""
@@ -98,7 +98,7 @@ class Server:
         found: dict[str, Outlook] = {}
         for at in range(0, len(ids), 500):
             some = ids[at : at + 500]
-            found |= self._run(lambda some=some: backend.outlook(some, self._now()))
+            found |= self._run(lambda some=some: backend.outlook(some, self.clock.now()))
         return {self.ids[id_]: outlook for id_, outlook in found.items()}
 
     # -- what it did -----------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Server:
     def _look(self, remote: Remote, verb: str, only: str) -> None:
         """After what people did, or retention: how the jobs stand now."""
         ids = [only] if only else list(self.ids)
-        found = self._run(lambda: remote.backend.outlook(ids, self._now()))
+        found = self._run(lambda: remote.backend.outlook(ids, self.clock.now()))
         for id_ in ids:
             if id_ in self.ids:
                 n = self.ids[id_]

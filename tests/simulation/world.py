@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -33,12 +33,13 @@ from tests.simulation.network import Network, Remote
 from tests.simulation.plan import Plan
 from tests.simulation.server import Server, at_once
 
-__all__ = ["Backends", "Memory", "Process", "SimClock", "World", "run_world"]
+__all__ = ["TIMEOUT", "Backends", "Memory", "Process", "SimClock", "World", "run_world"]
 
 START: Final = 1_772_366_400 * SECOND
 """What the clocks show at first: 2026-03-01, noon."""
 PATIENCE: Final = 240.0
 """Seconds in which, once all is well, every job must end."""
+TIMEOUT: Final = 3.0
 QUEUES: Final = ("default", "mail")
 TYPES: Final = ("WORK", "WORK", "WORK", "ODD", "JUNK")
 
@@ -151,8 +152,8 @@ class Process:
             poll_interval=plan.poll,
             lease=plan.lease,
             starvation_after=plan.starvation,
-            default_retry_delay=0.5,
-            default_timeout=6,
+            default_retry_delay=0.3,
+            default_timeout=TIMEOUT,
             queues={"mail": 1} if self.works and chance.random() < 0.5 else None,
         )
         service._records._make_id = JobIds(random.Random(chance.random()).randbytes)
@@ -210,7 +211,7 @@ class Process:
         chance = self.world.chance
         await asyncio.sleep(chance.choice((0, 0.001, 0.05, 0.4)))
         if act == "slow":
-            await asyncio.sleep(chance.choice((1.0, 3.0, 5.0)))
+            await asyncio.sleep(chance.choice((0.5, 1.5, 2.5)))
         elif act == "error":
             raise ValueError("as planned")
         elif act == "fail":
@@ -225,7 +226,7 @@ class Process:
             await asyncio.Event().wait()
         elif act == "stubborn":
             with suppress(asyncio.CancelledError):
-                await asyncio.sleep(8)
+                await asyncio.sleep(4)
             await asyncio.sleep(chance.choice((0, 0.3, 1)))
         elif act == "bad result":
             return object()
@@ -263,7 +264,7 @@ class World:
         self.chance = random.Random(plan.seed + 1)
         self.history = History(loop.time)
         self.clock = backends.clock or SimClock(loop)
-        self.server = Server(self.history, self.clock.now, backends.run)
+        self.server = Server(self.history, self.clock, backends.run)
         self.network = Network(loop, plan.seed + 2, self.server, self.history, plan.weather)
         self.processes: list[Process] = []
         self.runs: dict[int, int] = {}
@@ -297,8 +298,10 @@ class World:
     # -- producers -------------------------------------------------------------------------------
 
     def let_produce(self, process: Process, service: JobService, count: int) -> None:
-        task = self.loop.spawn(process.machine, self._produce(process, service, count))
-        self._producing.append((process.machine, task))
+        self._let(process, self._produce(process, service, count))
+
+    def _let(self, process: Process, main: Coroutine[Any, Any, None]) -> None:
+        self._producing.append((process.machine, self.loop.spawn(process.machine, main)))
 
     def _is_produced(self) -> bool:
         return not any(machine.alive and not task.done() for machine, task in self._producing)
@@ -326,7 +329,7 @@ class World:
         options: dict[str, Any] = {
             "priority": chance.choice(("critical", "high", "normal", "normal", "low")),
             "queue": chance.choice(QUEUES),
-            "retries": chance.choice((0, 1, 3, 5)),
+            "retries": chance.choice((0, 1, 2, 4)),
         }
         if chance.random() < 0.2:
             options["delay"] = chance.choice((0.2, 1, 4))
@@ -335,7 +338,7 @@ class World:
         if chance.random() < 0.08:
             options["expires_in"] = chance.choice((0.1, 1, 5))
         if chance.random() < 0.3:
-            options["timeout"] = chance.choice((0.3, 1, 20))
+            options["timeout"] = chance.choice((0.3, 1, 8))
         type_ = chance.choice(TYPES)
         data = {"n": n, "acts": acts}
         self.history.note(
@@ -376,10 +379,9 @@ class World:
         else:
             self.history.note(process.name, "hears the result", n)
 
-    async def people(self, process: Process, service: JobService) -> None:
+    async def _people(self, service: JobService) -> None:
         """Somebody at a terminal."""
         chance = self.chance
-        paused: set[str] = set()
         while not self.calm:
             await asyncio.sleep(chance.random() * 1.5)
             with suppress(BackroomError):
@@ -470,7 +472,7 @@ class World:
         if "people" in plan.troubles:
             process = self.spawn(works=False)
             process.service = process.make_service()
-            self.loop.spawn(process.machine, self.people(process, process.service))
+            self._let(process, self._people(process.service))
         self.loop.spawn(None, self.nemesis())
         await asyncio.sleep(plan.seconds)
         await self._calm_down()
@@ -493,6 +495,10 @@ class World:
             await asyncio.sleep(0.1)
 
     async def _until_all_ended(self) -> None:
+        # What was said before may still be on its way, or be said a second time.
+        await asyncio.sleep(
+            4 * max(self.plan.weather.slowest if self.plan.weather.slow else 0, 0.1)
+        )
         until = self.loop.time() + PATIENCE
         helper = self.processes[-1]
         service = helper.service
