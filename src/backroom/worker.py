@@ -296,6 +296,9 @@ class Worker:
             if claim is not None and not self._lease.stands_for(worker):
                 self._release([claim])
                 claim = None
+            if not inserted.created and inserted.id == job.id:
+                # It was carried out twice on its way, and we hear of the second time only.
+                self._spawn(self._return_unknown())
         except BaseException:
             # The caller went, or the storage failed: the job may be claimed without our
             # knowing. Whatever we hold unknown goes back.

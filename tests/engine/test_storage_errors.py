@@ -190,6 +190,25 @@ async def test_a_job_whose_insert_was_answered_with_an_error_runs_if_it_was_kept
 
 
 @both
+async def test_a_job_whose_insert_was_carried_out_twice_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time claims it, and only the second answer arrives."""
+    insert = world.storage.insert
+
+    async def twice(*args: Any, **kwargs: Any) -> Any:
+        await insert(*args, **kwargs)
+        return await insert(*args, **kwargs)
+
+    monkeypatch.setattr(world.storage, "insert", twice)
+    service = world.service()
+    runs = noting(service)
+    async with service:
+        job_id = await service.schedule("NOTE")
+        await service.result(job_id, timeout=10)
+    assert runs == [job_id]
+
+
 async def test_a_caller_that_tries_again_with_the_same_key_gets_the_same_job(
     world: World, when: When
 ) -> None:
