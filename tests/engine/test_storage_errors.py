@@ -189,7 +189,6 @@ async def test_a_job_whose_insert_was_answered_with_an_error_runs_if_it_was_kept
     assert runs == [info.id]
 
 
-@both
 async def test_a_job_whose_insert_was_carried_out_twice_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +208,7 @@ async def test_a_job_whose_insert_was_carried_out_twice_runs(
     assert runs == [job_id]
 
 
+@both
 async def test_a_caller_that_tries_again_with_the_same_key_gets_the_same_job(
     world: World, when: When
 ) -> None:

@@ -54,6 +54,8 @@ class Server:
         """Of every job that was ever sent here, its number."""
         self._keys: dict[int, int] = {}
         self._names = 0
+        self._workers: dict[int, int] = {}
+        self._first_token: int | None = None
         self._seen: dict[int, str] = {}
         self._tell: dict[str, Callable[..., None]] = {
             "insert": self._inserted,
@@ -89,8 +91,18 @@ class Server:
         remote.backend.note_start(worker, claim)
         self._history.note(
             remote.machine.name, "begins", self.ids[claim.id],
-            token=claim.token, worker=worker, attempt=claim.attempt + 1,
+            token=self.token(claim.token), worker=self.worker(worker), attempt=claim.attempt + 1,
         )  # fmt: skip
+
+    def worker(self, number: int) -> int:
+        """A worker by the order of enlisting: a storage may begin its numbers anywhere."""
+        return self._workers.setdefault(number, len(self._workers) + 1)
+
+    def token(self, token: int) -> int:
+        """A token, counted from the first one that was seen."""
+        if self._first_token is None:
+            self._first_token = token
+        return token - self._first_token + 1
 
     def outlooks(self, backend: Store) -> dict[int, Outlook]:
         """How all jobs stand."""
@@ -135,18 +147,18 @@ class Server:
         n = self._keys[claim.key] = self.ids[claim.id]
         self._seen.pop(n, None)
         self._note(
-            "grants", n, token=claim.token, worker=worker, counted=counted,
+            "grants", n, token=self.token(claim.token), worker=self.worker(worker), counted=counted,
             attempt=claim.attempt, budget=claim.budget, crashes=claim.crashes,
         )  # fmt: skip
 
     def _enlisted(self, remote: Remote, beat: Heartbeat, spec: Any) -> None:
         self._note(
-            "enlists", worker=beat.worker, process=remote.machine.name, lease=spec.lease,
+            "enlists", worker=self.worker(beat.worker), process=remote.machine.name, lease=spec.lease,
             name=spec.name,
         )  # fmt: skip
 
     def _extended(self, remote: Remote, beat: Heartbeat, worker: int) -> None:
-        self._note("extends", worker=worker)
+        self._note("extends", worker=self.worker(worker))
 
     def _claimed(self, remote: Remote, answer: Claimed, worker: int, want: Any, now: int) -> None:
         for place, claim in enumerate(answer.claims):
@@ -154,7 +166,7 @@ class Server:
 
     def _counted(self, remote: Remote, answer: None, worker: int, keys: Sequence[int]) -> None:
         for key in keys:
-            self._note("counts", self._keys[key], worker=worker)
+            self._note("counts", self._keys[key], worker=self.worker(worker))
 
     def _finished(
         self, remote: Remote, answer: list[bool], worker: int, transitions: Sequence[Transition]
@@ -162,21 +174,25 @@ class Server:
         for one, stood in zip(transitions, answer, strict=True):
             self._note(
                 "ends" if stood else "refuses", self._keys[one.key],
-                state=State(one.state).name, token=one.token, worker=worker,
+                state=State(one.state).name, token=self.token(one.token), worker=self.worker(worker),
                 attempt=one.attempt, crashed=one.crashed,
             )  # fmt: skip
 
     def _given_back(
         self, remote: Remote, answer: int, worker: int, keep: Sequence[tuple[int, int]]
     ) -> None:
-        kept = sorted((self._keys[key], token) for key, token in keep if key in self._keys)
-        self._note("takes back", worker=worker, kept=kept, count=answer)
+        kept = sorted(
+            (self._keys[key], self.token(token)) for key, token in keep if key in self._keys
+        )
+        self._note("takes back", worker=self.worker(worker), kept=kept, count=answer)
 
     def _disowned(self, remote: Remote, answer: None, worker: int, keys: Sequence[int]) -> None:
-        self._note("disowns", worker=worker, of=sorted(self._keys[key] for key in keys))
+        self._note(
+            "disowns", worker=self.worker(worker), of=sorted(self._keys[key] for key in keys)
+        )
 
     def _retired(self, remote: Remote, answer: None, worker: int) -> None:
-        self._note("retires", worker=worker)
+        self._note("retires", worker=self.worker(worker))
 
     def _reclaimed(self, remote: Remote, answer: Reclaimed, now: int) -> None:
         if answer.workers:

@@ -194,7 +194,7 @@ class Process:
         runs = self.world.runs
         runs[n] = runs.get(n, 0) + 1
         act = acts[min(runs[n], len(acts)) - 1]
-        token = job._claim.token
+        token = self.world.server.token(job._claim.token)
         note = self.world.history.note
         try:
             result = await self._act(act, job)
