@@ -9,6 +9,7 @@ import pytest
 from backroom import Job
 from backroom.testing import Jobs, kit
 from tests.testing.app import MAIL, Mail, Shop
+from tests.testing.world import World
 
 
 @pytest.fixture
@@ -32,3 +33,8 @@ def shop() -> Shop:
 def jobs(shop: Shop) -> Iterator[Jobs]:
     with kit(shop.service) as jobs:
         yield jobs
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

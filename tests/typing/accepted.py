@@ -328,6 +328,13 @@ async def kit() -> None:
     reveal_type(testing.run_virtual(inject))  # R: None
 
 
+def crash_test() -> None:
+    report = testing.crash_test(service, ORDER, Order(1), setup=list, observe=inject, retries=1)
+    reveal_type(report)  # R: backroom.testing.findings.CrashReport
+    reveal_type(report.unsafe)  # R: tuple[backroom.testing.findings.Finding, ...]
+    testing.assert_safe_to_rerun(service, "BARE", {"n": 1}, kinds=["crash"], same=lambda a, b: True)
+
+
 @testing.virtual_time
 async def test_virtual(number: int) -> str:
     return str(number)

@@ -237,3 +237,10 @@ async def kit(jobs: testing.Jobs) -> None:
     jobs.drain()  # E: unused-coroutine
     testing.run_virtual(print)  # E: arg-type
     testing.kit(ORDER)  # E: arg-type
+
+
+def crash_test() -> None:
+    testing.crash_test(service, ORDER, Mail(recipient="ada"))  # E: misc
+    testing.crash_test(service, "BARE", Order(7))  # E: call-overload
+    testing.assert_safe_to_rerun(service, ORDER, Order(7), kinds=["flood"])  # E: list-item
+    testing.assert_safe_to_rerun(service, ORDER, Order(7), priority="urgent")  # E: call-overload

@@ -14,7 +14,7 @@ from backroom.handle import Job
 from backroom.job import Snooze
 from backroom.registry import Known, Registry
 
-__all__ = ["InjectedError", "Stage", "When"]
+__all__ = ["InjectedError", "Killed", "Stage", "When"]
 
 When = Literal["before", "after"]
 """The handler's first line, or its last."""
@@ -24,7 +24,7 @@ class InjectedError(Exception):
     """What a handler fails with where a test names no other error."""
 
 
-class _Killed(BaseException):
+class Killed(BaseException):
     """Ends the code of an attempt whose worker is dead."""
 
 
@@ -67,7 +67,7 @@ class Stage(Registry):
     def kill(self, name: str, times: int | None, when: When) -> None:
         def happen(job: Job[Any]) -> None:
             self._kill(job.id)
-            raise _Killed(f"the worker of {job!r} was killed")
+            raise Killed(f"the worker of {job!r} was killed")
 
         self._plans[name].append(_Plan(times, when, happen))
 
@@ -106,7 +106,7 @@ class Stage(Registry):
                 attempt.happens("before")
                 result = await handler(job)
                 attempt.happens("after")
-            except _Killed:
+            except Killed:
                 return Snooze(0)  # Nobody hears it.
             except Exception as error:
                 self.errors.setdefault((job.id, job.attempt), error)
@@ -120,7 +120,7 @@ class Stage(Registry):
                 attempt.happens("before")
                 result = handler(job)
                 attempt.happens("after")
-            except _Killed:
+            except Killed:
                 return Snooze(0)
             except Exception as error:
                 self.errors.setdefault((job.id, job.attempt), error)
