@@ -69,6 +69,8 @@ class Results:
                 raise  # The storage's own.
             raise TimeoutError(f"job {job_id} had not ended after {timeout:g} s") from None
         finally:
+            if future.done() and not future.cancelled():
+                future.exception()  # Where the first look failed, nobody has asked for it.
             waiting = self._waiting.get(job_id)
             if waiting is not None:
                 waiting.discard(future)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from backroom import (
     JobType,
     JobTypeError,
     ServiceStoppedError,
+    StorageError,
 )
 from tests.engine.world import World, forever
 
@@ -365,3 +367,23 @@ async def test_a_timeout_that_is_none_is_refused(world: World, timeout: Any) -> 
     job_id = await service.schedule("NOTE")
     with pytest.raises(ValueError, match="timeout must be"):
         await service.result(job_id, timeout=timeout)
+
+
+async def test_a_look_that_fails_after_the_job_was_deleted_leaves_nothing_unsaid(
+    world: World,
+) -> None:
+    """What the others had found meanwhile is nobody's to hear; the loop shall not report it."""
+    service = world.service(world.faults.store, poll_interval=1)
+    service.declare("NOTE")
+    job_id = await service.schedule("NOTE", delay=60)
+    late = world.faults.keep_back("outlook", error=StorageError("its answer was lost"))
+    waiting = asyncio.create_task(service.result(job_id))
+    await late.applied.wait()
+    await service.delete_job(job_id)
+    await asyncio.sleep(5)
+    late.send()
+    with pytest.raises(StorageError):
+        await waiting
+    del waiting
+    gc.collect()
+    assert world.loop.unhandled == []
