@@ -226,6 +226,10 @@ def bench(version: str | None, args: list[str]) -> int:
     become([Environment(version).ensure().python, "-m", "benchmarks", *args])
 
 
+def simulate(version: str | None, args: list[str]) -> int:
+    become([Environment(version).ensure().python, "-m", "tests.simulation", *args])
+
+
 def test(version: str | None, args: list[str]) -> int:
     if version == "all":
         again = [sys.executable, str(ROOT / "dev.py"), "test", "--python"]
@@ -276,7 +280,7 @@ def lock(version: str | None, args: list[str]) -> int:
     return setup(None, [])
 
 
-VERBS = {verb.__name__: verb for verb in (demo, test, check, bench, setup, lock)}
+VERBS = {verb.__name__: verb for verb in (demo, test, check, bench, simulate, setup, lock)}
 
 
 def parse(argv: list[str]) -> tuple[str, str | None, list[str]]:

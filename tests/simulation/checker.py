@@ -8,23 +8,27 @@ words; every word must agree with the book, and with what the processes did mean
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from backroom.job import SECOND
 from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
-from tests.simulation.world import TIMEOUT, World
+from tests.simulation.world import LATER_BY, START, TIMEOUT, World
 
 __all__ = ["Violation", "check"]
 
 TERMINAL: Final = {"COMPLETED", "FAILED", "CANCELLED"}
 LATER: Final = 1.5
 """Seconds after a stop was asked for, from which on nothing may begin."""
+AHEAD: Final = 16
+"""Jobs that workers may have claimed before."""
 SWEEPS: Final = 8.0
-"""Seconds beyond its lease in which the claims of a dead worker are taken back, in calm weather."""
+"""Seconds beyond its lease in which the claims of a dead worker are taken back, where nothing
+but deaths befalls the workers."""
 
 
 class Violation(NamedTuple):
@@ -69,6 +73,10 @@ class Book(msgspec.Struct):
     """By token."""
     attempts: int = 0
     crashes: int = 0
+    passed: int = 0
+    """Jobs of its queue that were granted since it has been due for too long."""
+    most: int = 0
+    """As many as may be."""
     renewed: bool = False
     """An operator let it run now: if it waited for its next attempt, with a fresh budget."""
     cancel: bool = False
@@ -123,6 +131,7 @@ class Checker:
         """The same, its lease's thread included."""
         self._cut: dict[str, float] = defaultdict(lambda: -1e9)
         self._paused: set[str] = set()
+        self._calm = False
         self.found: list[Violation] = []
         self._at = 0.0
 
@@ -141,7 +150,7 @@ class Checker:
             "crashes": self._crashes, "stands still": self._stands_still,
             "blocks its loop": self._blocks, "is told to stop": self._told_to_stop,
             "has stopped": self._has_stopped, "is cut off": self._is_cut,
-            "hears the result": self._hears,
+            "hears the result": self._hears, "calm": self._calms,
         }  # fmt: skip
         for event in self._world.history.events:
             self._at = event.at
@@ -167,7 +176,8 @@ class Checker:
     def _keeps(self, event: Event) -> None:
         book = self._jobs.get(event.job or 0)
         if book is None:
-            return self._wrong(1, f"job {event.job} was kept, and nobody had scheduled it")
+            self._wrong(1, f"job {event.job} was kept, and nobody had scheduled it")
+            return
         if book.kept and book.state != "gone":
             self._wrong(6, f"job {book.n} was kept twice", book.n)
         more = event.more
@@ -197,9 +207,8 @@ class Checker:
     def _is_told(self, event: Event) -> None:
         of = event.more["of"]
         if of is None or not self._jobs[of].kept:
-            return self._wrong(
-                1, f"job {event.job} was acknowledged, and is not kept", event.job or 0
-            )
+            self._wrong(1, f"job {event.job} was acknowledged, and is not kept", event.job or 0)
+            return
         self._jobs[of].told = True
 
     # -- claims ----------------------------------------------------------------------------------
@@ -210,9 +219,8 @@ class Checker:
         if before and before.living and before.stands(event.at) and not self._slow(before):
             self._wrong(5, f"{before.process} enlisted anew, though its lease stood")
         worker = Worker(more["worker"], more["process"], more["lease"], [event.at])
-        self._latest[worker.process] = self._workers[worker.number] = self._by_name[
-            more["name"]
-        ] = worker
+        self._latest[worker.process] = self._by_name[more["name"]] = worker
+        self._workers[worker.number] = worker
 
     def _extends(self, event: Event) -> None:
         self._workers[event.more["worker"]].signs.append(event.at)
@@ -244,8 +252,32 @@ class Checker:
                 4, f"job {book.n} stands at {charged} attempts and crashes, the book at"
                 f" {(book.attempts, book.crashes)}", book.n,
             )  # fmt: skip
+        if self._plan.flood:
+            self._check_starving(book)
         book.token = more["token"]
+        book.passed = book.most = 0
         book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
+
+    def _check_starving(self, granted: Book) -> None:
+        """Whether a job that has been due for too long takes its turn."""
+        now = self._at + (LATER_BY if self._calm else 0)
+        due = START + round((now - self._plan.starvation) * SECOND)
+        waiting = [
+            book
+            for book in self._jobs.values()
+            if book.live and book.hold is None and book.run_at <= due and book is not granted
+        ]
+        for book in waiting:
+            if book.queue != granted.queue or book.kind != "WORK":
+                continue
+            if not book.most:
+                # Each worker counts by itself, and has claimed ahead what it runs meanwhile.
+                older = [one for one in waiting if (one.run_at, one.n) < (book.run_at, book.n)]
+                living = len([worker for worker in self._workers.values() if worker.living])
+                book.most = EVERY * (len(older) + 2) * living + AHEAD
+            book.passed += 1
+            if book.passed == book.most:
+                self._wrong(12, f"job {book.n} starves: {book.passed} went before it", book.n)
 
     def _counts(self, event: Event) -> None:
         hold = self._book(event).hold
@@ -292,10 +324,11 @@ class Checker:
                 self._wrong(3, f"job {book.n} has two outcomes of one attempt", book.n)
             return  # Said again, as its answer was lost.
         if hold is None or hold.token != token:
-            return self._wrong(
+            self._wrong(
                 2, f"the outcome {state} of job {book.n} was taken under token {token}, which had"
                 " ended", book.n,
             )  # fmt: skip
+            return
         book.outcomes[token], book.hold = state, None
         charge = more["attempt"] - hold.attempt
         self._check_outcome(book, token, state, charge, event.at)
@@ -304,6 +337,7 @@ class Checker:
         elif book.cancel:
             book.state = "CANCELLED"
         book.cancel = False
+        book.run_at = more.get("run_at", book.run_at)
         book.attempts += charge
         book.crashes += more["crashed"]
 
@@ -373,7 +407,10 @@ class Checker:
                 hold.counted = hold.begun = False
 
     def _retires(self, event: Event) -> None:
-        worker = self._workers[event.more["worker"]]
+        worker = self._workers.get(event.more["worker"])
+        if worker is None:
+            self._wrong(2, f"worker {event.more['worker']} retired, and had not enlisted")
+            return
         worker.living = False
         for book in self._held_by(worker.number):
             self._give_back(book)
@@ -386,6 +423,13 @@ class Checker:
                 self._wrong(2, f"worker {worker.number} was reclaimed twice")
             worker.living = False
             self._check_robbed(worker)
+            died = self._dead.get(worker.process)
+            late = died is not None and self._at > died + worker.lease + SWEEPS
+            calm = self._plan.troubles <= {"crash", "kill at once", "people", "unheard"}
+            if late and calm and "block" not in self._plan.acts:
+                self._wrong(
+                    5, f"the jobs of {worker.process} came back only now, it died at {died}"
+                )
             for book in self._held_by(worker.number):
                 hold = book.hold
                 assert hold is not None
@@ -442,6 +486,7 @@ class Checker:
         book, status = self._book(event), event.more["status"]
         if status not in ("pending", "scheduled"):
             return
+        book.run_at = max(book.run_at, START + round(event.at * SECOND))
         if book.live:
             book.renewed = event.more["named"]
         elif book.state in TERMINAL:
@@ -474,6 +519,9 @@ class Checker:
         for book in self._jobs.values():
             for token in [t for t, process in book.runs.items() if process == event.who]:
                 del book.runs[token]
+
+    def _calms(self, event: Event) -> None:
+        self._calm = True
 
     def _stands_still(self, event: Event) -> None:
         until = event.at + event.more["seconds"]

@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple
 
 __all__ = ["Event", "History", "story"]
 
-LAST: Final = 60
-"""Events of a job that a story tells at most."""
+LAST: Final = 40
+"""Events that a story tells at most."""
+AFTER: Final = 1.0
+"""Seconds that it goes on after what it is about."""
 
 
 class Event(NamedTuple):
@@ -42,17 +44,23 @@ class History:
 
 
 _OF_PROCESSES: Final = {
-    "crashes", "stands still", "goes on", "is told to stop", "has stopped", "starts", "is cut off",
-    "sets its clock", "blocks its loop", "calm",
+    "crashes", "stands still", "is told to stop", "has stopped", "starts", "is cut off",
+    "sets its clock", "blocks its loop",
 }  # fmt: skip
 
 
-def story(history: History, jobs: set[int]) -> str:
-    """The last events of these jobs, and of the processes around them."""
+def story(history: History, jobs: set[int], at: float) -> str:
+    """The last events of these jobs, and of the processes that had to do with them, before and
+    a little after a moment."""
+    before = [event for event in history.events if event.at <= at + AFTER]
+    who = {event.who for event in before if event.job in jobs}
     told = [
         event
-        for event in history.events
-        if event.job in jobs or event.what in _OF_PROCESSES or event.more.get("jobs", set()) & jobs
+        for event in before
+        if event.job in jobs
+        or (event.what in _OF_PROCESSES and (event.who in who or not jobs))
+        or (event.who == "storage" and event.job is None and event.more.get("process") in who)
+        or event.what in ("reclaims", "calm")
     ]
     left = len(told) - LAST
     lines = [f"  ... {left} events before ..."] if left > 0 else []

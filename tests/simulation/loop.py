@@ -13,14 +13,16 @@ import asyncio
 import contextvars
 import gc
 import heapq
+import logging
 import random
 import sys
-from collections.abc import Callable, Coroutine
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any, Final, NamedTuple, TypeVar
 
-__all__ = ["Endless", "Machine", "SimLoop"]
+__all__ = ["Endless", "Machine", "SimLoop", "no_garbage"]
 
 T = TypeVar("T")
 
@@ -175,16 +177,15 @@ class SimLoop(asyncio.AbstractEventLoop):
         Raises:
             Endless: it will not.
         """
-        with _no_garbage():
-            asyncio._set_running_loop(self)
-            try:
-                task = self.spawn(None, main)
-                while not task.done():
-                    self._step()
-                return task.result()
-            finally:
-                asyncio._set_running_loop(None)
-                self._end()
+        asyncio._set_running_loop(self)
+        try:
+            task = self.spawn(None, main)
+            while not task.done():
+                self._step()
+            return task.result()
+        finally:
+            asyncio._set_running_loop(None)
+            self._end()
 
     def _step(self) -> None:
         self._steps += 1
@@ -192,7 +193,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         if self._steps > MOST_STEPS or self._steps_at_once > MOST_STEPS_AT_ONCE:
             raise Endless(f"at {self._now:.3f} s code runs in a circle")
         ready = self._ready
-        if not ready or self._timers[:1] and self._timers[0][0] <= self._now:
+        if not ready or (self._timers and self._timers[0][0] <= self._now):
             self._ring()
         place = int(self._random() * len(ready))
         ready[place], ready[-1] = ready[-1], ready[place]
@@ -239,33 +240,28 @@ class SimLoop(asyncio.AbstractEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             self._graves.append(task)
         self._graves += [self._ready, self._timers]
-        _cemetery.append(self._graves)
-
-
-_cemetery: list[list[Any]] = []
-"""Worlds that have ended, until nothing runs that their remains could disturb."""
 
 
 @contextmanager
-def _no_garbage() -> Any:
-    """Python collects garbage when it likes; here that would run code of the dead, or of another
-    world, at a moment that no seed knows."""
+def no_garbage() -> Iterator[None]:
+    """Python collects garbage when it likes; in a world that would run code of the dead at a
+    moment that no seed knows. So it waits until the world has ended; what is said by the remains
+    then, nobody hears."""
     was = gc.isenabled()
     gc.disable()
+    gc.freeze()  # What was there before is not looked through each time.
     try:
         yield
     finally:
-        if len(_cemetery) >= 20:
-            bury()
-        if was:
-            gc.enable()
-
-
-def bury() -> None:
-    """Frees what ended worlds have left. What their code says meanwhile, nobody hears."""
-    told, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        _cemetery.clear()
-        gc.collect()
-    finally:
-        sys.unraisablehook = told
+        told, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        logging.disable()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                gc.collect()
+        finally:
+            logging.disable(logging.NOTSET)
+            sys.unraisablehook = told
+            gc.unfreeze()
+            if was:
+                gc.enable()

@@ -43,6 +43,8 @@ class Plan(msgspec.Struct):
     retention: float | None
     acts: tuple[str, ...]
     weather: Weather
+    flood: bool
+    """So many urgent jobs that the others would never have their turn."""
     drift: float
     """How much faster or slower a clock may go."""
 
@@ -56,6 +58,9 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     """`shared_clock`: all processes are on one machine."""
     chance = random.Random(seed)
     some = [trouble for trouble in TROUBLES if chance.random() < 0.35]
+    flood = chance.random() < 0.06
+    if flood:
+        some = [trouble for trouble in some if trouble in ("crash", "unheard", "term")]
     troubles = frozenset(() if chance.random() < 0.06 else some)
     lease = chance.choice((1.0, 1.0, 2.0, 4.0))
     acts = ["ok", *(act for act in ACTS if chance.random() < 0.4)]
@@ -76,9 +81,10 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         lease=lease,
         concurrency=chance.choice((1, 2, 5)),
         poll=chance.choice((0.5, 1.0, 3.0)),
-        starvation=chance.choice((1.0, 5.0, 60.0)),
+        starvation=1.0 if flood else chance.choice((1.0, 5.0, 60.0)),
+        flood=flood,
         retention=chance.choice((None, None, 2.0, 0.0)),
         acts=tuple(acts),
         weather=weather,
-        drift=0.0 if shared_clock else chance.choice((0.0, 0.001, 0.02)),
+        drift=0.0 if shared_clock or flood else chance.choice((0.0, 0.001, 0.02)),
     )

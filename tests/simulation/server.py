@@ -153,8 +153,8 @@ class Server:
 
     def _enlisted(self, remote: Remote, beat: Heartbeat, spec: Any) -> None:
         self._note(
-            "enlists", worker=self.worker(beat.worker), process=remote.machine.name, lease=spec.lease,
-            name=spec.name,
+            "enlists", worker=self.worker(beat.worker), process=remote.machine.name,
+            lease=spec.lease, name=spec.name,
         )  # fmt: skip
 
     def _extended(self, remote: Remote, beat: Heartbeat, worker: int) -> None:
@@ -174,8 +174,9 @@ class Server:
         for one, stood in zip(transitions, answer, strict=True):
             self._note(
                 "ends" if stood else "refuses", self._keys[one.key],
-                state=State(one.state).name, token=self.token(one.token), worker=self.worker(worker),
-                attempt=one.attempt, crashed=one.crashed,
+                state=State(one.state).name, token=self.token(one.token),
+                worker=self.worker(worker), attempt=one.attempt, crashed=one.crashed,
+                **({} if one.run_at is None else {"run_at": one.run_at}),
             )  # fmt: skip
 
     def _given_back(

@@ -33,10 +33,23 @@ from tests.simulation.network import Network, Remote
 from tests.simulation.plan import Plan
 from tests.simulation.server import Server, at_once
 
-__all__ = ["TIMEOUT", "Backends", "Memory", "Process", "SimClock", "World", "run_world"]
+__all__ = [
+    "LATER_BY",
+    "START",
+    "TIMEOUT",
+    "Backends",
+    "Memory",
+    "Process",
+    "SimClock",
+    "World",
+    "run_world",
+]
 
 START: Final = 1_772_366_400 * SECOND
 """What the clocks show at first: 2026-03-01, noon."""
+LATER_BY: Final = 7200.0
+"""Seconds by which all clocks go forward when all is well again: what was written under one that
+was an hour wrong is due as well."""
 PATIENCE: Final = 240.0
 """Seconds in which, once all is well, every job must end."""
 TIMEOUT: Final = 3.0
@@ -320,10 +333,23 @@ class World:
                 if job_id is not None and chance.random() < 0.2:
                     await self._await_result(process, service, job_id)
 
+    async def _flood(self, process: Process, service: JobService) -> None:
+        while not self.calm:
+            urgent = self._jobs > 8
+            made = [
+                self._note(process, ["ok"], "WORK", {
+                    "priority": "critical" if urgent else "low", "queue": "default", "retries": 4,
+                })
+                for _ in range(8 if urgent else 2)
+            ]  # fmt: skip
+            with suppress(BackroomError):
+                await service.schedule_many(
+                    [JobRequest(type_, data, **options) for _, (type_, data), options in made]
+                )
+            await asyncio.sleep(0.25)
+
     def _new(self, process: Process, acts: list[str] | None) -> tuple[int, Any, dict[str, Any]]:
         chance, plan = self.chance, self.plan
-        self._jobs += 1
-        n = self._jobs
         if acts is None:
             acts = [chance.choice(plan.acts) for _ in range(chance.randint(1, 3))] + ["ok"]
         options: dict[str, Any] = {
@@ -339,13 +365,18 @@ class World:
             options["expires_in"] = chance.choice((0.1, 1, 5))
         if chance.random() < 0.3:
             options["timeout"] = chance.choice((0.3, 1, 8))
-        type_ = chance.choice(TYPES)
-        data = {"n": n, "acts": acts}
+        return self._note(process, acts, chance.choice(TYPES), options)
+
+    def _note(
+        self, process: Process, acts: list[str], type_: str, options: dict[str, Any]
+    ) -> tuple[int, Any, dict[str, Any]]:
+        self._jobs += 1
+        n = self._jobs
         self.history.note(
             process.name, "schedules", n, type=type_, acts=acts,
             **{name: value for name, value in options.items() if value != "normal"},
         )  # fmt: skip
-        return n, (type_, data), options
+        return n, (type_, {"n": n, "acts": acts}), options
 
     async def schedule_one(
         self, process: Process, service: JobService, acts: list[str] | None = None
@@ -469,6 +500,10 @@ class World:
             self.spawn(works=True)
         for _ in range(plan.producers):
             self._client()
+        if plan.flood:
+            process = self.spawn(works=False)
+            process.service = process.make_service()
+            self._let(process, self._flood(process, process.service))
         if "people" in plan.troubles:
             process = self.spawn(works=False)
             process.service = process.make_service()
@@ -485,11 +520,10 @@ class World:
         self.network.calm()
         for one in self.processes:
             one.remote.cut_until = 0.0
-            # What was written under a wrong clock is due as well.
-            one.clock.wrong = 7200.0
+            one.clock.wrong = LATER_BY
             if one.machine.stopped_until > self.loop.time():
                 one.machine.stopped_until = self.loop.time()
-        self.clock.wrong = 7200.0
+        self.clock.wrong = LATER_BY
         helper = self.spawn(works=True)
         while not helper.started:
             await asyncio.sleep(0.1)

@@ -1,0 +1,195 @@
+"""Hundreds of worlds, no broken promise; and that a broken one would be found."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backroom import lanes, transition
+from backroom.claimer import Claimer
+from backroom.lease import Lease
+from backroom.recorder import Recorder
+from backroom.storage.sqlite import claims, outcomes, workers
+from backroom.worker import Worker
+from tests.simulation.simulate import simulate
+
+SEEDS = 520
+SHARES = 8
+"""They are run by so many tests, to be spread over the cores."""
+SCENARIOS = 56
+"""Over the file storage."""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_no_promise_is_broken(share: int) -> None:
+    for seed in range(share, SEEDS, SHARES):
+        outcome = simulate(seed)
+        assert not outcome.trouble, outcome.trouble
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_no_promise_is_broken_over_the_file_storage(share: int) -> None:
+    for seed in range(share, SCENARIOS, 4):
+        outcome = simulate(seed, files=True)
+        assert not outcome.trouble, outcome.trouble
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "26", "--events"], ["--seed", "8", "--files"]])
+def test_a_replay_prints_the_same_bytes(arguments: list[str]) -> None:
+    said = [replay(arguments), replay(arguments)]
+    assert said[0] == said[1]
+    assert b"no promise is broken" in said[0]
+
+
+def replay(arguments: list[str]) -> bytes:
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+
+
+# -- that it would be found ------------------------------------------------------------------------
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    """An outcome is taken whoever holds the job."""
+    finish = outcomes.finish
+
+    def unfenced(ledger: Any, worker: int, transitions: Any, now: int) -> list[bool]:
+        for one in transitions:
+            row = ledger.run("SELECT token FROM job WHERE key = ? AND state = 1", (one.key,))
+            one.token = (row.fetchone() or (one.token,))[0]
+        return finish(ledger, worker, transitions, now)
+
+    patch.setattr(outcomes, "finish", unfenced)
+
+
+def starts_uncounted(patch: pytest.MonkeyPatch) -> None:
+    """Code runs before its start is durable."""
+    patch.setattr(claims, "start", lambda ledger, worker, keys: None)
+
+
+def starts_uncharged(patch: pytest.MonkeyPatch) -> None:
+    """A crash costs nothing, and kills for ever."""
+    patch.setattr(workers, "_charge", lambda *args: 0)
+
+
+def lease_never_doubted(patch: pytest.MonkeyPatch) -> None:
+    """A worker believes in its lease however long it has not heard of it."""
+    patch.setattr(Lease, "stands", lambda self: True)
+
+
+def lost_claims_kept(patch: pytest.MonkeyPatch) -> None:
+    """Claims whose reply was lost are not given back."""
+
+    async def nothing(self: Worker) -> None:
+        await asyncio.sleep(0)
+
+    patch.setattr(Worker, "_return_unknown", nothing)
+
+
+def late_word_believed(patch: pytest.MonkeyPatch) -> None:
+    """Whoever says that a lease is lost is believed, whichever it speaks of."""
+    lost = Worker._lost
+    patch.setattr(Worker, "_lost", lambda self, worker: lost(self, self._lease.worker))
+
+
+def outcome_said_once(patch: pytest.MonkeyPatch) -> None:
+    """An outcome that could not be written is forgotten."""
+    patch.setattr(Recorder, "MAX_TRIES", 1, raising=False)
+
+    async def write(self: Recorder, batch: Any) -> None:
+        self._sent = [sent for sent in self._sent if sent is not batch]
+        self._unrecorded -= len(batch)
+        await self._storage.finish(self._worker(), [transition for _, transition in batch])
+        self._recorded(batch)
+
+    patch.setattr(Recorder, "_write", write)
+
+
+def poison_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A job may crash its workers as often as it likes."""
+    patch.setattr(transition, "MAX_CRASHES", 1000)
+
+
+def nothing_given_back(patch: pytest.MonkeyPatch) -> None:
+    """A worker that leaves keeps what it holds."""
+
+    async def nothing(self: Worker) -> None:
+        for one in self._lanes:
+            one.closed += 1
+
+    patch.setattr(Worker, "_give_back_unstarted", nothing)
+    patch.setattr(workers, "retire", lambda ledger, worker, now: None)
+
+
+def stopped_worker_claims(patch: pytest.MonkeyPatch) -> None:
+    """A worker that was told to stop goes on."""
+
+    async def nothing(self: Claimer) -> None:
+        await asyncio.sleep(0)
+
+    patch.setattr(Claimer, "stop", nothing)
+    patch.setattr(Worker, "_may_run", lambda self: self._lease.stands())
+    patch.setattr(Worker, "_give_back_unstarted", nothing)
+
+
+def result_told_early(patch: pytest.MonkeyPatch) -> None:
+    """Callers hear of an outcome that is not written yet."""
+    record = Recorder.record
+
+    def early(self: Recorder, claim: Any, outcome: Any) -> None:
+        record(self, claim, outcome)
+        self._recorded([(claim, outcome)])
+
+    patch.setattr(Recorder, "record", early)
+
+
+def nothing_starves_alone(patch: pytest.MonkeyPatch) -> None:
+    """The oldest job has no turn of its own."""
+    patch.setattr(lanes, "EVERY", 10**9)
+
+
+def dead_for_a_moment(patch: pytest.MonkeyPatch) -> None:
+    """A worker counts as dead before its lease has ended."""
+    dead = workers.workers
+    patch.setattr(
+        workers,
+        "workers",
+        lambda ledger: [one._replace(until=one.until - one.lease * 0.8) for one in dead(ledger)],
+    )
+
+
+def loop_keeps_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """The lease is extended by the loop that a handler may block."""
+    from tests.simulation import loop
+
+    patch.setattr(loop, "LEASE_THREAD", "nothing")
+
+
+PLANTS: list[Plant] = [
+    no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
+    late_word_believed, outcome_said_once, poison_for_ever, nothing_given_back,
+    stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
+    loop_keeps_the_lease,
+]  # fmt: skip
+TRIES = 120
+"""Seeds in which each must be found."""
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    for seed in range(TRIES):
+        trouble = simulate(seed).trouble
+        if trouble:
+            print(f"after {seed + 1} seeds: {trouble}")
+            return
+    pytest.fail(f"{plant.__doc__} Nothing of it was seen in {TRIES} seeds")
