@@ -95,12 +95,6 @@ def lost_claims_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Worker, "_return_unknown", nothing)
 
 
-def late_word_believed(patch: pytest.MonkeyPatch) -> None:
-    """Whoever says that a lease is lost is believed, whichever it speaks of."""
-    lost = Worker._lost
-    patch.setattr(Worker, "_lost", lambda self, worker: lost(self, self._lease.worker))
-
-
 def outcome_said_once(patch: pytest.MonkeyPatch) -> None:
     """An outcome that could not be written is forgotten."""
     patch.setattr(Recorder, "MAX_TRIES", 1, raising=False)
@@ -176,7 +170,7 @@ def loop_keeps_the_lease(patch: pytest.MonkeyPatch) -> None:
 
 PLANTS: list[Plant] = [
     no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
-    late_word_believed, outcome_said_once, poison_for_ever, nothing_given_back,
+    outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
     loop_keeps_the_lease,
 ]  # fmt: skip
