@@ -313,9 +313,6 @@ class Folder:
             )
         if size < 0:
             os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            _sync_directory(self.path)
-            with suppress(PermissionError):  # Of a place that this user may enter, not list.
-                _sync_directory(self.path.parent)
         return size <= 0
 
     @property
@@ -324,9 +321,14 @@ class Folder:
         return (self.path / MARKER).exists()
 
     def mark(self) -> None:
-        """Says, durably, that this folder holds jobs from now on."""
+        """Says, durably, that this folder holds jobs from now on.
+
+        Before that the folder itself is made durable, by whomever it was made: a power cut
+        takes a folder whose name was not synced in the one above, with all that is in it.
+        """
         if self.marked:
             return
+        _sync_names(self.path)
         marker = self.path / MARKER
         text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
         descriptor = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -336,7 +338,7 @@ class Folder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_directory(self.path)
+            _sync(self.path)
         except BaseException:  # Half a mark is none: the next opening makes it.
             marker.unlink(missing_ok=True)
             raise
@@ -377,12 +379,24 @@ def _number(status: os.stat_result) -> int:
     return status.st_ino & (2**62 - 1)  # So that a database can keep it.
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """What a file holds; of a folder, the names in it."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_names(path: Path) -> None:
+    """Of what is in a folder, of the folder, and of those above it on the same disk."""
+    _sync(path)
+    disk = path.stat().st_dev
+    for above in path.parents:
+        if above.stat().st_dev != disk:
+            return
+        with suppress(PermissionError):  # Of a place that this user may enter, not list.
+            _sync(above)
 
 
 def _refuse_network(path: Path) -> None:
