@@ -140,15 +140,16 @@ def _is_unmade(folder: Folder) -> bool:
     """
     if folder.database.stat().st_size < SMALLEST:
         raise StorageCorruptError(damaged(folder, "it is too short for a database"))
-    connection = apsw.Connection(str(folder.database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.set_busy_timeout(BUSY_TIMEOUT)
-        application = connection.pragma("application_id")
-        version = connection.pragma("user_version")
-        [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_schema")
-    finally:
-        connection.close()
+        application, version, tables = _header(folder)
+    except apsw.ReadOnlyError as error:
+        why = getattr(error, "extendedresult", 0)  # Not in its stubs.
+        if folder.marked or why != apsw.SQLITE_READONLY_ROLLBACK:
+            raise
+        _undo_first_write(folder)
+        if not folder.database.stat().st_size:
+            return True
+        application, version, tables = _header(folder)
     if application == APPLICATION_ID:
         if version > SCHEMA_VERSION:
             raise StorageVersionError(
@@ -166,6 +167,31 @@ def _is_unmade(folder: Folder) -> bool:
             " another folder, or move that file away"
         )
     return True
+
+
+def _header(folder: Folder) -> tuple[int, int, int]:
+    """What the database says of itself: its application, its version, how many tables it has."""
+    connection = apsw.Connection(str(folder.database), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        application = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_schema")
+        return application, version, tables
+    finally:
+        connection.close()
+
+
+def _undo_first_write(folder: Folder) -> None:
+    """A process or the machine died in the one write that SQLite makes without the log, that of
+    a new database's first page. Who may write has SQLite take it back, from its journal."""
+    connection = apsw.Connection(str(folder.database), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        connection.pragma("user_version")
+    finally:
+        connection.close()
 
 
 def _examine(connection: apsw.Connection, folder: Folder) -> None:
