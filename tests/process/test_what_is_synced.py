@@ -96,3 +96,19 @@ async def test_a_process_that_died_in_the_first_write_of_all_leaves_a_folder_tha
     async with scheduling(witness.copies) as service:
         job_id = await service.schedule("QUICK")
         assert (await service.get_job(job_id)).id == job_id
+
+
+async def test_what_a_dead_process_did_not_sync_is_synced_before_anybody_is_told_of_it(
+    tmp_path: Path, witness: Witness, synced: list[str]
+) -> None:
+    async with scheduling(tmp_path / "jobs") as service:
+        await service.open()
+        witness.wanted = "sync jobs.db-wal"
+        await service.schedule("QUICK", unique_key="once")
+    log = witness.copies / "jobs.db-wal"
+    synced.clear()
+    async with scheduling(witness.copies) as service:
+        await service.open()
+        assert synced == [str(log), str(log.parent)]
+        [info] = await service.get_jobs()
+        assert await service.schedule("QUICK", unique_key="once") == info.id

@@ -315,6 +315,14 @@ class Folder:
             os.close(os.open(self.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return size <= 0
 
+    def sync_log(self) -> None:
+        """To be called while `writing`, before what the log says is believed: a process that
+        died between a write and its sync leaves commits that whoever opens the store finds,
+        answers from, and would lose in a power cut."""
+        if self.log.exists():
+            _sync(self.log)
+            _sync(self.path)
+
     @property
     def marked(self) -> bool:
         """Whether this folder has held jobs."""

@@ -49,6 +49,8 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
     _refuse_old_sqlite()
     opened: list[apsw.Connection] = []
     try:
+        if durability == "full":
+            folder.sync_log()
         fresh = folder.prepare() or _is_unmade(folder)
         opened.append(writer := _connect(folder, durability))
         if fresh:
