@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
+from backroom import FileJobStorage, JobService
 from tests.process.parts import scheduling
 
 
@@ -84,6 +85,15 @@ async def test_a_new_store_syncs_every_folder_that_leads_to_it(
     assert {str(folder), str(folder.parent), str(tmp_path), str(tmp_path.parent)} <= set(
         before_mark
     )
+
+
+async def test_a_folder_does_not_say_that_it_holds_jobs_before_its_tables_are_durable(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    service = JobService(FileJobStorage(tmp_path, durability="os"))
+    await service.open()
+    await service.stop()
+    assert str(tmp_path / "jobs.db-wal") in synced[: synced.index(str(tmp_path / "store.json"))]
 
 
 async def test_a_process_that_died_in_the_first_write_of_all_leaves_a_folder_that_works(

@@ -331,11 +331,13 @@ class Folder:
     def mark(self) -> None:
         """Says, durably, that this folder holds jobs from now on.
 
-        Before that the folder itself is made durable, by whomever it was made: a power cut
-        takes a folder whose name was not synced in the one above, with all that is in it.
+        Before that its tables are made durable, which without a mark may be missing, and the
+        folder itself, by whomever it was made: a power cut takes a folder whose name was not
+        synced in the one above, with all that is in it.
         """
         if self.marked:
             return
+        self.sync_log()
         _sync_names(self.path)
         marker = self.path / MARKER
         text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
