@@ -101,6 +101,8 @@ class Worker(msgspec.Struct):
     signs: list[float]
     """Of life: when it enlisted, and extended its lease."""
     living: bool = True
+    unheard: list[float] = msgspec.field(default_factory=list)
+    """Those of which the process has not heard."""
 
     @property
     def extended(self) -> float:
@@ -110,7 +112,8 @@ class Worker(msgspec.Struct):
         """Whether it is well beyond doubt that its process still has this lease."""
         if now < self.signs[0] + self.lease / 2:
             return True
-        return len([sign for sign in self.signs if sign > now - 0.7 * self.lease]) > 1
+        heard = [sign for sign in self.signs if sign not in self.unheard]
+        return len([sign for sign in heard if sign > now - 0.7 * self.lease]) > 1
 
 
 class Checker:
@@ -546,8 +549,11 @@ class Checker:
 
     def _is_cut(self, event: Event) -> None:
         self._cut[event.who] = event.at
-        if event.more["verb"] == "enlist":  # Of what it has enlisted as it does not know.
+        verb, worker = event.more["verb"], self._latest.get(event.who)
+        if verb == "enlist":  # Of what it has enlisted as it does not know.
             self._latest.pop(event.who, None)
+        elif verb == "extend" and worker is not None and "answer" in event.more["how"]:
+            worker.unheard.append(worker.extended)
 
     def _hears(self, event: Event) -> None:
         book = self._book(event)

@@ -17,7 +17,7 @@ __all__ = ["ACTS", "TROUBLES", "Plan", "make_plan"]
 
 ACTS: Final = (
     "ok", "slow", "error", "fail", "snooze", "cancel", "retry", "hang", "stubborn", "bad result",
-    "block", "talk", "follow",
+    "block", "talk", "follow", "kill",
 )  # fmt: skip
 TROUBLES: Final = (
     "crash", "stop", "term", "cut", "clock", "people", "refused", "lost", "slow", "twice",
@@ -63,7 +63,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         some = [trouble for trouble in some if trouble in ("crash", "unheard", "term")]
     troubles = frozenset(() if chance.random() < 0.06 else some)
     lease = chance.choice((1.0, 1.0, 2.0, 4.0))
-    acts = ["ok", *(act for act in ACTS if chance.random() < 0.4)]
+    acts = ["ok", *(act for act in ACTS if chance.random() < (0.15 if act == "kill" else 0.4))]
     weather = Weather(latency=chance.choice((0.0002, 0.002, 0.02)))
     if "slow" in troubles:
         weather.slow = chance.choice((0.02, 0.1, 0.3))

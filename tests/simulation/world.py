@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -251,6 +252,9 @@ class Process:
                 job.progress(part / 3, f"part {part}")
                 job.log.info("part %d", part)
                 await asyncio.sleep(0.2)
+        elif act == "kill":
+            self.world.crash(self)
+            await asyncio.Event().wait()
         elif act == "follow" and self.service is not None:
             with suppress(BackroomError):
                 await self.world.schedule_one(self, self.service, ["ok"])
@@ -283,6 +287,8 @@ class World:
         self.runs: dict[int, int] = {}
         """How often each job's handler was called."""
         self.calm = False
+        """All is well, but for what handlers do."""
+        self.over = False
         self._jobs = 0
         self._names = 0
         self.final: dict[int, Outlook] = {}
@@ -352,6 +358,8 @@ class World:
         chance, plan = self.chance, self.plan
         if acts is None:
             acts = [chance.choice(plan.acts) for _ in range(chance.randint(1, 3))] + ["ok"]
+            if "kill" in plan.acts and chance.random() < 0.2:
+                acts = ["kill"]  # It would kill for ever.
         options: dict[str, Any] = {
             "priority": chance.choice(("critical", "high", "normal", "normal", "low")),
             "queue": chance.choice(QUEUES),
@@ -474,15 +482,14 @@ class World:
         if one.works:
             self._replace()
         else:
-            self.loop.call_later(1.0, self._client, context=one.machine.context.__class__())
+            self.loop.call_later(1.0, self._client, context=Context())
 
     def _replace(self) -> None:
-        if not self.calm:
-            self.loop.spawn(None, self._respawn())
+        self.loop.spawn(None, self._respawn())
 
     async def _respawn(self) -> None:
         await asyncio.sleep(self.chance.random() * 2)
-        if not self.calm:
+        if not self.over:
             self.spawn(works=True)
 
     def _client(self) -> None:
@@ -534,11 +541,10 @@ class World:
             4 * max(self.plan.weather.slowest if self.plan.weather.slow else 0, 0.1)
         )
         until = self.loop.time() + PATIENCE
-        helper = self.processes[-1]
-        service = helper.service
-        assert service is not None
+        people = self.spawn(works=False)
+        service = people.make_service()
         while self.loop.time() < until:
-            stand = self.server.outlooks(helper.backend).values()
+            stand = self.server.outlooks(people.backend).values()
             if self._is_produced() and all(outlook.status.terminal for outlook in stand):
                 return
             for queue in QUEUES:  # Again and again: what people said may arrive late.
@@ -546,6 +552,7 @@ class World:
             await asyncio.sleep(1)
 
     async def _stop_all(self) -> None:
+        self.over = True
         for one in self.processes:
             if one.works and one.alive:
                 self.history.note(one.name, "is told to stop", grace=5)
