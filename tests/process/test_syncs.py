@@ -167,3 +167,15 @@ async def test_the_names_of_a_new_store_are_synced_before_it_counts_as_one(
     assert any(sync.path == folder for sync in syncs[marked:])
     assert any(sync.path == tmp_path for sync in syncs)
     await service.stop()
+
+
+async def test_the_names_of_all_folders_that_are_made_for_a_store_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "storage" / "app" / "jobs"
+    syncs = noted_syncs(folder, monkeypatch)
+    service = service_at(folder)
+    await service.schedule("QUICK")
+    of_names = {sync.path for sync in syncs if "store.json" not in sync.names}
+    assert of_names >= {tmp_path, tmp_path / "storage", tmp_path / "storage" / "app"}
+    await service.stop()
