@@ -1,0 +1,29 @@
+"""All mutants, in the order of the promises that they break."""
+
+from __future__ import annotations
+
+from tests.mutants.table import (
+    corruption,
+    durability,
+    fences,
+    keys,
+    leases,
+    order,
+    outcomes,
+    starts,
+    stopping,
+)
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = (
+    *durability.MUTANTS,
+    *fences.MUTANTS,
+    *outcomes.MUTANTS,
+    *starts.MUTANTS,
+    *leases.MUTANTS,
+    *keys.MUTANTS,
+    *stopping.MUTANTS,
+    *order.MUTANTS,
+    *corruption.MUTANTS,
+)

@@ -1,0 +1,209 @@
+"""Orphans come back fast, who lives is not robbed, and lease time is the storage's (promises 5 and
+8)."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = (
+    Mutant(
+        name="orphan-lock",
+        promises=(5,),
+        guard="a worker whose lock has fallen is dead at once, not when its lease ends",
+        file="storage/file.py",
+        old="elif until <= now or (lock_tells and not folder.is_held(worker)):",
+        new="elif until <= now:",
+        tests=("crash/test_orphans.py",),
+        limit=120,
+    ),
+    Mutant(
+        name="own-workers-live",
+        promises=(5, 2),
+        guard="a process does not take its own workers for dead, whose locks it could take itself",
+        file="storage/folder.py",
+        old="""
+        if worker in self._alive:
+            return True
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, worker)
+        """,
+        new="""
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, worker)
+        """,
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="lease-ends",
+        promises=(5,),
+        guard="a worker that lives but does not extend its lease is declared dead when it ends",
+        file="storage/file.py",
+        old="elif until <= now or (lock_tells and not folder.is_held(worker)):",
+        new="elif lock_tells and not folder.is_held(worker):",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="lease-stands-to-its-end",
+        promises=(5,),
+        guard="nobody is declared dead before its lease has ended",
+        file="storage/file.py",
+        old="elif until <= now or (lock_tells and not folder.is_held(worker)):",
+        new="elif until <= now + lease / 2 or (lock_tells and not folder.is_held(worker)):",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="memory-lease-ends",
+        promises=(5,),
+        guard="the same in the memory storage",
+        file="storage/memory.py",
+        old="for one in workers.workers(ledger) if one.until <= now}",
+        new="for one in workers.workers(ledger) if one.until <= 0 * now}",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="death-is-asked-again",
+        promises=(5, 2),
+        guard="who is dead is asked again in the transaction that takes its jobs",
+        file="storage/embedded.py",
+        old="        if not await self._write(self._dead):\n            return Reclaimed()",
+        new="        found = await self._write(self._dead)\n        if not found:\n"
+        "            return Reclaimed()",
+        also=(("            dead = self._dead(ledger)", "            dead = found"),),
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="boot-id",
+        promises=(8, 5),
+        guard="a lease of an earlier start of the machine is over, whatever its number says",
+        file="storage/file.py",
+        old="            if its_boot != boot:",
+        new="            if its_boot is None:",
+        tests=("process/test_reboot.py",),
+    ),
+    Mutant(
+        name="lease-time-is-uptime",
+        promises=(8,),
+        guard="leases are counted in uptime, which nobody can set, not in the wall clock",
+        file="storage/file.py",
+        old="        now, boot = self.clock.uptime(), boot_id()",
+        new="        now, boot = self.clock.now() / 1_000_000 - 1_749_995_000, boot_id()",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="renewed-in-a-thread",
+        promises=(5,),
+        guard="the lease is renewed by a thread, however busy the worker's loop is",
+        file="worker.py",
+        old="            threaded=settings.threaded,",
+        new="            threaded=False,",
+        tests=("crash/test_leases.py",),
+        limit=120,
+    ),
+    Mutant(
+        name="kept-through-the-drain",
+        promises=(5, 11),
+        guard="a worker that leaves keeps its lease until what it runs has ended",
+        file="worker.py",
+        old="""
+        self._leaving = True
+        self.hurry(grace)
+        """,
+        new="""
+        self._leaving = True
+        self.hurry(grace)
+        await self._lease.stop()
+        """,
+        tests=("engine/test_lease.py", "crash/test_leases.py"),
+        limit=120,
+    ),
+    Mutant(
+        name="lease-margin",
+        promises=(8,),
+        guard="a worker stops by itself before its lease ends, not when it ends",
+        file="lease.py",
+        old="self._stand_until = beat.deadline - self._spec.lease * MARGIN",
+        new="self._stand_until = beat.deadline",
+        tests=("engine/test_lease.py",),
+    ),
+    Mutant(
+        name="answer-in-time",
+        promises=(8,),
+        guard="a storage that does not answer an extension before the lease ends has ended it",
+        file="lease.py",
+        old="self._took(await asyncio.wait_for(self._storage.extend(self.worker), left))",
+        new="self._took(await self._storage.extend(self.worker))",
+        tests=("engine/test_lease.py",),
+        hangs=True,
+    ),
+    Mutant(
+        name="nothing-starts-without-a-lease",
+        promises=(8, 2),
+        guard="a worker whose lease does not stand starts nothing",
+        file="worker.py",
+        old="return not self._leaving and self._lease.stands() and not self._recorder.full",
+        new="return not self._leaving and not self._recorder.full",
+        tests=("engine/test_lease.py",),
+    ),
+    Mutant(
+        name="lock-taken-again",
+        promises=(5,),
+        guard="a worker takes its lock again with each heartbeat, lest something has dropped it",
+        file="storage/file.py",
+        old="""
+        if folder.is_own(worker):
+            folder.hold(worker)
+        """,
+        new="""
+        folder.is_own(worker)
+        """,
+        tests=("process/test_folder_faults.py",),
+        limit=180,
+    ),
+    Mutant(
+        name="new-lock-file-tells-nothing-yet",
+        promises=(5, 2),
+        guard="while a removed lock file is replaced, a missing lock is no sign of death",
+        file="storage/file.py",
+        old="            lock_tells = now >= since + lease",
+        new="            lock_tells = now >= 0 * since",
+        tests=("process/test_folder_faults.py",),
+        limit=180,
+    ),
+    Mutant(
+        name="locks-move-along",
+        promises=(5, 2),
+        guard="where the lock file was replaced, each process takes the locks of its workers in it",
+        file="storage/folder.py",
+        old="""
+        for worker in self._alive:
+            fcntl.lockf(locks, fcntl.LOCK_EX, 1, worker)
+        """,
+        new="",
+        tests=("process/test_folder_faults.py",),
+        limit=180,
+    ),
+    Mutant(
+        name="workers-are-buried",
+        promises=(5,),
+        guard="a lost lease is followed by a new one, so that the worker works on",
+        file="worker.py",
+        old="""
+                try:
+                    await self._lease.start()
+                except Exception:
+                    log.exception("the worker could not enlist again, in 1 s once more")
+                    await asyncio.sleep(1)
+                else:
+                    break
+        """,
+        new="""
+                await self._lease.start()
+                break
+        """,
+        tests=("engine/test_lease.py", "engine/test_storage_errors.py"),
+        hangs=True,
+        limit=120,
+    ),
+)

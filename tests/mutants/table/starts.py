@@ -1,0 +1,279 @@
+"""A start is durable before user code runs, and only starts are charged (promise 4)."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = (
+    Mutant(
+        name="counted-before-the-run",
+        promises=(4,),
+        guard="the attempt is counted before user code runs, and the answer is waited for",
+        file="claimer.py",
+        old="await self._storage.start(worker, [claim.key for claim in claims])",
+        new="self._said = asyncio.ensure_future("
+        "self._storage.start(worker, [claim.key for claim in claims]))",
+        tests=("engine/test_lease.py", "engine/test_storage_errors.py"),
+        limit=90,
+    ),
+    Mutant(
+        name="claim-counts-starts",
+        promises=(4,),
+        guard="a claim counts what finds a free slot as started",
+        file="storage/sqlite/claims.py",
+        old="""
+        if started:
+            ledger.mark(worker, [claim.key for claim in claims[:started]])
+        """,
+        new="",
+        tests=("contract/test_claims.py", "contract/test_leases.py"),
+    ),
+    Mutant(
+        name="insert-counts-starts",
+        promises=(4,),
+        guard="a job that passes straight to a free slot counts as started",
+        file="storage/sqlite/inserts.py",
+        old="""
+            if start:
+                started.append(key)
+        """,
+        new="",
+        tests=("contract/test_direct_claims.py",),
+    ),
+    Mutant(
+        name="starts-are-written",
+        promises=(4,),
+        guard="what a worker may have started is written with the commit, not only remembered",
+        file="storage/sqlite/ledger.py",
+        old='self.run("UPDATE worker SET started = ?2 WHERE id = ?1", (worker, started))',
+        new="del started",
+        tests=("contract/test_claims.py", "contract/test_leases.py"),
+    ),
+    Mutant(
+        name="only-starts-are-charged",
+        promises=(4,),
+        guard="the death of a worker is charged only to jobs that may have started",
+        file="storage/sqlite/workers.py",
+        old="charged = set(json.loads(started))",
+        new='charged = {key for (key,) in ledger.run("SELECT key FROM job WHERE worker = ?", '
+        "(worker,))}",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="starts-are-charged",
+        promises=(4,),
+        guard="a crash consumes an attempt",
+        file="storage/sqlite/workers.py",
+        old='more=", attempt = attempt + 1, crashes = crashes + 1"',
+        new='more=", crashes = crashes + 1"',
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="deaths-are-counted",
+        promises=(4,),
+        guard="the deaths of workers under a job are counted",
+        file="storage/sqlite/workers.py",
+        old='more=", attempt = attempt + 1, crashes = crashes + 1"',
+        new='more=", attempt = attempt + 1"',
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="board-is-read",
+        promises=(4,),
+        guard="of what a killed worker might have started, only what its board names has begun",
+        file="storage/file.py",
+        old="dead[worker] = StartBoard.read(_board(folder, worker))",
+        new="dead[worker] = None",
+        tests=("crash/test_orphans.py",),
+        limit=120,
+    ),
+    Mutant(
+        name="board-is-written",
+        promises=(4,),
+        guard="the board of starts is written before a handler's first line",
+        file="storage/file.py",
+        old="            board.note(claim)",
+        new="            board.read",
+        tests=("crash/test_orphans.py",),
+        limit=120,
+    ),
+    Mutant(
+        name="thread-notes-its-start",
+        promises=(4,),
+        guard="the same for a handler in a thread",
+        file="runner.py",
+        old="""
+            self._note_start(running.claim)
+            value = self._context.copy().run(handler, job)
+        """,
+        new="""
+            value = self._context.copy().run(handler, job)
+        """,
+        tests=("crash",),
+        limit=240,
+    ),
+    Mutant(
+        name="process-notes-its-start",
+        promises=(4,),
+        guard="the same for a handler in a child process",
+        file="runner.py",
+        old="""
+            self._note_start(running.claim)
+            running.group.add(running, self._loop.time())
+        """,
+        new="""
+            running.group.add(running, self._loop.time())
+        """,
+        tests=("crash", "process/test_isolation.py"),
+        limit=240,
+    ),
+    Mutant(
+        name="end-of-a-start-is-written",
+        promises=(4,),
+        guard="an attempt that has ended is not charged to the next claim of its job",
+        file="storage/sqlite/outcomes.py",
+        old="        ledger.unmark(worker, [t.key for t in transitions])",
+        new="        del worker",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="returned-starts-are-unmarked",
+        promises=(4, 11),
+        guard="a start that was given back is not charged when its worker dies later",
+        file="storage/sqlite/claims.py",
+        old="ledger.unmark(worker, ledger.started.get(worker, set()) - kept)",
+        new="del kept",
+        tests=("contract/test_giving_back.py",),
+    ),
+    Mutant(
+        name="poison",
+        promises=(4,),
+        guard="three deaths of workers fail a job, whatever retries remain",
+        file="transition.py",
+        old="    if claim.crashes >= MAX_CRASHES:",
+        new="    if claim.crashes >= MAX_CRASHES and claim.attempt > policy.retries:",
+        tests=("unit/test_transition.py", "engine/test_lease.py"),
+    ),
+    Mutant(
+        name="poison-of-a-process",
+        promises=(4,),
+        guard="three deaths of a child process fail a job, whatever retries remain",
+        file="transition.py",
+        old="        error = msgspec.structs.replace(error, retry=False)",
+        new="        error = msgspec.structs.replace(error, retry=True)",
+        tests=("unit/test_transition.py", "process/test_isolation.py"),
+        limit=120,
+    ),
+    Mutant(
+        name="no-attempt-left-after-a-crash",
+        promises=(4,),
+        guard="a job whose last attempt was a crash does not run again",
+        file="transition.py",
+        old="""
+        if made <= policy.retries:
+            return None
+        """,
+        new="""
+        return None
+        """,
+        tests=("unit/test_transition.py", "engine/test_lease.py"),
+    ),
+    Mutant(
+        name="retries-plus-one",
+        promises=(4,),
+        guard="retries=N allows N+1 attempts",
+        file="transition.py",
+        old="or used > policy.retries:",
+        new="or used >= policy.retries:",
+        tests=("unit/test_transition.py", "engine/test_retries.py"),
+    ),
+    Mutant(
+        name="snooze-costs-nothing",
+        promises=(4,),
+        guard="a snooze costs no attempt",
+        file="transition.py",
+        old="""
+            claim.key, claim.token, State.WAITING, until, claim.attempt,
+        """,
+        new="""
+            claim.key, claim.token, State.WAITING, until, claim.attempt + 1,
+        """,
+        tests=("unit/test_transition.py", "engine/test_retries.py"),
+    ),
+    Mutant(
+        name="release-costs-nothing",
+        promises=(4, 11),
+        guard="a release costs no attempt",
+        file="transition.py",
+        old="State.WAITING, None, claim.attempt, started_at, None, None,",
+        new="State.WAITING, None, claim.attempt + 1, started_at, None, None,",
+        tests=("unit/test_transition.py", "engine/test_stop.py"),
+        limit=120,
+    ),
+    Mutant(
+        name="parking-costs-nothing",
+        promises=(4,),
+        guard="parking costs no attempt",
+        file="transition.py",
+        old="State.PARKED, None, claim.attempt, None,",
+        new="State.PARKED, None, claim.attempt + 1, None,",
+        tests=("unit/test_transition.py", "engine/test_types.py"),
+    ),
+    Mutant(
+        name="unknown-types-are-parked",
+        promises=(4, 15),
+        guard="a job whose type a worker does not know is parked, not failed",
+        file="runner.py",
+        old="self._skip(claim, lanes, Parked(), None)",
+        new='self._skip(claim, lanes, Errored("JobTypeError", "no handler", retry=False), None)',
+        tests=("engine/test_types.py",),
+    ),
+    Mutant(
+        name="parked-for-those-who-know",
+        promises=(15,),
+        guard="a worker gets parked jobs only of types that it knows",
+        file="storage/sqlite/claims.py",
+        old="            if queue in served and type_ in want.types:",
+        new="            if queue in served:",
+        tests=("contract/test_parking.py",),
+    ),
+    Mutant(
+        name="fresh-budget",
+        promises=(4,),
+        guard="a job that people retry has all its attempts again",
+        file="storage/sqlite/inspect.py",
+        old="run_at = :now, budget = attempt, crashes = 0,",
+        new="run_at = :now, crashes = 0,",
+        tests=("contract/test_steering.py",),
+    ),
+    Mutant(
+        name="disowned-costs-nothing",
+        promises=(4, 11),
+        guard="a thread that outlives its worker is not charged when the process ends",
+        file="storage/sqlite/claims.py",
+        old="    ledger.unmark(worker, keys)",
+        new="    ledger.mark(worker, keys)",
+        tests=("contract/test_leases.py",),
+    ),
+    Mutant(
+        name="expired-is-not-run",
+        promises=(4,),
+        guard="a job that expired while it waited inside a worker is not run",
+        file="runner.py",
+        old="if claim.expires_at is not None and claim.expires_at <= now:",
+        new="if claim.expires_at is not None and claim.expires_at < 0:",
+        tests=("engine/test_moments.py", "engine/test_retries.py"),
+    ),
+    Mutant(
+        name="begun-does-not-expire",
+        promises=(4,),
+        guard="a job that has begun in time does not expire while it waits to go on",
+        file="storage/sqlite/claims.py",
+        old='UNSTARTED: Final = "attempt = 0 AND started_at IS NULL"',
+        new='UNSTARTED: Final = "attempt = 0"',
+        tests=("contract/test_retention.py", "engine/test_stop.py"),
+        limit=120,
+    ),
+)
