@@ -5,10 +5,11 @@
                                    `dev.py test -n 0` for one test at a time
     python3 dev.py check           run ruff, mypy and import-linter
     python3 dev.py bench [ARGS]    run the benchmarks
+    python3 dev.py mutants [ARGS]  remove each guard in a copy, and see which test goes red
     python3 dev.py setup           make the virtual environment; the verbs above do so by themselves
     python3 dev.py lock  [ARGS]    refresh requirements/*.txt: `dev.py lock --upgrade`
 
-`--python 3.13` (demo, test, check, bench, setup) uses that version, in `.venv-3.13`;
+`--python 3.13` (demo, test, check, bench, mutants, setup) uses that version, in `.venv-3.13`;
 `--python all` (test) runs the tests on every CPython from 3.11 on that this machine has.
 With CI=true, a skipped test fails the run.
 """
@@ -230,6 +231,10 @@ def simulate(version: str | None, args: list[str]) -> int:
     become([Environment(version).ensure().python, "-m", "tests.simulation", *args])
 
 
+def mutants(version: str | None, args: list[str]) -> int:
+    become([Environment(version).ensure().python, "-m", "tests.mutants", *args])
+
+
 def test(version: str | None, args: list[str]) -> int:
     if version == "all":
         again = [sys.executable, str(ROOT / "dev.py"), "test", "--python"]
@@ -280,7 +285,9 @@ def lock(version: str | None, args: list[str]) -> int:
     return setup(None, [])
 
 
-VERBS = {verb.__name__: verb for verb in (demo, test, check, bench, simulate, setup, lock)}
+VERBS = {
+    verb.__name__: verb for verb in (demo, test, check, bench, simulate, mutants, setup, lock)
+}
 
 
 def parse(argv: list[str]) -> tuple[str, str | None, list[str]]:
