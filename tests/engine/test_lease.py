@@ -294,6 +294,30 @@ async def test_a_lease_that_is_extended_with_a_lost_reply_stands(world: World) -
     assert runs == [1]
 
 
+async def test_a_worker_without_a_lease_claims_nothing(world: World) -> None:
+    """It would only give back what it gets, and be woken by that to claim again."""
+    service = world.service(world.faults.store, lease=10)
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        return
+
+    async with service:
+        await asyncio.sleep(1)
+        for verb in ("extend", "enlist"):
+            world.faults.fail(verb, "before", times=1000)
+        await asyncio.sleep(8.2)  # It lets go of its lease, which has not ended yet.
+        world.faults.fail("claim", "before", times=1000)
+        before = world.faults.calls["claim"]
+        world.viewer.declare("NOTE")
+        await world.viewer.schedule("NOTE")
+        await asyncio.sleep(10)
+        assert world.faults.calls["claim"] == before
+        world.faults.mend()
+        await asyncio.sleep(5)
+        assert (await service.get_stats()).by_status["completed"] == 1
+
+
 async def test_a_storage_that_does_not_answer_an_extension_in_time_ends_the_lease(
     world: World,
 ) -> None:
