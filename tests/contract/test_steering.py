@@ -314,3 +314,24 @@ async def test_a_bulk_change_among_others_touches_only_what_still_is_what_it_loo
     if status is JobStatus.PENDING:
         assert not any(asked)
     assert cancelled == stats["cancelled"] + sum(asked)
+
+
+async def test_a_bulk_delete_among_others_spares_what_people_retry_meanwhile(bench: Bench) -> None:
+    """While it looks for its jobs, others retry them."""
+    for _ in range(5):
+        ids, worker = await bench.add_many(40), await bench.enlist()
+        claims = await bench.claim(worker)
+        await bench.finish(worker, *[bench.failed(claim) for claim in claims])
+
+        deleted, *answers = await asyncio.gather(
+            bench.storage.delete(Filter(status=JobStatus.FAILED)),
+            *[bench.storage.retry(job, bench.now) for job in ids[:20]],
+            return_exceptions=True,
+        )
+
+        # Those that were deleted before it are answered with an error.
+        retried = sum(not isinstance(answer, BaseException) for answer in answers)
+        assert len((await bench.page(status=JobStatus.PENDING))[0]) == retried
+        assert deleted == 40 - retried
+        await bench.storage.cancel(Filter(), bench.now)
+        await bench.storage.delete(Filter())

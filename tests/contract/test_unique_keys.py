@@ -96,6 +96,15 @@ async def test_one_key_twice_in_a_batch_is_one_job(bench: Bench) -> None:
     assert (await bench.page())[0] == [other.id, first.id]
 
 
+async def test_one_key_of_two_types_in_a_batch_is_two_jobs(bench: Bench) -> None:
+    records = [bench.record(unique_key="k", type=name) for name in ("SEND_EMAIL", "REPORT")]
+
+    answers = await bench.insert(records)
+
+    assert [answer.id for answer in answers] == [record.id for record in records]
+    assert [answer.created for answer in answers] == [True, True]
+
+
 async def test_a_key_that_is_taken_does_not_hold_up_the_rest_of_a_batch(bench: Bench) -> None:
     live = await bench.add(unique_key="k")
     records = [bench.record(unique_key=key) for key in ("a", "k", "b", None)]

@@ -11,13 +11,15 @@ import pytest
 from backroom import (
     Job,
     JobFailedError,
+    JobId,
     JobRequest,
+    JobService,
     JobStatus,
     LeaseLostError,
     StorageError,
 )
 from backroom.ports import Want, WorkerSpec
-from tests.engine.world import World, forever
+from tests.engine.world import Handler, World, forever
 from tests.virtual import Gate
 
 
@@ -292,6 +294,66 @@ async def test_a_lease_that_is_extended_with_a_lost_reply_stands(world: World) -
         world.faults.fail("extend", "after", times=2)
         assert await service.result(job_id) == "done"
     assert runs == [1]
+
+
+async def hold_ahead_and_lose_touch(
+    world: World, slow: Handler, slots: int
+) -> tuple[JobService, list[str]]:
+    """A worker that holds some of thirty slow jobs ahead when the storage hears no more of it.
+    Its lease stands until 9; at 9.375 it finds that it is lost, which ends at 10."""
+    service = world.service(world.faults.store, concurrency=slots, lease=10)
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    service.register_handler("SLOW", slow)
+    await service.start()
+    for verb in ("extend", "enlist"):
+        world.faults.fail(verb, "before", times=1000, error=StorageError("unreachable"))
+    await asyncio.sleep(8.3)
+    await service.schedule_many([JobRequest("QUICK") for _ in range(400)])
+    ids = await service.schedule_many([JobRequest("SLOW") for _ in range(30)])
+    await asyncio.sleep(8.9 - world.elapsed)
+    assert len(list(await service.get_jobs(status="active"))) > 2 * slots
+    return service, [str(job_id) for job_id in ids]
+
+
+async def test_nothing_begins_once_the_lease_does_not_stand(world: World) -> None:
+    """Also in the moments until the worker finds that it is lost."""
+    begun: list[float] = []
+    go = asyncio.Event()
+
+    async def slow(job: Job[Any]) -> None:
+        begun.append(world.elapsed)
+        await go.wait()
+
+    await hold_ahead_and_lose_touch(world, slow, slots=1)
+    await asyncio.sleep(9.1 - world.elapsed)
+    go.set()
+    await asyncio.sleep(0.2)
+    assert len(begun) == 1
+    world.faults.mend()
+
+
+async def test_what_a_worker_held_ahead_is_not_run_after_it_lost_its_lease(world: World) -> None:
+    runs: Counter[str] = Counter()
+
+    async def slow(job: Job[Any]) -> None:
+        runs[job.id] += 1
+        if len(runs) <= 2 and runs[job.id] == 1:
+            await forever(job)
+
+    service, ids = await hold_ahead_and_lose_touch(world, slow, slots=2)
+    other = world.service()
+    other.register_handler("SLOW", slow)
+    async with other:
+        for job_id in ids:
+            await other.result(JobId(job_id))
+        world.faults.mend()
+        await asyncio.sleep(5)
+        assert len((await service.get_stats()).workers) == 2  # It has enlisted anew.
+    assert sorted(runs.values()) == [*[1] * 28, 2, 2]
 
 
 async def test_a_worker_without_a_lease_claims_nothing(world: World) -> None:

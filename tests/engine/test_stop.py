@@ -117,6 +117,52 @@ async def test_no_job_is_started_while_stopping(world: World) -> None:
     assert await world.viewer.get_job_status(late) is JobStatus.PENDING
 
 
+async def test_nothing_is_claimed_while_stopping(world: World) -> None:
+    service = world.service(concurrency=3)
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> None:
+        await asyncio.sleep(20)
+
+    await service.start()
+    await service.schedule("SLOW")
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(service.stop(grace=60))
+    await asyncio.sleep(1)
+    world.viewer.declare("SLOW")
+    late = await world.viewer.schedule("SLOW")
+    await asyncio.sleep(10)
+    assert await world.viewer.get_job_status(late) is JobStatus.PENDING
+    await stopping
+
+
+async def test_a_worker_that_has_stopped_leaves_no_loop_behind(world: World) -> None:
+    before = asyncio.all_tasks()
+    service = world.service(concurrency=3, queues={"own": 2})
+    service.declare("SLOW")
+    await service.start()
+    assert asyncio.all_tasks() != before
+    await service.stop()
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_outcome_that_must_be_written_again_is_written_before_the_worker_leaves(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store)
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> None:
+        await asyncio.sleep(1)
+
+    await service.start()
+    job_id = await service.schedule("SLOW")
+    await asyncio.sleep(0.5)
+    world.faults.fail("finish", "before", times=5)
+    assert await service.stop(grace=10) is True
+    assert (await world.look(job_id)).status is JobStatus.COMPLETED
+
+
 async def hold_ahead(service: JobService) -> list[str]:
     """Makes a worker hold more jobs of 20 seconds than it has slots for; returns all of them."""
 

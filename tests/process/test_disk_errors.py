@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from backroom import FileJobStorage, Job, JobService, StorageError
+from tests.contract.parts import Bench, SettableClock
 
 
 class Disk(apsw.VFS):
@@ -157,3 +158,24 @@ async def test_a_worker_works_through_a_disk_that_fails_now_and_then(
             await service.result(job_id, timeout=60)
     assert set(kept) <= set(runs)
     assert disk.trusted == []
+
+
+async def test_outcomes_that_are_tried_apart_and_meet_an_error_of_the_disk_are_unknown(
+    disk: Disk, tmp_path: Path
+) -> None:
+    """One of them cannot be written, so each is tried alone; the other one is not ended for
+    what the disk does."""
+    clock = SettableClock()
+    bench = Bench(FileJobStorage(tmp_path, clock=clock), clock)
+    await bench.storage.open()
+    ids, worker = await bench.add_many(2), await bench.enlist()
+    first, second = await bench.claim(worker)
+    outcomes = bench.completed(first), bench.cancelled(second, reason="\ud800")
+    disk.plan = {"sync": 1}
+    with pytest.raises(StorageError, match=r"failed .* calling again with the same"):
+        await bench.finish(worker, *outcomes)
+    assert disk.plan == {"sync": 0}
+    assert [await bench.status(job) for job in ids] == ["active", "active"]
+    assert await bench.finish(worker, *outcomes) == [True, False]
+    assert [await bench.status(job) for job in ids] == ["completed", "failed"]
+    await bench.storage.close()

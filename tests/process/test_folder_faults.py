@@ -231,6 +231,18 @@ async def test_an_emptied_database_is_refused(store: Path) -> None:
     assert (store / "jobs.db").stat().st_size == 0
 
 
+async def test_an_empty_database_in_the_place_of_a_store_is_refused(store: Path) -> None:
+    """One that is sound, as other tools leave it behind; it is not filled with tables."""
+    database = store / "jobs.db"
+    database.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("VACUUM")
+    before = database.read_bytes()
+    assert before.startswith(b"SQLite format 3")
+    assert "not that of a job store" in await _refusal(store, StorageCorruptError)
+    assert database.read_bytes() == before
+
+
 async def test_a_lost_marker_is_made_again_and_the_jobs_are_there(store: Path) -> None:
     (store / "store.json").unlink()
     assert await _jobs(store) == JOBS

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+from backroom import FileJobStorage
+from backroom.ports import WorkerSpec
 from tests.process.parts import Family, eventually, eventually_async, is_running, scheduling
 
 
@@ -73,3 +78,35 @@ async def test_another_program_that_locks_the_database_for_a_moment_only_delays(
         assert locker.ends() == 0
         await eventually_async(lambda: len(family.entries("finished")) == 11, "each ran once")
         assert set(family.starts().values()) == {1}
+
+
+IS_FREE = """
+import fcntl, os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+try:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(sys.argv[2]))
+except BlockingIOError:
+    sys.exit("it is held")
+"""
+
+
+async def test_a_lock_that_something_dropped_is_taken_again_with_the_next_heartbeat(
+    tmp_path: Path,
+) -> None:
+    """Whatever in a process closes the lock file, a backup for one, drops all its locks."""
+
+    def is_free(worker: int) -> bool:
+        command = [sys.executable, "-c", IS_FREE, str(tmp_path / "jobs.lock"), str(worker)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    storage = FileJobStorage(tmp_path)
+    await storage.open()
+    worker = (await storage.enlist(WorkerSpec("host:1", 30))).worker
+    assert not is_free(worker)
+    (tmp_path / "jobs.lock").read_bytes()
+    assert is_free(worker)
+    await storage.extend(worker)
+    assert not is_free(worker)
+    await storage.retire(worker)
+    assert is_free(worker)
+    await storage.close()

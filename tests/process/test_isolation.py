@@ -215,6 +215,24 @@ async def test_children_end_with_a_worker_that_is_killed(family: Family) -> None
         os.kill(offspring, signal.SIGKILL)  # The kernel ends the child, not what that started.
 
 
+async def test_what_had_begun_in_a_child_is_charged_when_its_worker_is_killed(
+    family: Family,
+) -> None:
+    app = "tests.process.isolated:service"
+    async with scheduling(family.jobs) as viewer:
+        viewer.declare("SPIN")
+        begun = family.folder / "begun"
+        job_id = await viewer.schedule("SPIN", {"begun": str(begun)}, retries=0)
+        worker = family.worker(app=app)
+        eventually(begun.exists, "it runs")
+        worker.kill()
+        family.ready(app=app)
+        with pytest.raises(JobFailedError, match="no attempt is left"):
+            await viewer.result(job_id, timeout=15)
+        info = await viewer.get_job(job_id)
+        assert (info.attempt, info.crashes) == (1, 1)
+
+
 async def test_ctrl_c_leaves_no_child_behind(family: Family) -> None:
     async with scheduling(family.jobs) as viewer:
         viewer.declare("SPIN")

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,23 @@ async def test_an_outcome_that_met_an_error_of_the_system_is_unknown_and_not_ref
     locks.fails = lambda command, byte: False
     assert await bench.finish(worker, bench.completed(claim)) == [True]
     assert await bench.status(job) == "completed"
+    await bench.storage.close()
+
+
+async def test_outcomes_that_are_tried_apart_and_meet_an_error_of_the_system_are_unknown(
+    bench: Bench, locks: Locks
+) -> None:
+    """One of them cannot be written, so each is tried alone, when its turn is refused."""
+    ids, worker = await bench.add_many(2), await bench.enlist()
+    first, second = await bench.claim(worker)
+    outcomes = bench.completed(first), bench.cancelled(second, reason="\ud800")
+    turns = count(1)
+    locks.fails = lambda command, byte: no_turn(command, byte) and next(turns) > 1
+    with pytest.raises(StorageError, match="whether this call was kept is not known"):
+        await bench.finish(worker, *outcomes)
+    locks.fails = lambda command, byte: False
+    assert await bench.finish(worker, *outcomes) == [True, False]
+    assert [await bench.status(job) for job in ids] == ["completed", "failed"]
     await bench.storage.close()
 
 
