@@ -657,3 +657,25 @@ async def test_a_worker_goes_on_when_there_is_room_for_outcomes_again(
         go.set()
         for job_id in ids:
             await service.result(job_id, timeout=60)
+
+
+async def test_a_worker_begins_no_more_while_its_outcomes_are_not_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backroom.recorder.MOST_UNRECORDED", 100)
+    service = world.service(world.faults.store, concurrency=50)
+    begun: list[str] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        begun.append(job.id)
+
+    async with service:
+        world.faults.fail("finish", "before", times=1000)
+        ids = await service.schedule_many([JobRequest("NOTE") for _ in range(400)])
+        await asyncio.sleep(10)
+        assert 100 <= len(begun) < 150
+        world.faults.mend()
+        for job_id in ids:
+            await service.result(job_id, timeout=60)
+    assert len(begun) == 400

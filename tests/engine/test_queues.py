@@ -180,6 +180,25 @@ async def test_a_pause_while_another_is_being_looked_at_is_not_missed(world: Wor
     assert load.starts == ["mail", "mail"]
 
 
+async def test_a_job_whose_start_is_being_counted_while_its_queue_is_paused_goes_back(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, concurrency=2)
+    load = Load(service, 10)
+    async with service:
+        ids = await hold_ahead(world, service, 20)
+        await asyncio.sleep(2)
+        counting = world.faults.keep_back("start")
+        await counting.applied.wait()  # When the first two have ended.
+        await service.pause_queue("mail")
+        await asyncio.sleep(1)
+        counting.send()
+        await asyncio.sleep(60)
+        assert load.starts == ["mail", "mail"]
+        statuses = Counter([await service.get_job_status(job_id) for job_id in ids])
+        assert statuses == {JobStatus.COMPLETED: 2, JobStatus.PENDING: 18}
+
+
 async def test_a_claim_that_is_on_its_way_while_jobs_are_given_back_is_not_run_twice(
     world: World,
 ) -> None:
