@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.scratch import Run, Scratch
+from tests.mutants.scratch import Run, Scratch, end_all
 
 __all__ = ["KILLED", "Verdict", "judge", "verdicts"]
 
@@ -86,4 +86,8 @@ def verdicts(
                 shutil.rmtree(scratch.folder)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from pool.map(tried, mutants)
+            try:
+                yield from pool.map(tried, mutants)
+            except BaseException:  # Ctrl-C: nobody waits for what is under way.
+                end_all()
+                raise

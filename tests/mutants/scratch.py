@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tests.mutants.mutant import SOURCE, Mutant
 
-__all__ = ["Run", "Scratch"]
+__all__ = ["Run", "Scratch", "end_all"]
 
 LEFT_OUT = ("storage", "build", "dist")
 """Of what stands at the top of a checkout; beside all whose name begins with a dot."""
@@ -142,6 +142,7 @@ def _bounded(
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        _running.add(process)
         code: int | None = None
         try:
             code = process.wait(limit)
@@ -150,7 +151,21 @@ def _bounded(
             with suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _running.discard(process)
+            _end(process)
     return code, written.read_text(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+_running: Final[set[subprocess.Popen[bytes]]] = set()
+
+
+def end_all() -> None:
+    """Ends the runs of all scratches. They are waited for in threads of their own."""
+    for process in list(_running):
+        _end(process)

@@ -16,8 +16,10 @@ MUTANTS = (
         file="storage/folder.py",
         old="        if self.marked and size <= 0:",
         new="        if self.marked and size > 0 and size <= 0:",
-        tests=(FAULTS,),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_a_database_that_has_gone_is_refused_until_somebody_says_that_it_may",
+        ),
     ),
     Mutant(
         name="store-is-marked",
@@ -26,7 +28,9 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="        folder.mark()",
         new="        folder.marked",
-        tests=(FAULTS,),
+        tests=(
+            FAULTS + "::test_a_database_that_has_gone_is_refused_until_somebody_says_that_it_may",
+        ),
         limit=180,
     ),
     Mutant(
@@ -36,8 +40,10 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="        if version > SCHEMA_VERSION:",
         new="        if version > 1000 * SCHEMA_VERSION:",
-        tests=(FAULTS,),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_a_store_of_a_newer_version_is_refused_and_untouched",
+        ),
     ),
     Mutant(
         name="strangers-refused",
@@ -46,8 +52,10 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="    if application or version or tables:",
         new="    if application and version and not tables:",
-        tests=(FAULTS,),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_a_database_of_another_application_is_refused_and_untouched",
+        ),
     ),
     Mutant(
         name="header-checked",
@@ -56,7 +64,7 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="    if folder.marked:",
         new="    if folder.marked and application:",
-        tests=(FAULTS,),
+        tests=(FAULTS + "::test_an_empty_database_in_the_place_of_a_store_is_refused",),
         limit=180,
     ),
     Mutant(
@@ -66,8 +74,9 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="    if size + log_size < pages * page_size:",
         new="    if size + log_size < 0 * pages * page_size:",
-        tests=(FAULTS,),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py::test_a_truncated_database_is_refused_wherever_it_ends",
+        ),
     ),
     Mutant(
         name="pages-checked",
@@ -76,7 +85,7 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old='        if verdict != "ok":',
         new='        if verdict == "":',
-        tests=(FAULTS,),
+        tests=(FAULTS + "::test_flipped_bytes_of_the_pages_never_empty_a_store",),
         limit=180,
     ),
     Mutant(
@@ -86,8 +95,7 @@ MUTANTS = (
         file="storage/folder.py",
         old="    if kind in _NETWORK:",
         new="    if kind in _NETWORK and kind is None:",
-        tests=(FAULTS,),
-        limit=180,
+        tests=("process/test_folder_faults.py::test_a_network_file_system_is_refused",),
     ),
     Mutant(
         name="replaced-files-noticed",
@@ -96,17 +104,21 @@ MUTANTS = (
         file="storage/connections.py",
         old="        return files != self._files or not all(files)",
         new="        return files != self._files and not files",
-        tests=(FAULTS,),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py::test_damage_that_comes_while_the_store_is_open_is_told",
+        ),
     ),
     Mutant(
-        name="another-store-noticed",
+        name="stores-do-not-meet",
         promises=(13, 2),
-        guard="what began in a store that was removed ends nothing in the one that takes its place",
-        file="storage/connections.py",
-        old="        if self._store not in (None, store):",
-        new="        if self._store not in (None, store) and before is None:",
-        tests=(FAULTS,),
+        guard="what began in a store that was removed ends nothing in the one that takes its"
+        " place: their workers and tokens have other numbers",
+        file="storage/sqlite/connect.py",
+        old="secrets.randbits(62), secrets.randbelow(WORKERS_FROM), secrets.randbelow(TOKENS_FROM)",
+        new="secrets.randbits(62), 0, 0",
+        tests=(
+            FAULTS + "::test_what_began_in_a_store_that_was_removed_ends_nothing_in_the_next_one",
+        ),
         limit=180,
     ),
     Mutant(
@@ -116,8 +128,10 @@ MUTANTS = (
         file="storage/folder.py",
         old="        if self._forked:\n            raise StorageClosedError(",
         new="        if self._forked and self._users < 0:\n            raise StorageClosedError(",
-        tests=("process/test_forks_and_locks.py", "process/test_blocking.py"),
-        limit=180,
+        tests=(
+            "process/test_forks_and_locks.py"
+            "::test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in_the_parent",
+        ),
     ),
     Mutant(
         name="turns-are-taken",
@@ -126,8 +140,10 @@ MUTANTS = (
         file="storage/folder.py",
         old="                fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, 0)\n            else:",
         new="                os.fstat(self._locks)\n            else:",
-        tests=("process/test_turns.py", "process/test_several_processes.py"),
-        limit=180,
+        tests=(
+            "process/test_turns.py"
+            "::test_two_processes_that_share_two_folders_only_wait_for_each_other",
+        ),
     ),
     Mutant(
         name="only-its-user-reads",
@@ -136,7 +152,6 @@ MUTANTS = (
         file="storage/folder.py",
         old="os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600",
         new="os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644",
-        tests=(FAULTS,),
-        limit=180,
+        tests=("process/test_folder_faults.py::test_only_its_user_can_read_a_store",),
     ),
 )

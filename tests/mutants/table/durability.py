@@ -87,8 +87,10 @@ MUTANTS = (
         file="storage/connections.py",
         old="ledger.rollback(before)",
         new="ledger.wakes.clear()",
-        tests=("process/test_turns.py", "process/test_folder_faults.py"),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_a_worker_that_could_not_enlist_is_not_in_the_way_of_the_next_one",
+        ),
     ),
     Mutant(
         name="schedule-many-whole",
@@ -111,8 +113,8 @@ MUTANTS = (
                 try:
                     self._commit([alone])
                     whole.result += alone.result
-                except apsw.Error as wrong:
-                    whole.error = refusal(self._folder, wrong)
+                except Exception as wrong:
+                    whole.error = wrong
             return
         if len(changes) == 1 and not isinstance(changes[0], Finishes):
             if isinstance(error, apsw.Error):
@@ -127,8 +129,9 @@ MUTANTS = (
         file="storage/changes.py",
         old="if ledger.connection.total_changes() != written:",
         new="if written < 0:",
-        tests=("process/test_turns.py", "process/test_folder_faults.py"),
-        limit=180,
+        tests=(
+            "process/test_turns.py::test_a_worker_that_is_refused_leaves_no_row_and_spoils_nothing",
+        ),
     ),
     Mutant(
         name="fail-stop",
@@ -137,7 +140,7 @@ MUTANTS = (
         file="storage/writer.py",
         old="_FATAL = (apsw.IOError, apsw.CorruptError,",
         new="_FATAL = (apsw.CorruptError,",
-        tests=("process/test_disk_errors.py",),
+        tests=("process/test_disk_errors.py::test_a_handle_that_failed_is_never_trusted_again",),
     ),
     Mutant(
         name="no-retry-after-io-error",
@@ -146,7 +149,7 @@ MUTANTS = (
         file="storage/writer.py",
         old="_OWN_FAULT = (apsw.ConstraintError,",
         new="_OWN_FAULT = (apsw.IOError, apsw.ConstraintError,",
-        tests=("process/test_disk_errors.py",),
+        tests=("process/test_disk_errors.py::test_a_handle_that_failed_is_never_trusted_again",),
     ),
     Mutant(
         name="log-distrusted",
@@ -172,7 +175,7 @@ MUTANTS = (
         stands = [False] * len(batch)
         break
         """,
-        tests=("engine/test_storage_errors.py",),
+        tests=("engine/test_storage_errors.py::test_an_outcome_is_written_until_it_stands",),
     ),
     Mutant(
         name="unknown-outcome-not-refused",

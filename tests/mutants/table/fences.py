@@ -128,6 +128,15 @@ MUTANTS = (
         tests=("contract/test_leases.py",),
     ),
     Mutant(
+        name="no-claim-without-a-lease",
+        promises=(8, 2),
+        guard="a worker whose lease does not stand claims nothing",
+        file="claimer.py",
+        old="if self._lanes.closed or not self._stands_for(self._worker()):",
+        new="if self._lanes.closed:",
+        tests=("engine/test_lease.py::test_a_worker_without_a_lease_claims_nothing",),
+    ),
+    Mutant(
         name="late-claims-not-run",
         promises=(2, 5),
         guard="claims whose answer came after the lease was lost are not run",
@@ -166,8 +175,10 @@ MUTANTS = (
         file="worker.py",
         old='self._runner.stop_all("lost")',
         new="self._runner.stop_all",
-        tests=("engine/test_lease.py", "crash/test_leases.py"),
-        limit=120,
+        tests=(
+            "engine/test_lease.py"
+            "::test_a_worker_whose_lease_was_taken_stops_enlists_again_and_goes_on",
+        ),
     ),
     Mutant(
         name="lanes-emptied-on-loss",
@@ -193,12 +204,13 @@ MUTANTS = (
         running.recorded = True
         running.group.remove(running)
         del self.running[running.claim.key]
-        self.overdue.add(running)
         """,
         new="""
         running.group.remove(running)
+        del self.running[running.claim.key]
         """,
-        tests=("engine/test_timeouts.py", "engine/test_threads.py", "engine/test_lease.py"),
-        limit=120,
+        tests=(
+            "engine/test_lease.py::test_a_thread_of_a_lost_lease_and_the_new_attempt_do_not_mix",
+        ),
     ),
 )

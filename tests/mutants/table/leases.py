@@ -15,8 +15,10 @@ MUTANTS = (
         file="storage/file.py",
         old="elif until <= now or (lock_tells and not folder.is_held(worker)):",
         new="elif until <= now:",
-        tests=("crash/test_orphans.py",),
-        limit=120,
+        tests=(
+            "crash/test_orphans.py"
+            "::test_orphans_run_at_once_and_only_those_that_had_begun_are_charged",
+        ),
     ),
     Mutant(
         name="own-workers-live",
@@ -80,7 +82,9 @@ MUTANTS = (
         file="storage/file.py",
         old="            if its_boot != boot:",
         new="            if its_boot is None:",
-        tests=("process/test_reboot.py",),
+        tests=(
+            "process/test_reboot.py::test_the_workers_of_an_earlier_start_of_the_machine_are_dead",
+        ),
     ),
     Mutant(
         name="lease-time-is-uptime",
@@ -92,14 +96,24 @@ MUTANTS = (
         tests=("contract/test_leases.py",),
     ),
     Mutant(
+        name="uptime-counts-suspend",
+        promises=(8,),
+        guard="uptime goes on while the machine is suspended (CLOCK_BOOTTIME)",
+        file="clock.py",
+        old='_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)',
+        new="_UPTIME = time.CLOCK_MONOTONIC",
+        tests=("unit/test_clock.py",),
+    ),
+    Mutant(
         name="renewed-in-a-thread",
         promises=(5,),
         guard="the lease is renewed by a thread, however busy the worker's loop is",
         file="worker.py",
         old="            threaded=settings.threaded,",
         new="            threaded=False,",
-        tests=("crash/test_leases.py",),
-        limit=120,
+        tests=(
+            "crash/test_leases.py::test_nobody_robs_a_blocked_loop_or_a_long_job_or_a_long_drain",
+        ),
     ),
     Mutant(
         name="kept-through-the-drain",
@@ -115,8 +129,9 @@ MUTANTS = (
         self.hurry(grace)
         await self._lease.stop()
         """,
-        tests=("engine/test_lease.py", "crash/test_leases.py"),
-        limit=120,
+        tests=(
+            "engine/test_lease.py::test_a_lease_is_kept_through_a_drain_that_is_longer_than_it",
+        ),
     ),
     Mutant(
         name="lease-margin",
@@ -134,7 +149,10 @@ MUTANTS = (
         file="lease.py",
         old="self._took(await asyncio.wait_for(self._storage.extend(self.worker), left))",
         new="self._took(await self._storage.extend(self.worker))",
-        tests=("engine/test_lease.py",),
+        tests=(
+            "engine/test_lease.py"
+            "::test_a_storage_that_does_not_answer_an_extension_in_time_ends_the_lease",
+        ),
         hangs=True,
     ),
     Mutant(
@@ -158,8 +176,7 @@ MUTANTS = (
         new="""
         folder.is_own(worker)
         """,
-        tests=("process/test_folder_faults.py",),
-        limit=180,
+        tests=("process/test_forks_and_locks.py",),
     ),
     Mutant(
         name="new-lock-file-tells-nothing-yet",
@@ -168,8 +185,9 @@ MUTANTS = (
         file="storage/file.py",
         old="            lock_tells = now >= since + lease",
         new="            lock_tells = now >= 0 * since",
-        tests=("process/test_folder_faults.py",),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py::test_who_lives_is_not_robbed_when_the_lock_file_goes",
+        ),
     ),
     Mutant(
         name="locks-move-along",
@@ -181,13 +199,14 @@ MUTANTS = (
             fcntl.lockf(locks, fcntl.LOCK_EX, 1, worker)
         """,
         new="",
-        tests=("process/test_folder_faults.py",),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py::test_who_lives_is_not_robbed_when_the_lock_file_goes",
+        ),
     ),
     Mutant(
-        name="workers-are-buried",
+        name="enlists-until-it-can",
         promises=(5,),
-        guard="a lost lease is followed by a new one, so that the worker works on",
+        guard="a worker whose lease is lost enlists anew as soon as it can, and works on",
         file="worker.py",
         old="""
                 try:
@@ -199,7 +218,10 @@ MUTANTS = (
                     break
         """,
         new="""
-                await self._lease.start()
+                try:
+                    await self._lease.start()
+                except Exception:
+                    log.exception("the worker could not enlist again")
                 break
         """,
         tests=("engine/test_lease.py", "engine/test_storage_errors.py"),

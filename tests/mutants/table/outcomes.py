@@ -85,7 +85,10 @@ MUTANTS = (
         file="storage/sqlite/inspect.py",
         old='change + _STILL.format(f"{condition} AND {state}"),',
         new='change + _STILL.format("true"),',
-        tests=("contract/test_steering.py",),
+        tests=(
+            "contract/test_steering.py"
+            "::test_a_bulk_change_among_others_touches_only_what_still_is_what_it_looks_for",
+        ),
     ),
     Mutant(
         name="bulk-delete-looks-again",
@@ -134,9 +137,30 @@ MUTANTS = (
         promises=(15,),
         guard="a group commit that fails for one of its changes is tried change by change",
         file="storage/writer.py",
+        old="""
+                "a group of %d changes failed; trying each alone", len(changes), exc_info=True
+            )
+            self._apart(changes, error)
+        """,
+        new="""
+                "a group of %d changes failed", len(changes), exc_info=True
+            )
+            for change in changes:
+                change.error = error
+        """,
+        tests=("contract/test_inserting.py", "contract/test_bad_items.py"),
+    ),
+    Mutant(
+        name="refused-group-tried-apart",
+        promises=(15,),
+        guard="so is one of which SQLite refuses a statement",
+        file="storage/writer.py",
         old="            if isinstance(error, _OWN_FAULT):",
         new="            if not isinstance(error, apsw.Error):",
-        tests=("contract/test_inserting.py", "contract/test_bad_items.py"),
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_a_job_that_is_too_large_is_refused_with_what_to_do_and_alone",
+        ),
     ),
     Mutant(
         name="outcomes-tried-apart",
@@ -235,6 +259,31 @@ MUTANTS = (
             del t
         """,
         tests=("contract/test_finishing.py", "engine/test_retries.py"),
+    ),
+    Mutant(
+        name="overdue-keeps-its-slot",
+        promises=(9,),
+        guard="code that runs on after its attempt has ended keeps its slot",
+        file="runner.py",
+        old="""
+            self._forsake(running)
+            self._settle(running, outcome)
+        """,
+        new="""
+            self._forsake(running)
+            self._settle(running, outcome)
+            running.lanes.ended()
+        """,
+        tests=("engine/test_timeouts.py", "engine/test_threads.py"),
+    ),
+    Mutant(
+        name="unrecorded-is-bounded",
+        promises=(15,),
+        guard="while a storage takes no outcomes, a worker does not go on without bound",
+        file="worker.py",
+        old="return not self._leaving and self._lease.stands() and not self._recorder.full",
+        new="return not self._leaving and self._lease.stands()",
+        tests=("engine/test_lease.py",),
     ),
     Mutant(
         name="limits-hold",

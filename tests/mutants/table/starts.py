@@ -13,10 +13,9 @@ MUTANTS = (
         guard="the attempt is counted before user code runs, and the answer is waited for",
         file="claimer.py",
         old="await self._storage.start(worker, [claim.key for claim in claims])",
-        new="self._said = asyncio.ensure_future("
-        "self._storage.start(worker, [claim.key for claim in claims]))",
-        tests=("engine/test_lease.py", "engine/test_storage_errors.py"),
-        limit=90,
+        new="self._said = asyncio.gather("
+        "self._storage.start(worker, [claim.key for claim in claims]), return_exceptions=True)",
+        tests=("engine/test_storage_errors.py::test_starts_that_could_not_be_counted_go_back",),
     ),
     Mutant(
         name="claim-counts-starts",
@@ -86,8 +85,10 @@ MUTANTS = (
         file="storage/file.py",
         old="dead[worker] = StartBoard.read(_board(folder, worker))",
         new="dead[worker] = None",
-        tests=("crash/test_orphans.py",),
-        limit=120,
+        tests=(
+            "crash/test_orphans.py"
+            "::test_orphans_run_at_once_and_only_those_that_had_begun_are_charged",
+        ),
     ),
     Mutant(
         name="board-is-written",
@@ -96,8 +97,10 @@ MUTANTS = (
         file="storage/file.py",
         old="            board.note(claim)",
         new="            board.read",
-        tests=("crash/test_orphans.py",),
-        limit=120,
+        tests=(
+            "crash/test_orphans.py"
+            "::test_orphans_run_at_once_and_only_those_that_had_begun_are_charged",
+        ),
     ),
     Mutant(
         name="thread-notes-its-start",
@@ -111,8 +114,10 @@ MUTANTS = (
         new="""
             value = self._context.copy().run(handler, job)
         """,
-        tests=("crash",),
-        limit=240,
+        tests=(
+            "crash/test_kill_storm.py"
+            "::test_a_storm_of_kills_loses_nothing_and_runs_nothing_without_a_reason",
+        ),
     ),
     Mutant(
         name="process-notes-its-start",
@@ -126,8 +131,10 @@ MUTANTS = (
         new="""
             running.group.add(running, self._loop.time())
         """,
-        tests=("crash", "process/test_isolation.py"),
-        limit=240,
+        tests=(
+            "process/test_isolation.py"
+            "::test_what_had_begun_in_a_child_is_charged_when_its_worker_is_killed",
+        ),
     ),
     Mutant(
         name="end-of-a-start-is-written",
@@ -163,8 +170,10 @@ MUTANTS = (
         file="transition.py",
         old="        error = msgspec.structs.replace(error, retry=False)",
         new="        error = msgspec.structs.replace(error, retry=True)",
-        tests=("unit/test_transition.py", "process/test_isolation.py"),
-        limit=120,
+        tests=(
+            "process/test_isolation.py"
+            "::test_a_job_that_kills_its_process_again_and_again_is_poison",
+        ),
     ),
     Mutant(
         name="no-attempt-left-after-a-crash",
@@ -209,8 +218,7 @@ MUTANTS = (
         file="transition.py",
         old="State.WAITING, None, claim.attempt, started_at, None, None,",
         new="State.WAITING, None, claim.attempt + 1, started_at, None, None,",
-        tests=("unit/test_transition.py", "engine/test_stop.py"),
-        limit=120,
+        tests=("unit/test_transition.py::test_every_outcome_has_one_transition",),
     ),
     Mutant(
         name="parking-costs-nothing",
@@ -264,7 +272,10 @@ MUTANTS = (
         file="runner.py",
         old="if claim.expires_at is not None and claim.expires_at <= now:",
         new="if claim.expires_at is not None and claim.expires_at < 0:",
-        tests=("engine/test_moments.py", "engine/test_retries.py"),
+        tests=(
+            "engine/test_moments.py"
+            "::test_a_job_that_has_not_started_in_time_is_cancelled_unstarted",
+        ),
     ),
     Mutant(
         name="begun-does-not-expire",
@@ -273,7 +284,9 @@ MUTANTS = (
         file="storage/sqlite/claims.py",
         old='UNSTARTED: Final = "attempt = 0 AND started_at IS NULL"',
         new='UNSTARTED: Final = "attempt = 0"',
-        tests=("contract/test_retention.py", "engine/test_stop.py"),
-        limit=120,
+        tests=(
+            "contract/test_retention.py"
+            "::test_a_job_that_started_in_time_does_not_expire_while_it_waits_to_go_on",
+        ),
     ),
 )

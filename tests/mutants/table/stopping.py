@@ -61,8 +61,10 @@ MUTANTS = (
         file="storage/sqlite/retention.py",
         old='for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):',
         new='for table, column in (("job", "key"),):',
-        tests=("contract/test_retention.py", "process/test_folder_faults.py"),
-        limit=180,
+        tests=(
+            "process/test_folder_faults.py"
+            "::test_deleted_jobs_are_gone_with_all_that_was_kept_with_them",
+        ),
     ),
     Mutant(
         name="expiry-spares-what-began",
@@ -86,8 +88,10 @@ MUTANTS = (
         file="worker.py",
         old="        await self._give_back_unstarted()",
         new="        await asyncio.sleep(0)",
-        tests=("engine/test_stop.py", "crash/test_stop.py"),
-        limit=180,
+        tests=(
+            "engine/test_stop.py"
+            "::test_what_has_not_begun_goes_back_at_once_and_not_after_the_grace",
+        ),
     ),
     Mutant(
         name="give-back-when-retiring",
@@ -125,14 +129,51 @@ MUTANTS = (
         tests=("contract/test_giving_back.py",),
     ),
     Mutant(
+        name="kept-is-not-given-back",
+        promises=(11, 2),
+        guard="what runs is kept when a worker gives back the rest",
+        file="storage/sqlite/claims.py",
+        old='+ "AND key NOT IN (SELECT value FROM json_each(?4))"',
+        new='+ "AND ?4 IS NOT NULL"',
+        tests=("contract/test_giving_back.py",),
+    ),
+    Mutant(
         name="no-claim-while-stopping",
         promises=(11,),
         guard="who stops claims no more",
         file="worker.py",
-        old="        for claimer in self._claimers.values():\n            await claimer.stop()",
-        new="        for claimer in ():\n            await claimer.stop()",
+        old="""
+        for claimer in self._claimers.values():
+            await claimer.stop()
+        """,
+        new="",
+        also=(
+            (
+                """
+                for lanes in self._lanes:
+                    lanes.closed += 1
+                while any(lanes.coming for lanes in self._lanes):
+                """,
+                """
+                while any(lanes.coming for lanes in self._lanes):
+                """,
+            ),
+        ),
         tests=("engine/test_stop.py", "crash/test_stop.py"),
         limit=180,
+    ),
+    Mutant(
+        name="loops-end",
+        promises=(11,),
+        guard="the loops of a worker that has stopped have ended",
+        file="worker.py",
+        old="""
+        for claimer in self._claimers.values():
+            await claimer.stop()
+        """,
+        new="",
+        tests=("engine/test_stop.py",),
+        limit=120,
     ),
     Mutant(
         name="no-start-while-stopping",
@@ -141,8 +182,9 @@ MUTANTS = (
         file="worker.py",
         old="return not self._leaving and self._lease.stands() and not self._recorder.full",
         new="return self._lease.stands() and not self._recorder.full",
-        tests=("engine/test_stop.py", "crash/test_stop.py"),
-        limit=180,
+        tests=(
+            "crash/test_stop.py::test_workers_that_come_and_go_lose_nothing_and_run_nothing_twice",
+        ),
     ),
     Mutant(
         name="grace-ends",
@@ -151,8 +193,10 @@ MUTANTS = (
         file="worker.py",
         old='            self._runner.stop_all("release")',
         new="            self._runner.stop_all",
-        tests=("engine/test_stop.py", "crash/test_stop.py"),
-        limit=180,
+        tests=(
+            "engine/test_stop.py"
+            "::test_a_job_that_does_not_end_in_time_is_released_and_costs_no_attempt",
+        ),
         hangs=True,
     ),
     Mutant(
@@ -177,7 +221,34 @@ MUTANTS = (
         file="claimer.py",
         old="            await self._return_unknown()\n            raise",
         new="            raise",
-        tests=("engine/test_storage_errors.py",),
+        tests=(
+            "engine/test_storage_errors.py"
+            "::test_claims_whose_reply_was_lost_come_back_though_giving_back_fails_too",
+        ),
+    ),
+    Mutant(
+        name="unknown-claims-wait",
+        promises=(5, 2),
+        guard="claims are not given back as unknown while the answer of another one is on its way",
+        file="worker.py",
+        old="""
+                if any(lanes.coming for lanes in self._lanes) or any(
+                    claimer.claiming for claimer in self._claimers.values()
+                ):
+                    await asyncio.sleep(0.01)
+                    continue
+        """,
+        new="",
+        tests=("engine/test_storage_errors.py", "engine/test_queues.py"),
+    ),
+    Mutant(
+        name="unwanted-is-not-run",
+        promises=(3,),
+        guard="a job that people cancelled or paused while its start was counted does not begin",
+        file="claimer.py",
+        old="unwanted = [claim for claim in claims if self._unwanted(claim)]",
+        new="unwanted: list[Claim] = []",
+        tests=("engine/test_queues.py", "engine/test_cancel.py"),
     ),
     Mutant(
         name="unknown-inserts-go-back",
@@ -186,7 +257,10 @@ MUTANTS = (
         file="worker.py",
         old="            self._spawn(self._return_unknown())",
         new="            self._spawn",
-        tests=("engine/test_storage_errors.py",),
+        tests=(
+            "engine/test_storage_errors.py"
+            "::test_a_job_whose_insert_was_answered_with_an_error_runs_if_it_was_kept",
+        ),
     ),
     Mutant(
         name="uncounted-starts-go-back",
@@ -202,7 +276,7 @@ MUTANTS = (
             log.exception("%d starts could not be counted; those jobs go back", len(claims))
             self._lanes.returned(claims)
         """,
-        tests=("engine/test_storage_errors.py",),
+        tests=("engine/test_storage_errors.py::test_starts_that_could_not_be_counted_go_back",),
     ),
     Mutant(
         name="thread-keeps-its-lease",
@@ -211,7 +285,6 @@ MUTANTS = (
         file="worker.py",
         old="        if left and self._lease.stands():",
         new="        if not left and self._lease.stands() and left:",
-        tests=("engine/test_stop.py", "crash/test_stop.py"),
-        limit=180,
+        tests=("engine/test_stop.py::test_code_that_ignores_the_end_of_its_grace_keeps_its_lease",),
     ),
 )
