@@ -153,6 +153,32 @@ async def test_lost_claims_of_one_queue_leave_the_jobs_of_another_alone(world: W
     assert sorted(runs) == sorted([own, lost])
 
 
+async def test_no_code_begins_before_its_start_is_counted(world: World) -> None:
+    service = world.service(world.faults.store, concurrency=2)
+    begun: list[str] = []
+
+    @service.handler("QUICK")
+    async def quick(job: Job[Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    @service.handler("SLOW")
+    async def slow(job: Job[Any]) -> None:
+        begun.append(job.id)
+        await asyncio.sleep(10)
+
+    async with service:
+        await service.schedule_many([JobRequest("QUICK") for _ in range(400)])
+        await service.schedule_many([JobRequest("SLOW") for _ in range(20)])
+        await asyncio.sleep(2)
+        counting = world.faults.keep_back("start")
+        await counting.applied.wait()  # When the first two have ended.
+        await asyncio.sleep(5)
+        assert len(begun) == 2
+        counting.send()
+        await asyncio.sleep(1)
+        assert len(begun) == 4
+
+
 @both
 async def test_starts_that_could_not_be_counted_go_back(world: World, when: When) -> None:
     service = world.service(world.faults.store, concurrency=2)

@@ -15,7 +15,7 @@ MUTANTS = (
         old="await self._storage.start(worker, [claim.key for claim in claims])",
         new="self._said = asyncio.gather("
         "self._storage.start(worker, [claim.key for claim in claims]), return_exceptions=True)",
-        tests=("engine/test_storage_errors.py::test_starts_that_could_not_be_counted_go_back",),
+        tests=("engine/test_storage_errors.py::test_no_code_begins_before_its_start_is_counted",),
     ),
     Mutant(
         name="claim-counts-starts",
