@@ -12,6 +12,7 @@ from tests.mutants.report import HEAD, line, markdown, summary
 from tests.mutants.scratch import Run
 from tests.mutants.table import MUTANTS
 
+COMMAND = "python3 dev.py mutants --markdown docs/mutants.md"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -49,7 +50,7 @@ def main() -> int:
             print(line(one, why=arguments.why), flush=True)
     print(f"\n{summary(found)}")
     if arguments.markdown:
-        arguments.markdown.write_text(markdown(found, "python3 dev.py mutants --markdown FILE"))
+        arguments.markdown.write_text(markdown(found, COMMAND))
     done = len(found) == len(chosen)
     return 0 if done and all(one.verdict in KILLED for one in found) else 1
 
