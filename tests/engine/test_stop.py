@@ -197,7 +197,8 @@ async def test_nothing_begins_while_the_loops_are_being_stopped(world: World) ->
     """One of them waits for the storage, while jobs end and others are ready."""
     service = world.service(world.faults.store, concurrency=2)
     ids = await hold_ahead(service)
-    answer = world.faults.keep_back("reclaim")
+    answer = world.faults.keep_back("queues")
+    await service.pause_queue("other")  # What people changed is looked up.
     await answer.applied.wait()
     stopping = asyncio.create_task(service.stop(grace=60))
     await asyncio.sleep(30)

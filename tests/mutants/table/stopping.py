@@ -182,9 +182,7 @@ MUTANTS = (
         file="worker.py",
         old="return not self._leaving and self._lease.stands() and not self._recorder.full",
         new="return self._lease.stands() and not self._recorder.full",
-        tests=(
-            "crash/test_stop.py::test_workers_that_come_and_go_lose_nothing_and_run_nothing_twice",
-        ),
+        tests=("engine/test_stop.py::test_nothing_begins_while_the_loops_are_being_stopped",),
     ),
     Mutant(
         name="grace-ends",
