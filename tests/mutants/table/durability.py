@@ -31,31 +31,49 @@ MUTANTS = (
         guard="the name of a new database is synced in its folder, before the folder is marked",
         file="storage/folder.py",
         old="""
-            _sync_directory(self.path)
-            self._sync_names()
+        self.sync_log()
+        _sync_names(self.path)
         """,
         new="""
-            self._sync_names()
+        pass
         """,
-        tests=("process/test_syncs.py",),
+        tests=("process/test_what_is_synced.py",),
     ),
     Mutant(
         name="folder-name-synced",
         promises=(1,),
         guard="the name of a new folder is synced in the one above it",
         file="storage/folder.py",
-        old="            self._sync_names()",
-        new="            self._sync_names",
-        tests=("process/test_syncs.py",),
+        old="            _sync(above)",
+        new="            pass",
+        tests=("process/test_what_is_synced.py",),
     ),
     Mutant(
         name="all-folder-names-synced",
         promises=(1,),
         guard="so are those of the folders above it that were made with it",
         file="storage/folder.py",
-        old="            below = above",
-        new="            break",
-        tests=("process/test_syncs.py",),
+        old="    for above in path.parents:",
+        new="    for above in path.parents[:1]:",
+        tests=("process/test_what_is_synced.py",),
+    ),
+    Mutant(
+        name="log-synced-on-opening",
+        promises=(1,),
+        guard="what a dead process wrote and did not sync is synced before anybody answers from it",
+        file="storage/sqlite/connect.py",
+        old="            folder.sync_log()",
+        new="            folder.sync_log",
+        tests=("process/test_what_is_synced.py",),
+    ),
+    Mutant(
+        name="first-write-taken-back",
+        promises=(13,),
+        guard="a store whose very first write was cut short opens",
+        file="storage/sqlite/connect.py",
+        old="        _undo_first_write(folder)",
+        new="        raise",
+        tests=("process/test_what_is_synced.py",),
     ),
     Mutant(
         name="marker-synced",

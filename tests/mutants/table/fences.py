@@ -186,12 +186,12 @@ MUTANTS = (
         guard="what a worker held ahead is forgotten when its lease is lost",
         file="worker.py",
         old="""
+        self._runner.stop_all("lost")
         for lanes in self._lanes:
             lanes.empty()
-        await self._lease.stop()
         """,
         new="""
-        await self._lease.stop()
+        self._runner.stop_all("lost")
         """,
         tests=("engine/test_lease.py",),
     ),

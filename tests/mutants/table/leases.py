@@ -228,4 +228,51 @@ MUTANTS = (
         hangs=True,
         limit=120,
     ),
+    Mutant(
+        name="late-word-of-a-lost-lease",
+        promises=(5,),
+        guard="who says late that a lease is lost does not cost the worker the next one",
+        file="worker.py",
+        old="        if worker != self._lease.worker:",
+        new="        if worker < 0:",
+        tests=("engine/test_lease.py::test_a_late_word_of_a_lost_lease_leaves_the_next_one_alone",),
+    ),
+    Mutant(
+        name="leaving-worker-loses-its-lease",
+        promises=(8, 2),
+        guard="what runs is stopped when the lease is lost, also while the worker is leaving",
+        file="worker.py",
+        old='        self._runner.stop_all("lost")',
+        new='        self._leaving or self._runner.stop_all("lost")',
+        tests=(
+            "engine/test_lease.py"
+            "::test_what_was_running_when_a_leaving_worker_lost_its_lease_is_stopped",
+        ),
+    ),
+    Mutant(
+        name="late-answers-leave-little",
+        promises=(8,),
+        guard="a lease of which a worker heard late is extended before it ends",
+        file="lease.py",
+        old="min(every if well else every / 4, left / 2)",
+        new="every if well else every / 4",
+        tests=(
+            "engine/test_lease.py::test_a_worker_that_heard_late_of_its_lease_stops_before_it_ends",
+        ),
+    ),
+    Mutant(
+        name="time-begins-with-the-code",
+        promises=(11,),
+        guard="an attempt is not out of time by what others did before its code began",
+        file="runner.py",
+        old="""
+            running.group.add(running, self._loop.time())
+            value = await handler(job)
+        """,
+        new="""
+            running.group.add(running, job.started_at / 1e6 - self._clock.now() / 1e6 + self._loop.time())
+            value = await handler(job)
+        """,
+        tests=("engine/test_timeouts.py::test_the_time_of_an_attempt_begins_with_its_code",),
+    ),
 )

@@ -127,9 +127,11 @@ MUTANTS = (
         old="""
             self._note_start(running.claim)
             running.group.add(running, self._loop.time())
+            policy, typed = running.policy, running.known.data.type is not None
         """,
         new="""
             running.group.add(running, self._loop.time())
+            policy, typed = running.policy, running.known.data.type is not None
         """,
         tests=(
             "process/test_isolation.py"
@@ -150,8 +152,8 @@ MUTANTS = (
         promises=(4, 11),
         guard="a start that was given back is not charged when its worker dies later",
         file="storage/sqlite/claims.py",
-        old="ledger.unmark(worker, ledger.started.get(worker, set()) - kept)",
-        new="del kept",
+        old="ledger.unmark(worker, ledger.started.get(worker, set()) - held)",
+        new="del held",
         tests=("contract/test_giving_back.py",),
     ),
     Mutant(

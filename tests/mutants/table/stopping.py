@@ -133,9 +133,18 @@ MUTANTS = (
         promises=(11, 2),
         guard="what runs is kept when a worker gives back the rest",
         file="storage/sqlite/claims.py",
-        old='+ "AND key NOT IN (SELECT value FROM json_each(?4))"',
+        old='+ "AND (key, token) NOT IN (SELECT value->>0, value->>1 FROM json_each(?4))"',
         new='+ "AND ?4 IS NOT NULL"',
         tests=("contract/test_giving_back.py",),
+    ),
+    Mutant(
+        name="claims-are-kept-by-token",
+        promises=(5, 11),
+        guard="a second claim of a job, whose reply was lost, comes back though the first is kept",
+        file="storage/sqlite/claims.py",
+        old='+ "AND (key, token) NOT IN (SELECT value->>0, value->>1 FROM json_each(?4))"',
+        new='+ "AND key NOT IN (SELECT value->>0 FROM json_each(?4))"',
+        tests=("contract/test_giving_back.py", "engine/test_storage_errors.py"),
     ),
     Mutant(
         name="no-claim-while-stopping",
@@ -253,11 +262,27 @@ MUTANTS = (
         promises=(5, 11),
         guard="jobs that an insert gave to this worker, with a reply that was lost, are given back",
         file="worker.py",
-        old="            self._spawn(self._return_unknown())",
-        new="            self._spawn",
+        old="""
+            self._spawn(self._return_unknown())
+            raise
+        """,
+        new="""
+            raise
+        """,
         tests=(
             "engine/test_storage_errors.py"
             "::test_a_job_whose_insert_was_answered_with_an_error_runs_if_it_was_kept",
+        ),
+    ),
+    Mutant(
+        name="inserts-carried-out-twice",
+        promises=(5, 6),
+        guard="a claim that the first of two answers told, and only the second arrived, goes back",
+        file="worker.py",
+        old="            if not inserted.created and inserted.id == job.id:",
+        new="            if not inserted.id:",
+        tests=(
+            "engine/test_storage_errors.py::test_a_job_whose_insert_was_carried_out_twice_runs",
         ),
     ),
     Mutant(
