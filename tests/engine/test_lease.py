@@ -187,26 +187,6 @@ async def test_a_worker_that_heard_late_of_its_lease_stops_before_it_ends(world:
     world.faults.mend()
 
 
-async def test_a_worker_without_a_lease_claims_nothing(world: World) -> None:
-    """The storage would give it jobs, which it would only give back, again and again."""
-    service = world.service(world.faults.store, lease=20)
-    service.declare("NOTE")
-
-    @service.handler("NOTE")
-    async def note(job: Job[Any]) -> None:
-        return
-
-    async with service:
-        world.faults.fail("extend", "before", times=1000)
-        world.faults.fail("enlist", "before", times=1000)
-        await asyncio.sleep(18.5)
-        before = world.faults.calls["claim"]
-        await service.schedule("NOTE")
-        await asyncio.sleep(1)
-        assert world.faults.calls["claim"] == before
-        world.faults.mend()
-
-
 async def test_what_was_running_when_a_leaving_worker_lost_its_lease_is_stopped(
     world: World,
 ) -> None:

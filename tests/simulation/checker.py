@@ -219,7 +219,12 @@ class Checker:
     def _enlists(self, event: Event) -> None:
         more = event.more
         before = self._latest.get(more["process"])
-        if before and before.living and before.stands(event.at) and not self._slow(before):
+        if (
+            before
+            and before.living
+            and before.stands(event.at)
+            and not (self._slow(before) or self._frozen[before.process] > event.at - before.lease)
+        ):
             self._wrong(5, f"{before.process} enlisted anew, though its lease stood")
         worker = Worker(more["worker"], more["process"], more["lease"], [event.at])
         self._latest[worker.process] = self._by_name[more["name"]] = worker

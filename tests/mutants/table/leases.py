@@ -270,7 +270,8 @@ MUTANTS = (
             value = await handler(job)
         """,
         new="""
-            running.group.add(running, job.started_at / 1e6 - self._clock.now() / 1e6 + self._loop.time())
+            late = (self._clock.now() - job.started_at) / 1e6
+            running.group.add(running, self._loop.time() - late)
             value = await handler(job)
         """,
         tests=("engine/test_timeouts.py::test_the_time_of_an_attempt_begins_with_its_code",),
