@@ -352,7 +352,7 @@ class World:
                 await service.schedule_many(
                     [JobRequest(type_, data, **options) for _, (type_, data), options in made]
                 )
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.4)
 
     def _new(self, process: Process, acts: list[str] | None) -> tuple[int, Any, dict[str, Any]]:
         chance, plan = self.chance, self.plan
