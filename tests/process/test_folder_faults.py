@@ -12,6 +12,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -676,3 +677,32 @@ async def test_a_worker_that_was_declared_dead_leaves_nothing_open(tmp_path: Pat
     assert list((tmp_path / "jobs").glob("*.starts")) == []
     await mine.close()
     await other.close()
+
+
+async def test_who_does_not_wait_for_the_end_of_a_reclaim_leaves_nothing_of_the_dead(
+    tmp_path: Path,
+) -> None:
+    """A worker that stops while it takes back the jobs of another one, right after the commit."""
+    clock = SettableClock()
+    storage = FileJobStorage(tmp_path / "jobs", clock=clock)
+    await storage.open()
+    await storage.enlist(WorkerSpec("host:1", 30))
+    clock.advance(31)
+    with closing(apsw.Connection(str(tmp_path / "jobs" / "jobs.db"))) as database:
+
+        def gone_within(seconds: float) -> bool:
+            """While the loop of this process stands still, so that nobody is answered."""
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                if not database.execute("SELECT 1 FROM worker").fetchall():
+                    return True
+            return False
+
+        reclaim = asyncio.create_task(storage.reclaim(clock.now()))
+        while not gone_within(0.2):
+            await asyncio.sleep(0)
+        assert reclaim.cancel(), "it was answered before"
+    with pytest.raises(asyncio.CancelledError):
+        await reclaim
+    await storage.close()
+    assert sorted(os.listdir(tmp_path / "jobs")) == ["jobs.db", "jobs.lock", "store.json"]

@@ -222,3 +222,4 @@ def _commit(ledger: Ledger, change: Callable[[Ledger], None]) -> None:
         if ledger.connection.in_transaction:
             run("ROLLBACK")
         raise
+    ledger.settle()

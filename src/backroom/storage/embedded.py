@@ -100,7 +100,7 @@ class EmbeddedStorage:
         """Called inside the transaction that extends a lease."""
 
     def _retired(self, worker: int) -> None:
-        """Called once a worker's row is gone."""
+        """Called once a worker's row is gone, still inside the turn that removed it."""
 
     def _wake(self, wakes: Collection[Wake]) -> None:
         """Tells this process's subscribers. Callable from any thread."""
@@ -151,8 +151,11 @@ class EmbeddedStorage:
         return await self._write(extend)
 
     async def retire(self, worker: int) -> None:
-        await self._write(workers.retire, worker, self.clock.now())
-        self._retired(worker)
+        def retire(ledger: Ledger) -> None:
+            workers.retire(ledger, worker, self.clock.now())
+            ledger.done.append(partial(self._retired, worker))
+
+        await self._write(retire)
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         return await self._write(claims.claim, worker, want, now)
@@ -209,15 +212,13 @@ class EmbeddedStorage:
         if not await self._write(self._dead):
             return Reclaimed()
 
-        def reclaim(ledger: Ledger) -> tuple[Reclaimed, list[int]]:
+        def reclaim(ledger: Ledger) -> Reclaimed:
             # Asked again inside this transaction: a worker may have extended its lease since.
             dead = self._dead(ledger)
-            return workers.reclaim(ledger, dead, now), list(dead)
+            ledger.done += [partial(self._retired, worker) for worker in dead]
+            return workers.reclaim(ledger, dead, now)
 
-        reclaimed, buried = await self._write(reclaim)
-        for worker in buried:
-            self._retired(worker)
-        return reclaimed
+        return await self._write(reclaim)
 
     async def prune(self, now: int, limit: int) -> Pruned:
         keep = self.retention

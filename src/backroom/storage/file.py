@@ -234,7 +234,8 @@ class FileJobStorage(EmbeddedStorage):
             folder.hold(worker)
 
     def _retired(self, worker: int) -> None:
-        folder, _ = self._opened()
+        folder = self._folder  # Also of a storage that closes: this is the last of its writes.
+        assert folder is not None
         folder.drop(worker)
         board = self._boards.pop(worker, None)
         if board is not None:

@@ -81,6 +81,7 @@ class MemoryJobStorage(EmbeddedStorage):
                     ledger.begin()
                     result = change(ledger, *args, **kwargs)
                     ledger.flush()
+                ledger.settle()
                 wakes, ledger.wakes = ledger.wakes, set()
             except BaseException:
                 ledger.rollback(before)

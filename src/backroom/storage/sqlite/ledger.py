@@ -51,6 +51,9 @@ class Ledger:
         """Who is to be woken once the transaction is committed."""
         self.undo: list[Callable[[], None]] = []
         """What is to be done, still alone among all processes, if the transaction fails."""
+        self.done: list[Callable[[], None]] = []
+        """What is to be done as soon as it is committed, before anybody is answered: who asked
+        may not wait for the answer."""
         self._stale: set[int] = set()
         self._key = 0
         self._token = 0
@@ -80,6 +83,7 @@ class Ledger:
     def begin(self) -> None:
         """To be called first in every transaction: forgets what another process may change."""
         self.undo.clear()
+        self.done.clear()
         [(self._key, self._token, living, parked)] = self.run(HEAD)
         self._token_known = self._token
         self._living = set(json.loads(living))
@@ -113,6 +117,12 @@ class Ledger:
         self.wakes.clear()
         while self.undo:
             self.undo.pop()()
+
+    def settle(self) -> None:
+        """To be called once the transaction is committed."""
+        done, self.done = self.done, []
+        for call in done:
+            call()
 
     def fresh_token(self) -> int:
         """A lease token above every one there ever was. One for each act, not one for each
