@@ -80,7 +80,10 @@ class _Parent:
 
     def send(self, frame: Ready | Said | Ended) -> None:
         with self._sending:
-            self._socket.sendall(pack(frame))
+            try:
+                self._socket.sendall(pack(frame))
+            except OSError:  # The parent has gone, or needs this process no more.
+                os._exit(0)
 
     def watch(self, attempt: _Attempt | None) -> None:
         """Which attempt is told to stop."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +28,7 @@ from backroom import (
     JobService,
     JobStatus,
 )
+from backroom.frames import Setup, pack
 from tests.process.isolated import DOUBLE, Number, double, register
 from tests.process.parts import Family, eventually, eventually_async, is_running, scheduling
 
@@ -286,3 +291,17 @@ async def test_a_service_may_isolate_all_its_handlers(tmp_path: Path) -> None:
         assert children() != set()
     await asyncio.sleep(0)
     assert children() == set()
+
+
+def test_a_child_that_is_not_needed_any_more_before_it_is_ready_ends_without_a_word() -> None:
+    """Its parent hears it no more, as one that leaves while the child begins."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(pack(Setup(None, None, None, 1 << 20, logging.WARNING)))
+        ours.shutdown(socket.SHUT_RD)
+        code = f"from backroom.child import main; main({theirs.fileno()})"
+        child = subprocess.run(
+            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], capture_output=True,
+            text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert (child.returncode, child.stderr) == (0, "")
