@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -275,6 +276,21 @@ async def test_flipped_bytes_of_the_pages_never_empty_a_store(store: Path) -> No
     page_heads = [page + offset for page in range(0, size, 4096) for offset in range(0, 12, 3)]
     anywhere = [chance.randrange(100, size) for _ in range(100)]
     await _flip(store, chance.sample(page_heads, 60) + anywhere)
+
+
+async def test_a_flipped_bit_in_what_a_job_is_found_by_is_refused(store: Path) -> None:
+    """In its id, once in its row and once in the index: its caller would not find it any more."""
+    async with scheduling(store) as service:
+        [job, *_] = await service.get_jobs(limit=1)
+    database = store / "jobs.db"
+    content = database.read_bytes()
+    places = [match.start() for match in re.finditer(job.id.encode(), content)]
+    assert len(places) == 2
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place + 35] ^= 1
+        database.write_bytes(damaged)
+        assert "is damaged" in await _refusal(store, StorageCorruptError)
 
 
 async def _flip(store: Path, places: list[int]) -> None:

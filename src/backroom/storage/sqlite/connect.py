@@ -26,8 +26,8 @@ Durability = Literal["full", "os"]
 
 FIXED_SQLITE: Final = (3, 51, 3)
 """The first release without the race between connections that reset a write-ahead log."""
-CHECKED_WHOLE: Final = 32 * 2**20
-"""Up to this many bytes a file is checked whole when it is opened."""
+CHECKED_WHOLE: Final = 16 * 2**20
+"""Up to this many bytes a file is checked whole when it is opened, its indexes against its rows."""
 SMALLEST: Final = 512
 """Bytes of the smallest page, and so of the smallest database."""
 BUSY_TIMEOUT: Final = 30_000
@@ -206,7 +206,7 @@ def _examine(connection: apsw.Connection, folder: Folder) -> None:
             damaged(folder, f"it has {size} bytes and should have {pages * page_size}")
         )
     if pages * page_size <= CHECKED_WHOLE:
-        [(verdict,)] = connection.execute("PRAGMA quick_check(1)")
+        [(verdict,)] = connection.execute("PRAGMA integrity_check(1)")
         if verdict != "ok":
             raise StorageCorruptError(damaged(folder, verdict))
 
