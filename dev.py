@@ -5,11 +5,13 @@
                                    `dev.py test -n 0` for one test at a time
     python3 dev.py check           run ruff, mypy and import-linter
     python3 dev.py bench [ARGS]    run the benchmarks
+    python3 dev.py simulate [ARGS] worlds in virtual time: `dev.py simulate --seeds 1000`
+    python3 dev.py chaos [ARGS]    hurt processes, disks and clocks: `dev.py chaos --minutes 30`
     python3 dev.py mutants [ARGS]  remove each guard in a copy, and see which test goes red
     python3 dev.py setup           make the virtual environment; the verbs above do so by themselves
     python3 dev.py lock  [ARGS]    refresh requirements/*.txt: `dev.py lock --upgrade`
 
-`--python 3.13` (demo, test, check, bench, mutants, setup) uses that version, in `.venv-3.13`;
+`--python 3.13` (demo, test, check, bench, simulate, chaos, mutants, setup) uses that version, in `.venv-3.13`;
 `--python all` (test) runs the tests on every CPython from 3.11 on that this machine has.
 With CI=true, a skipped test fails the run.
 """
@@ -235,6 +237,10 @@ def mutants(version: str | None, args: list[str]) -> int:
     become([Environment(version).ensure().python, "-m", "tests.mutants", *args])
 
 
+def chaos(version: str | None, args: list[str]) -> int:
+    become([Environment(version).ensure().python, "-m", "tests.crash.chaos", *args])
+
+
 def test(version: str | None, args: list[str]) -> int:
     if version == "all":
         again = [sys.executable, str(ROOT / "dev.py"), "test", "--python"]
@@ -286,7 +292,7 @@ def lock(version: str | None, args: list[str]) -> int:
 
 
 VERBS = {
-    verb.__name__: verb for verb in (demo, test, check, bench, simulate, mutants, setup, lock)
+    verb.__name__: verb for verb in (demo, test, check, bench, simulate, chaos, mutants, setup, lock)
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from collections import Counter
 
@@ -11,12 +10,10 @@ import pytest
 
 from backroom import JobRequest, JobService, JobStatus
 from tests.process.parts import (
-    Child,
     Family,
     eventually,
     eventually_async,
     is_running,
-    none_left,
     scheduling,
 )
 
@@ -110,37 +107,6 @@ async def test_a_thread_that_outlives_a_service_keeps_its_job_until_the_process_
         assert thief.code is None
 
 
-@pytest.mark.slow
-async def test_workers_that_come_and_go_lose_nothing_and_run_nothing_twice(family: Family) -> None:
-    """Rolling restarts: each worker is told to leave right after one of its claims or ends."""
-    chance = random.Random(20_240_229)
-    rounds, jobs = 14, 6000
-    kinds = ["QUICK", "NAP", "THREAD"]
-    async with scheduling(family.jobs) as service:
-        requests = [JobRequest(kinds[n % 3], {}, retries=0) for n in range(jobs)]
-        job_ids = await service.schedule_many(requests)
-        workers = [family.worker(concurrency=10) for _ in range(2)]
-        for number in range(rounds):
-            leaving = workers[number % 2]
-            event, count = chance.choice(["started", "finished"]), chance.randrange(1, 60)
-            eventually(
-                lambda: _noted(family, leaving, event) >= count,  # noqa: B023
-                f"worker {number} has noted {event!r} {count} times",
-            )
-            leaving.signal(signal.SIGTERM)
-            workers[number % 2] = family.worker(concurrency=10)
-            assert leaving.ends() == 0, leaving.text
-        await eventually_async(lambda: none_left(service), "all jobs have ended", 30)
-        stats = await service.get_stats()
-        charged = Counter([(await service.get_job(job_id)).attempt for job_id in job_ids])
-    assert stats.by_status["completed"] == jobs
-    assert charged == {1: jobs}
-    starts = family.starts()
-    assert sum(starts.values()) == len(starts) == jobs
-    left = sum(1 for entry in family.entries("started"))
-    print(f"{rounds} workers left while {left} jobs ran")
-
-
 async def test_a_worker_that_is_told_to_leave_as_soon_as_it_is_there_does(family: Family) -> None:
     for _ in range(3):
         worker = family.ready()
@@ -178,14 +144,6 @@ async def test_a_signal_to_a_process_that_a_handler_forked_does_not_stop_the_wor
 
 def _begun(family: Family, job_ids: list[str]) -> set[str]:
     return family.starts().keys() & set(job_ids)
-
-
-def _noted(family: Family, worker: Child, event: str) -> int:
-    try:
-        text = (family.folder / f"{worker.pid}.journal").read_text()
-    except FileNotFoundError:
-        return 0
-    return text.count(f"{event} ")
 
 
 async def _active(service: JobService) -> int:

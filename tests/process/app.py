@@ -17,8 +17,6 @@ from tests.process.parts import Journal, die_with_parent
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
 SETTINGS = json.loads(os.environ.get("PROCESS_TEST_SETTINGS", "{}"))
-PAUSE = SETTINGS.pop("pause", 0.0)
-"""How long a program waits between two calls; no setting of a service."""
 
 die_with_parent()
 journal = Journal(FOLDER)
@@ -28,17 +26,12 @@ stranger = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
 handler = service.handler
 
 
-def name_of(job: Job[Any]) -> str:
-    """The number that who scheduled it gave it, or its id."""
-    return str(job.data.get("serial", job.id))
-
-
 def started(job: Job[Any]) -> None:
-    journal.write("started", name_of(job), job.attempt)
+    journal.write("started", job.id, job.attempt)
 
 
 def finished(job: Job[Any]) -> int:
-    journal.write("finished", name_of(job), job.attempt)
+    journal.write("finished", job.id, job.attempt)
     return os.getpid()
 
 
@@ -85,7 +78,7 @@ def thread(job: Job[Any]) -> int:
 async def flaky(job: Job[Any]) -> int:
     started(job)
     if job.attempt == 1:
-        journal.write("raised", name_of(job), job.attempt)
+        journal.write("raised", job.id, job.attempt)
         raise RuntimeError("the first time always fails")
     return finished(job)
 

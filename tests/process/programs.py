@@ -8,7 +8,6 @@ import inspect
 import itertools
 import json
 import os
-import random
 import resource
 import shutil
 import signal
@@ -30,7 +29,6 @@ from backroom import (
     FileJobStorage,
     Job,
     JobId,
-    JobOptions,
     JobRequest,
     JobService,
     StorageClosedError,
@@ -71,61 +69,6 @@ async def produce(count: str) -> None:
                 await service.schedule_many([JobRequest("QUICK", {})] * size)
 
         await asyncio.gather(batches(), *(some(singles // 50) for _ in range(50)))
-
-
-async def storm(kind: str) -> None:
-    """Schedules jobs of every kind, without end, until the file "calm" is there.
-
-    Before each call it notes the serial numbers of the jobs ("attempted"), and after it again
-    ("acknowledged"). With `kind` "both" the process is a worker too, so that jobs may start on
-    their way in.
-    """
-    from tests.process.app import PAUSE, journal, service
-
-    chance = random.Random(os.getpid())
-    serials = (f"{os.getpid()}-{number}" for number in itertools.count())
-
-    def request() -> tuple[str, JobRequest[Any]]:
-        serial = next(serials)
-        job_type = chance.choice(["QUICK", "QUICK", "NAP", "NAP", "THREAD", "FLAKY"])
-        options: JobOptions = {}
-        if chance.random() < 0.3 and job_type != "FLAKY":
-            options["retries"] = 0
-        else:
-            options["retries"] = 5
-        if chance.random() < 0.1:
-            options["delay"] = chance.random() / 5
-        options["priority"] = chance.choice(["critical", "high", "normal", "low"])
-        data = {"serial": serial, "seconds": chance.random() / 20}
-        return serial, JobRequest(job_type, data, **options)
-
-    async def schedule(size: int) -> None:
-        wanted = [request() for _ in range(size)]
-        for serial, _ in wanted:
-            journal.write("attempted", serial)
-        if size == 1:
-            asked = wanted[0][1]
-            await service.schedule(asked.type, asked.data, **asked.options)
-        else:
-            await service.schedule_many([asked for _, asked in wanted])
-        for serial, _ in wanted:
-            journal.write("acknowledged", serial)
-
-    async def one_by_one() -> None:
-        while not (FOLDER / "calm").exists():
-            await schedule(1)
-            await asyncio.sleep(chance.random() * 2 * PAUSE)
-
-    async def in_batches() -> None:
-        while not (FOLDER / "calm").exists():
-            await schedule(chance.randrange(2, 50))
-            await asyncio.sleep(chance.random() * 50 * PAUSE)
-
-    if kind == "both":
-        await service.start()
-    journal.write("up")
-    await asyncio.gather(in_batches(), *(one_by_one() for _ in range(8)))
-    await service.stop()
 
 
 # -- stops and forks ---------------------------------------------------------------------------
@@ -547,7 +490,7 @@ async def start_on_a_full_disk() -> None:
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
-    produce, storm, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
+    produce, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
     lock, take_turns, stop_in_its_turn,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
     start_on_a_full_disk, open_on_a_full_disk,

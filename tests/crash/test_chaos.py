@@ -1,0 +1,19 @@
+"""Every scenario of the chaos, for some seconds and with a fixed seed. `dev.py chaos` goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.scenarios import SCENARIOS
+from tests.crash.stage import Scenario, play
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_chaos_breaks_no_promise(scenario: Scenario, tmp_path: Path) -> None:
+    story = play(scenario, tmp_path, scenario.seconds, seed=1_618_033)
+    print(story.figures, story.log, sep="\n")
+    assert not story.violations, "\n".join(story.violations[:20])
