@@ -81,7 +81,7 @@ async def produce() -> None:
     async def in_batches() -> None:
         while not _calm():
             await schedule(chance.randrange(2, PLAN.get("batch", 50)))
-            await asyncio.sleep(chance.random() * 50 * PAUSE)
+            await asyncio.sleep(chance.random() * min(50 * PAUSE, 1.0))
 
     await service.open()
     journal.write("up")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.crash.stage import Stage
-from tests.process.parts import Child, eventually, is_running
+from tests.process.parts import Child, eventually
 
 __all__ = ["fork_storm", "kill_storm", "stop_storm"]
 
@@ -34,8 +34,9 @@ def kill_storm(stage: Stage) -> None:
         return family >= 8 and children >= 2 and stage.noted("acknowledged") > 2000
 
     while stage.goes_on(enough(), "too few jobs, or too few kills"):
-        if stage.chance.random() < 0.4:
-            children += _kill_a_child(stage)
+        if stage.chance.random() < 0.25:
+            _kill_a_child(stage)
+            children += 1
             continue
         place = stage.chance.randrange(len(makers))
         victim = alive[place]
@@ -51,22 +52,21 @@ def kill_storm(stage: Stage) -> None:
         stage.violations.append(f"only {books.crashes} crashes: the kills hit nothing")
 
 
-def _kill_a_child(stage: Stage) -> bool:
-    """One that has run a handler; whether there was one. Its parent lives, so its number is its
-    own."""
+def _kill_a_child(stage: Stage) -> None:
+    """One that has run a handler. Its parent lives, so its number is its own."""
+    there = eventually(lambda: _children(stage), "a child process has run a handler", 30)
     stage.pause(0.2)
-    noted = {entry.pid: entry.number for entry in stage.family.entries("child-of")}
-    parents = {child.pid for child in (*stage.workers, *stage.producers)}
-    there = [pid for pid, parent in noted.items()
-             if parent in parents and is_running(pid) and _parent(pid) == parent]  # fmt: skip
-    if not there:
-        return False
     victim = stage.chance.choice(there)
     begun = time.monotonic()
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
     stage.struck(victim, begun)
-    return True
+
+
+def _children(stage: Stage) -> list[int]:
+    noted = {entry.pid: entry.number for entry in stage.family.entries("child-of")}
+    parents = {child.pid for child in stage.workers}
+    return [pid for pid, parent in noted.items() if parent in parents and _parent(pid) == parent]
 
 
 def _parent(pid: int) -> int:
