@@ -293,6 +293,17 @@ async def test_a_flipped_bit_in_what_a_job_is_found_by_is_refused(store: Path) -
         assert "is damaged" in await _refusal(store, StorageCorruptError)
 
 
+@pytest.mark.parametrize("column", ["state", "priority", "attempt", "created_at"])
+async def test_a_value_that_nobody_writes_is_told_as_damage(store: Path, column: str) -> None:
+    """One bit makes an empty blob of a zero, and the structure is as good as before."""
+    with closing(sqlite3.connect(store / "jobs.db")) as connection:
+        connection.execute(f"UPDATE job SET {column} = x'' WHERE key = (SELECT max(key) FROM job)")
+        connection.commit()
+    async with scheduling(store) as service:
+        with pytest.raises(StorageCorruptError, match="is damaged"):
+            await service.get_jobs()
+
+
 async def _flip(store: Path, places: list[int]) -> None:
     """Either all of it is refused, or all jobs are there."""
     database = store / "jobs.db"

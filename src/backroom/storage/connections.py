@@ -18,7 +18,7 @@ from backroom.errors import StorageCorruptError, StorageError
 from backroom.ports import Wake
 from backroom.storage.folder import Folder
 from backroom.storage.sqlite.connect import Durability, connect, damaged, refusal
-from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.inspect import Inspector, Unreadable
 from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["Connections"]
@@ -125,8 +125,8 @@ class Connections:
                 return None
             try:
                 return look(Inspector(self._reader))
-            except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError) as error:
-                # A table that we did not make, or text that we did not write.
+            except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError, Unreadable) as error:
+                # A table that we did not make, or values that we did not write.
                 raise StorageCorruptError(damaged(self._folder, str(error))) from error
             except apsw.Error as error:
                 raise refusal(self._folder, error) from error

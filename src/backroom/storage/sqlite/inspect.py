@@ -30,7 +30,7 @@ from backroom.job import (
 )
 from backroom.ports import Filter, Outlook
 
-__all__ = ["Inspector"]
+__all__ = ["Inspector", "Unreadable"]
 
 _INFO: Final = """
     SELECT j.key, j.id, j.type, j.queue, j.priority, j.state, j.run_at, j.created_at, j.data,
@@ -86,6 +86,10 @@ class _Queue(msgspec.Struct):
     pending: int = 0
     active: int = 0
     oldest: int | None = None
+
+
+class Unreadable(Exception):
+    """A column of a job holds what nobody writes there: the file was damaged."""
 
 
 class Inspector:
@@ -377,32 +381,35 @@ def _info(
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
     retries = said.get("retries")
-    return JobInfo(
-        id=JobId(id_),
-        type=type_,
-        queue=queue,
-        priority=PRIORITIES[priority],
-        status=status_of(state, run_at, now),
-        data=_readable(data),
-        result=None if result is None else _readable(result),
-        error=reason,
-        attempt=attempt + (state == State.ACTIVE and key in started),
-        max_attempts=None if retries is None else budget + retries + 1,
-        crashes=crashes,
-        parked=state == State.PARKED,
-        cancel_requested=bool(cancel_requested),
-        created_at=to_datetime(created_at),
-        run_at=to_datetime(run_at),
-        expires_at=_moment(expires_at),
-        started_at=_moment(started_at),
-        finished_at=_moment(finished_at),
-        worker=worker,
-        unique_key=unique_key,
-        progress=progress,
-        progress_message=progress_message,
-        tags=tags,
-        metadata=metadata,
-        options=said,
-        errors=errors,
-        log=log,
-    )
+    try:
+        return JobInfo(
+            id=JobId(id_),
+            type=type_,
+            queue=queue,
+            priority=PRIORITIES[priority],
+            status=status_of(state, run_at, now),
+            data=_readable(data),
+            result=None if result is None else _readable(result),
+            error=reason,
+            attempt=attempt + (state == State.ACTIVE and key in started),
+            max_attempts=None if retries is None else budget + retries + 1,
+            crashes=crashes,
+            parked=state == State.PARKED,
+            cancel_requested=bool(cancel_requested),
+            created_at=to_datetime(created_at),
+            run_at=to_datetime(run_at),
+            expires_at=_moment(expires_at),
+            started_at=_moment(started_at),
+            finished_at=_moment(finished_at),
+            worker=worker,
+            unique_key=unique_key,
+            progress=progress,
+            progress_message=progress_message,
+            tags=tags,
+            metadata=metadata,
+            options=said,
+            errors=errors,
+            log=log,
+        )
+    except (LookupError, TypeError) as error:
+        raise Unreadable(f"the row of job {id_}: {error!r}") from error
