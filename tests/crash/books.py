@@ -164,6 +164,8 @@ class Books:
         for serial in noted["acknowledged"] - ended:
             state = jobs[serial].state if serial in jobs else "not there"
             yield f"{serial} is lost: acknowledged, never finished, and {state} at the end"
+        for serial in ended.keys() & noted["acknowledged"].keys() - jobs.keys():
+            yield f"{serial} is lost: acknowledged, finished, and not there at the end"
         for event in ("started", "finished", "acknowledged"):
             for serial in noted[event].keys() - noted["attempted"].keys():
                 yield f"{serial} is unexpected: {event}, and nobody asked for it"
