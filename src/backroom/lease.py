@@ -130,8 +130,15 @@ class Lease:
         except Exception as error:
             log.warning("the lease could not be extended: %r", error)
 
+    def forfeit(self) -> None:
+        """It is gone, whoever was told so: until `start`, nothing begins under it."""
+        self._told = True
+        self._stand_until = 0.0
+
     def _took(self, beat: Heartbeat) -> None:
-        again = not self._told and not self.stands()
+        if self._told:
+            return
+        again = not self.stands()
         self.worker = beat.worker
         self._stand_until = beat.deadline - self._spec.lease * MARGIN
         if again:
@@ -140,9 +147,9 @@ class Lease:
             self._call(self._cancelled, beat.cancelled)
 
     def _tell(self) -> None:
-        self._stand_until = 0.0
-        if not self._told:
-            self._told = True
+        told = self._told
+        self.forfeit()
+        if not told:
             self._call(self._lost, self.worker)
 
     def _call(self, call: Callable[..., None], *args: object) -> None:

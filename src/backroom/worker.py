@@ -425,6 +425,7 @@ class Worker:
         have been on its way for so long that another lease has begun."""
         if worker != self._lease.worker:
             return
+        self._lease.forfeit()
         self._runner.stop_all("lost")
         for lanes in self._lanes:
             lanes.empty()

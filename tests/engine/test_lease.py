@@ -410,6 +410,56 @@ async def test_a_claim_whose_answer_comes_after_the_lease_was_lost_is_not_run(
     assert (await world.look(job_id)).attempt == 1
 
 
+async def test_a_refusal_that_comes_when_the_worker_has_enlisted_anew_costs_no_lease(
+    world: World,
+) -> None:
+    """What was claimed under the new lease in the meantime runs once, and is charged to it."""
+    service = world.service(world.faults.store, lease=10, concurrency=2)
+    starts: list[str] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        starts.append(job.id)
+        await asyncio.sleep(20)
+
+    async with service:
+        await asyncio.sleep(1)
+        late = world.faults.keep_back("claim", error=LeaseLostError("declared dead"))
+        world.viewer.declare("NOTE")
+        await world.viewer.schedule("NOTE")
+        await late.applied.wait()
+        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
+        await asyncio.sleep(4)
+        assert world.faults.calls["enlist"] == 2
+        late.send()
+        await asyncio.sleep(60)
+        assert world.faults.calls["enlist"] == 2
+    assert len(starts) == 1
+
+
+async def test_nothing_begins_under_a_lease_that_a_claim_found_gone(world: World) -> None:
+    """Until the worker has enlisted anew, which takes a while here."""
+    service = world.service(world.faults.store, lease=10, concurrency=2)
+    started: list[float] = []
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        started.append(world.elapsed)
+
+    async with service:
+        await asyncio.sleep(1)
+        world.faults.fail("claim", "before", error=LeaseLostError("declared dead"))
+        enlisting = world.faults.keep_back("enlist")
+        world.viewer.declare("NOTE")
+        job_id = await world.viewer.schedule("NOTE")
+        await enlisting.applied.wait()
+        await asyncio.sleep(5)
+        assert started == []
+        enlisting.send()
+        await service.result(job_id, timeout=30)
+    assert len(started) == 1
+
+
 async def test_an_insert_whose_answer_comes_after_the_lease_was_lost_is_not_run_twice(
     world: World,
 ) -> None:
