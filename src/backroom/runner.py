@@ -95,13 +95,14 @@ class Runner:
         *,
         max_payload: int,
         may_run: Callable[[], bool],
-        note_start: Callable[[Claim], None],
+        note_start: Callable[[Claim], bool],
         record: Callable[[Claim, Transition], None],
         changed: Callable[[Job[Any]], None],
         freed: Callable[[], None],
         chance: Callable[[], float],
     ) -> None:
-        """`may_run` says whether the lease stands; `record` takes what became of a claim;
+        """`may_run` says whether the lease stands; `note_start` notes that user code begins, and
+        says no where it is not to any more; `record` takes what became of a claim;
         `changed` a job with progress or log lines; `freed` is called when a slot becomes free
         without an outcome."""
         self._registry = registry
@@ -243,10 +244,13 @@ class Runner:
     ) -> None:
         outcome: Outcome
         try:
-            self._note_start(running.claim)
-            running.group.add(running, self._loop.time())
-            value = await handler(job)
-            outcome = returned(running.claim.type, running.known.result, value, self._max_payload)
+            if self._note_start(running.claim):
+                running.group.add(running, self._loop.time())
+                value = await handler(job)
+                kind = running.known.result
+                outcome = returned(running.claim.type, kind, value, self._max_payload)
+            else:
+                outcome = Released()
         except asyncio.CancelledError as error:
             outcome = self._interrupted(running) or errored(error)
         except Exception as error:
@@ -261,9 +265,12 @@ class Runner:
     ) -> None:
         outcome: Outcome
         try:
-            self._note_start(running.claim)
-            value = self._context.copy().run(handler, job)
-            outcome = returned(running.claim.type, running.known.result, value, self._max_payload)
+            if self._note_start(running.claim):
+                value = self._context.copy().run(handler, job)
+                kind = running.known.result
+                outcome = returned(running.claim.type, kind, value, self._max_payload)
+            else:
+                outcome = Released()
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:

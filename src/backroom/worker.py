@@ -87,7 +87,7 @@ class Worker:
             self._processes,
             max_payload=settings.max_payload,
             may_run=self._may_run,
-            note_start=lambda claim: storage.note_start(self._lease.worker, claim),
+            note_start=self._note_start,
             record=self._recorder.record,
             changed=self._recorder.changed,
             freed=self._refill,
@@ -368,6 +368,14 @@ class Worker:
 
     def _number(self) -> int:
         return self._lease.worker
+
+    def _note_start(self, claim: Claim) -> bool:
+        """Right before its first line. Whoever was stopped since it was chosen to run, for longer
+        than the lease, does not begin what is another worker's now."""
+        if not self._lease.stands():
+            return False
+        self._storage.note_start(self._lease.worker, claim)
+        return True
 
     def _may_run(self) -> bool:
         return not self._leaving and self._lease.stands() and not self._recorder.full

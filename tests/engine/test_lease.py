@@ -506,6 +506,36 @@ async def test_starts_whose_answer_comes_after_the_lease_was_lost_are_not_run_tw
     assert sorted(runs) == sorted(ids)
 
 
+async def test_a_worker_that_was_suspended_right_before_a_first_line_does_not_run_it(
+    world: World,
+) -> None:
+    """Two jobs were chosen together. While the first of them begins the machine sleeps, and when
+    it wakes, another worker is the first to look around."""
+    service = world.service(lease=10, concurrency=2)
+    starts: list[str] = []
+
+    @service.handler("SLEEP")
+    async def sleep(job: Job[Any]) -> None:
+        starts.append(job.type)
+        if len(starts) == 1:
+            world.loop.jump(3000)
+            assert (await world.storage.reclaim(world.clock.now())).workers
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        starts.append(job.type)
+
+    for name in ("SLEEP", "NOTE"):
+        world.viewer.declare(name)
+    await world.viewer.schedule("SLEEP", priority="high")
+    second = await world.viewer.schedule("NOTE")
+    async with service:
+        while not starts:
+            await asyncio.sleep(0.1)
+        await service.result(second, timeout=60)
+    assert starts.count("NOTE") == 1
+
+
 async def test_a_worker_that_was_suspended_beyond_its_lease_runs_nothing_of_it(
     world: World,
 ) -> None:
