@@ -121,6 +121,27 @@ async def _use_what_the_parent_had(inherited: JobService) -> None:
         say("child scheduled", await own.schedule("GATE"))
 
 
+def fork_while_opening() -> None:
+    """Forks while a thread opens a storage, again and again, and uses it in the child."""
+    for number in range(20):
+        storage = FileJobStorage(FOLDER / f"jobs-{number}")
+        opener = threading.Thread(target=lambda: asyncio.run(storage.open()))  # noqa: B023
+        opener.start()
+        while opener.is_alive() and not storage._opening.locked():
+            pass
+        child = os.fork()
+        if not child:
+            signal.alarm(10)  # Its end, should it wait for what never comes.
+            try:
+                asyncio.run(storage.open())
+            except StorageClosedError:
+                os._exit(3)
+            os._exit(4)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        say("refused" if ended == 3 else "worked" if ended == 4 else f"ended with {ended}")
+        opener.join()
+
+
 def fork_when_closed() -> None:
     """Opens, uses and closes a storage, forks, and uses the same storage in the child."""
     storage = FileJobStorage(FOLDER / "jobs")
@@ -490,7 +511,8 @@ async def start_on_a_full_disk() -> None:
 # -- which -------------------------------------------------------------------------------------
 
 PROGRAMS = (
-    produce, linger, fork_while_open, fork_when_closed, fork_and_leave, copy_the_folder,
+    produce, linger, fork_while_open, fork_while_opening, fork_when_closed, fork_and_leave,
+    copy_the_folder,
     lock, take_turns, stop_in_its_turn,
     schedule_without_rights, die_while_opening, fill_the_disk, work_on_a_full_disk,
     start_on_a_full_disk, open_on_a_full_disk,

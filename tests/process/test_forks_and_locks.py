@@ -38,6 +38,15 @@ async def test_a_store_opened_before_a_fork_is_refused_in_the_child_and_works_in
         assert stats.by_status["active"] == stats.by_status["pending"] == 0
 
 
+def test_a_fork_waits_until_a_store_is_open(family: Family) -> None:
+    program = family.program("fork_while_opening")
+    assert program.ends(60) == 0, program.text
+    lines = program.text.splitlines()
+    assert len(lines) == 20
+    assert set(lines) <= {"refused", "worked"}, program.text
+    assert "refused" in lines, "no fork came while a store was opened"
+
+
 def test_a_storage_that_was_closed_before_a_fork_works_on_both_sides(family: Family) -> None:
     program = family.program("fork_when_closed")
     assert program.ends(40) == 0, program.text

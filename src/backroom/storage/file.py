@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -84,6 +85,7 @@ class FileJobStorage(EmbeddedStorage):
         """Not the loop's own executor: that is the application's, which may have filled it."""
         self._boards: dict[int, StartBoard] = {}
         self._bells: dict[Callable[[Wake], None], Doorbell] = {}
+        _storages.add(self)
 
     @property
     def url(self) -> str:
@@ -119,6 +121,16 @@ class FileJobStorage(EmbeddedStorage):
             with self._counting:
                 self._folder, self._writer, self._looking = folder, writer, looking
                 self._users = 0
+
+    def hold_still(self) -> None:
+        """Before a fork: nobody opens or closes it until `go_on`."""
+        self._opening.acquire()
+        self._counting.acquire()
+
+    def go_on(self) -> None:
+        """On both sides of a fork."""
+        self._counting.release()
+        self._opening.release()
 
     async def close(self) -> None:
         if self._writer is None or (self._folder is not None and self._folder.forked):
@@ -298,3 +310,27 @@ async def _aside(work: Callable[[], None]) -> None:
 
 def _board(folder: Folder, worker: int) -> Path:
     return folder.path / f"worker-{worker}.starts"
+
+
+_storages: weakref.WeakSet[FileJobStorage] = weakref.WeakSet()
+_forking: Final = threading.Lock()
+_held: list[FileJobStorage] = []
+
+
+def _before_fork() -> None:
+    """What a thread had half opened would be nobody's in the child, and its locks never free.
+    Registered after the writer's, so that it comes before it: a storage that closes waits for
+    its writer."""
+    _forking.acquire()
+    for storage in list(_storages):
+        storage.hold_still()
+        _held.append(storage)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().go_on()
+    _forking.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
