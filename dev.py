@@ -11,7 +11,7 @@
     python3 dev.py setup           make the virtual environment; the verbs above do so by themselves
     python3 dev.py lock  [ARGS]    refresh requirements/*.txt: `dev.py lock --upgrade`
 
-`--python 3.13` (demo, test, check, bench, simulate, chaos, mutants, setup) uses that version, in `.venv-3.13`;
+`--python 3.13` uses that version, in `.venv-3.13` (every verb but lock);
 `--python all` (test) runs the tests on every CPython from 3.11 on that this machine has.
 With CI=true, a skipped test fails the run.
 """
@@ -292,7 +292,8 @@ def lock(version: str | None, args: list[str]) -> int:
 
 
 VERBS = {
-    verb.__name__: verb for verb in (demo, test, check, bench, simulate, chaos, mutants, setup, lock)
+    verb.__name__: verb
+    for verb in (demo, test, check, bench, simulate, chaos, mutants, setup, lock)
 }
 
 

@@ -108,15 +108,48 @@ MUTANTS = (
         guard="the same for a handler in a thread",
         file="runner.py",
         old="""
-            self._note_start(running.claim)
-            value = self._context.copy().run(handler, job)
+            if self._note_start(running.claim):
+                value = self._context.copy().run(handler, job)
         """,
         new="""
-            value = self._context.copy().run(handler, job)
+            if running.claim:
+                value = self._context.copy().run(handler, job)
         """,
         tests=(
-            "crash/test_kill_storm.py"
-            "::test_a_storm_of_kills_loses_nothing_and_runs_nothing_without_a_reason",
+            "process/test_starts_noted.py::test_a_start_is_noted_before_the_first_line[thread]",
+        ),
+    ),
+    Mutant(
+        name="coroutine-notes-its-start",
+        promises=(4,),
+        guard="the same for one on the loop",
+        file="runner.py",
+        old="""
+            if self._note_start(running.claim):
+                running.group.add(running, self._loop.time())
+        """,
+        new="""
+            if running.claim:
+                running.group.add(running, self._loop.time())
+        """,
+        tests=("process/test_starts_noted.py::test_a_start_is_noted_before_the_first_line[loop]",),
+    ),
+    Mutant(
+        name="lease-looked-at-before-the-first-line",
+        promises=(8, 2),
+        guard="who was stopped since it chose a job to run does not begin what is another's now",
+        file="worker.py",
+        old="""
+        if not self._lease.stands():
+            return False
+        self._storage.note_start(self._lease.worker, claim)
+        """,
+        new="""
+        self._storage.note_start(self._lease.worker, claim)
+        """,
+        tests=(
+            "engine/test_lease.py"
+            "::test_a_worker_that_was_suspended_right_before_a_first_line_does_not_run_it",
         ),
     ),
     Mutant(
