@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import signal
 import time
@@ -187,6 +189,9 @@ def play(scenario: Scenario, folder: Path, seconds: float, seed: int) -> Story:
         stage.violations.append(f"it did not come to its end:\n{traceback.format_exc()}")
     finally:
         stage.family.end_all()
+        for pid in processes_of(folder):  # What was forked does not end with its parent.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     log = _log(stage.family.children) if stage.violations else ""
     return Story(stage.violations, "; ".join(stage.figures), log)
 
