@@ -62,7 +62,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     if flood:
         some = [trouble for trouble in some if trouble in ("crash", "unheard", "term")]
     troubles = frozenset(() if chance.random() < 0.06 else some)
-    lease = chance.choice((1.0, 1.0, 2.0, 4.0))
+    lease = chance.choice((1.0, 2.0, 4.0))
     acts = ["ok", *(act for act in ACTS if chance.random() < (0.15 if act == "kill" else 0.4))]
     weather = Weather(latency=chance.choice((0.0002, 0.002, 0.02)))
     if "slow" in troubles:
@@ -77,10 +77,10 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         workers=chance.randint(1, 2 if flood else 3),
         producers=chance.randint(1, 2),
         jobs=chance.choice((3, 6, 12)),
-        seconds=8.0 if flood else chance.choice((3.0, 5.0, 8.0)),
+        seconds=8.0 if flood else chance.choice((3.0, 4.0, 7.0)),
         lease=lease,
         concurrency=1 if flood else chance.choice((1, 2, 5)),
-        poll=chance.choice((0.5, 1.0, 3.0)),
+        poll=chance.choice((1.0, 1.0, 3.0)),
         starvation=1.0 if flood else chance.choice((1.0, 5.0, 60.0)),
         flood=flood,
         retention=chance.choice((None, None, 2.0, 0.0)),

@@ -19,7 +19,7 @@ from backroom.storage.sqlite import claims, outcomes, workers
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
 
-SEEDS = 520
+SEEDS = 504
 SHARES = 8
 """They are run by so many tests, to be spread over the cores."""
 SCENARIOS = 56
