@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from backroom import FileJobStorage
 from backroom.ports import Store
+from backroom.storage.starts import StartBoard
 from tests.simulation.loop import SimLoop
 from tests.simulation.server import on_loop
 from tests.simulation.world import SimClock
@@ -36,6 +37,8 @@ class Files:
         place = str(QUICK) if QUICK.is_dir() else None
         self._folder = tempfile.TemporaryDirectory(prefix="backroom-world-", dir=place)
         self._storages: list[FileJobStorage] = []
+        self._left: list[StartBoard] = []
+        """Of processes that have crashed."""
 
     def make(self, clock: SimClock, retention: float | None) -> Store:
         storage = FileJobStorage(
@@ -49,7 +52,7 @@ class Files:
         storage = cast("FileJobStorage", backend)
         folder, _ = storage._opened()
         for worker in list(storage._boards):
-            del storage._boards[worker]
+            self._left.append(storage._boards.pop(worker))
             folder.drop(worker)
 
     def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -57,6 +60,9 @@ class Files:
 
     def close(self) -> None:
         for storage in self._storages:
+            self.crashed(storage)
             self.run(storage.close)
+        for board in self._left:
+            board.close()
         self._loop.close()
         self._folder.cleanup()

@@ -255,11 +255,16 @@ def no_garbage() -> Iterator[None]:
     finally:
         told, sys.unraisablehook = sys.unraisablehook, lambda _: None
         logging.disable()
+        nowhere = SimLoop(0)
+        nowhere._over = True
+        asyncio._set_running_loop(nowhere)  # Else asyncio would make a loop for their last words.
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                gc.collect()
+                while gc.collect():
+                    pass
         finally:
+            asyncio._set_running_loop(None)
             logging.disable(logging.NOTSET)
             sys.unraisablehook = told
             gc.unfreeze()

@@ -108,8 +108,9 @@ async def reopened(tree: Tree, root: Path, store: str) -> Facts:
         connection = apsw.Connection(str(root / store / "jobs.db"))
         try:
             _read(connection, root / store, facts)
-            await _work(storage, facts)
+            worker = await _work(storage, facts)
             _read_after(connection, facts)
+            await storage.retire(worker)
         finally:
             connection.close()
             await storage.close()
@@ -120,7 +121,7 @@ async def reopened(tree: Tree, root: Path, store: str) -> Facts:
     return facts
 
 
-async def _work(storage: FileJobStorage, facts: Facts) -> None:
+async def _work(storage: FileJobStorage, facts: Facts) -> int:
     now = storage.clock.now()
     shown, _ = await storage.page(Filter(), now, MANY, None)
     if {info.id for info in shown} != {row.id for row in facts.rows.values()}:
@@ -132,6 +133,7 @@ async def _work(storage: FileJobStorage, facts: Facts) -> None:
     rows = {row.key: row for row in facts.rows.values()}
     for claim in claimed.claims:
         rows[claim.key].token_after = claim.token
+    return worker
 
 
 def _read(connection: apsw.Connection, folder: Path, facts: Facts) -> None:
