@@ -85,7 +85,7 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old='        if verdict != "ok":',
         new='        if verdict == "":',
-        tests=(FAULTS + "::test_flipped_bytes_of_the_pages_never_empty_a_store",),
+        tests=(FAULTS + "::test_a_flipped_bit_in_what_a_job_is_found_by_is_refused",),
         limit=180,
     ),
     Mutant(

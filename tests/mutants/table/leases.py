@@ -158,10 +158,12 @@ MUTANTS = (
     Mutant(
         name="nothing-starts-without-a-lease",
         promises=(8, 2),
-        guard="a worker whose lease does not stand starts nothing",
+        guard="a worker whose lease does not stand starts nothing: where it chooses what to run,"
+        " and before its first line",
         file="worker.py",
         old="return not self._leaving and self._lease.stands() and not self._recorder.full",
         new="return not self._leaving and not self._recorder.full",
+        also=(("        if not self._lease.stands():", "        if self._lease.worker < 0:"),),
         tests=("engine/test_lease.py",),
     ),
     Mutant(
