@@ -139,8 +139,10 @@ class Lease:
         if self._told:
             return
         again = not self.stands()
-        self.worker = beat.worker
-        self._stand_until = beat.deadline - self._spec.lease * MARGIN
+        until = beat.deadline - self._spec.lease * MARGIN
+        if beat.worker == self.worker:  # An answer may come after that to a later call.
+            until = max(until, self._stand_until)
+        self.worker, self._stand_until = beat.worker, until
         if again:
             self._call(self._stands_again)
         if beat.cancelled:

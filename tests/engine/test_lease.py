@@ -235,6 +235,31 @@ async def test_a_late_word_of_a_lost_lease_leaves_the_next_one_alone(world: Worl
     assert world.faults.calls["enlist"] == 2
 
 
+async def test_an_answer_that_comes_after_that_to_a_later_call_takes_nothing_away(
+    world: World,
+) -> None:
+    """People's changes have the lease extended, too, from the loop, which may be busy."""
+    service = world.service(world.faults.store, lease=20)
+    service.declare("OTHER")
+
+    @service.handler("NOTE")
+    async def note(job: Job[Any]) -> None:
+        return
+
+    async with service:
+        other = await service.schedule("OTHER", delay=600)
+        await asyncio.sleep(1)
+        late = world.faults.keep_back("extend")
+        await service.cancel_job(other)
+        await late.applied.wait()
+        await asyncio.sleep(18.2)
+        late.send()
+        await asyncio.sleep(0)
+        asked = world.elapsed
+        await service.result(await service.schedule("NOTE"), timeout=60)
+        assert world.elapsed - asked < 0.1
+
+
 async def test_a_worker_stops_by_itself_before_its_lease_ends(world: World) -> None:
     """The storage cannot be reached, so nobody tells it; its own clock does."""
     service = world.service(world.faults.store, lease=20)
