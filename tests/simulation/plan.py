@@ -60,10 +60,13 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     some = [trouble for trouble in TROUBLES if chance.random() < 0.35]
     flood = chance.random() < 0.06
     if flood:
-        some = [trouble for trouble in some if trouble in ("crash", "unheard", "term")]
+        # A worker that is new begins to count anew when it is the turn of the oldest.
+        some = [trouble for trouble in some if trouble == "unheard"]
     troubles = frozenset(() if chance.random() < 0.06 else some)
     lease = chance.choice((1.0, 2.0, 4.0))
     acts = ["ok", *(act for act in ACTS if chance.random() < (0.15 if act == "kill" else 0.4))]
+    if flood:
+        acts = [act for act in acts if act != "kill"]
     weather = Weather(latency=chance.choice((0.0002, 0.002, 0.02)))
     if "slow" in troubles:
         weather.slow = chance.choice((0.02, 0.1, 0.3))
