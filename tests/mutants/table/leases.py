@@ -138,8 +138,8 @@ MUTANTS = (
         promises=(8,),
         guard="a worker stops by itself before its lease ends, not when it ends",
         file="lease.py",
-        old="self._stand_until = beat.deadline - self._spec.lease * MARGIN",
-        new="self._stand_until = beat.deadline",
+        old="until = beat.deadline - self._spec.lease * MARGIN",
+        new="until = beat.deadline",
         tests=("engine/test_lease.py",),
     ),
     Mutant(
@@ -229,6 +229,18 @@ MUTANTS = (
         tests=("engine/test_lease.py", "engine/test_storage_errors.py"),
         hangs=True,
         limit=120,
+    ),
+    Mutant(
+        name="late-answer-takes-nothing-away",
+        promises=(5, 8),
+        guard="an answer that comes after that to a later call does not shorten the lease",
+        file="lease.py",
+        old="            until = max(until, self._stand_until)",
+        new="            pass",
+        tests=(
+            "engine/test_lease.py"
+            "::test_an_answer_that_comes_after_that_to_a_later_call_takes_nothing_away",
+        ),
     ),
     Mutant(
         name="late-word-of-a-lost-lease",
