@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Final, NamedTuple
 
 from tests.mutants.mutant import Mutant
@@ -71,6 +72,8 @@ def verdicts(
         if without.code not in (0, 1) or not without.sound:
             return
 
+        one_at_a_time = Lock()
+
         def tried(mutant: Mutant) -> Verdict:
             scratch = Scratch.of(whole.checkout, Path(place, mutant.name))
             try:
@@ -79,7 +82,8 @@ def verdicts(
                 if found.verdict == "SURVIVED" and all_tests:
                     run = scratch.run([""], WHOLE_SUITE, "-x", "--ignore=tests/mutants")
                     mutant = replace(mutant, tests=tuple(run.red) or mutant.tests)
-                    sane = whole.run(mutant.tests, mutant.limit)
+                    with one_at_a_time:  # Its report is one file.
+                        sane = whole.run(mutant.tests, mutant.limit)
                     found = judge(mutant, run, sane.red)
                 return found
             finally:
