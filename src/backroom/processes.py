@@ -64,12 +64,13 @@ class Execution:
 
     def __init__(
         self,
-        run: Callable[[], Run],
+        run: Callable[[], Run | None],
         *,
         said: Callable[[Said], None],
         ended: Callable[[Ended | Died], None],
     ) -> None:
-        """`run` is called when a child takes the attempt, right before its code may begin."""
+        """`run` is called when a child takes the attempt, right before its code may begin; None
+        where it is not to begin any more."""
         self.run = run
         self.said = said
         self.ended = ended
@@ -113,7 +114,8 @@ class Processes:
         while self._idle:
             child = self._idle.popleft()
             if child.alive:
-                child.execute(execution)
+                self._waiting.append(execution)
+                self._ready(child)
                 return
         self._waiting.append(execution)
         self._start_for_waiting()
@@ -144,10 +146,11 @@ class Processes:
         """A child takes an attempt now."""
         while self._waiting:
             execution = self._waiting.popleft()
-            if execution.given_up:
+            run = None if execution.given_up else execution.run()
+            if run is None:
                 self._loop.call_soon(execution.ended, Died("was not needed any more", "", False))
             else:
-                child.execute(execution)
+                child.execute(execution, run)
                 return
         if self._closing:
             child.close()
@@ -249,12 +252,12 @@ class _Child(asyncio.Protocol):
         else:
             self._transport.write(data)
 
-    def execute(self, execution: Execution) -> None:
+    def execute(self, execution: Execution, run: Run) -> None:
         self._read_output()
         self._output.clear()  # The death of this attempt is not told with another one's lines.
         execution.take(self)
         self._execution = execution
-        self.send(execution.run())
+        self.send(run)
 
     def close(self) -> None:
         """A child without work ends when its socket does; one with work is killed."""

@@ -250,7 +250,7 @@ class Runner:
                 kind = running.known.result
                 outcome = returned(running.claim.type, kind, value, self._max_payload)
             else:
-                outcome = Released()
+                outcome = Released(begun=False)
         except asyncio.CancelledError as error:
             outcome = self._interrupted(running) or errored(error)
         except Exception as error:
@@ -270,7 +270,7 @@ class Runner:
                 kind = running.known.result
                 outcome = returned(running.claim.type, kind, value, self._max_payload)
             else:
-                outcome = Released()
+                outcome = Released(begun=False)
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:
@@ -283,8 +283,10 @@ class Runner:
     def _run_process(self, running: Running, handler: Callable[[Job[Any]], Any]) -> None:
         module, qualname = importable_name(handler)
 
-        def run() -> Run:
-            self._note_start(running.claim)
+        def run() -> Run | None:
+            if not self._note_start(running.claim):
+                running.why = "lost"
+                return None
             running.group.add(running, self._loop.time())
             policy, typed = running.policy, running.known.data.type is not None
             return Run(
@@ -313,7 +315,8 @@ class Runner:
         """The outcome of code that ended by itself after it was told to stop: an error, or
         nothing from one that saw `job.cancelled`, is its way of stopping, and no outcome."""
         if isinstance(outcome, Released):
-            return self._interrupted(running) or outcome
+            why = self._interrupted(running)
+            return outcome if why is None or isinstance(why, Released) else why
         if running.why == "timeout":
             return outcome
         if isinstance(outcome, Errored) or (
@@ -399,7 +402,7 @@ class Runner:
     def _never_ran(self, running: Running) -> None:
         """A task that is cancelled before its first step never enters its coroutine."""
         if self.running.get(running.claim.key) is running:
-            self._end(running, self._interrupted(running) or Released())
+            self._end(running, Released(begun=False))
 
     def _abandon(self, running: Running) -> None:
         """Ends an attempt whose code still runs."""

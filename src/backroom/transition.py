@@ -106,6 +106,9 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
 class Released(msgspec.Struct, frozen=True, gc=False):
     """The worker goes: another one shall run it, as if this attempt had not been."""
 
+    begun: bool = True
+    """Its code had begun: a job that began in time does not expire."""
+
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
     """This worker does not know the job's type: it waits for one that does."""
@@ -258,7 +261,7 @@ def decide(
     Raises:
         OptionError: a backoff function returned no duration; or what that function raised.
     """
-    if type(outcome) is Completed:
+    if isinstance(outcome, Completed):
         return Transition.completed(claim, started_at or now, now, outcome.result)
     if isinstance(outcome, Errored):
         return _after_error(claim, outcome, now, policy, started_at, chance)
@@ -271,7 +274,7 @@ def decide(
         return Transition.cancelled(claim, None, now, "expired before it started")
     if isinstance(outcome, Parked):
         return Transition.parked(claim)
-    return Transition.released(claim, started_at)
+    return Transition.released(claim, started_at if outcome.begun else None)
 
 
 def _after_error(

@@ -211,30 +211,6 @@ async def test_what_was_running_when_a_leaving_worker_lost_its_lease_is_stopped(
     assert stopped[0] < 10
 
 
-async def test_a_late_word_of_a_lost_lease_leaves_the_next_one_alone(world: World) -> None:
-    service = world.service(world.faults.store, lease=10)
-    runs: list[int] = []
-
-    @service.handler("LONG")
-    async def long(job: Job[Any]) -> None:
-        runs.append(job.attempt)
-        await asyncio.sleep(20)
-
-    async with service:
-        await asyncio.sleep(1)
-        late = world.faults.keep_back("claim", error=LeaseLostError("declared dead"))
-        await late.applied.wait()
-        world.faults.fail("extend", "before", error=LeaseLostError("declared dead"))
-        while world.faults.calls["enlist"] < 2:
-            await asyncio.sleep(0.1)
-        job_id = await service.schedule("LONG")
-        await asyncio.sleep(1)
-        late.send()
-        await service.result(job_id, timeout=60)
-    assert runs == [1]
-    assert world.faults.calls["enlist"] == 2
-
-
 async def test_an_answer_that_comes_after_that_to_a_later_call_takes_nothing_away(
     world: World,
 ) -> None:

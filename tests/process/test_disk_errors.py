@@ -12,52 +12,32 @@ import pytest
 
 from backroom import FileJobStorage, Job, JobService, StorageError
 from tests.contract.parts import Bench, SettableClock
+from tests.process.watched_disk import Act, WatchedDisk, WatchedFile
 
 
-class Disk(apsw.VFS):
-    """The system's files under SQLite, with planned errors, and a note of what was done with a
-    file after it had failed once."""
+class Disk(WatchedDisk):
+    """With planned errors, and a note of what was done with a file after it had failed once."""
 
     def __init__(self) -> None:
-        super().__init__("failing", "unix", makedefault=True)
+        super().__init__("failing")
         self.plan: dict[str, int] = {}
-        """By act ("sync", "write", "open"): how many of them still fail."""
-        self.broken: set[int] = set()
+        """By act: how many of them, on a log, still fail."""
+        self.broken: set[WatchedFile] = set()
         """Open files an act on which has failed."""
         self.trusted: list[str] = []
         """Those of them that were written to after that, without being opened anew."""
-        self.files: list[Any] = []
 
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
-        path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        self.act("open", path)
-        return File(self, path, name, flags)
-
-    def act(self, kind: str, path: str, file: int = 0) -> None:
-        if not path.endswith("-wal"):
+    def before(self, act: Act, path: Path, file: WatchedFile | None) -> None:
+        if not path.name.endswith("-wal"):
             return
-        if kind == "write" and file in self.broken:
-            self.trusted.append(path)
-        if self.plan.get(kind):
-            self.plan[kind] -= 1
-            self.broken.add(file)
-            error = apsw.CantOpenError if kind == "open" else apsw.IOError
-            raise error(f"injected: {kind}")
-
-
-class File(apsw.VFSFile):
-    def __init__(self, disk: Disk, path: str, name: Any, flags: list[int]) -> None:
-        super().__init__("unix", name, flags)
-        self._disk, self._path = disk, path
-        disk.files.append(self)  # So that no two of them have the same id.
-
-    def xWrite(self, data: bytes, offset: int) -> None:
-        self._disk.act("write", self._path, id(self))
-        super().xWrite(data, offset)
-
-    def xSync(self, flags: int) -> None:
-        self._disk.act("sync", self._path, id(self))
-        super().xSync(flags)
+        if act == "write" and file in self.broken:
+            self.trusted.append(str(path))
+        if self.plan.get(act):
+            self.plan[act] -= 1
+            if file is not None:
+                self.broken.add(file)
+            error = apsw.CantOpenError if act == "open" else apsw.IOError
+            raise error(f"injected: {act}")
 
 
 @pytest.fixture
@@ -65,7 +45,6 @@ def disk() -> Iterator[Disk]:
     disk = Disk()
     yield disk
     disk.unregister()
-    disk.files.clear()
 
 
 def service_at(folder: Path, **settings: Any) -> JobService:

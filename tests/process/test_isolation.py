@@ -238,6 +238,25 @@ async def test_what_had_begun_in_a_child_is_charged_when_its_worker_is_killed(
         assert (info.attempt, info.crashes) == (1, 1)
 
 
+async def test_what_is_not_to_begin_any_more_is_not_given_to_a_child(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the lease ended while a child was being started; the job runs later, uncharged."""
+    assert service._worker is not None
+    runner = service._worker._runner
+    note_start, asked = runner._note_start, []
+
+    def not_at_first(claim: Any) -> bool:
+        asked.append(claim.id)
+        return len(asked) > 1 and note_start(claim)
+
+    monkeypatch.setattr(runner, "_note_start", not_at_first)
+    job_id = await service.schedule(DOUBLE, Number(21), retries=0)
+    assert await service.result(job_id, timeout=30) == 42
+    assert asked == [job_id, job_id]
+    assert (await service.get_job(job_id)).attempt == 1
+
+
 async def test_ctrl_c_leaves_no_child_behind(family: Family) -> None:
     async with scheduling(family.jobs) as viewer:
         viewer.declare("SPIN")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,49 +12,62 @@ import apsw
 import pytest
 
 from backroom import FileJobStorage, JobRequest, JobService, StorageError
+from tests.process.parts import scheduling
+from tests.process.watched_disk import Act, WatchedDisk, WatchedFile
 
 LOG = "jobs.db-wal"
 
 
-class Disk(apsw.VFS):
-    """The system's files under SQLite, with a note of what is done with them."""
+class Disk(WatchedDisk):
+    """With a note of what is done with its files."""
 
     def __init__(self) -> None:
-        super().__init__("noting", "unix", makedefault=True)
-        self.acts: list[tuple[str, str]] = []
-        """"write" or "sync", and the name of the file."""
+        super().__init__("noting")
+        self.acts: list[tuple[Act, str]] = []
+        """On the file of which name."""
         self.unsynced: set[str] = set()
         self.failing_syncs = 0
         """So many syncs of the log still fail."""
 
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
-        path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        return File(self, os.path.basename(path), name, flags)
+    def before(self, act: Act, path: Path, file: WatchedFile | None) -> None:
+        if act == "sync":
+            self.acts.append((act, path.name))
+            if path.name == LOG and self.failing_syncs:
+                self.failing_syncs -= 1
+                raise apsw.IOError("injected")
 
-    def wrote(self, file: str) -> None:
-        self.acts.append(("write", file))
-        self.unsynced.add(file)
-
-    def syncs(self, file: str) -> None:
-        self.acts.append(("sync", file))
-        if file == LOG and self.failing_syncs:
-            self.failing_syncs -= 1
-            raise apsw.IOError("injected")
-        self.unsynced.discard(file)
+    def after(self, act: Act, path: Path, file: WatchedFile) -> None:
+        if act == "write":
+            self.acts.append((act, path.name))
+            self.unsynced.add(path.name)
+        else:
+            self.unsynced.discard(path.name)
 
 
-class File(apsw.VFSFile):
-    def __init__(self, disk: Disk, file: str, name: Any, flags: list[int]) -> None:
-        super().__init__("unix", name, flags)
-        self._disk, self._file = disk, file
+class Witness(WatchedDisk):
+    """Keeps copies of a folder as a process leaves it that is killed in the middle."""
 
-    def xWrite(self, data: bytes, offset: int) -> None:
-        super().xWrite(data, offset)
-        self._disk.wrote(self._file)
+    def __init__(self, copies: Path) -> None:
+        super().__init__("witness")
+        self.copies = copies
+        self.wanted = ""
+        """Of which act on which file: "write jobs.db"; once."""
 
-    def xSync(self, flags: int) -> None:
-        self._disk.syncs(self._file)
-        super().xSync(flags)
+    def before(self, act: Act, path: Path, file: WatchedFile | None) -> None:
+        if act == "sync":
+            self._copy(act, path)
+
+    def after(self, act: Act, path: Path, file: WatchedFile) -> None:
+        if act == "write":
+            self._copy(act, path)
+
+    def _copy(self, act: Act, path: Path) -> None:
+        if self.wanted == f"{act} {path.name}":
+            self.wanted = ""
+            self.copies.mkdir()
+            for name in ("jobs.db", "jobs.db-wal", "jobs.db-journal", "store.json"):
+                if (path.parent / name).exists():
+                    shutil.copy(path.parent / name, self.copies)
 
 
 @pytest.fixture
@@ -61,6 +75,13 @@ def disk() -> Iterator[Disk]:
     disk = Disk()
     yield disk
     disk.unregister()
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[Witness]:
+    witness = Witness(tmp_path / "left")
+    yield witness
+    witness.unregister()
 
 
 class Sync(NamedTuple):
@@ -169,13 +190,53 @@ async def test_the_names_of_a_new_store_are_synced_before_it_counts_as_one(
     await service.stop()
 
 
-async def test_the_names_of_all_folders_that_are_made_for_a_store_are_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("there", ["", "storage", "storage/app", "storage/app/jobs"])
+async def test_a_new_store_syncs_every_folder_that_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
 ) -> None:
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)  # By somebody who synced nothing.
     folder = tmp_path / "storage" / "app" / "jobs"
     syncs = noted_syncs(folder, monkeypatch)
-    service = service_at(folder)
-    await service.schedule("QUICK")
-    of_names = {sync.path for sync in syncs if "store.json" not in sync.names}
-    assert of_names >= {tmp_path, tmp_path / "storage", tmp_path / "storage" / "app"}
+    async with scheduling(folder) as service:
+        await service.schedule("QUICK")
+    before_mark = {sync.path for sync in syncs if "store.json" not in sync.names}
+    assert before_mark >= {folder, *folder.parents[:4]}
+
+
+async def test_a_folder_does_not_say_that_it_holds_jobs_before_its_tables_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs = noted_syncs(tmp_path, monkeypatch)
+    service = JobService(FileJobStorage(tmp_path, durability="os"))
+    await service.open()
     await service.stop()
+    paths = [sync.path for sync in syncs]
+    assert tmp_path / LOG in paths[: paths.index(tmp_path / "store.json")]
+
+
+async def test_a_process_that_died_in_the_first_write_of_all_leaves_a_folder_that_works(
+    tmp_path: Path, witness: Witness
+) -> None:
+    witness.wanted = "write jobs.db"
+    async with scheduling(tmp_path / "jobs") as service:
+        await service.open()
+    assert {path.name for path in witness.copies.iterdir()} == {"jobs.db", "jobs.db-journal"}
+    async with scheduling(witness.copies) as service:
+        job_id = await service.schedule("QUICK")
+        assert (await service.get_job(job_id)).id == job_id
+
+
+async def test_what_a_dead_process_did_not_sync_is_synced_before_anybody_is_told_of_it(
+    tmp_path: Path, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scheduling(tmp_path / "jobs") as service:
+        await service.open()
+        witness.wanted = "sync jobs.db-wal"
+        await service.schedule("QUICK", unique_key="once")
+    log = witness.copies / "jobs.db-wal"
+    syncs = noted_syncs(witness.copies, monkeypatch)
+    async with scheduling(witness.copies) as service:
+        await service.open()
+        assert [sync.path for sync in syncs] == [log, log.parent]
+        [info] = await service.get_jobs()
+        assert await service.schedule("QUICK", unique_key="once") == info.id

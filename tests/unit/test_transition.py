@@ -73,6 +73,12 @@ def test_every_outcome_has_one_transition(
     assert one.finished_at == (NOW if finished else None)
 
 
+def test_only_what_had_begun_is_released_as_begun() -> None:
+    """What began in time does not expire."""
+    for outcome, started in ((Released(), STARTED), (Released(begun=False), None)):
+        assert decide(claim(), outcome, NOW, policy(), started_at=STARTED).started_at == started
+
+
 def test_a_failed_attempt_is_kept_with_its_number_and_moment() -> None:
     one = decide(claim(attempt=4), ERROR, NOW, policy(retries=9), started_at=STARTED)
     assert one.failure is not None

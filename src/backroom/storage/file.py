@@ -7,7 +7,6 @@ import errno
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,6 +25,7 @@ from backroom.ports import Capabilities, Clock, Inserted, Wake
 from backroom.storage.changes import Finishes, Inserts, Other
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
 from backroom.storage.folder import Folder, boot_id
+from backroom.storage.forks import StillAtFork
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.connect import Durability
 from backroom.storage.sqlite.inspect import Inspector
@@ -128,9 +128,12 @@ class FileJobStorage(EmbeddedStorage):
         self._counting.acquire()
 
     def go_on(self) -> None:
-        """On both sides of a fork."""
         self._counting.release()
         self._opening.release()
+
+    def leave_to_parent(self) -> None:
+        """Whoever uses it in the child is told to make another one."""
+        self.go_on()
 
     async def close(self) -> None:
         if self._writer is None or (self._folder is not None and self._folder.forked):
@@ -312,25 +315,6 @@ def _board(folder: Folder, worker: int) -> Path:
     return folder.path / f"worker-{worker}.starts"
 
 
-_storages: weakref.WeakSet[FileJobStorage] = weakref.WeakSet()
-_forking: Final = threading.Lock()
-_held: list[FileJobStorage] = []
-
-
-def _before_fork() -> None:
-    """What a thread had half opened would be nobody's in the child, and its locks never free.
-    Registered after the writer's, so that it comes before it: a storage that closes waits for
-    its writer."""
-    _forking.acquire()
-    for storage in list(_storages):
-        storage.hold_still()
-        _held.append(storage)
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().go_on()
-    _forking.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+# Made after that of the writers, so that it stands still before them: a storage that closes waits
+# for its writer. What a thread had half opened would be nobody's in the child.
+_storages: Final[StillAtFork[FileJobStorage]] = StillAtFork()

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -30,6 +28,7 @@ from backroom.ports import Wake
 from backroom.storage.changes import Change, Finishes, Spoiled, apply_all
 from backroom.storage.connections import Connections
 from backroom.storage.folder import PATIENCE, Folder
+from backroom.storage.forks import StillAtFork
 from backroom.storage.sqlite.connect import Durability, refusal
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.ledger import Ledger
@@ -307,35 +306,7 @@ class Writer:
         change.result = results
 
 
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_forking: Final = threading.Lock()
-_held: list[Writer] = []
-
-
-def _before_fork() -> None:
-    _forking.acquire()
-    for writer in list(_writers):
-        writer.hold_still()
-        _held.append(writer)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop().go_on()
-    _forking.release()
-
-
-def _after_fork_in_child() -> None:
-    while _held:
-        _held.pop().leave_to_parent()
-    _forking.release()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+_writers: Final[StillAtFork[Writer]] = StillAtFork()
 
 
 def _settle(changes: list[Change]) -> None:

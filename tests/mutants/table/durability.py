@@ -37,7 +37,7 @@ MUTANTS = (
         new="""
         pass
         """,
-        tests=("process/test_what_is_synced.py",),
+        tests=("process/test_syncs.py",),
     ),
     Mutant(
         name="folder-name-synced",
@@ -46,7 +46,7 @@ MUTANTS = (
         file="storage/folder.py",
         old="            _sync(above)",
         new="            pass",
-        tests=("process/test_what_is_synced.py",),
+        tests=("process/test_syncs.py",),
     ),
     Mutant(
         name="all-folder-names-synced",
@@ -55,7 +55,7 @@ MUTANTS = (
         file="storage/folder.py",
         old="    for above in path.parents:",
         new="    for above in path.parents[:1]:",
-        tests=("process/test_what_is_synced.py",),
+        tests=("process/test_syncs.py",),
     ),
     Mutant(
         name="log-synced-on-opening",
@@ -64,7 +64,7 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="            folder.sync_log()",
         new="            folder.sync_log",
-        tests=("process/test_what_is_synced.py",),
+        tests=("process/test_syncs.py",),
     ),
     Mutant(
         name="first-write-taken-back",
@@ -73,7 +73,7 @@ MUTANTS = (
         file="storage/sqlite/connect.py",
         old="        _undo_first_write(folder)",
         new="        raise",
-        tests=("process/test_what_is_synced.py",),
+        tests=("process/test_syncs.py",),
     ),
     Mutant(
         name="marker-synced",

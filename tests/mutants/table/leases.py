@@ -249,7 +249,10 @@ MUTANTS = (
         file="worker.py",
         old="        if worker != self._lease.worker:",
         new="        if worker < 0:",
-        tests=("engine/test_lease.py::test_a_late_word_of_a_lost_lease_leaves_the_next_one_alone",),
+        tests=(
+            "engine/test_lease.py"
+            "::test_a_refusal_that_comes_when_the_worker_has_enlisted_anew_costs_no_lease",
+        ),
     ),
     Mutant(
         name="leaving-worker-loses-its-lease",

@@ -135,6 +135,23 @@ MUTANTS = (
         tests=("process/test_starts_noted.py::test_a_start_is_noted_before_the_first_line[loop]",),
     ),
     Mutant(
+        name="lease-looked-at-before-a-child-begins",
+        promises=(8, 2),
+        guard="the same for a job that a child process is to run",
+        file="runner.py",
+        old="""
+                running.why = "lost"
+                return None
+        """,
+        new="""
+                pass
+        """,
+        tests=(
+            "process/test_isolation.py"
+            "::test_what_is_not_to_begin_any_more_is_not_given_to_a_child",
+        ),
+    ),
+    Mutant(
         name="lease-looked-at-before-the-first-line",
         promises=(8, 2),
         guard="who was stopped since it chose a job to run does not begin what is another's now",
@@ -158,13 +175,12 @@ MUTANTS = (
         guard="the same for a handler in a child process",
         file="runner.py",
         old="""
-            self._note_start(running.claim)
-            running.group.add(running, self._loop.time())
-            policy, typed = running.policy, running.known.data.type is not None
+            if not self._note_start(running.claim):
+                running.why = "lost"
         """,
         new="""
-            running.group.add(running, self._loop.time())
-            policy, typed = running.policy, running.known.data.type is not None
+            if not running.claim:
+                running.why = "lost"
         """,
         tests=(
             "process/test_isolation.py"
