@@ -1,9 +1,11 @@
 """Fences: every claim has a token that only grows, and a write with an older one is refused."""
 
 import asyncio
+import gc
 
 import pytest
 
+from backroom import LeaseLostError
 from backroom.job import JobStatus
 from backroom.ports import Report
 from backroom.transition import Claim, Transition
@@ -281,3 +283,14 @@ async def test_the_first_outcome_of_a_claim_is_the_last(bench: Bench) -> None:
     await bench.finish(worker, bench.failed(claim))
     info = await bench.info(job)
     assert (info.status, info.result, info.errors) == (JobStatus.COMPLETED, 1, ())
+
+
+async def test_refusals_leave_nothing_in_memory(bench: Bench) -> None:
+    """Their errors know the frames that raised them, and these what was asked: a ring that must
+    not be kept from the garbage collector."""
+    for _ in range(50):
+        with pytest.raises(LeaseLostError):
+            await bench.storage.extend(10**9)
+    gc.collect()
+    left = sum(isinstance(one, LeaseLostError) for one in gc.get_objects())
+    assert left <= 2  # The last ones may still be in somebody's hands.

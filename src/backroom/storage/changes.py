@@ -26,9 +26,10 @@ class Spoiled(Exception):
         self.refusal = refusal
 
 
-class Change(msgspec.Struct, kw_only=True, eq=False, gc=False):
+class Change(msgspec.Struct, kw_only=True, eq=False):
     """One caller's change, on its way through a group commit. A struct, since there is one for
-    every job."""
+    every job; but one that the garbage collector sees: a refusal knows the frame that raised it,
+    that frame the change, and the change the future that holds the refusal."""
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
@@ -50,7 +51,7 @@ class Change(msgspec.Struct, kw_only=True, eq=False, gc=False):
             self.future.set_result(self.result)
 
 
-class Other(Change, eq=False, gc=False):
+class Other(Change, eq=False):
     """Any change; not joined with others."""
 
     change: Callable[[Ledger], Any]
@@ -59,7 +60,7 @@ class Other(Change, eq=False, gc=False):
         return self.change(ledger)
 
 
-class Inserts(Change, kw_only=True, eq=False, gc=False):
+class Inserts(Change, kw_only=True, eq=False):
     """Jobs of one `insert` call; a group commit inserts all such calls in one statement."""
 
     jobs: Sequence[JobRecord]
@@ -71,7 +72,7 @@ class Inserts(Change, kw_only=True, eq=False, gc=False):
         return inserts.insert(ledger, [self])[0]
 
 
-class Finishes(Change, kw_only=True, eq=False, gc=False):
+class Finishes(Change, kw_only=True, eq=False):
     """Transitions of one `finish` call; joined like `Inserts`."""
 
     worker: int

@@ -147,8 +147,7 @@ MUTANTS = (
                 pass
         """,
         tests=(
-            "process/test_isolation.py"
-            "::test_what_is_not_to_begin_any_more_is_not_given_to_a_child",
+            "process/test_isolation.py::test_what_is_not_to_begin_any_more_is_not_given_to_a_child",
         ),
     ),
     Mutant(
