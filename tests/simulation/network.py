@@ -91,9 +91,10 @@ class Network:
             lost = chance.random() < weather.lost
             twice = verb in SAID_AGAIN and chance.random() < weather.twice
             arrive = partial(self._arrive, remote, verb, args, kwargs)
-            self._later(self._way(), arrive, reply, lost)
+            way = self._way()
+            self._later(way, arrive, reply, lost)
             if twice:
-                self._later(self._way() * 3, arrive, None, True)
+                self._later(way + self._way() * 2, arrive, None, True)
         answer = await reply
         if isinstance(answer, Heartbeat):
             # What is left of a lease when it is granted, from the moment that it was asked for,
@@ -112,6 +113,8 @@ class Network:
         self, remote: Remote, verb: str, args: Any, kwargs: Any, reply: Any, lost: bool
     ) -> None:
         answer, error = None, None
+        if reply is None and verb == "insert" and self.server.has_forgotten(args[0]):
+            return  # A job is known again as long as it is kept; beyond that it would be a new one.
         try:
             answer = self.server.carry_out(remote, verb, args, kwargs)
             if isinstance(answer, Heartbeat):

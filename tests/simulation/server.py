@@ -151,6 +151,10 @@ class Server:
             attempt=claim.attempt, budget=claim.budget, crashes=claim.crashes,
         )  # fmt: skip
 
+    def has_forgotten(self, jobs: Sequence[JobRecord]) -> bool:
+        """Whether retention, or people, have removed one of these jobs."""
+        return any(self._seen.get(self.ids.get(job.id, 0)) == "gone" for job in jobs)
+
     def _enlisted(self, remote: Remote, beat: Heartbeat, spec: Any) -> None:
         self._note(
             "enlists", worker=self.worker(beat.worker), process=remote.machine.name,
