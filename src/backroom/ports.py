@@ -245,7 +245,8 @@ class JobStorage(Protocol):
         token.
 
         Returns how many. Also finds claims whose reply was lost, such as a second one of a job
-        whose first one this worker still holds the outcome of.
+        whose first one this worker still holds the outcome of. An insert of this worker that
+        was called before, and whose caller was cancelled, is carried out first, or never.
         """
         ...
 

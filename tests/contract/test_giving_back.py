@@ -129,3 +129,22 @@ async def test_giving_back_many_at_once_loses_none(place: Place) -> None:
     claims = await benches[0].claim(await benches[0].enlist())
     assert [claim.id for claim in claims] == ids
     assert {claim.attempt for claim in claims} == {0}
+
+
+async def test_an_insert_that_nobody_waits_for_any_more_is_found_by_a_later_give_back(
+    bench: Bench,
+) -> None:
+    worker = await bench.enlist()
+    for attempt in range(30):
+        before = asyncio.ensure_future(bench.insert([bench.record(queue="elsewhere")]))
+        await asyncio.sleep(0)  # It is on its way: what comes now waits for it, and is joined.
+        job = bench.record(queue=f"queue {attempt}")
+        going = asyncio.ensure_future(bench.insert([job], worker=worker, start=True))
+        await asyncio.sleep(0)
+        going.cancel()
+
+        await bench.storage.give_back(worker, [])
+
+        await before
+        info = await bench.storage.find(job.id, bench.now)
+        assert info is None or info.status is JobStatus.PENDING

@@ -546,7 +546,7 @@ class Checker:
     def _has_stopped(self, event: Event) -> None:
         # What it held under a lease that it has lost comes back when that has ended.
         worker = self._latest.get(event.who)
-        if worker is None or not worker.stands(event.at):
+        if worker is None or not event.more["leased"]:
             return
         left = [book.n for book in self._held_by(worker.number)]
         if left and event.more["ended"] and self._cut[event.who] < self._leaving[event.who]:

@@ -7,6 +7,7 @@ its caller cannot tell from the former. What is carried out is carried out by a 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context
@@ -16,6 +17,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from backroom.errors import StorageError
+from backroom.lease import MARGIN
 from backroom.ports import Capabilities, Clock, Heartbeat, Store, Wake
 from backroom.transition import Claim
 from tests.simulation.history import History
@@ -99,6 +101,7 @@ class Network:
         if isinstance(answer, Heartbeat):
             # What is left of a lease when it is granted, from the moment that it was asked for,
             # is on the safe side on any clock.
+            remote.heard(verb, sent + answer.deadline * (1 - MARGIN))
             answer = msgspec.structs.replace(answer, deadline=sent + answer.deadline)
         return answer
 
@@ -181,7 +184,22 @@ class Remote:
         self.url = "simulated:"
         self.cut_until = 0.0
         """Nothing gets through until then."""
+        self._leased_until = 0.0
         self._network = network
+        self._abandoned: set[asyncio.Future[Any]] = set()
+        """Inserts on their way whose caller was cancelled."""
+
+    def heard(self, verb: str, until: float) -> None:
+        """A lease was granted. What comes too late to be sure of it changes nothing."""
+        if verb == "enlist":
+            self._leased_until = until
+        elif self.leased:
+            self._leased_until = max(until, self._leased_until)
+
+    @property
+    def leased(self) -> bool:
+        """Whether its process may be sure of its lease, by all that it has heard."""
+        return self.clock.uptime() < self._leased_until
 
     @property
     def store(self) -> Store:
@@ -205,6 +223,22 @@ class Remote:
             raise AttributeError(verb)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            return await self._network.ask(self, verb, args, kwargs)
+            if verb == "give_back":  # What was sent before, and nobody waits for, goes before.
+                await asyncio.gather(*self._abandoned, return_exceptions=True)
+            asking = self._network.ask(self, verb, args, kwargs)
+            if verb != "insert":
+                return await asking
+            asked = asyncio.ensure_future(asking)
+            try:
+                return await asyncio.shield(asked)
+            except asyncio.CancelledError:
+                self._abandoned.add(asked)
+                asked.add_done_callback(self._forget)
+                raise
 
         return call
+
+    def _forget(self, asked: asyncio.Future[Any]) -> None:
+        self._abandoned.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # Nobody asks for it any more.

@@ -199,7 +199,7 @@ class Process:
         await self.told.wait()
         ended = await service.stop(self.grace)
         self.stopped = True
-        self.world.history.note(self.name, "has stopped", ended=ended)
+        self.world.history.note(self.name, "has stopped", ended=ended, leased=self.remote.leased)
 
     # -- what handlers do ------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from backroom.storage.sqlite import inserts, outcomes
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Transition
 
-__all__ = ["Change", "Finishes", "Inserts", "Other", "Spoiled", "apply_all"]
+__all__ = ["Change", "Finishes", "GivesBack", "Inserts", "Other", "Spoiled", "apply_all"]
 
 
 class Spoiled(Exception):
@@ -58,6 +58,11 @@ class Other(Change, eq=False):
 
     def apply(self, ledger: Ledger) -> Any:
         return self.change(ledger)
+
+
+class GivesBack(Other, eq=False):
+    """Carried out behind the inserts that came before it: one that nobody waits for any more may
+    claim a job for the worker that gives back what it does not know of."""
 
 
 class Inserts(Change, kw_only=True, eq=False):
@@ -108,21 +113,31 @@ def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
     """
     added: list[Inserts] = []
     finishes: dict[int, list[Finishes]] = {}
-    others: list[Change] = []
+    others: list[Change | list[Inserts]] = []
     for change in changes:
         if type(change) is Inserts:
             added.append(change)
         elif type(change) is Finishes:
             finishes.setdefault(change.worker, []).append(change)
         else:
+            if type(change) is GivesBack and added:
+                others.append(added)
+                added = []
             others.append(change)
     for worker, group in finishes.items():
         _finish(ledger, worker, group)
-    for change in others:
-        _answer(ledger, change)
+    for step in others:
+        if isinstance(step, list):
+            _insert(ledger, step)
+        else:
+            _answer(ledger, step)
     if added:
-        for insert, answer in zip(added, inserts.insert(ledger, added), strict=True):
-            insert.result = answer
+        _insert(ledger, added)
+
+
+def _insert(ledger: Ledger, group: list[Inserts]) -> None:
+    for insert, answer in zip(group, inserts.insert(ledger, group), strict=True):
+        insert.result = answer
 
 
 def _answer(ledger: Ledger, change: Change) -> None:

@@ -22,11 +22,11 @@ from backroom.errors import (
 )
 from backroom.job import JobRecord
 from backroom.ports import Capabilities, Clock, Inserted, Wake
-from backroom.storage.changes import Finishes, Inserts, Other
+from backroom.storage.changes import Finishes, GivesBack, Inserts, Other
 from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
 from backroom.storage.folder import Folder, boot_id
 from backroom.storage.forks import StillAtFork
-from backroom.storage.sqlite import workers
+from backroom.storage.sqlite import claims, workers
 from backroom.storage.sqlite.connect import Durability
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.ledger import Ledger
@@ -192,6 +192,12 @@ class FileJobStorage(EmbeddedStorage):
         writer.submit(change)
         return await change.future  # type: ignore[no-any-return]
 
+    async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
+        now = self.clock.now()
+        return await self._submit(
+            GivesBack, lambda ledger: claims.give_back(ledger, worker, keep, now)
+        )
+
     def note_start(self, worker: int, claim: Claim) -> None:
         board = self._boards.get(worker)
         if board is not None:  # Else the lease is lost, and nothing of this attempt counts.
@@ -208,11 +214,12 @@ class FileJobStorage(EmbeddedStorage):
     async def _write(
         self, change: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        return await self._submit(Other, lambda ledger: change(ledger, *args, **kwargs))
+
+    async def _submit(self, kind: type[Other], change: Callable[[Ledger], T]) -> T:
         _, writer = self._opened()
         loop = asyncio.get_running_loop()
-        queued = Other(
-            lambda ledger: change(ledger, *args, **kwargs), loop=loop, future=loop.create_future()
-        )
+        queued = kind(change, loop=loop, future=loop.create_future())
         writer.submit(queued)
         return await queued.future  # type: ignore[no-any-return]
 

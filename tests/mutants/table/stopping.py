@@ -234,6 +234,18 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="abandoned-inserts-go-before",
+        promises=(5, 11),
+        guard="giving back comes after the inserts that were asked for before it",
+        file="storage/changes.py",
+        old="if type(change) is GivesBack and added:",
+        new="if False:",
+        tests=(
+            "contract/test_giving_back.py"
+            "::test_an_insert_that_nobody_waits_for_any_more_is_found_by_a_later_give_back",
+        ),
+    ),
+    Mutant(
         name="unknown-claims-wait",
         promises=(5, 2),
         guard="claims are not given back as unknown while the answer of another one is on its way",
