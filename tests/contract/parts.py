@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backroom.job import SECOND, JobInfo, JobRecord, JobStatus
+from backroom.job import SECOND, JobIds, JobInfo, JobRecord, JobStatus
 from backroom.ports import Claimed, Clock, Filter, Inserted, Reclaimed, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 
@@ -20,6 +19,9 @@ LEASE = 30.0
 MakeStore = Callable[[Clock, float | None], Store]
 """Makes a storage, unopened, from a clock and a retention in seconds. All that one maker makes
 look at the same jobs, if that kind of storage is durable or shared."""
+
+
+_IDS = JobIds()
 
 
 class SettableClock:
@@ -51,6 +53,7 @@ class Bench:
     def __init__(self, storage: Store, clock: SettableClock) -> None:
         self.storage = storage
         self.clock = clock
+        self._ids = _IDS
 
     @property
     def now(self) -> int:
@@ -65,7 +68,7 @@ class Bench:
     def record(self, *, delay: float = 0.0, **fields: Any) -> JobRecord:
         """A job of its own id; `delay` in seconds from now, where `run_at` is not given."""
         said = {
-            "id": str(uuid.uuid4()),
+            "id": self._ids(self.now),
             "type": "SEND_EMAIL",
             "queue": "default",
             "priority": 2,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import uuid
 from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from backroom.job import SECOND, JobRecord, JobStatus
+from backroom.job import SECOND, JobIds, JobRecord, JobStatus
 from backroom.ports import Filter, Inserted, Pruned, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 from tests.contract.parts import LEASE, SettableClock
@@ -52,6 +51,8 @@ seconds = st.sampled_from([0, 0, 0, -5, -1, 1, 40])
 outcomes = st.sampled_from(
     ["completed", "retry", "failed", "snoozed", "cancelled", "released", "parked"]
 )
+
+_ids = JobIds()
 
 
 @st.composite
@@ -151,7 +152,7 @@ class StorageMachine(RuleBasedStateMachine):
     def _record(self, said: dict[str, Any]) -> JobRecord:
         expires = said["expires_in"]
         return JobRecord(
-            id=str(uuid.uuid4()),
+            id=_ids(self.clock.now()),
             type=said["type"],
             queue=said["queue"],
             priority=said["priority"],

@@ -41,9 +41,17 @@ def test_ids_of_one_process_sort_by_their_moment() -> None:
     assert sorted(ids) == ids
 
 
-def test_ids_of_one_moment_differ() -> None:
+def test_ids_of_one_moment_differ_and_sort_in_the_order_in_which_they_were_made() -> None:
     make = JobIds()
-    assert len({make(NOW) for _ in range(10_000)}) == 10_000
+    ids = [make(NOW) for _ in range(10_000)]
+    assert len(set(ids)) == 10_000
+    assert sorted(ids) == ids
+
+
+def test_ids_sort_in_the_order_in_which_they_were_made_though_the_clock_steps_back() -> None:
+    make = JobIds()
+    ids = [make(NOW - 1000 * n) for n in range(100)]
+    assert sorted(ids) == ids
 
 
 def test_ids_of_two_sources_differ() -> None:
