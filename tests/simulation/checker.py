@@ -76,6 +76,7 @@ class Book(msgspec.Struct):
     passed: int = 0
     """Jobs of its queue that were granted since it has been due for too long."""
     most: int = 0
+    older: int = 0
     """As many as may be."""
     renewed: bool = False
     """An operator let it run now: if it waited for its next attempt, with a fresh budget."""
@@ -278,13 +279,14 @@ class Checker:
         for book in waiting:
             if book.queue != granted.queue or book.kind != "WORK":
                 continue
-            if not book.most:
-                # Each worker counts by itself, and has claimed ahead what it runs meanwhile.
+            if not book.passed:
                 older = [one for one in waiting if (one.run_at, one.n) < (book.run_at, book.n)]
-                living = len([worker for worker in self._workers.values() if worker.living])
-                book.most = EVERY * (len(older) + 2) * living + AHEAD
+                book.older = len(older)
+            # Each worker counts by itself, and has claimed ahead what it runs meanwhile.
+            living = len([worker for worker in self._workers.values() if worker.living])
+            book.most = max(book.most, EVERY * (book.older + 2) * living + AHEAD)
             book.passed += 1
-            if book.passed == book.most:
+            if book.passed >= book.most:
                 self._wrong(12, f"job {book.n} starves: {book.passed} went before it", book.n)
 
     def _counts(self, event: Event) -> None:

@@ -1,0 +1,142 @@
+-- enlist: name, lease, the moment, lease time (null: the server's) -> worker, left
+INSERT INTO {workers} (name, lease, lease_until, started_at)
+VALUES ($1, $2::float8, $2::float8 + coalesce($4::float8, extract(epoch FROM clock_timestamp())::float8), $3)
+RETURNING id;
+
+-- extend: worker, lease time -> lease
+UPDATE {workers} SET lease_until = lease + coalesce($2::float8, extract(epoch FROM clock_timestamp())::float8)
+WHERE id = $1 RETURNING lease;
+
+-- asked_to_end: worker -> ids of its claims that people cancelled
+SELECT c.id FROM {cancels} AS c
+WHERE c.id IN (SELECT unnest(h.ids) FROM {held} AS h WHERE h.worker = $1);
+
+-- all_queues: those that are not paused -> names
+SELECT name FROM {queues} WHERE NOT paused AND NOT name = ANY($1::text[]);
+
+-- open_queues: names -> those that are not paused
+SELECT n.name FROM unnest($1::text[]) WITH ORDINALITY AS n (name, at)
+WHERE NOT EXISTS (SELECT FROM {queues} AS q WHERE q.name = n.name AND q.paused) ORDER BY n.at;
+
+-- claim: queues, rooms, now, worker, starts, starving, since, most bytes[, types] -> living, claims
+WITH living AS MATERIALIZED (
+    SELECT id FROM {workers} WHERE id = $4 FOR KEY SHARE
+), starving AS MATERIALIZED (
+    {starving}
+), critical AS MATERIALIZED (
+    {critical}
+), high AS MATERIALIZED (
+    {high}
+), normal AS MATERIALIZED (
+    {normal}
+), low AS MATERIALIZED (
+    {low}
+), due AS MATERIALIZED (
+    SELECT f.*, row_number() OVER (ORDER BY f.stage, f.run_at, f.id) AS n FROM (
+        SELECT *, 0 AS stage FROM starving UNION ALL SELECT *, 1 FROM critical
+        UNION ALL SELECT *, 2 FROM high UNION ALL SELECT *, 3 FROM normal
+        UNION ALL SELECT *, 4 FROM low
+    ) AS f WHERE EXISTS (SELECT FROM living)
+), weighed AS MATERIALIZED (
+    SELECT d.source, d.place, d.n, d.run_at, j.id, j.type, j.queue, j.priority, j.created_at,
+           j.data, j.options, j.attempt, j.crashes, j.budget,
+           CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at,
+           sum(octet_length(j.data) + coalesce(octet_length(j.options), 0))
+               OVER (ORDER BY d.n) AS bytes
+    FROM due AS d JOIN {jobs} AS j ON j.id = d.id
+), taken AS MATERIALIZED (
+    SELECT *, (n - 1) / 240 AS part FROM weighed WHERE n = 1 OR bytes <= $8
+), unready AS (
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(SELECT place FROM taken WHERE source = 0))
+), unparked AS (
+    DELETE FROM {parked} WHERE ctid = ANY(ARRAY(SELECT place FROM taken WHERE source = 1))
+), tokens AS MATERIALIZED (
+    SELECT part, nextval('{tokens}') AS token FROM (SELECT DISTINCT part FROM taken) AS p
+), claimed AS (
+    INSERT INTO {held} (token, worker, ids, started)
+    SELECT token, $4, array_agg(id ORDER BY n),
+           coalesce(array_agg(id ORDER BY n) FILTER (WHERE n <= $5), '{}')
+    FROM taken JOIN tokens USING (part) GROUP BY token
+)
+SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due, k.token,
+       t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
+       t.expires_at, t.attempt, t.crashes, t.budget
+FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN tokens AS k USING (part)
+ORDER BY t.n;
+
+-- next: queues -> by priority and queue the moment of the first job; whether any is parked
+SELECT p.priority,
+       (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.name AND r.priority = p.priority)
+FROM unnest($1::text[]) AS q (name), generate_series(0, 3) AS p (priority);
+
+-- parked_kinds: -> which types are parked in which queues
+WITH RECURSIVE kind AS (
+    (SELECT queue, type FROM {parked} ORDER BY queue, type LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM kind, LATERAL (
+        SELECT p.queue, p.type FROM {parked} AS p
+        WHERE (p.queue, p.type) > (kind.queue, kind.type) ORDER BY p.queue, p.type LIMIT 1
+    ) AS following
+)
+SELECT queue, type FROM kind;
+
+-- start: worker, ids -> nothing
+UPDATE {held} SET started = ARRAY(
+    SELECT unnest(started) UNION SELECT i FROM unnest(ids) AS i WHERE i = ANY($2::uuid[]))
+WHERE worker = $1 AND ids && $2::uuid[];
+
+-- lives: worker -> whether
+SELECT EXISTS (SELECT FROM {workers} WHERE id = $1);
+
+-- holds: worker -> its claims, locked
+SELECT token, ids, started FROM {held} WHERE worker = $1 ORDER BY token FOR UPDATE;
+
+-- keep: tokens, ids by token -> nothing
+UPDATE {held} SET ids = ARRAY(SELECT i FROM unnest(ids) AS i WHERE NOT i = ANY($2::uuid[])),
+                  started = ARRAY(SELECT i FROM unnest(started) AS i WHERE NOT i = ANY($2::uuid[]))
+WHERE token = ANY($1::bigint[]);
+
+-- drop_empty: worker -> nothing
+DELETE FROM {held} WHERE worker = $1 AND cardinality(ids) = 0;
+
+-- release: ids, now -> nothing: they wait again, or end if that was asked
+WITH asked AS (
+    DELETE FROM {cancels} WHERE id = ANY($1::uuid[]) RETURNING id
+), ended AS (
+    INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
+    SELECT id, 0, 4, attempt, started_at, $2, 'cancelled by request'
+    FROM {jobs} JOIN asked USING (id)
+), freed AS (
+    DELETE FROM {keys} WHERE id IN (SELECT id FROM asked)
+)
+INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+SELECT queue, priority, run_at, id,
+       CASE WHEN attempt = 0 AND started_at IS NULL THEN expires_at END
+FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked);
+
+-- disown: worker, ids, now -> nothing
+WITH begun AS (
+    UPDATE {held} SET started = ARRAY(SELECT i FROM unnest(started) AS i WHERE NOT i = ANY($2::uuid[]))
+    WHERE worker = $1 AND ids && $2::uuid[] RETURNING ids
+)
+UPDATE {jobs} SET started_at = coalesce(started_at, $3)
+WHERE id = ANY($2::uuid[]) AND id IN (SELECT unnest(ids) FROM begun);
+
+-- dead: lease time -> workers past their lease, locked
+SELECT id, name FROM {workers}
+WHERE lease_until <= coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8)
+ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- seize: workers -> their claims
+DELETE FROM {held} WHERE worker = ANY($1::bigint[]) RETURNING worker, ids, started;
+
+-- charge: ids, now, reason -> nothing
+WITH charged AS (
+    UPDATE {jobs} SET attempt = attempt + 1, crashes = crashes + 1, reason = $3
+    WHERE id = ANY($1::uuid[]) RETURNING id, attempt
+)
+INSERT INTO {errors} (job, attempt, at, kind, message)
+SELECT id, attempt, $2, 'crash', $3 FROM charged;
+
+-- dismiss: workers -> nothing
+DELETE FROM {workers} WHERE id = ANY($1::bigint[]);

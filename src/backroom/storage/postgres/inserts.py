@@ -1,0 +1,166 @@
+"""New jobs: many callers' in one transaction, under one key, and where nothing waits straight to
+a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from backroom.job import JobRecord
+from backroom.ports import Inserted
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import from_text, to_text
+from backroom.transition import Claim
+
+__all__ = ["Addition", "Inserts"]
+
+CHUNK: Final = 2000
+"""Jobs a statement."""
+LANE: Final = 200
+"""Jobs a statement that may go straight to a worker."""
+
+
+class Addition(msgspec.Struct, eq=False):
+    """Jobs of one `insert` call."""
+
+    jobs: Sequence[JobRecord]
+    now: int
+    worker: int | None
+    start: bool
+    waits: bool = False
+    """Whether some of them wait now, for anybody."""
+
+    def size(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def plain(self) -> bool:
+        """None of them needs more than to be kept."""
+        return self.worker is None and all(job.unique_key is None for job in self.jobs)
+
+
+class Inserts:
+    """Adds jobs, on a connection in a transaction."""
+
+    MOST: ClassVar = 1000
+    """Jobs a group."""
+
+    def __init__(self, statements: Statements, queues: set[str]) -> None:
+        """`queues`: the names that are known to have a row."""
+        self._statements = statements
+        self._queues = queues
+
+    async def add(self, link: Any, additions: Sequence[Addition]) -> list[list[Inserted]]:
+        """Keeps all jobs of all of them, or none."""
+        new = {job.queue for one in additions for job in one.jobs} - self._queues
+        if new:
+            await link.execute(
+                self._statements["new_queues"], [to_text(name) for name in sorted(new)]
+            )
+        answers: list[list[Inserted]] = []
+        plain = [one for one in additions if one.plain]
+        if plain:
+            known = await self._add(link, [job for one in plain for job in one.jobs])
+        others = [one for one in additions if not one.plain]
+        admitted = await self._admit(link, others) if others else iter(())
+        for one in additions:
+            if one.plain:
+                one.waits = True
+                if known is None:
+                    answers.append([Inserted(job.id, True) for job in one.jobs])
+                else:
+                    answers.append([_answer(job.id, known) for job in one.jobs])
+            else:
+                answers.append([next(admitted) for _ in one.jobs])
+                one.waits = any(said.created and said.claim is None for said in answers[-1])
+        self._queues |= new
+        return answers
+
+    async def _add(self, link: Any, jobs: Sequence[JobRecord]) -> set[str] | None:
+        """The ids that were there already; None if all jobs are new."""
+        known: set[str] | None = None
+        for at in range(0, len(jobs), CHUNK):
+            part = jobs[at : at + CHUNK]
+            [(made, others)] = await link.fetch(self._statements["add"], *_columns(part))
+            if made < len(part):
+                known = (known or set()) | {str(one) for one in others}
+        return known
+
+    async def _admit(self, link: Any, additions: Sequence[Addition]) -> Iterable[Inserted]:
+        asked = [(job, one) for one in additions for job in one.jobs]
+        answers: list[Inserted] = []
+        for at in range(0, len(asked), LANE):
+            answers += await self._admit_part(link, asked[at : at + LANE])
+        return iter(answers)
+
+    async def _admit_part(
+        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]]
+    ) -> list[Inserted]:
+        jobs = [job for job, _ in asked]
+        now = max(one.now for _, one in asked)
+        rows = await link.fetch(
+            self._statements["admit"], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
+            [one.worker for _, one in asked], [one.start for _, one in asked], now,
+        )  # fmt: skip
+        made = {str(row[0]): row[1] for row in rows}
+        twins = await self._twins(link, [job for job in jobs if job.id not in made])
+        answers: list[Inserted] = []
+        for job in jobs:
+            if job.id not in made:
+                answers.append(Inserted(twins.get(job.id, job.id), False))
+                continue
+            token = made.pop(job.id)  # The same id again is the same job.
+            twins[job.id] = job.id
+            claim = None if token is None else _claim(job, token)
+            answers.append(Inserted(job.id, True, claim))
+        return answers
+
+    async def _twins(self, link: Any, jobs: Sequence[JobRecord]) -> dict[str, str]:
+        """By the id of a job that was not made: the live one with its key, if that is another
+        one. A job that was inserted before answers for itself, whoever holds its key by now."""
+        keyed = [job for job in jobs if job.unique_key is not None]
+        if not keyed:
+            return {}
+        there = {str(row[0]) for row in await link.fetch(
+            self._statements["present"], [job.id for job in keyed])}  # fmt: skip
+        rows = await link.fetch(
+            self._statements["twins"],
+            [to_text(job.type) for job in keyed],
+            [to_text(job.unique_key) for job in keyed],
+        )
+        holders = {(from_text(row[0]), from_text(row[1])): str(row[2]) for row in rows}
+        return {
+            job.id: holders.get((job.type, job.unique_key), job.id)
+            for job in keyed
+            if job.id not in there
+        }
+
+
+def _answer(job_id: str, known: set[str]) -> Inserted:
+    """Also to a job that came twice: it was made once."""
+    made = job_id not in known
+    known.add(job_id)
+    return Inserted(job_id, made)
+
+
+def _columns(jobs: Sequence[JobRecord]) -> list[list[Any]]:
+    return [
+        [job.id for job in jobs],
+        [to_text(job.type) for job in jobs],
+        [to_text(job.queue) for job in jobs],
+        [job.priority for job in jobs],
+        [job.run_at for job in jobs],
+        [job.created_at for job in jobs],
+        [job.data for job in jobs],
+        [job.options for job in jobs],
+        [job.expires_at for job in jobs],
+    ]
+
+
+def _claim(job: JobRecord, token: int) -> Claim:
+    return Claim(
+        int(job.id.replace("-", ""), 16), token, job.id, job.type, job.queue, job.priority,
+        job.run_at, job.created_at, job.data, job.options, job.expires_at,
+    )  # fmt: skip

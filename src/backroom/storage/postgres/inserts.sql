@@ -1,0 +1,75 @@
+-- new_queues: names -> nothing
+INSERT INTO {queues} (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING;
+
+-- add: jobs without a unique key, for whoever comes -> how many are new; the others, if any
+WITH added AS (
+    INSERT INTO {jobs} (id, type, queue, priority, run_at, created_at, data, options, expires_at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
+                         $6::bigint[], $7::text[], $8::text[], $9::bigint[])
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, queue, priority, run_at, expires_at
+), waiting AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id, expires_at FROM added
+)
+SELECT count(*), CASE WHEN count(*) < cardinality($1)
+                      THEN ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM added) END FROM added;
+
+-- admit: any jobs, those of a worker straight to it where nothing waits in front ->
+--     of each new job its id, and the token of its claim
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
+                         $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::text[],
+                         $11::bigint[], $12::boolean[])
+        WITH ORDINALITY AS g (id, type, queue, priority, run_at, created_at, data, options,
+                              expires_at, unique_key, worker, start, n)
+    WHERE NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = g.id)
+), keyed AS (
+    INSERT INTO {keys} (type, unique_key, id)
+    SELECT DISTINCT ON (type, unique_key) type, unique_key, id FROM given
+    WHERE unique_key IS NOT NULL ORDER BY type, unique_key, n
+    ON CONFLICT DO NOTHING RETURNING id
+), added AS (
+    INSERT INTO {jobs} (id, type, queue, priority, run_at, created_at, data, options, expires_at,
+                        unique_key)
+    SELECT DISTINCT ON (id) id, type, queue, priority, run_at, created_at, data, options,
+           expires_at, unique_key FROM given
+    WHERE unique_key IS NULL OR id IN (SELECT id FROM keyed) ORDER BY id, n
+    ON CONFLICT (id) DO NOTHING RETURNING id
+), living AS MATERIALIZED (
+    SELECT id FROM {workers} WHERE id IN (SELECT worker FROM given) FOR KEY SHARE
+), doors AS MATERIALIZED (
+    SELECT q.queue, ARRAY[
+        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 0),
+        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 1),
+        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 2),
+        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 3)
+    ] AS first
+    FROM (SELECT DISTINCT queue FROM given WHERE worker IS NOT NULL) AS q
+    WHERE NOT (SELECT paused FROM {queues} WHERE name = q.queue)
+), placed AS MATERIALIZED (
+    SELECT DISTINCT ON (g.id) g.id, g.queue, g.priority, g.run_at, g.expires_at, g.n, g.start,
+        CASE WHEN g.run_at <= $13 AND EXISTS (
+            SELECT FROM doors AS d WHERE d.queue = g.queue AND NOT EXISTS (
+                SELECT FROM unnest(d.first[: g.priority + 1]) AS w (at) WHERE w.at <= $13)
+        ) THEN living.id END AS worker
+    FROM given AS g JOIN added USING (id) LEFT JOIN living ON living.id = g.worker
+    ORDER BY g.id, g.n
+), waiting AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id, expires_at FROM placed WHERE worker IS NULL
+), claimed AS (
+    INSERT INTO {held} (token, worker, ids, started)
+    SELECT nextval('{tokens}'), worker, array_agg(id ORDER BY n),
+           coalesce(array_agg(id ORDER BY n) FILTER (WHERE start), '{}')
+    FROM placed WHERE worker IS NOT NULL GROUP BY worker
+    RETURNING token, worker
+)
+SELECT p.id, c.token FROM placed AS p LEFT JOIN claimed AS c USING (worker);
+
+-- twins: types, keys -> the live jobs that hold them
+SELECT k.type, k.unique_key, k.id FROM {keys} AS k
+JOIN unnest($1::text[], $2::text[]) AS g (type, unique_key) USING (type, unique_key);
+
+-- present: ids -> those that are there
+SELECT id FROM {jobs} WHERE id = ANY($1::uuid[]);

@@ -1,0 +1,198 @@
+"""Connections to the database: a few for each loop that uses the storage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from backroom.errors import (
+    BackroomError,
+    ConfigurationError,
+    LeaseLostError,
+    StorageClosedError,
+    StorageError,
+    StorageFullError,
+)
+
+__all__ = ["Links", "masked"]
+
+log = logging.getLogger("backroom.storage")
+
+T = TypeVar("T")
+
+MOST: Final = 6
+"""Connections a loop has open at most, beside the one that listens."""
+TRIES: Final = 5
+"""How often a change is tried that another transaction was in the way of."""
+CONNECT: Final = 10.0
+"""Seconds that a connection may take to be made."""
+
+_AGAIN: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.exceptions.LockNotAvailableError,
+)
+_CUT: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.ConnectionFailureError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    TimeoutError,
+)
+
+
+class _Loop:
+    """The connections of one loop."""
+
+    def __init__(self) -> None:
+        self.idle: list[asyncpg.Connection] = []
+        self.room = asyncio.Semaphore(MOST)
+        self.working: set[asyncio.Task[Any]] = set()
+
+
+class Links:
+    """Runs work on connections, and says in our words what went wrong."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self.open = False
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection of one's own.
+
+        Raises:
+            ConfigurationError: the URL, or who it names, is refused. StorageError: no answer.
+        """
+        try:
+            return await asyncpg.connect(
+                self.url,
+                timeout=CONNECT,
+                server_settings={"application_name": "backroom", "jit": "off"},
+            )
+        except (
+            asyncpg.InvalidAuthorizationSpecificationError,
+            asyncpg.InvalidCatalogNameError,
+            ValueError,
+            asyncpg.InterfaceError,
+        ) as error:
+            raise ConfigurationError(
+                f"{masked(self.url)} refuses the connection: {error}; check user, password and"
+                " database of the URL"
+            ) from None
+        except (*_CUT, asyncpg.PostgresError) as error:
+            raise StorageError(
+                f"no connection to {masked(self.url)}: {error or type(error).__name__}; nothing"
+                " was changed"
+            ) from error
+
+    async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Carries out `work`, to its end even where its caller is cancelled. It is done again
+        where another transaction was in its way, and once more where the connection broke:
+        what is asked of a storage may be asked twice.
+
+        Raises: `StorageError`, or what `work` raises of ours.
+        """
+        if not self.open:
+            raise StorageClosedError(f"the job store {masked(self.url)} is not open")
+        loop = asyncio.get_running_loop()
+        ours = self._loops.get(loop)
+        if ours is None:
+            ours = self._loops[loop] = _Loop()
+        task = loop.create_task(self._run(ours, work))
+        ours.working.add(task)
+        task.add_done_callback(ours.working.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, ours: _Loop, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        cut = False
+        for attempt in range(TRIES):
+            async with ours.room:
+                connection = None
+                while ours.idle and connection is None:
+                    connection = ours.idle.pop()
+                    if connection.is_closed():
+                        connection = None
+                if connection is None:
+                    connection = await self.connect()
+                try:
+                    answer = await work(connection)
+                except BaseException as error:
+                    if isinstance(error, _CUT) or not isinstance(
+                        error, (BackroomError, asyncpg.PostgresError)
+                    ):
+                        connection.terminate()
+                    else:
+                        ours.idle.append(connection)
+                    again = isinstance(error, _AGAIN) and attempt < TRIES - 1
+                    if isinstance(error, _CUT) and not cut:
+                        cut = again = True
+                    if not again:
+                        raise self._told(error) from error
+                else:
+                    ours.idle.append(connection)
+                    return answer
+            await asyncio.sleep(0.01 * 2**attempt * random.random())
+        raise AssertionError("unreachable")
+
+    def _told(self, error: BaseException) -> BaseException:
+        if isinstance(error, (BackroomError, LeaseLostError)):
+            return error
+        name = masked(self.url)
+        if isinstance(error, asyncpg.exceptions.DiskFullError):
+            return StorageFullError(f"{name}: the disk of the server is full: {error}")
+        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+            return ConfigurationError(f"{name}: {error}")
+        if isinstance(error, _CUT):
+            return StorageError(
+                f"{name} did not answer: {error or type(error).__name__}; whether it was carried"
+                " out is not known"
+            )
+        if isinstance(error, asyncpg.PostgresError):
+            return StorageError(f"{name}: {error}")
+        return error
+
+    async def close(self) -> None:
+        """Ends what runs on this loop, and all connections."""
+        self.open = False
+        loop = asyncio.get_running_loop()
+        ours = self._loops.pop(loop, None)
+        if ours is not None:
+            if ours.working:
+                await asyncio.wait(ours.working)
+            for connection in ours.idle:
+                with suppress(Exception):
+                    await connection.close(timeout=1)
+        for other, theirs in list(self._loops.items()):
+            for connection in theirs.idle:
+                with suppress(RuntimeError):  # Its loop has ended.
+                    other.call_soon_threadsafe(connection.terminate)
+        self._loops.clear()
+
+    def forget_loop(self) -> None:
+        """The running loop ends: its connections end with it."""
+        ours = self._loops.pop(asyncio.get_running_loop(), None)
+        if ours is not None:
+            for connection in ours.idle:
+                connection.terminate()
+
+
+def masked(url: str) -> str:
+    """A URL without its password."""
+    try:
+        parts = urlsplit(url)
+        if not parts.password:
+            return url
+    except ValueError:
+        return "(a URL that cannot be read)"
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))

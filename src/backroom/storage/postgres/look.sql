@@ -1,0 +1,121 @@
+-- outlook: ids -> how they stand
+SELECT j.id, j.type, j.run_at, e.state, e.result, CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END AS reason,
+       e.id IS NULL AND EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active,
+       EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
+               AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
+FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id) WHERE j.id = ANY($1::uuid[]);
+
+-- errors: job -> errors
+SELECT attempt, at, kind, message, traceback FROM {errors} WHERE job = $1 ORDER BY seq;
+
+-- log: job -> lines
+SELECT at, attempt, level, message FROM {logs} WHERE job = $1 ORDER BY seq;
+
+-- queues: -> name, paused
+SELECT name, paused FROM {queues} ORDER BY name;
+
+-- pause: queue, paused -> nothing
+INSERT INTO {queues} (name, paused) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET paused = $2;
+
+-- count_ready: now -> by queue
+SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE run_at <= $1) AS due,
+       min(run_at) FILTER (WHERE run_at <= $1) AS oldest FROM {ready} GROUP BY queue;
+
+-- count_parked: -> by queue and type
+SELECT queue, type, count(*) AS jobs FROM {parked} GROUP BY queue, type;
+
+-- count_active: -> by queue
+SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)
+GROUP BY j.queue;
+
+-- count_ended: -> by state
+SELECT state, count(*) AS jobs FROM {ended} GROUP BY state;
+
+-- workers: -> name, since when, how many claims
+SELECT w.name, w.started_at, (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h
+                              WHERE h.worker = w.id) AS active
+FROM {workers} AS w ORDER BY w.id;
+
+-- whereabouts: ids -> of each job its place, those that are there locked against a change
+SELECT j.id, j.queue, j.priority, j.run_at, j.type, e.state,
+       EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active
+FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id)
+WHERE j.id = ANY($1::uuid[]) ORDER BY j.id;
+
+-- cancel_waiting: ids, now -> those that waited, and have ended now
+WITH ready AS (
+    DELETE FROM {ready} AS r USING {jobs} AS j
+    WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.priority = j.priority
+    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+), parked AS (
+    DELETE FROM {parked} AS r USING {jobs} AS j
+    WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.type = j.type
+    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+), gone AS MATERIALIZED (
+    SELECT id FROM ready UNION ALL SELECT id FROM parked
+), freed AS (
+    DELETE FROM {keys} WHERE id IN (SELECT id FROM gone)
+)
+INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
+SELECT id, 0, 4, attempt, started_at, $2, 'cancelled by request' FROM {jobs} JOIN gone USING (id)
+RETURNING id;
+
+-- lock_active: ids -> those that somebody holds, locked
+SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
+WHERE h.ids && $1::uuid[] AND i.id = ANY($1::uuid[]) FOR SHARE OF h;
+
+-- ask: ids -> those that had not been asked to end
+INSERT INTO {cancels} SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING id;
+
+-- again: ids, now -> those that ended, and wait anew
+WITH wanted AS MATERIALIZED (
+    SELECT e.id, e.attempt, j.type, j.queue, j.priority, j.unique_key
+    FROM {ended} AS e JOIN {jobs} AS j USING (id) WHERE e.id = ANY($1::uuid[])
+    ORDER BY e.id FOR UPDATE OF e
+), keyed AS (
+    INSERT INTO {keys} (type, unique_key, id)
+    SELECT DISTINCT ON (type, unique_key) type, unique_key, id FROM wanted
+    WHERE unique_key IS NOT NULL ORDER BY type, unique_key, id
+    ON CONFLICT DO NOTHING RETURNING id
+), free AS MATERIALIZED (
+    SELECT * FROM wanted WHERE unique_key IS NULL OR id IN (SELECT id FROM keyed)
+), gone AS (
+    DELETE FROM {ended} WHERE id IN (SELECT id FROM free)
+), unasked AS (
+    DELETE FROM {cancels} WHERE id IN (SELECT id FROM free)
+), fresh AS (
+    UPDATE {jobs} AS j SET run_at = $2, attempt = f.attempt, budget = f.attempt, crashes = 0,
+        expires_at = NULL, progress = NULL, progress_message = NULL
+    FROM free AS f WHERE j.id = f.id
+)
+INSERT INTO {ready} (queue, priority, run_at, id)
+SELECT queue, priority, $2, id FROM free RETURNING id;
+
+-- sooner: ids, now -> those that waited for later, and are due now
+WITH gone AS (
+    DELETE FROM {ready} AS r USING {jobs} AS j
+    WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.priority = j.priority
+    AND r.run_at = j.run_at AND r.id = j.id AND r.run_at > $2 RETURNING r.id
+), fresh AS (
+    UPDATE {jobs} AS j SET run_at = $2, budget = attempt, crashes = 0, expires_at = NULL,
+        progress = NULL, progress_message = NULL
+    FROM gone WHERE j.id = gone.id RETURNING j.id, j.queue, j.priority
+)
+INSERT INTO {ready} (queue, priority, run_at, id)
+SELECT queue, priority, $2, id FROM fresh RETURNING id;
+
+-- drop_waiting: ids -> those that waited, and are in no place now
+WITH ready AS (
+    DELETE FROM {ready} AS r USING {jobs} AS j
+    WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.priority = j.priority
+    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+), parked AS (
+    DELETE FROM {parked} AS r USING {jobs} AS j
+    WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.type = j.type
+    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+)
+SELECT id FROM ready UNION ALL SELECT id FROM parked;
+
+-- drop_ended: ids -> those that had ended, and are in no place now
+DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING id;

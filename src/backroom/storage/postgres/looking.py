@@ -1,0 +1,347 @@
+"""What people ask of a job store in PostgreSQL: look-ups, counts, retry, cancel, delete."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from backroom.errors import JobNotFoundError, JobStateError, OptionError
+from backroom.job import (
+    PRIORITIES,
+    AttemptError,
+    JobId,
+    JobInfo,
+    JobStats,
+    JobStatus,
+    LogLine,
+    QueueStats,
+    State,
+    WorkerStats,
+    status_of,
+    to_datetime,
+)
+from backroom.ports import Filter, Outlook
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import from_text, to_text
+
+__all__ = ["Inspector", "identity"]
+
+_INFO: Final = """
+    SELECT j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options,
+           j.unique_key, j.expires_at, j.crashes, j.budget, j.progress, j.progress_message,
+           e.state, e.finished_at, e.result,
+           coalesce(e.attempt, j.attempt) AS attempt,
+           CASE WHEN e.id IS NULL THEN j.started_at ELSE e.started_at END AS started_at,
+           CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END AS reason,
+           a.worker IS NOT NULL AS active, a.counted, w.name AS worker,
+           EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
+           EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
+                   AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
+    FROM {source} JOIN {jobs} AS j ON j.id = s.id
+    LEFT JOIN {ended} AS e ON e.id = j.id
+    LEFT JOIN LATERAL (
+        SELECT h.worker, j.id = ANY(h.started) AS counted FROM {held} AS h
+        WHERE e.id IS NULL AND j.id = ANY(h.ids) LIMIT 1) AS a ON true
+    LEFT JOIN {workers} AS w ON w.id = a.worker
+"""
+# By status: where such jobs are, and what else must be so.
+_SOURCES: Final = {
+    None: "{jobs} AS s",
+    JobStatus.SCHEDULED: "(SELECT id FROM {ready} WHERE run_at > $1) AS s",
+    JobStatus.PENDING: (
+        "(SELECT id FROM {ready} WHERE run_at <= $1 UNION ALL SELECT id FROM {parked}) AS s"
+    ),
+    JobStatus.BLOCKED: "(SELECT id FROM {ready} WHERE false) AS s",
+    JobStatus.ACTIVE: "(SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)) AS s",
+    JobStatus.COMPLETED: "(SELECT id FROM {ended} WHERE state = 2) AS s",
+    JobStatus.FAILED: "(SELECT id FROM {ended} WHERE state = 3 AND state > 2) AS s",
+    JobStatus.CANCELLED: "(SELECT id FROM {ended} WHERE state = 4 AND state > 2) AS s",
+}
+_ENDED: Final = "{ended} AS s"
+_LIVE: Final = """(SELECT id FROM {ready} UNION ALL SELECT id FROM {parked}
+    UNION ALL SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
+    WHERE i.id NOT IN (SELECT id FROM {cancels})) AS s"""
+
+
+def identity(job_id: str) -> uuid.UUID | None:
+    """The id as the tables hold it; None for what cannot be one."""
+    try:
+        read = uuid.UUID(job_id)
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return read if str(read) == job_id else None
+
+
+class Inspector:
+    """The people's side, on one connection."""
+
+    def __init__(self, statements: Statements, connection: Any) -> None:
+        self._statements = statements
+        self._connection = connection
+
+    async def find(self, job_id: str, now: int) -> JobInfo | None:
+        """One job with its errors and log."""
+        key = identity(job_id)
+        if key is None:
+            return None
+        rows = await self._infos(
+            "(SELECT $2::uuid AS id WHERE $1::bigint IS NOT NULL) AS s", "", now, key
+        )
+        if not rows:
+            return None
+        errors = await self._connection.fetch(self._statements["errors"], key)
+        lines = await self._connection.fetch(self._statements["log"], key)
+        return _info(
+            rows[0],
+            now,
+            tuple(
+                AttemptError(a, to_datetime(at), from_text(kind), from_text(m), from_text(t))
+                for a, at, kind, m, t in errors
+            ),
+            tuple(LogLine(to_datetime(at), a, level, from_text(m)) for at, a, level, m in lines),
+        )
+
+    async def _infos(self, source: str, rest: str, *arguments: Any) -> list[Any]:
+        text = _INFO.replace("{source}", source) + rest
+        rows: list[Any] = await self._connection.fetch(self._statements.named(text), *arguments)
+        return rows
+
+    async def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
+        """How these jobs stand."""
+        keys = [key for key in map(identity, ids) if key is not None]
+        rows = await self._connection.fetch(self._statements["outlook"], keys)
+        return {
+            str(row["id"]): Outlook(
+                from_text(row["type"]),
+                status_of(_state(row), row["run_at"], now),
+                row["result"],
+                row["reason"],
+            )
+            for row in rows
+        }
+
+    async def page(
+        self, which: Filter, now: int, limit: int, cursor: str | None
+    ) -> tuple[list[JobInfo], str | None]:
+        """Newest first."""
+        conditions, arguments = _where(which, now)
+        if cursor is not None:
+            before = identity(cursor)
+            if before is None:
+                raise OptionError(
+                    f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged"
+                )
+            arguments.append(before)
+            conditions.append(f"s.id < ${len(arguments)}")
+        arguments.append(limit + 1)
+        rest = f"WHERE {' AND '.join(conditions)} ORDER BY s.id DESC LIMIT ${len(arguments)}"
+        rows = await self._infos(_SOURCES[which.status], rest, *arguments)
+        jobs = [_info(row, now) for row in rows[:limit]]
+        return jobs, str(rows[limit - 1]["id"]) if len(rows) > limit else None
+
+    async def stats(self, now: int) -> JobStats:
+        """Counts, queues and workers."""
+        fetch = self._connection.fetch
+        names = {
+            from_text(name): paused for name, paused in await fetch(self._statements["queues"])
+        }
+        by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
+        scheduled: dict[str, int] = {}
+        pending: dict[str, int] = {}
+        active: dict[str, int] = {}
+        oldest: dict[str, int] = {}
+        unknown: dict[str, int] = {}
+        for queue, count, due, first in await fetch(self._statements["count_ready"], now):
+            queue = from_text(queue)
+            scheduled[queue], pending[queue] = count - due, due
+            if first is not None:
+                oldest[queue] = first
+        for queue, type_, count in await fetch(self._statements["count_parked"]):
+            queue, type_ = from_text(queue), from_text(type_)
+            pending[queue] = pending.get(queue, 0) + count
+            unknown[type_] = unknown.get(type_, 0) + count
+        for queue, count in await fetch(self._statements["count_active"]):
+            active[from_text(queue)] = count
+        for state, count in await fetch(self._statements["count_ended"]):
+            by_status[str(status_of(state, 0, 0))] += count
+        by_status["scheduled"] = sum(scheduled.values())
+        by_status["pending"] = sum(pending.values())
+        by_status["active"] = sum(active.values())
+        workers = await fetch(self._statements["workers"])
+        return JobStats(
+            by_status,
+            tuple(
+                QueueStats(
+                    queue, paused, scheduled.get(queue, 0), pending.get(queue, 0),
+                    active.get(queue, 0), _moment(oldest.get(queue)),
+                )
+                for queue, paused in names.items()
+            ),
+            tuple(WorkerStats(name, to_datetime(at), int(count)) for name, at, count in workers),
+            unknown,
+        )  # fmt: skip
+
+    # -- changes -----------------------------------------------------------------------------
+
+    async def chosen(
+        self, which: Filter, now: int, ended: bool, after: Any, limit: int
+    ) -> list[Any]:
+        """The ids behind `after` of jobs that ended, or that have not, in order."""
+        conditions, arguments = _where(which, now)
+        arguments += [after, limit]
+        conditions.append(f"s.id > ${len(arguments) - 1}")
+        source = _SOURCES[which.status]
+        if which.status is None:
+            source = _ENDED if ended else _LIVE
+        elif which.status.terminal != ended:
+            return []
+        elif which.status is JobStatus.ACTIVE:
+            conditions.append("NOT EXISTS (SELECT FROM {cancels} AS c WHERE c.id = s.id)")
+        text = (
+            f"SELECT s.id FROM {source} JOIN {{jobs}} AS j ON j.id = s.id"
+            f" WHERE {' AND '.join(conditions)} ORDER BY s.id LIMIT ${len(arguments)}"
+        )
+        rows = await self._connection.fetch(self._statements.named(text), *arguments)
+        return [row[0] for row in rows]
+
+    async def retry(self, job_id: str, now: int) -> None:
+        """One job runs again at once, with a fresh budget."""
+        key, place = await self._place(job_id)
+        if place["active"]:
+            raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
+        if place["state"] is None:
+            await self._connection.fetch(self._statements["sooner"], [key], now)
+        elif not await self.retry_some([key], now):
+            raise JobStateError(
+                f"job {job_id} cannot be retried: another live job of its type holds its unique key"
+            )
+
+    async def retry_some(self, keys: Sequence[Any], now: int) -> int:
+        """Retries those of these jobs that have ended; returns how many."""
+        return len(await self._connection.fetch(self._statements["again"], keys, now))
+
+    async def cancel(self, job_id: str, now: int) -> int:
+        """Cancels one job or asks for it; 0 if it had ended."""
+        key, _ = await self._place(job_id)
+        return await self.cancel_some([key], now, asked_too=True)
+
+    async def cancel_some(self, keys: Sequence[Any], now: int, *, asked_too: bool = False) -> int:
+        """Cancels those of these jobs that have not ended."""
+        fetch = self._connection.fetch
+        changed, left = 0, set(keys)
+        for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
+            ended = await fetch(self._statements["cancel_waiting"], list(left), now)
+            left.difference_update(row[0] for row in ended)
+            active = [row[0] for row in await fetch(self._statements["lock_active"], list(left))]
+            left.difference_update(active)
+            asked = await fetch(self._statements["ask"], active) if active else []
+            changed += len(ended) + (len(active) if asked_too else len(asked))
+            if not left:
+                break
+        return changed
+
+    async def delete(self, job_id: str) -> None:
+        """Forgets one job that is not active."""
+        key, _ = await self._place(job_id)
+        if not await self.delete_some([key], waiting=True):
+            raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
+
+    async def delete_some(self, keys: Sequence[Any], *, waiting: bool = False) -> int:
+        """Forgets those of these jobs that have ended, or that wait."""
+        fetch = self._connection.fetch
+        gone = [row[0] for row in await fetch(self._statements["drop_ended"], keys)]
+        if waiting:
+            gone += [row[0] for row in await fetch(self._statements["drop_waiting"], keys)]
+        if gone:
+            await self._connection.execute(self._statements["forget"], gone)
+        return len(gone)
+
+    async def _place(self, job_id: str) -> tuple[Any, Any]:
+        key = identity(job_id)
+        rows = (
+            []
+            if key is None
+            else await self._connection.fetch(self._statements["whereabouts"], [key])
+        )
+        if not rows:
+            raise JobNotFoundError(f"no job has the id {job_id!r}")
+        return key, rows[0]
+
+
+def _where(which: Filter, now: int) -> tuple[list[str], list[Any]]:
+    conditions, arguments = ["$1::bigint IS NOT NULL"], [now]
+    for column, value in (("type", which.type), ("queue", which.queue)):
+        if value is not None:
+            arguments.append(to_text(value))
+            conditions.append(f"j.{column} = ${len(arguments)}")
+    if which.tag is not None:
+        arguments.append(which.tag)
+        conditions.append(
+            f"j.options::json->'tags' @> to_jsonb(${len(arguments)}::text)".replace(
+                "::json->", "::jsonb->"
+            )
+        )
+    return conditions, arguments
+
+
+def _state(row: Any) -> State:
+    if row["state"] is not None:
+        return State(row["state"])
+    if row["active"]:
+        return State.ACTIVE
+    return State.PARKED if row["parked"] else State.WAITING
+
+
+def _moment(value: int | None) -> Any:
+    return None if value is None else to_datetime(value)
+
+
+def _readable(text: Any) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except Exception:  # Some other program may have written it; it must not hide the others.
+        return text
+
+
+def _info(
+    row: Any, now: int, errors: tuple[AttemptError, ...] = (), log: tuple[LogLine, ...] = ()
+) -> JobInfo:
+    state = _state(row)
+    said = _readable(row["options"]) if row["options"] else {}
+    if not isinstance(said, dict):
+        said = {"unreadable": said}
+    tags = tuple(said.pop("tags", ()))
+    metadata = said.pop("metadata", {})
+    retries = said.get("retries")
+    return JobInfo(
+        id=JobId(str(row["id"])),
+        type=from_text(row["type"]),
+        queue=from_text(row["queue"]),
+        priority=PRIORITIES[row["priority"]],
+        status=status_of(state, row["run_at"], now),
+        data=_readable(row["data"]),
+        result=None if row["result"] is None else _readable(row["result"]),
+        error=from_text(row["reason"]),
+        attempt=row["attempt"] + (state is State.ACTIVE and bool(row["counted"])),
+        max_attempts=None if retries is None else row["budget"] + retries + 1,
+        crashes=row["crashes"],
+        parked=state is State.PARKED,
+        cancel_requested=row["cancel_requested"],
+        created_at=to_datetime(row["created_at"]),
+        run_at=to_datetime(row["run_at"]),
+        expires_at=_moment(row["expires_at"]),
+        started_at=_moment(row["started_at"]),
+        finished_at=_moment(row["finished_at"]),
+        worker=row["worker"],
+        unique_key=from_text(row["unique_key"]),
+        progress=row["progress"],
+        progress_message=from_text(row["progress_message"]),
+        tags=tags,
+        metadata=metadata,
+        options=said,
+        errors=errors,
+        log=log,
+    )

@@ -1,0 +1,142 @@
+"""What becomes of claims, and what their handlers say on the way. All of it is fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+from backroom.job import State
+from backroom.ports import Report
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import to_text
+from backroom.transition import Transition
+
+__all__ = ["Outcomes", "Results"]
+
+
+class Results(msgspec.Struct, eq=False):
+    """Outcomes of one `finish` call."""
+
+    worker: int
+    transitions: Sequence[Transition]
+
+    def size(self) -> int:
+        return len(self.transitions)
+
+
+class Outcomes:
+    """Writes outcomes, on a connection in a transaction."""
+
+    MOST: ClassVar = 1000
+    """Outcomes a group."""
+    ERRORS: ClassVar = 50
+    """Errors that are kept of a job."""
+    LINES: ClassVar = 1000
+    """Lines of its log."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def finish(self, link: Any, results: Sequence[Results], now: int) -> list[list[bool]]:
+        """Applies the transitions whose token stands; says which stand."""
+        by_worker: dict[int, dict[tuple[int, int], Transition]] = {}
+        for one in results:
+            mine = by_worker.setdefault(one.worker, {})
+            for t in one.transitions:
+                mine.setdefault((t.key, t.token), t)
+        stood: dict[int, set[tuple[int, int]]] = {}
+        for worker, asked in by_worker.items():
+            stood[worker] = await self._finish(link, worker, list(asked.values()), now)
+        return [[(t.key, t.token) in stood[one.worker] for t in one.transitions] for one in results]
+
+    async def _finish(
+        self, link: Any, worker: int, transitions: Sequence[Transition], now: int
+    ) -> set[tuple[int, int]]:
+        plain = [t for t in transitions if _is_plain(t)]
+        others = [t for t in transitions if not _is_plain(t)]
+        done: set[int] = set()
+        if plain:
+            rows = await link.fetch(
+                self._statements["complete"], *_ids(plain), [t.attempt for t in plain],
+                [t.started_at for t in plain], [t.finished_at for t in plain],
+                [t.result for t in plain], worker,
+            )  # fmt: skip
+            done.update(row[0].int for row in rows)
+        if others:
+            rows = await link.fetch(self._statements["take_out"], *_ids(others), worker)
+            out = {row[0].int for row in rows}
+            await self._settle(link, [t for t in others if t.key in out], now)
+            done |= out
+        stood = {(t.key, t.token) for t in transitions if t.key in done}
+        missing = [t for t in transitions if t.key not in done]
+        if missing:
+            # An earlier call whose answer was lost may have written them.
+            for row in await link.fetch(self._statements["stood"], *_ids(missing)):
+                stood |= {(t.key, t.token) for t in missing if t.key == row[0].int}
+        return stood
+
+    async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:
+        if not transitions:
+            return
+        await link.execute(
+            self._statements["settle"], *_ids(transitions), [t.state for t in transitions],
+            [t.run_at for t in transitions], [t.attempt for t in transitions],
+            [t.started_at for t in transitions], [t.finished_at for t in transitions],
+            [t.result for t in transitions], [to_text(t.reason) for t in transitions],
+            [t.progress for t in transitions], [to_text(t.progress_message) for t in transitions],
+            [t.crashed for t in transitions], now,
+        )  # fmt: skip
+        failed = [(t, t.failure) for t in transitions if t.failure is not None]
+        if failed:
+            await link.execute(
+                self._statements["add_errors"], [_id(t.key) for t, _ in failed],
+                [f.attempt for _, f in failed], [f.at for _, f in failed],
+                [to_text(f.kind) for _, f in failed], [to_text(f.message) for _, f in failed],
+                [to_text(f.traceback) for _, f in failed],
+            )  # fmt: skip
+            many = [_id(t.key) for t, f in failed if f.attempt > self.ERRORS]
+            if many:
+                await link.execute(self._statements["trim_errors"], many, self.ERRORS)
+        await self._add_log(link, ((t.key, t.attempt, t.log) for t in transitions))
+
+    async def report(self, link: Any, reports: Sequence[Report]) -> None:
+        """Keeps progress and log lines of claims whose token stands."""
+        rows = await link.fetch(self._statements["held_now"], *_ids(reports))
+        held = {row[0].int for row in rows}
+        mine = [one for one in reports if one.key in held]
+        if not mine:
+            return
+        await link.execute(
+            self._statements["progress"], [_id(one.key) for one in mine],
+            [one.progress for one in mine], [to_text(one.progress_message) for one in mine],
+        )  # fmt: skip
+        await self._add_log(link, ((one.key, one.attempt, one.log) for one in mine))
+
+    async def _add_log(self, link: Any, said: Iterable[tuple[int, int, Any]]) -> None:
+        lines = [
+            (_id(key), attempt, at, level, to_text(message))
+            for key, attempt, log in said
+            for at, level, message in log or ()
+        ]
+        if lines:
+            await link.execute(self._statements["add_logs"], *map(list, zip(*lines, strict=True)))
+            jobs = list({line[0] for line in lines})
+            await link.execute(self._statements["trim_logs"], jobs, self.LINES)
+
+
+def _is_plain(transition: Transition) -> bool:
+    """It went well, and nothing more is said."""
+    return (
+        transition.state == State.COMPLETED and transition.progress is None and not transition.log
+    )
+
+
+def _ids(items: Sequence[Transition] | Sequence[Report]) -> tuple[list[UUID], list[int]]:
+    return [_id(one.key) for one in items], [one.token for one in items]
+
+
+def _id(key: int) -> UUID:
+    return UUID(int=key)

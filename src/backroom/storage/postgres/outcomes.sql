@@ -1,0 +1,123 @@
+-- complete: ids, tokens, attempts, started, finished, results, worker -> ids that stood
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[],
+                         $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
+), claims AS MATERIALIZED (
+    SELECT token, ids, started FROM {held}
+    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $7
+    ORDER BY token FOR UPDATE
+), mine AS MATERIALIZED (
+    SELECT g.* FROM given AS g
+    JOIN (SELECT c.token, i.id FROM claims AS c, unnest(c.ids) AS i (id)) AS h USING (token, id)
+), gone AS (
+    DELETE FROM {held} AS h USING claims AS c WHERE h.token = c.token
+    AND NOT EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
+), less AS (
+    UPDATE {held} AS h
+    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine)),
+        started = ARRAY(SELECT i FROM unnest(c.started) AS i WHERE i NOT IN (SELECT id FROM mine))
+    FROM claims AS c WHERE h.token = c.token
+    AND EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
+), freed AS (
+    DELETE FROM {keys} WHERE id IN (SELECT id FROM mine)
+), unasked AS (
+    DELETE FROM {cancels} WHERE id IN (SELECT id FROM mine)
+), kept AS (
+    INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result)
+    SELECT id, token, 2, attempt, started_at, finished_at, result FROM mine
+)
+SELECT id FROM mine;
+
+-- take_out: ids, tokens, worker -> ids that stood
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
+), claims AS MATERIALIZED (
+    SELECT token, ids, started FROM {held}
+    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $3
+    ORDER BY token FOR UPDATE
+), mine AS MATERIALIZED (
+    SELECT g.* FROM given AS g
+    JOIN (SELECT c.token, i.id FROM claims AS c, unnest(c.ids) AS i (id)) AS h USING (token, id)
+), gone AS (
+    DELETE FROM {held} AS h USING claims AS c WHERE h.token = c.token
+    AND NOT EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
+), less AS (
+    UPDATE {held} AS h
+    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine)),
+        started = ARRAY(SELECT i FROM unnest(c.started) AS i WHERE i NOT IN (SELECT id FROM mine))
+    FROM claims AS c WHERE h.token = c.token
+    AND EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
+)
+SELECT id FROM mine;
+
+-- settle: ids, tokens, states, run_ats, attempts, started, finished, results, reasons,
+--     progress, progress messages, crashes, now -> nothing; what was taken out goes where it belongs
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::integer[],
+                         $6::bigint[], $7::bigint[], $8::text[], $9::text[],
+                         $10::double precision[], $11::text[], $12::integer[])
+        AS g (id, token, state, run_at, attempt, started_at, finished_at, result, reason,
+              progress, progress_message, crashes)
+), asked AS (
+    DELETE FROM {cancels} WHERE id IN (SELECT id FROM given) RETURNING id
+), decided AS MATERIALIZED (
+    SELECT g.*, a.id IS NOT NULL AND g.state IN (0, 6) AS stopped
+    FROM given AS g LEFT JOIN asked AS a USING (id)
+), placed AS (
+    UPDATE {jobs} AS j SET
+        token = d.token, run_at = coalesce(d.run_at, j.run_at), attempt = d.attempt,
+        crashes = j.crashes + d.crashes, started_at = coalesce(d.started_at, j.started_at),
+        reason = d.reason, progress = coalesce(d.progress, j.progress),
+        progress_message = coalesce(d.progress_message, j.progress_message)
+    FROM decided AS d WHERE j.id = d.id
+    RETURNING j.id, j.type, j.queue, j.priority, j.run_at, j.started_at, d.state, d.stopped,
+        CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at
+), waiting AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id, expires_at FROM placed WHERE state = 0 AND NOT stopped
+), parked AS (
+    INSERT INTO {parked} (queue, type, priority, run_at, id, expires_at)
+    SELECT queue, type, priority, run_at, id, expires_at FROM placed
+    WHERE state = 6 AND NOT stopped
+), kept AS (
+    INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result, reason)
+    SELECT d.id, d.token, CASE WHEN d.stopped THEN 4 ELSE d.state END, d.attempt, p.started_at,
+           CASE WHEN d.stopped THEN $13 ELSE d.finished_at END, d.result,
+           CASE WHEN d.stopped THEN 'cancelled by request' ELSE d.reason END
+    FROM decided AS d JOIN placed AS p USING (id) WHERE d.stopped OR d.state BETWEEN 2 AND 4
+)
+DELETE FROM {keys} WHERE id IN (
+    SELECT id FROM decided WHERE stopped OR state BETWEEN 2 AND 4);
+
+-- stood: ids, tokens -> ids whose outcome was written under that token before
+SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
+WHERE EXISTS (SELECT FROM {ended} AS e WHERE e.id = g.id AND e.token = g.token)
+OR EXISTS (SELECT FROM {jobs} AS j WHERE j.id = g.id AND j.token = g.token);
+
+-- held_now: ids, tokens -> ids of claims that stand
+SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
+JOIN {held} AS h USING (token) WHERE g.id = ANY(h.ids);
+
+-- add_errors: jobs, attempts, moments, kinds, messages, tracebacks -> nothing
+INSERT INTO {errors} (job, attempt, at, kind, message, traceback)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[]);
+
+-- trim_errors: jobs, how many are kept -> nothing
+DELETE FROM {errors} AS e USING unnest($1::uuid[]) AS g (job)
+WHERE e.job = g.job AND e.seq <= (
+    SELECT o.seq FROM {errors} AS o WHERE o.job = g.job ORDER BY o.seq DESC OFFSET $2 LIMIT 1);
+
+-- add_logs: jobs, attempts, moments, levels, messages -> nothing
+INSERT INTO {logs} (job, attempt, at, level, message)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[]);
+
+-- trim_logs: jobs, how many are kept -> nothing
+DELETE FROM {logs} AS e USING unnest($1::uuid[]) AS g (job)
+WHERE e.job = g.job AND e.seq <= (
+    SELECT o.seq FROM {logs} AS o WHERE o.job = g.job ORDER BY o.seq DESC OFFSET $2 LIMIT 1);
+
+-- progress: ids, progress, messages -> nothing
+UPDATE {jobs} AS j SET progress = coalesce(g.progress, j.progress),
+                       progress_message = coalesce(g.message, j.progress_message)
+FROM unnest($1::uuid[], $2::double precision[], $3::text[]) AS g (id, progress, message)
+WHERE j.id = g.id;

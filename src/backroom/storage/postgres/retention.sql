@@ -1,0 +1,38 @@
+-- old: after this id, up to so many -> jobs that ended, in the order in which they were made
+SELECT e.id, e.finished_at, j.created_at FROM {ended} AS e JOIN {jobs} AS j USING (id)
+WHERE e.id > $1 ORDER BY e.id LIMIT $2;
+
+-- forget: ids -> nothing
+WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[])),
+     m AS (DELETE FROM {errors} WHERE job = ANY($1::uuid[])),
+     l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
+     k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[]))
+DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
+
+-- forget_ended: ids, cutoff -> those that ended before it, and are gone now
+WITH gone AS (
+    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2 RETURNING id
+), m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone)),
+   l AS (DELETE FROM {logs} WHERE job IN (SELECT id FROM gone)),
+   j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
+SELECT id FROM gone;
+
+-- expire: now, limit -> how many
+WITH ready AS (
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING id
+), parked AS (
+    DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {parked} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING id
+), expired AS MATERIALIZED (
+    SELECT id FROM ready UNION ALL SELECT id FROM parked
+), freed AS (
+    DELETE FROM {keys} WHERE id IN (SELECT id FROM expired)
+), kept AS (
+    INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
+    SELECT id, 0, 4, attempt, started_at, $1, 'expired before it started'
+    FROM {jobs} JOIN expired USING (id)
+)
+SELECT count(*) FROM expired;

@@ -1,0 +1,127 @@
+"""The statements of a job store, read from the `.sql` files beside this one."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from backroom.errors import ConfigurationError
+
+__all__ = ["Statements"]
+
+LONGEST_NAME: Final = 40
+"""Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
+
+_FILES: Final = ("inserts", "claims", "outcomes", "retention", "look")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+
+_READY: Final = """SELECT f.* FROM (
+        SELECT r.* FROM unnest($1::text[]) AS q (name), {priorities} LATERAL (
+            SELECT 0 AS source, ctid AS place, id, run_at FROM {{ready}} AS w
+            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until}
+            ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r
+        {parked}
+    ) AS f {but} ORDER BY run_at, id LIMIT {most}"""
+_PARKED: Final = """UNION ALL
+        SELECT r.* FROM unnest($1::text[]) AS q (name), unnest($9::text[]) AS k (name),
+            {priorities} LATERAL (
+            SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
+            WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
+            AND w.run_at <= {until}
+            ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
+_INDEXES: Final = ("ended_badly", "ready_expiry", "parked_expiry", "held_worker", "keys_id")
+"""Named without a schema where they are made."""
+_PRIORITIES: Final = ("critical", "high", "normal", "low")
+
+
+class Statements:
+    """The statements, with the names of the tables of one store: `statements["claim"]`.
+
+    Raises:
+        ConfigurationError: a name that is no plain identifier.
+    """
+
+    def __init__(self, table: str, schema: str | None) -> None:
+        self.table = _checked("table_name", table)
+        self.schema = None if schema is None else _checked("schema", schema)
+        self._texts = {name: self.named(text) for name, text in _sections().items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def name(self, part: str) -> str:
+        """The quoted name of a table of this store, its schema before it."""
+        own = self.table if part == "jobs" else f"{self.table}_{part}"
+        return f'"{own}"' if self.schema is None else f'"{self.schema}"."{own}"'
+
+    @property
+    def channel(self) -> str:
+        """Where its wake-ups are heard."""
+        return self.table if self.schema is None else f"{self.schema}.{self.table}"
+
+    def create(self) -> str:
+        """What makes all tables."""
+        return self.named(_read("schema"), bare=_INDEXES)
+
+    def named(self, text: str, bare: tuple[str, ...] = ()) -> str:
+        """A text with the names of the tables in place of `{jobs}` and the like."""
+
+        def named(match: re.Match[str]) -> str:
+            part = match[1]
+            return f'"{self.table}_{part}"' if part in bare else self.name(part)
+
+        return _PLACE.sub(named, text)
+
+
+@cache
+def _sections() -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for file in _FILES:
+        parts = _HEAD.split(_read(file))
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
+            texts[name] = body.strip().rstrip(";")
+    claim = texts.pop("claim")
+    texts["claim"] = _claim(claim, parked=False)
+    texts["claim_parked"] = _claim(claim, parked=True)
+    return texts
+
+
+def _claim(text: str, *, parked: bool) -> str:
+    """The claim with its scans: of the jobs that starve, then one of each priority."""
+
+    def scan(until: str, most: str, priority: str, priorities: str, but: str) -> str:
+        also = ""
+        if parked:
+            also = _PARKED.format(priorities=priorities, priority=priority, until=until, most=most)
+        return _READY.format(
+            priorities=priorities, priority=priority, until=until, most=most, parked=also, but=but
+        )
+
+    every = "generate_series(0, 3) AS p (priority),"
+    text = text.replace("{starving}", scan("$7", "$6", "p.priority", every, ""))
+    before = ["starving"]
+    for priority, name in enumerate(_PRIORITIES):
+        so_far = " - ".join(f"(SELECT count(*) FROM {one})" for one in before)
+        most = f"greatest(0, ($2::integer[])[{priority + 1}] - {so_far})"
+        but = "WHERE f.id NOT IN (SELECT id FROM starving)"
+        text = text.replace(f"{{{name}}}", scan("$3", most, str(priority), "", but))
+        before.append(name)
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def _read(file: str) -> str:
+    return files("backroom.storage.postgres").joinpath(f"{file}.sql").read_text()
+
+
+def _checked(what: str, name: str) -> str:
+    if not isinstance(name, str) or not _NAME.match(name) or len(name) > LONGEST_NAME:
+        raise ConfigurationError(
+            f"{what} must be a plain name of at most {LONGEST_NAME} letters, digits and"
+            f" underscores, got {name!r}"
+        )
+    return name

@@ -1,0 +1,128 @@
+"""Wake-ups between processes, by NOTIFY and LISTEN: quick, and never needed for correctness."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from backroom.errors import BackroomError
+from backroom.ports import Wake
+from backroom.storage.postgres.links import Links
+
+__all__ = ["Bells"]
+
+log = logging.getLogger("backroom.storage")
+
+PAUSE: Final = 0.004
+"""Seconds between two notifications of one kind by one loop: NOTIFY takes a lock of the whole
+server when it commits."""
+AGAIN: Final = 1.0
+"""Seconds until a listener that was cut off connects again."""
+
+
+class Bells:
+    """Tells the subscribers of this process, and those of others."""
+
+    def __init__(self, links: Links, channel: str) -> None:
+        self._links = links
+        self._channel = channel
+        self._subscribers: dict[Callable[[Wake], None], asyncio.AbstractEventLoop] = {}
+        self._listeners: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._pending: set[Wake] = set()
+        self._ringing: asyncio.Task[None] | None = None
+
+    def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
+        """`callback` is called on the running loop, until what this returns is called."""
+        loop = asyncio.get_running_loop()
+        self._subscribers[callback] = loop
+        if loop not in self._listeners:
+            self._listeners[loop] = loop.create_task(self._listen(loop))
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(callback, None)
+            if loop not in self._subscribers.values():
+                listener = self._listeners.pop(loop, None)
+                if listener is not None:
+                    with suppress(RuntimeError):  # Its loop has ended.
+                        loop.call_soon_threadsafe(listener.cancel)
+
+        return unsubscribe
+
+    def ring(self, wakes: Iterable[Wake]) -> None:
+        """Tells the subscribers here at once, and the others within a moment."""
+        wakes = tuple(wakes)
+        here = asyncio.get_running_loop()
+        for callback, loop in list(self._subscribers.items()):
+            for wake in wakes:
+                if loop is here:
+                    loop.call_soon(callback, wake)
+                else:
+                    with suppress(RuntimeError):
+                        loop.call_soon_threadsafe(callback, wake)
+        self._pending.update(wakes)
+        if self._ringing is None or self._ringing.done():
+            self._ringing = here.create_task(self._notify())
+
+    async def _notify(self) -> None:
+        while self._pending:
+            wakes, self._pending = self._pending, set()
+            said = ",".join(sorted(wake.value for wake in wakes))
+            try:
+                await self._links.run(
+                    lambda link, said=said: link.execute(
+                        "SELECT pg_notify($1, $2)", self._channel, said
+                    )
+                )
+            except BackroomError as error:
+                log.debug("nobody could be woken: %s", error)
+                return
+            await asyncio.sleep(PAUSE)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        heard: Callable[..., None]
+
+        def heard(_: Any, pid: int, channel: str, payload: str) -> None:
+            wakes = [Wake(word) for word in payload.split(",") if word in _WORDS]
+            for callback, its in list(self._subscribers.items()):
+                if its is loop:
+                    for wake in wakes:
+                        callback(wake)
+
+        while True:
+            connection = None
+            try:
+                connection = await self._links.connect()
+                ended = loop.create_future()
+                connection.add_termination_listener(
+                    lambda _, ended=ended: ended.done() or ended.set_result(None)
+                )
+                await connection.add_listener(self._channel, heard)
+                heard(None, 0, "", ",".join(_WORDS))  # What was said before is not known.
+                await ended
+            except BackroomError as error:
+                log.warning("no wake-ups from %s, again soon: %s", self._channel, error)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            await asyncio.sleep(AGAIN)
+
+    async def close(self) -> None:
+        """Nobody is told any more."""
+        listeners, self._listeners = self._listeners, {}
+        for loop, listener in listeners.items():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(listener.cancel)
+        here = listeners.get(asyncio.get_running_loop())
+        if here is not None:
+            await asyncio.wait([here])
+        if self._ringing is not None and not self._ringing.done():
+            self._ringing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ringing
+        self._subscribers.clear()
+
+
+_WORDS: Final = {wake.value for wake in Wake}
