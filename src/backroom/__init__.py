@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from backroom.retry import Backoff, exponential, fixed, linear
     from backroom.scheduling import JobRequest
     from backroom.service import JobService
-    from backroom.storage import FileJobStorage, MemoryJobStorage
+    from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
 
 __version__ = "0.1.0"
@@ -67,6 +67,7 @@ __all__ = [
     "BackroomError",
     "Cancel",
     "ConfigurationError",
+    "DatabaseJobStorage",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
@@ -171,6 +172,7 @@ _ROOMS = {
     "scheduling": ("JobRequest",),
     "service": ("JobService",),
     "storage": (
+        "DatabaseJobStorage",
         "FileJobStorage",
         "MemoryJobStorage",
     ),

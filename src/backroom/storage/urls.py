@@ -12,7 +12,7 @@ from backroom.storage.memory import MemoryJobStorage
 
 __all__ = ["open_storage"]
 
-_MEND: Final = 'use "memory:" or "file:./storage/jobs"'
+_MEND: Final = 'use "memory:", "file:./storage/jobs" or "postgresql://user@host/database"'
 
 
 def open_storage(storage: Store | str | None) -> Store:
@@ -32,11 +32,21 @@ def open_storage(storage: Store | str | None) -> Store:
         return MemoryJobStorage()
     if colon and scheme == "file" and rest:
         return FileJobStorage(rest.removeprefix("//"))
-    if scheme in ("postgresql", "postgres", "redis", "rediss"):
+    if scheme in ("postgresql", "postgres"):
+        return _database(storage)
+    if scheme in ("redis", "rediss"):
         raise ConfigurationError(
-            f"this version of Backroom has no storage for {scheme} yet; use file: or memory:"
+            f"this version of Backroom has no storage for {scheme} yet; use file:, postgresql: or memory:"
         )
     raise ConfigurationError(f"{_masked(storage)!r} is no storage; {_MEND}")
+
+
+def _database(url: str) -> Store:
+    try:
+        from backroom.storage.postgres import DatabaseJobStorage
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from None
+    return DatabaseJobStorage(url)
 
 
 def _masked(url: str) -> str:

@@ -11,15 +11,11 @@ WHERE id = $1 RETURNING lease;
 SELECT c.id FROM {cancels} AS c
 WHERE c.id IN (SELECT unnest(h.ids) FROM {held} AS h WHERE h.worker = $1);
 
--- all_queues: those that are not paused -> names
-SELECT name FROM {queues} WHERE NOT paused AND NOT name = ANY($1::text[]);
-
--- open_queues: names -> those that are not paused
-SELECT n.name FROM unnest($1::text[]) WITH ORDINALITY AS n (name, at)
-WHERE NOT EXISTS (SELECT FROM {queues} AS q WHERE q.name = n.name AND q.paused) ORDER BY n.at;
-
--- claim: queues, rooms, now, worker, starts, starving, since, most bytes[, types] -> living, claims
-WITH living AS MATERIALIZED (
+-- claim: queues (null: all), rooms, now, worker, starts, starving, since, most bytes, but[, types]
+--     -> whether it lives, how many were due, whether any is parked, claims
+WITH open AS MATERIALIZED (
+    {open}
+), living AS MATERIALIZED (
     SELECT id FROM {workers} WHERE id = $4 FOR KEY SHARE
 ), starving AS MATERIALIZED (
     {starving}
@@ -58,42 +54,33 @@ WITH living AS MATERIALIZED (
            coalesce(array_agg(id ORDER BY n) FILTER (WHERE n <= $5), '{}')
     FROM taken JOIN tokens USING (part) GROUP BY token
 )
-SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due, k.token,
+SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due,
+       EXISTS (SELECT FROM {parked}) AS parked, k.token,
        t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
        t.expires_at, t.attempt, t.crashes, t.budget
 FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN tokens AS k USING (part)
 ORDER BY t.n;
 
--- next: queues -> by priority and queue the moment of the first job; whether any is parked
-SELECT p.priority,
-       (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.name AND r.priority = p.priority)
-FROM unnest($1::text[]) AS q (name), generate_series(0, 3) AS p (priority);
+-- next: queues (null: all), but -> the moment of the first job
+SELECT min(first) FROM (
+    {open_next}
+) AS q, generate_series(0, 3) AS p (priority), LATERAL (
+    SELECT min(run_at) AS first FROM {ready} AS r
+    WHERE r.queue = q.name AND r.priority = p.priority
+) AS f;
 
--- parked_kinds: -> which types are parked in which queues
-WITH RECURSIVE kind AS (
-    (SELECT queue, type FROM {parked} ORDER BY queue, type LIMIT 1)
-    UNION ALL
-    SELECT following.* FROM kind, LATERAL (
-        SELECT p.queue, p.type FROM {parked} AS p
-        WHERE (p.queue, p.type) > (kind.queue, kind.type) ORDER BY p.queue, p.type LIMIT 1
-    ) AS following
-)
-SELECT queue, type FROM kind;
+-- start: worker, all ids whose code may have begun, their tokens -> the worker, if it lives
+UPDATE {workers} SET begun = $2, under = $3 WHERE id = $1 RETURNING id;
 
--- start: worker, ids -> nothing
-UPDATE {held} SET started = ARRAY(
-    SELECT unnest(started) UNION SELECT i FROM unnest(ids) AS i WHERE i = ANY($2::uuid[]))
-WHERE worker = $1 AND ids && $2::uuid[];
-
--- lives: worker -> whether
-SELECT EXISTS (SELECT FROM {workers} WHERE id = $1);
+-- tokens_of: worker, ids -> id, token of its claims
+SELECT i.id, h.token FROM {held} AS h, unnest(h.ids) AS i (id)
+WHERE h.worker = $1 AND i.id = ANY($2::uuid[]);
 
 -- holds: worker -> its claims, locked
-SELECT token, ids, started FROM {held} WHERE worker = $1 ORDER BY token FOR UPDATE;
+SELECT token, ids FROM {held} WHERE worker = $1 ORDER BY token FOR UPDATE;
 
 -- keep: tokens, ids by token -> nothing
-UPDATE {held} SET ids = ARRAY(SELECT i FROM unnest(ids) AS i WHERE NOT i = ANY($2::uuid[])),
-                  started = ARRAY(SELECT i FROM unnest(started) AS i WHERE NOT i = ANY($2::uuid[]))
+UPDATE {held} SET ids = ARRAY(SELECT i FROM unnest(ids) AS i WHERE NOT i = ANY($2::uuid[]))
 WHERE token = ANY($1::bigint[]);
 
 -- drop_empty: worker -> nothing
@@ -127,8 +114,15 @@ SELECT id, name FROM {workers}
 WHERE lease_until <= coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8)
 ORDER BY id FOR UPDATE SKIP LOCKED;
 
--- seize: workers -> their claims
-DELETE FROM {held} WHERE worker = ANY($1::bigint[]) RETURNING worker, ids, started;
+-- seize: workers -> their claims, and which of them may have started
+WITH seized AS (
+    DELETE FROM {held} WHERE worker = ANY($1::bigint[]) RETURNING worker, token, ids, started
+)
+SELECT s.worker, s.ids, ARRAY(
+    SELECT i FROM unnest(s.ids) AS i WHERE i = ANY(s.started)
+    UNION SELECT b.id FROM unnest(w.begun, w.under) AS b (id, token)
+    WHERE b.token = s.token AND b.id = ANY(s.ids)) AS started
+FROM seized AS s JOIN {workers} AS w ON w.id = s.worker;
 
 -- charge: ids, now, reason -> nothing
 WITH charged AS (

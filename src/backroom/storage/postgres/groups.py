@@ -24,47 +24,58 @@ class Group(Generic[I, R]):
         carry_out: Callable[[Sequence[I]], Awaitable[Sequence[R | BaseException]]],
         size: Callable[[I], int],
         most: int,
+        flights: int,
     ) -> None:
         """`most`: how much goes into one batch at most, as `size` tells it of its items; an
-        item that is larger goes alone."""
+        item that is larger goes alone. `flights`: how many batches are on their way at once."""
         self._carry_out = carry_out
         self._size = size
         self._most = most
         self._waiting: list[tuple[I, asyncio.Future[R]]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._flights = flights
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, item: I) -> asyncio.Future[R]:
         """What becomes of it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
-        if self._task is None:
-            self._task = loop.create_task(self._run())
+        if len(self._waiting) == 1 and len(self._tasks) < self._flights:
+            # In its turn of the loop: what else is asked in this one goes along.
+            loop.call_soon(self._fly)
         return future
 
     async def settled(self) -> None:
         """What was added before has been carried out."""
-        while self._task is not None:
-            await asyncio.shield(self._task)
+        while self._waiting or self._tasks:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            else:
+                await asyncio.sleep(0)
 
-    async def _run(self) -> None:
+    def _fly(self) -> None:
+        if self._waiting and len(self._tasks) < self._flights:
+            task = asyncio.get_running_loop().create_task(self._carry(self._next()))
+            self._tasks.add(task)
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._fly()
+
+    async def _carry(self, batch: list[tuple[I, asyncio.Future[R]]]) -> None:
+        answers: Sequence[R | BaseException]
         try:
-            while self._waiting:
-                batch = self._next()
-                try:
-                    answers: Sequence[R | BaseException]
-                    answers = await self._carry_out([item for item, _ in batch])
-                except BaseException as error:
-                    answers = [error] * len(batch)
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if future.done():
-                        continue
-                    if isinstance(answer, BaseException):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
-        finally:
-            self._task = None
+            answers = await self._carry_out([item for item, _ in batch])
+        except BaseException as error:
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
     def _next(self) -> list[tuple[I, asyncio.Future[R]]]:
         size = 0

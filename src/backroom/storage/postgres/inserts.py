@@ -3,7 +3,7 @@ a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -52,8 +52,21 @@ class Inserts:
         self._statements = statements
         self._queues = queues
 
-    async def add(self, link: Any, additions: Sequence[Addition]) -> list[list[Inserted]]:
-        """Keeps all jobs of all of them, or none."""
+    def is_one(self, additions: Sequence[Addition]) -> bool:
+        """Whether `add` will say one statement that changes something."""
+        jobs = sum(len(one.jobs) for one in additions)
+        plain = additions[0].plain
+        return (
+            all(one.plain == plain for one in additions)
+            and jobs <= (CHUNK if plain else LANE)
+            and all(job.queue in self._queues for one in additions for job in one.jobs)
+        )
+
+    async def add(
+        self, link: Any, additions: Sequence[Addition], word: str | None
+    ) -> list[list[Inserted]]:
+        """Keeps all jobs of all of them, or none. `word`: what the transaction says to those
+        who listen, if jobs wait then."""
         new = {job.queue for one in additions for job in one.jobs} - self._queues
         if new:
             await link.execute(
@@ -62,9 +75,9 @@ class Inserts:
         answers: list[list[Inserted]] = []
         plain = [one for one in additions if one.plain]
         if plain:
-            known = await self._add(link, [job for one in plain for job in one.jobs])
+            known = await self._add(link, [job for one in plain for job in one.jobs], word)
         others = [one for one in additions if not one.plain]
-        admitted = await self._admit(link, others) if others else iter(())
+        admitted = await self._admit(link, others, word) if others else iter(())
         for one in additions:
             if one.plain:
                 one.waits = True
@@ -78,31 +91,36 @@ class Inserts:
         self._queues |= new
         return answers
 
-    async def _add(self, link: Any, jobs: Sequence[JobRecord]) -> set[str] | None:
+    async def _add(self, link: Any, jobs: Sequence[JobRecord], word: str | None) -> set[str] | None:
         """The ids that were there already; None if all jobs are new."""
         known: set[str] | None = None
         for at in range(0, len(jobs), CHUNK):
             part = jobs[at : at + CHUNK]
-            [(made, others)] = await link.fetch(self._statements["add"], *_columns(part))
+            [(made, others, _)] = await link.fetch(
+                self._statements["add"], *_columns(part), word, self._statements.channel
+            )
             if made < len(part):
                 known = (known or set()) | {str(one) for one in others}
         return known
 
-    async def _admit(self, link: Any, additions: Sequence[Addition]) -> Iterable[Inserted]:
+    async def _admit(
+        self, link: Any, additions: Sequence[Addition], word: str | None
+    ) -> Iterator[Inserted]:
         asked = [(job, one) for one in additions for job in one.jobs]
         answers: list[Inserted] = []
         for at in range(0, len(asked), LANE):
-            answers += await self._admit_part(link, asked[at : at + LANE])
+            answers += await self._admit_part(link, asked[at : at + LANE], word)
         return iter(answers)
 
     async def _admit_part(
-        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]]
+        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]], word: str | None
     ) -> list[Inserted]:
         jobs = [job for job, _ in asked]
         now = max(one.now for _, one in asked)
         rows = await link.fetch(
             self._statements["admit"], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
             [one.worker for _, one in asked], [one.start for _, one in asked], now,
+            word, self._statements.channel,
         )  # fmt: skip
         made = {str(row[0]): row[1] for row in rows}
         twins = await self._twins(link, [job for job in jobs if job.id not in made])

@@ -13,7 +13,9 @@ WITH added AS (
     SELECT queue, priority, run_at, id, expires_at FROM added
 )
 SELECT count(*), CASE WHEN count(*) < cardinality($1)
-                      THEN ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM added) END FROM added;
+                      THEN ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM added) END,
+       CASE WHEN $10::text IS NOT NULL AND count(*) > 0 THEN pg_notify($11, $10) END
+FROM added;
 
 -- admit: any jobs, those of a worker straight to it where nothing waits in front ->
 --     of each new job its id, and the token of its claim
@@ -65,7 +67,9 @@ WITH given AS MATERIALIZED (
     FROM placed WHERE worker IS NOT NULL GROUP BY worker
     RETURNING token, worker
 )
-SELECT p.id, c.token FROM placed AS p LEFT JOIN claimed AS c USING (worker);
+SELECT p.id, c.token, CASE WHEN $14::text IS NOT NULL AND p.worker IS NULL
+                      THEN pg_notify($15, $14) END  -- The same words twice are one notification.
+FROM placed AS p LEFT JOIN claimed AS c USING (worker);
 
 -- twins: types, keys -> the live jobs that hold them
 SELECT k.type, k.unique_key, k.id FROM {keys} AS k

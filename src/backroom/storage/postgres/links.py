@@ -77,7 +77,11 @@ class Links:
             return await asyncpg.connect(
                 self.url,
                 timeout=CONNECT,
-                server_settings={"application_name": "backroom", "jit": "off"},
+                server_settings={
+                    "application_name": "backroom",
+                    "jit": "off",
+                    "plan_cache_mode": "force_generic_plan",
+                },
             )
         except (
             asyncpg.InvalidAuthorizationSpecificationError,

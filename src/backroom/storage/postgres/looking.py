@@ -36,14 +36,16 @@ _INFO: Final = """
            coalesce(e.attempt, j.attempt) AS attempt,
            CASE WHEN e.id IS NULL THEN j.started_at ELSE e.started_at END AS started_at,
            CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END AS reason,
-           a.worker IS NOT NULL AS active, a.counted, w.name AS worker,
+           a.worker IS NOT NULL AS active, w.name AS worker,
+           a.counted OR EXISTS (SELECT FROM unnest(w.begun, w.under) AS b (id, token)
+                                WHERE b.id = j.id AND b.token = a.token) AS counted,
            EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
            EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                    AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
     FROM {source} JOIN {jobs} AS j ON j.id = s.id
     LEFT JOIN {ended} AS e ON e.id = j.id
     LEFT JOIN LATERAL (
-        SELECT h.worker, j.id = ANY(h.started) AS counted FROM {held} AS h
+        SELECT h.worker, h.token, j.id = ANY(h.started) AS counted FROM {held} AS h
         WHERE e.id IS NULL AND j.id = ANY(h.ids) LIMIT 1) AS a ON true
     LEFT JOIN {workers} AS w ON w.id = a.worker
 """

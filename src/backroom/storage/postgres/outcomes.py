@@ -11,7 +11,7 @@ import msgspec
 from backroom.job import State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import to_text
+from backroom.storage.postgres.texts import to_id, to_text
 from backroom.transition import Transition
 
 __all__ = ["Outcomes", "Results"]
@@ -39,6 +39,13 @@ class Outcomes:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+
+    def is_one(self, results: Sequence[Results]) -> bool:
+        """Whether `finish` will say one statement that changes something."""
+        return all(
+            one.worker == results[0].worker and all(map(_is_plain, one.transitions))
+            for one in results
+        )
 
     async def finish(self, link: Any, results: Sequence[Results], now: int) -> list[list[bool]]:
         """Applies the transitions whose token stands; says which stand."""
@@ -92,12 +99,12 @@ class Outcomes:
         failed = [(t, t.failure) for t in transitions if t.failure is not None]
         if failed:
             await link.execute(
-                self._statements["add_errors"], [_id(t.key) for t, _ in failed],
+                self._statements["add_errors"], [to_id(t.key) for t, _ in failed],
                 [f.attempt for _, f in failed], [f.at for _, f in failed],
                 [to_text(f.kind) for _, f in failed], [to_text(f.message) for _, f in failed],
                 [to_text(f.traceback) for _, f in failed],
             )  # fmt: skip
-            many = [_id(t.key) for t, f in failed if f.attempt > self.ERRORS]
+            many = [to_id(t.key) for t, f in failed if f.attempt > self.ERRORS]
             if many:
                 await link.execute(self._statements["trim_errors"], many, self.ERRORS)
         await self._add_log(link, ((t.key, t.attempt, t.log) for t in transitions))
@@ -110,14 +117,14 @@ class Outcomes:
         if not mine:
             return
         await link.execute(
-            self._statements["progress"], [_id(one.key) for one in mine],
+            self._statements["progress"], [to_id(one.key) for one in mine],
             [one.progress for one in mine], [to_text(one.progress_message) for one in mine],
         )  # fmt: skip
         await self._add_log(link, ((one.key, one.attempt, one.log) for one in mine))
 
     async def _add_log(self, link: Any, said: Iterable[tuple[int, int, Any]]) -> None:
         lines = [
-            (_id(key), attempt, at, level, to_text(message))
+            (to_id(key), attempt, at, level, to_text(message))
             for key, attempt, log in said
             for at, level, message in log or ()
         ]
@@ -135,8 +142,4 @@ def _is_plain(transition: Transition) -> bool:
 
 
 def _ids(items: Sequence[Transition] | Sequence[Report]) -> tuple[list[UUID], list[int]]:
-    return [_id(one.key) for one in items], [one.token for one in items]
-
-
-def _id(key: int) -> UUID:
-    return UUID(int=key)
+    return [to_id(one.key) for one in items], [one.token for one in items]

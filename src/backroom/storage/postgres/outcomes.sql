@@ -3,19 +3,18 @@ WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[],
                          $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
 ), claims AS MATERIALIZED (
-    SELECT token, ids, started FROM {held}
+    SELECT token, ids FROM {held}
     WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $7
     ORDER BY token FOR UPDATE
 ), mine AS MATERIALIZED (
-    SELECT g.* FROM given AS g
-    JOIN (SELECT c.token, i.id FROM claims AS c, unnest(c.ids) AS i (id)) AS h USING (token, id)
+    SELECT * FROM given  -- IS TRUE: looked up in a hash, never in a loop over all.
+    WHERE ((token, id) IN (SELECT c.token, i FROM claims AS c, unnest(c.ids) AS i)) IS TRUE
 ), gone AS (
     DELETE FROM {held} AS h USING claims AS c WHERE h.token = c.token
     AND NOT EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
 ), less AS (
     UPDATE {held} AS h
-    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine)),
-        started = ARRAY(SELECT i FROM unnest(c.started) AS i WHERE i NOT IN (SELECT id FROM mine))
+    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
     FROM claims AS c WHERE h.token = c.token
     AND EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
 ), freed AS (
@@ -32,19 +31,18 @@ SELECT id FROM mine;
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
 ), claims AS MATERIALIZED (
-    SELECT token, ids, started FROM {held}
+    SELECT token, ids FROM {held}
     WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $3
     ORDER BY token FOR UPDATE
 ), mine AS MATERIALIZED (
-    SELECT g.* FROM given AS g
-    JOIN (SELECT c.token, i.id FROM claims AS c, unnest(c.ids) AS i (id)) AS h USING (token, id)
+    SELECT * FROM given  -- IS TRUE: looked up in a hash, never in a loop over all.
+    WHERE ((token, id) IN (SELECT c.token, i FROM claims AS c, unnest(c.ids) AS i)) IS TRUE
 ), gone AS (
     DELETE FROM {held} AS h USING claims AS c WHERE h.token = c.token
     AND NOT EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
 ), less AS (
     UPDATE {held} AS h
-    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine)),
-        started = ARRAY(SELECT i FROM unnest(c.started) AS i WHERE i NOT IN (SELECT id FROM mine))
+    SET ids = ARRAY(SELECT i FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
     FROM claims AS c WHERE h.token = c.token
     AND EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
 )

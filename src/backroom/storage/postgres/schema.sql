@@ -67,7 +67,8 @@ CREATE TABLE {parked} (
 );
 CREATE INDEX {parked_expiry} ON {parked} (expires_at) WHERE expires_at IS NOT NULL;
 
--- One row a claim: the jobs of it that have not come back, and those whose code may have begun.
+-- One row a claim: the jobs of it that have not come back, and those that were counted as started
+-- with the claim.
 CREATE TABLE {held} (
     token   bigint PRIMARY KEY,
     worker  bigint NOT NULL,
@@ -115,13 +116,16 @@ CREATE TABLE {queues} (
     paused boolean NOT NULL DEFAULT false
 );
 
--- lease_until: seconds of the server's clock.
+-- lease_until: seconds of the server's clock. begun, under: the jobs whose code may have begun,
+-- and the claim under which.
 CREATE TABLE {workers} (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL,
     lease       double precision NOT NULL,
     lease_until double precision NOT NULL,
-    started_at  bigint NOT NULL
+    started_at  bigint NOT NULL,
+    begun       uuid[] NOT NULL DEFAULT '{}',
+    under       bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);
 
 CREATE SEQUENCE {tokens};

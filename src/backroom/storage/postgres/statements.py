@@ -20,14 +20,14 @@ _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 _READY: Final = """SELECT f.* FROM (
-        SELECT r.* FROM unnest($1::text[]) AS q (name), {priorities} LATERAL (
+        SELECT r.* FROM open AS q, {priorities} LATERAL (
             SELECT 0 AS source, ctid AS place, id, run_at FROM {{ready}} AS w
             WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r
         {parked}
     ) AS f {but} ORDER BY run_at, id LIMIT {most}"""
 _PARKED: Final = """UNION ALL
-        SELECT r.* FROM unnest($1::text[]) AS q (name), unnest($9::text[]) AS k (name),
+        SELECT r.* FROM open AS q, unnest($10::text[]) AS k (name),
             {priorities} LATERAL (
             SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
             WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
@@ -35,6 +35,8 @@ _PARKED: Final = """UNION ALL
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
 _INDEXES: Final = ("ended_badly", "ready_expiry", "parked_expiry", "held_worker", "keys_id")
 """Named without a schema where they are made."""
+_OPEN: Final = """SELECT name FROM {{queues}}
+    WHERE NOT paused AND name <> ALL({but}) AND ({queues} IS NULL OR name = ANY({queues}))"""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -85,10 +87,16 @@ def _sections() -> dict[str, str]:
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
-    claim = texts.pop("claim")
+    texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
+    claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)
     texts["claim_parked"] = _claim(claim, parked=True)
     return texts
+
+
+def _opened(queues: str, but: str) -> str:
+    """The queues that are asked for, and not paused."""
+    return _OPEN.format(queues=queues, but=but).replace("{{", "{").replace("}}", "}")
 
 
 def _claim(text: str, *, parked: bool) -> str:

@@ -29,6 +29,7 @@ from backroom.ports import (
     Want,
     WorkerSpec,
 )
+from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.inserts import Addition, Inserts
 from backroom.storage.postgres.links import Links, masked
@@ -36,7 +37,7 @@ from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.outcomes import Outcomes, Results
 from backroom.storage.postgres.schema import prepare
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.texts import from_text, to_id, to_text
 from backroom.storage.postgres.wakeup import Bells
 from backroom.transition import Claim, Transition
 
@@ -101,6 +102,9 @@ class DatabaseJobStorage:
         self._bells = Bells(self._links, self._statements.channel)
         self._users = 0
         self._queues: set[str] = set()
+        self._begun: dict[int, Begun] = {}
+        self._parked = True
+        """Some jobs may be parked."""
         self._pruned_to = UUID(int=0)
         self._adding = Inserts(self._statements, self._queues)
         self._ending = Outcomes(self._statements)
@@ -152,6 +156,12 @@ class DatabaseJobStorage:
 
         return await self._links.run(whole)
 
+    async def _carry(
+        self, work: Callable[[asyncpg.Connection], Awaitable[T]], one_statement: bool
+    ) -> T:
+        """One statement is a transaction by itself: no word more on the way."""
+        return await (self._links.run(work) if one_statement else self._change(work))
+
     def _ring(self, *wakes: Wake) -> None:
         self._bells.ring(wakes)
 
@@ -163,13 +173,19 @@ class DatabaseJobStorage:
         loop = asyncio.get_running_loop()
         group = self._inserts.get(loop)
         if group is None:
-            group = self._inserts[loop] = Group(self._add, Addition.size, Inserts.MOST)
+            group = self._inserts[loop] = Group(self._add, Addition.size, Inserts.MOST, 2)
         return group.add(Addition(jobs, now, worker, start))
 
     async def _add(self, additions: Sequence[Addition]) -> list[list[Inserted] | BaseException]:
         answers: list[list[Inserted] | BaseException]
+        word = self._bells.along()
         try:
-            answers = list(await self._change(lambda link: self._adding.add(link, additions)))
+            answers = list(
+                await self._carry(
+                    lambda link: self._adding.add(link, additions, word),
+                    self._adding.is_one(additions),
+                )
+            )
         except StorageError as error:
             if len(additions) == 1:
                 return [error]
@@ -177,43 +193,44 @@ class DatabaseJobStorage:
             for one in additions:  # Whose fault it was is not known.
                 answers += await self._add([one])
             return answers
+        for one, said in zip(additions, answers, strict=True):
+            if one.worker is not None and isinstance(said, list):
+                claims = [made.claim for made in said if made.claim is not None]
+                self._of(one.worker).claimed.update((c.key, c.token) for c in claims)
         if any(one.waits for one in additions):
-            self._ring(Wake.JOBS)
+            self._bells.ring_here((Wake.JOBS,))
         return answers
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         return await self._links.run(lambda link: self._claim(link, worker, want, now))
 
     async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
-        text = self._statements
-        if want.queues is None:
-            rows = await link.fetch(text["all_queues"], [to_text(name) for name in want.but])
-        else:
-            rows = await link.fetch(text["open_queues"], [to_text(name) for name in want.queues])
-        queues = [row[0] for row in rows]
-        kinds: list[str] = []
-        for queue, kind in await link.fetch(text["parked_kinds"]):
-            if queue in queues and from_text(kind) in want.types and kind not in kinds:
-                kinds.append(kind)
-        starving = min(want.starving, want.rooms[3])
-        arguments = [
-            queues, list(want.rooms), now, worker, want.starts, starving, want.starving_since,
-            MOST_BYTES,
+        queues = None if want.queues is None else [to_text(name) for name in want.queues]
+        arguments: list[Any] = [
+            queues, list(want.rooms), now, worker, want.starts,
+            min(want.starving, want.rooms[3]), want.starving_since, MOST_BYTES,
+            [to_text(name) for name in want.but],
         ]  # fmt: skip
-        if kinds:
-            rows = await link.fetch(text["claim_parked"], *arguments, kinds)
-        else:
-            rows = await link.fetch(text["claim"], *arguments)
+        parked, text = self._parked, self._statements["claim"]
+        if parked:
+            text = self._statements["claim_parked"]
+            arguments.append([to_text(kind) for kind in want.types])
+        rows = await link.fetch(text, *arguments)
         if not rows[0]["living"]:
             raise _dead(worker)
+        self._parked = rows[0]["parked"]
+        unseen = self._parked and not parked  # Some were parked, and this claim passed them over.
         claims = [_claim(row) for row in rows] if rows[0]["id"] is not None else []
         started = min(want.starts, len(claims))
-        if claims and (len(claims) >= max(want.rooms) or rows[0]["due"] > len(claims)):
+        self._of(worker).claimed.update((claim.key, claim.token) for claim in claims)
+        full = len(claims) >= max(want.rooms) or rows[0]["due"] > len(claims)
+        if claims and (full or unseen):
             return Claimed(claims, started, True, None)
-        following: int | None = None
-        for _, moment in await link.fetch(text["next"], queues):
-            if moment is not None and (following is None or moment < following):
-                following = moment
+        if unseen:
+            return await self._claim(link, worker, want, now)
+        following = await link.fetchval(
+            self._statements["next"], queues, [to_text(name) for name in want.but]
+        )
         more = following is not None and following <= now
         return Claimed(claims, started, more, None if more else following)
 
@@ -221,13 +238,15 @@ class DatabaseJobStorage:
         loop = asyncio.get_running_loop()
         group = self._outcomes.get(loop)
         if group is None:
-            group = self._outcomes[loop] = Group(self._end, Results.size, Outcomes.MOST)
+            group = self._outcomes[loop] = Group(self._end, Results.size, Outcomes.MOST, 2)
         return await group.add(Results(worker, transitions))
 
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
         now = self.clock.now()
         try:
-            answers = await self._change(lambda link: self._ending.finish(link, results, now))
+            answers = await self._carry(
+                lambda link: self._ending.finish(link, results, now), self._ending.is_one(results)
+            )
         except BackroomError as error:
             if len(results) > 1:
                 apart: list[list[bool] | BaseException] = []
@@ -246,10 +265,12 @@ class DatabaseJobStorage:
                     apart += await self._end([one])
                 return apart
             return [await self._end_apart(results[0], now)]
+        for said, stands in zip(results, answers, strict=True):
+            self._of(said.worker).finished(said.transitions, stands)
         self._ring(Wake.FINISHED)
-        if any(
-            t.state in (State.WAITING, State.PARKED) for one in results for t in one.transitions
-        ):
+        states = {t.state for one in results for t in one.transitions}
+        self._parked = self._parked or State.PARKED in states
+        if State.PARKED in states or State.WAITING in states:
             self._ring(Wake.JOBS)
         return list(answers)
 
@@ -268,6 +289,7 @@ class DatabaseJobStorage:
                     if last:
                         stands.append(False)
                 else:
+                    self._of(results.worker).finished([one], answer)
                     stands.append(answer[0] and not last)
                     break
         self._ring(Wake.FINISHED)
@@ -298,19 +320,31 @@ class DatabaseJobStorage:
         async def retire(link: Any) -> int:
             back = await self._let_go(link, worker, ())
             await link.execute(self._statements["dismiss"], [worker])
+            self._begun.pop(worker, None)
             return back
 
         if await self._change(retire):
             self._ring(Wake.JOBS, Wake.FINISHED)
 
     async def start(self, worker: int, keys: Sequence[int]) -> None:
-        async def start(link: Any) -> None:
-            [(lives,)] = await link.fetch(self._statements["lives"], worker)
-            if not lives:
-                raise _dead(worker)
-            await link.execute(self._statements["start"], worker, [_id(key) for key in keys])
+        begun = self._of(worker)
+        unknown = [to_id(key) for key in keys if key not in begun.claimed]
+        if unknown:
+            for id_, token in await self._fetch("tokens_of", worker, unknown):
+                begun.claimed[id_.int] = token
+        begun.mark(keys)
+        if not await self._write_begun(worker, begun):
+            raise _dead(worker)
 
-        await self._links.run(start)
+    def _of(self, worker: int) -> Begun:
+        return self._begun.setdefault(worker, Begun())
+
+    async def _write_begun(self, worker: int, begun: Begun) -> bool:
+        """Durable with what was marked before; False where the worker was declared dead. One
+        after the other: each writes all."""
+        async with begun.writing:
+            ids = [to_id(key) for key in begun.marks]
+            return bool(await self._fetch("start", worker, ids, list(begun.marks.values())))
 
     def note_start(self, worker: int, claim: Claim) -> None:
         """Nothing to note it in: what counts as started is charged."""
@@ -325,9 +359,9 @@ class DatabaseJobStorage:
         return back
 
     async def _let_go(self, link: Any, worker: int, keep: Collection[tuple[int, int]]) -> int:
-        kept = {(_id(key), token) for key, token in keep}
+        kept = {(to_id(key), token) for key, token in keep}
         tokens, back = [], []
-        for token, ids, _ in await link.fetch(self._statements["holds"], worker):
+        for token, ids in await link.fetch(self._statements["holds"], worker):
             gone = [one for one in ids if (one, token) not in kept]
             if gone:
                 tokens.append(token)
@@ -336,11 +370,14 @@ class DatabaseJobStorage:
             await link.execute(self._statements["keep"], tokens, back)
             await link.execute(self._statements["drop_empty"], worker)
             await link.execute(self._statements["release"], back, self.clock.now())
+            self._of(worker).forget(id_.int for id_ in back)
         return len(back)
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:
-        ids = [_id(key) for key in keys]
-        await self._fetch("disown", worker, ids, self.clock.now())
+        begun = self._of(worker)
+        begun.unmark(keys)
+        await self._write_begun(worker, begun)
+        await self._fetch("disown", worker, [to_id(key) for key in keys], self.clock.now())
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
         try:
@@ -502,10 +539,6 @@ def _dead(worker: int) -> LeaseLostError:
         f"worker {worker} was declared dead: it did not extend its lease in time, and its jobs"
         " went to others"
     )
-
-
-def _id(key: int) -> UUID:
-    return UUID(int=key)
 
 
 def _claim(row: Any) -> Claim:

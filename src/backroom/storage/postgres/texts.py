@@ -1,17 +1,28 @@
-"""Text to the last character: PostgreSQL has none with a zero byte in it, so that is written as
-two characters that no text has a use for."""
+"""Values as the tables hold them.
+
+Text is kept to the last character: PostgreSQL has none with a zero byte in it, so that is written
+as two characters that no text has a use for. The key of a job is its id, as a number.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
-__all__ = ["from_text", "to_text"]
+from asyncpg.pgproto import pgproto
+
+__all__ = ["from_text", "to_id", "to_text"]
 
 S = TypeVar("S", str, "str | None")
 
 _MARK: Final = "\ufdd0"
 _ZERO: Final = "\ufdd0\ufdd1"
 _ITSELF: Final = "\ufdd0\ufdd2"
+
+
+def to_id(key: int) -> UUID:
+    """The id of a job."""
+    return pgproto.UUID(key.to_bytes(16, "big"))  # type: ignore[no-any-return]
 
 
 def to_text(text: S) -> S:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from backroom.errors import BackroomError
@@ -19,6 +20,8 @@ log = logging.getLogger("backroom.storage")
 PAUSE: Final = 0.004
 """Seconds between two notifications of one kind by one loop: NOTIFY takes a lock of the whole
 server when it commits."""
+FINISHED: Final = 0.02
+"""The same where only ends are told of: who waits for one in another process has the time."""
 AGAIN: Final = 1.0
 """Seconds until a listener that was cut off connects again."""
 
@@ -33,6 +36,7 @@ class Bells:
         self._listeners: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._pending: set[Wake] = set()
         self._ringing: asyncio.Task[None] | None = None
+        self._said = 0.0
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         """`callback` is called on the running loop, until what this returns is called."""
@@ -54,6 +58,13 @@ class Bells:
     def ring(self, wakes: Iterable[Wake]) -> None:
         """Tells the subscribers here at once, and the others within a moment."""
         wakes = tuple(wakes)
+        self.ring_here(wakes)
+        self._pending.update(wakes)
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.get_running_loop().create_task(self._notify())
+
+    def ring_here(self, wakes: Iterable[Wake]) -> None:
+        """Tells the subscribers of this process."""
         here = asyncio.get_running_loop()
         for callback, loop in list(self._subscribers.items()):
             for wake in wakes:
@@ -62,24 +73,29 @@ class Bells:
                 else:
                     with suppress(RuntimeError):
                         loop.call_soon_threadsafe(callback, wake)
-        self._pending.update(wakes)
+
+    def along(self) -> str | None:
+        """What a transaction that adds jobs says to the others as it commits; None where that
+        was said a moment ago: then it is said again a moment later."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said >= PAUSE:
+            self._said = now
+            return Wake.JOBS.value
+        self._pending.add(Wake.JOBS)
         if self._ringing is None or self._ringing.done():
-            self._ringing = here.create_task(self._notify())
+            self._ringing = asyncio.get_running_loop().create_task(self._notify())
+        return None
 
     async def _notify(self) -> None:
         while self._pending:
+            await asyncio.sleep(PAUSE if self._pending - {Wake.FINISHED} else FINISHED)
             wakes, self._pending = self._pending, set()
             said = ",".join(sorted(wake.value for wake in wakes))
             try:
-                await self._links.run(
-                    lambda link, said=said: link.execute(
-                        "SELECT pg_notify($1, $2)", self._channel, said
-                    )
-                )
+                await self._links.run(partial(_say, self._channel, said))
             except BackroomError as error:
                 log.debug("nobody could be woken: %s", error)
                 return
-            await asyncio.sleep(PAUSE)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         heard: Callable[..., None]
@@ -123,6 +139,10 @@ class Bells:
             with suppress(asyncio.CancelledError):
                 await self._ringing
         self._subscribers.clear()
+
+
+def _say(channel: str, said: str, link: Any) -> Awaitable[Any]:
+    return link.execute("SELECT pg_notify($1, $2)", channel, said)  # type: ignore[no-any-return]
 
 
 _WORDS: Final = {wake.value for wake in Wake}
