@@ -8,6 +8,10 @@ from collections import Counter
 
 import pytest
 
+from tests.servers.fixtures import postgres_database, postgres_server, postgres_url
+
+__all__ = ["postgres_database", "postgres_server", "postgres_url"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hundreds of processes are started here: what they import is compiled once, not by each.

