@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.servers.fixtures import postgres_database, postgres_server, postgres_url
+from tests.servers.fixtures import close_shared, postgres_database, postgres_server, postgres_url
 
 __all__ = ["postgres_database", "postgres_server", "postgres_url"]
 
@@ -22,6 +22,10 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         config.add_cleanup(compiled.cleanup)
         os.environ["PYTHONPYCACHEPREFIX"] = compiled.name
+
+
+def pytest_unconfigure() -> None:
+    close_shared()
 
 
 @pytest.hookimpl(optionalhook=True)

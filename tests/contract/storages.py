@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-
 from backroom.storage import FileJobStorage, MemoryJobStorage
 from backroom.storage.postgres import DatabaseJobStorage
 from tests.contract.parts import MakeStore
+from tests.servers.fixtures import shared_place
 
 __all__ = ["STORAGES", "Prepare"]
 
@@ -32,13 +29,10 @@ async def file(folder: Path) -> AsyncIterator[MakeStore]:
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[MakeStore]:
-    url, schema = os.environ["TEST_DATABASE_URL"], f"test_{uuid.uuid4().hex[:16]}"
-    yield lambda clock, retention: DatabaseJobStorage(
-        url, schema=schema, retention=retention, clock=clock
-    )
-    connection = await asyncpg.connect(url)
-    await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-    await connection.close()
+    with shared_place() as place:
+        yield lambda clock, retention: DatabaseJobStorage(
+            place.url, schema=place.schema, retention=retention, clock=clock
+        )
 
 
 STORAGES: dict[str, Prepare] = {"memory": memory, "file": file, "postgres": postgres}

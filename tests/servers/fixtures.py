@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,12 @@ __all__ = [
     "a_place",
     "a_postgres",
     "choose",
+    "close_shared",
     "postgres_database",
     "postgres_server",
     "postgres_url",
+    "shared_place",
+    "shared_postgres",
 ]
 
 NONE_FOUND = (
@@ -37,23 +41,41 @@ class PostgresPlace:
     schema: str
 
 
+_open = contextlib.ExitStack()
+
+
+@functools.cache
+def shared_postgres() -> tuple[Postgres, str]:
+    """The server of this process, and a database in it; both go with `close_shared`."""
+    server = _open.enter_context(a_postgres())
+    name = f"backroom_{uuid.uuid4().hex[:12]}"
+    server.create_database(name)
+    _open.callback(server.drop_database, name)
+    return server, name
+
+
+def close_shared() -> None:
+    """At the end of a run."""
+    _open.close()
+    shared_postgres.cache_clear()
+
+
+def shared_place() -> contextlib.AbstractContextManager[PostgresPlace]:
+    """An empty schema in the database of this process."""
+    return a_place(*shared_postgres())
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
+def postgres_server() -> Postgres:
     """Shared by the tests of this process: who wants to stop one, starts a `PostgresServer`.
     TEST_DATABASE_URL, or the first one that is found; of TEST_POSTGRES_VERSION, if that is set."""
-    with a_postgres() as postgres:
-        yield postgres
+    return shared_postgres()[0]
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: Postgres) -> Iterator[str]:
+def postgres_database(postgres_server: Postgres) -> str:
     """The name of a database for the tests of this process."""
-    name = f"backroom_{uuid.uuid4().hex[:12]}"
-    postgres_server.create_database(name)
-    try:
-        yield name
-    finally:
-        postgres_server.drop_database(name)
+    return shared_postgres()[1]
 
 
 @pytest.fixture

@@ -68,10 +68,11 @@ WHERE h.ids && $1::uuid[] AND i.id = ANY($1::uuid[]) FOR SHARE OF h;
 -- ask: ids -> those that had not been asked to end
 INSERT INTO {cancels} SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING id;
 
--- again: ids, now -> those that ended, and wait anew
+-- again: ids, now, states -> those that ended, and wait anew
 WITH wanted AS MATERIALIZED (
     SELECT e.id, e.attempt, j.type, j.queue, j.priority, j.unique_key
-    FROM {ended} AS e JOIN {jobs} AS j USING (id) WHERE e.id = ANY($1::uuid[])
+    FROM {ended} AS e JOIN {jobs} AS j USING (id)
+    WHERE e.id = ANY($1::uuid[]) AND e.state = ANY($3::smallint[])
     ORDER BY e.id FOR UPDATE OF e
 ), keyed AS (
     INSERT INTO {keys} (type, unique_key, id)
@@ -117,5 +118,5 @@ WITH ready AS (
 )
 SELECT id FROM ready UNION ALL SELECT id FROM parked;
 
--- drop_ended: ids -> those that had ended, and are in no place now
-DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING id;
+-- drop_ended: ids, states -> those that had ended, and are in no place now
+DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND state = ANY($2::smallint[]) RETURNING id;

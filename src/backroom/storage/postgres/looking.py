@@ -216,31 +216,40 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if place["state"] is None:
             await self._connection.fetch(self._statements["sooner"], [key], now)
-        elif not await self.retry_some([key], now):
+        elif not await self.retry_some(Filter(), [key], now):
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
             )
 
-    async def retry_some(self, keys: Sequence[Any], now: int) -> int:
-        """Retries those of these jobs that have ended; returns how many."""
-        return len(await self._connection.fetch(self._statements["again"], keys, now))
+    async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
+        """Retries those of these jobs that still are what was looked for; returns how many."""
+        rows = await self._connection.fetch(
+            self._statements["again"], keys, now, _ended_states(which)
+        )
+        return len(rows)
 
     async def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""
         key, _ = await self._place(job_id)
-        return await self.cancel_some([key], now, asked_too=True)
+        return await self.cancel_some(Filter(), [key], now, asked_too=True)
 
-    async def cancel_some(self, keys: Sequence[Any], now: int, *, asked_too: bool = False) -> int:
-        """Cancels those of these jobs that have not ended."""
+    async def cancel_some(
+        self, which: Filter, keys: Sequence[Any], now: int, *, asked_too: bool = False
+    ) -> int:
+        """Cancels those of these jobs that have not ended, and still are what was looked for."""
         fetch = self._connection.fetch
         changed, left = 0, set(keys)
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
-            ended = await fetch(self._statements["cancel_waiting"], list(left), now)
-            left.difference_update(row[0] for row in ended)
+            if which.status is not JobStatus.ACTIVE:
+                ended = await fetch(self._statements["cancel_waiting"], list(left), now)
+                left.difference_update(row[0] for row in ended)
+                changed += len(ended)
+            if which.status not in (None, JobStatus.ACTIVE):
+                break
             active = [row[0] for row in await fetch(self._statements["lock_active"], list(left))]
             left.difference_update(active)
             asked = await fetch(self._statements["ask"], active) if active else []
-            changed += len(ended) + (len(active) if asked_too else len(asked))
+            changed += len(active) if asked_too else len(asked)
             if not left:
                 break
         return changed
@@ -248,13 +257,16 @@ class Inspector:
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""
         key, _ = await self._place(job_id)
-        if not await self.delete_some([key], waiting=True):
+        if not await self.delete_some(Filter(), [key], waiting=True):
             raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
 
-    async def delete_some(self, keys: Sequence[Any], *, waiting: bool = False) -> int:
-        """Forgets those of these jobs that have ended, or that wait."""
+    async def delete_some(
+        self, which: Filter, keys: Sequence[Any], *, waiting: bool = False
+    ) -> int:
+        """Forgets those of these jobs that ended as was looked for, or also those that wait."""
         fetch = self._connection.fetch
-        gone = [row[0] for row in await fetch(self._statements["drop_ended"], keys)]
+        rows = await fetch(self._statements["drop_ended"], keys, _ended_states(which))
+        gone = [row[0] for row in rows]
         if waiting:
             gone += [row[0] for row in await fetch(self._statements["drop_waiting"], keys)]
         if gone:
@@ -271,6 +283,11 @@ class Inspector:
         if not rows:
             raise JobNotFoundError(f"no job has the id {job_id!r}")
         return key, rows[0]
+
+
+def _ended_states(which: Filter) -> list[int]:
+    status = which.status
+    return [state for state in (2, 3, 4) if status in (None, status_of(state, 0, 0))]
 
 
 def _where(which: Filter, now: int) -> tuple[list[str], list[Any]]:

@@ -489,7 +489,7 @@ class DatabaseJobStorage:
             await self._steer(lambda jobs: jobs.retry(which, now), Wake.JOBS)
             return 1
         return await self._bulk(
-            which, now, True, lambda jobs, keys: jobs.retry_some(keys, now), Wake.JOBS
+            which, now, True, lambda jobs, keys: jobs.retry_some(which, keys, now), Wake.JOBS
         )
 
     async def cancel(self, which: str | Filter, now: int) -> int:
@@ -497,7 +497,7 @@ class DatabaseJobStorage:
         if isinstance(which, str):
             return await self._steer(lambda jobs: jobs.cancel(which, now), *wakes)
         return await self._bulk(
-            which, now, False, lambda jobs, keys: jobs.cancel_some(keys, now), *wakes
+            which, now, False, lambda jobs, keys: jobs.cancel_some(which, keys, now), *wakes
         )
 
     async def delete(self, which: str | Filter) -> int:
@@ -505,7 +505,7 @@ class DatabaseJobStorage:
             await self._steer(lambda jobs: jobs.delete(which))
             return 1
         now = self.clock.now()
-        return await self._bulk(which, now, True, lambda jobs, keys: jobs.delete_some(keys))
+        return await self._bulk(which, now, True, lambda jobs, keys: jobs.delete_some(which, keys))
 
     async def _bulk(
         self,
