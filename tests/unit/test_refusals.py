@@ -302,14 +302,8 @@ async def test_a_setting_that_makes_no_sense_is_refused(
     ("url", "texts", "hidden"),
     [
         (
-            "postgresql://ada:secret@db/jobs",
-            ["no storage for postgresql yet; use file: or mem"],
-            "secret",
-        ),
-        ("postgres://db/jobs", ["no storage for postgres yet"], None),
-        (
             "redis://:secret@cache:6379/0",
-            ["no storage for redis yet", "use file: or memory:"],
+            ["no storage for redis yet", "use file:, postgresql: or memory:"],
             "secret",
         ),
         ("rediss://cache", ["no storage for rediss yet"], None),
@@ -321,7 +315,11 @@ async def test_a_setting_that_makes_no_sense_is_refused(
         ("mysql://ada:s:e@c@db/jobs", ["is no storage"], "s:e@c"),
         ("mysql://ada:se%20cret@db/jobs", ["is no storage"], "se%20cret"),
         ("http://[ada:secret@db", ["is no storage"], "secret"),
-        ("jobs", ['\'jobs\' is no storage; use "memory:" or "file:./storage/jobs"'], None),
+        (
+            "jobs",
+            ['\'jobs\' is no storage; use "memory:", "file:./storage/jobs" or "postgresql:'],
+            None,
+        ),
         ("", ["'' is no storage"], None),
         ("file:", ["'file:' is no storage"], None),
         ("memory", ["'memory' is no storage"], None),

@@ -36,7 +36,8 @@ def open_storage(storage: Store | str | None) -> Store:
         return _database(storage)
     if scheme in ("redis", "rediss"):
         raise ConfigurationError(
-            f"this version of Backroom has no storage for {scheme} yet; use file:, postgresql: or memory:"
+            f"this version of Backroom has no storage for {scheme} yet; use file:, postgresql: or"
+            " memory:"
         )
     raise ConfigurationError(f"{_masked(storage)!r} is no storage; {_MEND}")
 

@@ -76,6 +76,9 @@ UPDATE {workers} SET begun = $2, under = $3 WHERE id = $1 RETURNING id;
 SELECT i.id, h.token FROM {held} AS h, unnest(h.ids) AS i (id)
 WHERE h.worker = $1 AND i.id = ANY($2::uuid[]);
 
+-- lock_worker: worker -> nothing: what it claims now waits, and then finds it gone
+SELECT FROM {workers} WHERE id = $1 FOR UPDATE;
+
 -- holds: worker -> its claims, locked
 SELECT token, ids FROM {held} WHERE worker = $1 ORDER BY token FOR UPDATE;
 

@@ -73,6 +73,7 @@ class Inserts:
                 self._statements["new_queues"], [to_text(name) for name in sorted(new)]
             )
         answers: list[list[Inserted]] = []
+        known: set[str] | None = None
         plain = [one for one in additions if one.plain]
         if plain:
             known = await self._add(link, [job for one in plain for job in one.jobs], word)

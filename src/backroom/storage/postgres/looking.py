@@ -291,7 +291,8 @@ def _ended_states(which: Filter) -> list[int]:
 
 
 def _where(which: Filter, now: int) -> tuple[list[str], list[Any]]:
-    conditions, arguments = ["$1::bigint IS NOT NULL"], [now]
+    conditions = ["$1::bigint IS NOT NULL"]
+    arguments: list[Any] = [now]
     for column, value in (("type", which.type), ("queue", which.queue)):
         if value is not None:
             arguments.append(to_text(value))

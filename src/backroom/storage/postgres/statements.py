@@ -127,7 +127,7 @@ def _read(file: str) -> str:
 
 
 def _checked(what: str, name: str) -> str:
-    if not isinstance(name, str) or not _NAME.match(name) or len(name) > LONGEST_NAME:
+    if not _NAME.match(str(name)) or len(name) > LONGEST_NAME:
         raise ConfigurationError(
             f"{what} must be a plain name of at most {LONGEST_NAME} letters, digits and"
             f" underscores, got {name!r}"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -84,7 +85,7 @@ class DatabaseJobStorage:
         retention: float | timedelta | None = DEFAULT_RETENTION,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
+        if not str(url).startswith(("postgresql://", "postgres://")):
             raise ConfigurationError(
                 f"{masked(str(url))!r} is no URL of PostgreSQL; write"
                 " postgresql://user:password@host/database"
@@ -132,8 +133,10 @@ class DatabaseJobStorage:
         self._users -= 1
         if self._users > 0 or not self._links.open:
             return
-        for group in (*self._inserts.values(), *self._outcomes.values()):
-            await group.settled()
+        for inserts in self._inserts.values():
+            await inserts.settled()
+        for outcomes in self._outcomes.values():
+            await outcomes.settled()
         await self._bells.close()
         await self._links.close()
         self._inserts.clear()
@@ -282,7 +285,7 @@ class DatabaseJobStorage:
                 alone = [Results(results.worker, [transition])]
                 try:
                     [answer] = await self._change(
-                        lambda link, alone=alone: self._ending.finish(link, alone, now)
+                        partial(self._ending.finish, results=alone, now=now)
                     )
                 except Exception:
                     log.exception("what was said of one job could not be kept")
@@ -318,6 +321,7 @@ class DatabaseJobStorage:
 
     async def retire(self, worker: int) -> None:
         async def retire(link: Any) -> int:
+            await link.execute(self._statements["lock_worker"], worker)
             back = await self._let_go(link, worker, ())
             await link.execute(self._statements["dismiss"], [worker])
             self._begun.pop(worker, None)
@@ -519,12 +523,12 @@ class DatabaseJobStorage:
         look are left alone."""
         total, after = 0, UUID(int=0)
         while True:
-            last = after
-            keys = await self._ask(
-                lambda jobs, last=last: jobs.chosen(which, now, ended, last, BULK)
+            choose = partial(
+                Inspector.chosen, which=which, now=now, ended=ended, after=after, limit=BULK
             )
+            keys = await self._ask(choose)
             if keys:
-                total += await self._steer(lambda jobs, keys=keys: change(jobs, keys), *wakes)
+                total += await self._steer(partial(_apply, change, keys), *wakes)
             if len(keys) < BULK:
                 return total
             after = keys[-1]
@@ -532,6 +536,14 @@ class DatabaseJobStorage:
     async def pause(self, queue: str, paused: bool) -> None:
         await self._fetch("pause", to_text(queue), paused)
         self._ring(*((Wake.CONTROL,) if paused else (Wake.CONTROL, Wake.JOBS)))
+
+
+def _apply(
+    change: Callable[[Inspector, Sequence[Any]], Awaitable[int]],
+    keys: Sequence[Any],
+    jobs: Inspector,
+) -> Awaitable[int]:
+    return change(jobs, keys)
 
 
 def _dead(worker: int) -> LeaseLostError:
@@ -544,7 +556,7 @@ def _dead(worker: int) -> LeaseLostError:
 def _claim(row: Any) -> Claim:
     id_ = row["id"]
     return Claim(
-        id_.int, row["token"], str(id_), from_text(row["type"]), from_text(row["queue"]), row["priority"],
-        row["run_at"], row["created_at"], row["data"], row["options"], row["expires_at"],
-        row["attempt"], row["crashes"], row["budget"],
+        id_.int, row["token"], str(id_), from_text(row["type"]), from_text(row["queue"]),
+        row["priority"], row["run_at"], row["created_at"], row["data"], row["options"],
+        row["expires_at"], row["attempt"], row["crashes"], row["budget"],
     )  # fmt: skip

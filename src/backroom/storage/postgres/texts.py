@@ -6,14 +6,13 @@ as two characters that no text has a use for. The key of a job is its id, as a n
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, overload
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
 __all__ = ["from_text", "to_id", "to_text"]
 
-S = TypeVar("S", str, "str | None")
 
 _MARK: Final = "\ufdd0"
 _ZERO: Final = "\ufdd0\ufdd1"
@@ -25,7 +24,11 @@ def to_id(key: int) -> UUID:
     return pgproto.UUID(key.to_bytes(16, "big"))  # type: ignore[no-any-return]
 
 
-def to_text(text: S) -> S:
+@overload
+def to_text(text: str) -> str: ...
+@overload
+def to_text(text: str | None) -> str | None: ...
+def to_text(text: str | None) -> str | None:
     """As the tables hold it."""
     if text is None or ("\0" not in text and _MARK not in text):
         return text

@@ -98,8 +98,6 @@ class Bells:
                 return
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        heard: Callable[..., None]
-
         def heard(_: Any, pid: int, channel: str, payload: str) -> None:
             wakes = [Wake(word) for word in payload.split(",") if word in _WORDS]
             for callback, its in list(self._subscribers.items()):
