@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 
-from tests.simulation.simulate import Outcome, simulate
+from tests.servers.fixtures import a_postgres
+from tests.simulation.simulate import Kind, Outcome, simulate
 
 
 def main() -> int:
@@ -22,18 +24,28 @@ def main() -> int:
     which.add_argument("--seeds", type=int, help="run so many")
     which.add_argument("--minutes", type=float, help="run for so long")
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
-    parser.add_argument("--files", action="store_true", help="over the file storage")
+    on = parser.add_mutually_exclusive_group()
+    on.add_argument(
+        "--files", dest="kind", action="store_const", const="files", help="over the file storage"
+    )
+    on.add_argument(
+        "--postgres", dest="kind", action="store_const", const="postgres", help="over PostgreSQL"
+    )
+    parser.set_defaults(kind="memory")
     parser.add_argument("--events", action="store_true", help="with --seed: all that happens")
     said = parser.parse_args()
-    if said.seed is not None:
-        return replay(said.seed, said.files, said.events)
-    if said.seeds is not None:
-        return many(iter(range(said.first, said.first + said.seeds)), said.files, None)
-    return many(itertools.count(said.first), said.files, time.monotonic() + said.minutes * 60)
+    with a_postgres() if said.kind == "postgres" else nullcontext() as server:
+        if server is not None:  # One for all processes.
+            os.environ["TEST_DATABASE_URL"] = server.url()
+        if said.seed is not None:
+            return replay(said.seed, said.kind, said.events)
+        if said.seeds is not None:
+            return many(iter(range(said.first, said.first + said.seeds)), said.kind, None)
+        return many(itertools.count(said.first), said.kind, time.monotonic() + said.minutes * 60)
 
 
-def replay(seed: int, files: bool, events: bool) -> int:
-    outcome = simulate(seed, files=files)
+def replay(seed: int, kind: Kind, events: bool) -> int:
+    outcome = simulate(seed, kind=kind)
     print(f"seed {seed}: {outcome.summary}")
     if events:
         print(outcome.events)
@@ -43,7 +55,7 @@ def replay(seed: int, files: bool, events: bool) -> int:
     return 1 if outcome.trouble else 0
 
 
-def many(seeds: Iterator[int], files: bool, until: float | None) -> int:
+def many(seeds: Iterator[int], kind: Kind, until: float | None) -> int:
     """On all cores. Goes on after a violation, so that one says all that was found."""
     began = time.monotonic()
     total: Counter[str] = Counter()
@@ -56,7 +68,7 @@ def many(seeds: Iterator[int], files: bool, until: float | None) -> int:
                 seed = next(seeds, None) if until is None or time.monotonic() < until else None
                 if seed is None:
                     break
-                running.add(pool.submit(simulate, seed, files=files))
+                running.add(pool.submit(simulate, seed, kind=kind))
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)

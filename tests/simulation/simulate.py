@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal
 
 import msgspec
 
 from tests.simulation.checker import Violation, check
+from tests.simulation.database import Database
 from tests.simulation.files import Files
 from tests.simulation.history import History, story
-from tests.simulation.loop import Endless, no_garbage
+from tests.simulation.loop import Endless, SimLoop, no_garbage
 from tests.simulation.plan import Plan, make_plan
-from tests.simulation.world import Memory, World, run_world
+from tests.simulation.world import Backends, Memory, World, run_world
 
-__all__ = ["Outcome", "simulate"]
+__all__ = ["KINDS", "Kind", "Outcome", "simulate"]
+
+Kind = Literal["memory", "files", "postgres"]
+KINDS: Final[dict[Kind, Callable[[SimLoop], Backends]]] = {
+    "memory": Memory,
+    "files": Files,
+    "postgres": Database,
+}
+"""What a world may stand on."""
 
 TOLD: Final = 5
 """Violations of one world that are told at most; the first one is what matters."""
@@ -25,7 +35,7 @@ class Outcome(msgspec.Struct):
     """What came of a seed."""
 
     seed: int
-    files: bool
+    kind: Kind
     figures: Counter[str]
     summary: str
     digest: str
@@ -35,26 +45,25 @@ class Outcome(msgspec.Struct):
     events: str
 
 
-def simulate(seed: int, *, files: bool = False) -> Outcome:
-    """Runs a seed, and holds its history against the promises. `files`: over the file storage,
-    in place of one in memory."""
+def simulate(seed: int, *, kind: Kind = "memory") -> Outcome:
+    """Runs a seed, and holds its history against the promises."""
     with no_garbage():
-        return _simulate(make_plan(seed, shared_clock=files), files)
+        return _simulate(make_plan(seed, shared_clock=kind == "files"), kind)
 
 
-def _simulate(plan: Plan, files: bool) -> Outcome:
+def _simulate(plan: Plan, kind: Kind) -> Outcome:
     seed, summary = plan.seed, _plan(plan)
-    again = f"python3 dev.py simulate --seed {seed}{' --files' if files else ''}"
+    again = f"python3 dev.py simulate --seed {seed}{'' if kind == 'memory' else f' --{kind}'}"
     try:
-        world = run_world(plan, Files if files else Memory)
+        world = run_world(plan, KINDS[kind])
     except Endless as error:
         trouble = f"seed {seed}: {error}\nreplay: {again}"
-        return Outcome(seed, files, Counter(seeds=1), summary, "", trouble, "")
+        return Outcome(seed, kind, Counter(seeds=1), summary, "", trouble, "")
     violations = check(world)
     events = "\n".join(map(str, world.history.events))
     trouble = "".join(_tell(seed, one, world.history) for one in violations[:TOLD])
     return Outcome(
-        seed, files, _figures(world), summary, hashlib.sha256(events.encode()).hexdigest()[:16],
+        seed, kind, _figures(world), summary, hashlib.sha256(events.encode()).hexdigest()[:16],
         f"{trouble}replay: {again}" if trouble else "", events,
     )  # fmt: skip
 

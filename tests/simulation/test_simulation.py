@@ -23,7 +23,7 @@ SEEDS = 504
 SHARES = 8
 """They are run by so many tests, to be spread over the cores."""
 SCENARIOS = 56
-"""Over the file storage."""
+"""Over each of the real storages."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,7 +37,14 @@ def test_no_promise_is_broken(share: int) -> None:
 @pytest.mark.parametrize("share", range(4))
 def test_no_promise_is_broken_over_the_file_storage(share: int) -> None:
     for seed in range(share, SCENARIOS, 4):
-        outcome = simulate(seed, files=True)
+        outcome = simulate(seed, kind="files")
+        assert not outcome.trouble, outcome.trouble
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_no_promise_is_broken_over_postgres(share: int) -> None:
+    for seed in range(share, SCENARIOS, 4):
+        outcome = simulate(seed, kind="postgres")
         assert not outcome.trouble, outcome.trouble
 
 

@@ -335,12 +335,12 @@ class Folder:
         folder itself, by whomever it was made: a power cut takes a folder whose name was not
         synced in the one above, with all that is in it.
         """
-        if self.marked:
-            return
-        self.sync_log()
-        _sync_names(self.path)
         marker = self.path / MARKER
         text = json.dumps({"format": "backroom job store", "database": DATABASE}) + "\n"
+        if self.marked and marker.read_bytes() == text.encode():
+            return  # Else a power cut has left its name only.
+        self.sync_log()
+        _sync_names(self.path)
         descriptor = os.open(marker, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:
             try:

@@ -98,6 +98,8 @@ WITH asked AS (
     FROM {jobs} JOIN asked USING (id)
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM asked)
+), renewed AS (  -- An outcome before this claim stands no more.
+    UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token <> 0
 )
 INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
 SELECT queue, priority, run_at, id,

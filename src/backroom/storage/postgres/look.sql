@@ -70,7 +70,7 @@ INSERT INTO {cancels} SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING
 
 -- again: ids, now, states -> those that ended, and wait anew
 WITH wanted AS MATERIALIZED (
-    SELECT e.id, e.attempt, j.type, j.queue, j.priority, j.unique_key
+    SELECT e.id, e.attempt, e.started_at, e.reason, e.token, j.type, j.queue, j.priority, j.unique_key
     FROM {ended} AS e JOIN {jobs} AS j USING (id)
     WHERE e.id = ANY($1::uuid[]) AND e.state = ANY($3::smallint[])
     ORDER BY e.id FOR UPDATE OF e
@@ -87,7 +87,9 @@ WITH wanted AS MATERIALIZED (
     DELETE FROM {cancels} WHERE id IN (SELECT id FROM free)
 ), fresh AS (
     UPDATE {jobs} AS j SET run_at = $2, attempt = f.attempt, budget = f.attempt, crashes = 0,
-        expires_at = NULL, progress = NULL, progress_message = NULL
+        started_at = f.started_at, reason = f.reason,
+        token = CASE WHEN f.token = 0 THEN j.token ELSE f.token END, expires_at = NULL, progress = NULL,
+        progress_message = NULL
     FROM free AS f WHERE j.id = f.id
 )
 INSERT INTO {ready} (queue, priority, run_at, id)

@@ -42,47 +42,39 @@ class Outcomes:
 
     def is_one(self, results: Sequence[Results]) -> bool:
         """Whether `finish` will say one statement that changes something."""
-        return all(
-            one.worker == results[0].worker and all(map(_is_plain, one.transitions))
-            for one in results
-        )
+        return all(_is_plain(t) for one in results for t in one.transitions)
 
     async def finish(self, link: Any, results: Sequence[Results], now: int) -> list[list[bool]]:
         """Applies the transitions whose token stands; says which stand."""
-        by_worker: dict[int, dict[tuple[int, int], Transition]] = {}
+        asked: dict[tuple[int, int], Transition] = {}
         for one in results:
-            mine = by_worker.setdefault(one.worker, {})
             for t in one.transitions:
-                mine.setdefault((t.key, t.token), t)
-        stood: dict[int, set[tuple[int, int]]] = {}
-        for worker, asked in by_worker.items():
-            stood[worker] = await self._finish(link, worker, list(asked.values()), now)
-        return [[(t.key, t.token) in stood[one.worker] for t in one.transitions] for one in results]
+                asked.setdefault((t.key, t.token), t)
+        stood = await self._finish(link, list(asked.values()), now)
+        return [[(t.key, t.token) in stood for t in one.transitions] for one in results]
 
     async def _finish(
-        self, link: Any, worker: int, transitions: Sequence[Transition], now: int
+        self, link: Any, transitions: Sequence[Transition], now: int
     ) -> set[tuple[int, int]]:
         plain = [t for t in transitions if _is_plain(t)]
         others = [t for t in transitions if not _is_plain(t)]
-        done: set[int] = set()
+        stood: set[tuple[int, int]] = set()
         if plain:
             rows = await link.fetch(
                 self._statements["complete"], *_ids(plain), [t.attempt for t in plain],
                 [t.started_at for t in plain], [t.finished_at for t in plain],
-                [t.result for t in plain], worker,
+                [t.result for t in plain],
             )  # fmt: skip
-            done.update(row[0].int for row in rows)
+            stood.update((id_.int, token) for id_, token in rows)
         if others:
-            rows = await link.fetch(self._statements["take_out"], *_ids(others), worker)
-            out = {row[0].int for row in rows}
-            await self._settle(link, [t for t in others if t.key in out], now)
-            done |= out
-        stood = {(t.key, t.token) for t in transitions if t.key in done}
-        missing = [t for t in transitions if t.key not in done]
-        if missing:
-            # An earlier call whose answer was lost may have written them.
-            for row in await link.fetch(self._statements["stood"], *_ids(missing)):
-                stood |= {(t.key, t.token) for t in missing if t.key == row[0].int}
+            rows = await link.fetch(self._statements["take_out"], *_ids(others))
+            out = {(id_.int, token) for id_, token in rows}
+            await self._settle(link, [t for t in others if (t.key, t.token) in out], now)
+            stood |= out
+        missing = [t for t in transitions if (t.key, t.token) not in stood]
+        if missing:  # An earlier call whose answer was lost may have written them.
+            rows = await link.fetch(self._statements["stood"], *_ids(missing))
+            stood.update((id_.int, token) for id_, token in rows)
         return stood
 
     async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:

@@ -1,10 +1,10 @@
--- complete: ids, tokens, attempts, started, finished, results, worker -> ids that stood
+-- complete: ids, tokens, attempts, started, finished, results -> id, token of those that stood
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[],
                          $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
 ), claims AS MATERIALIZED (
     SELECT token, ids FROM {held}
-    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $7
+    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given))
     ORDER BY token FOR UPDATE
 ), mine AS MATERIALIZED (
     SELECT * FROM given  -- IS TRUE: looked up in a hash, never in a loop over all.
@@ -25,14 +25,14 @@ WITH given AS MATERIALIZED (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result)
     SELECT id, token, 2, attempt, started_at, finished_at, result FROM mine
 )
-SELECT id FROM mine;
+SELECT id, token FROM mine;
 
--- take_out: ids, tokens, worker -> ids that stood
+-- take_out: ids, tokens -> id, token of those that stood
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
 ), claims AS MATERIALIZED (
     SELECT token, ids FROM {held}
-    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given)) AND worker = $3
+    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given))
     ORDER BY token FOR UPDATE
 ), mine AS MATERIALIZED (
     SELECT * FROM given  -- IS TRUE: looked up in a hash, never in a loop over all.
@@ -46,7 +46,7 @@ WITH given AS MATERIALIZED (
     FROM claims AS c WHERE h.token = c.token
     AND EXISTS (SELECT FROM unnest(c.ids) AS i WHERE i NOT IN (SELECT id FROM mine))
 )
-SELECT id FROM mine;
+SELECT id, token FROM mine;
 
 -- settle: ids, tokens, states, run_ats, attempts, started, finished, results, reasons,
 --     progress, progress messages, crashes, now -> nothing; what was taken out goes where it belongs
@@ -87,10 +87,11 @@ WITH given AS MATERIALIZED (
 DELETE FROM {keys} WHERE id IN (
     SELECT id FROM decided WHERE stopped OR state BETWEEN 2 AND 4);
 
--- stood: ids, tokens -> ids whose outcome was written under that token before
-SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
-WHERE EXISTS (SELECT FROM {ended} AS e WHERE e.id = g.id AND e.token = g.token)
-OR EXISTS (SELECT FROM {jobs} AS j WHERE j.id = g.id AND j.token = g.token);
+-- stood: ids, tokens -> id, token of those whose outcome was written under that token before
+SELECT g.id, g.token FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
+JOIN {jobs} AS j USING (id) LEFT JOIN {ended} AS e USING (id)
+WHERE e.token = g.token OR j.token = g.token AND coalesce(e.token, 0) = 0
+AND NOT EXISTS (SELECT FROM {held} AS h WHERE g.id = ANY(h.ids));
 
 -- held_now: ids, tokens -> ids of claims that stand
 SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)

@@ -22,16 +22,16 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 _READY: Final = """SELECT f.* FROM (
         SELECT r.* FROM open AS q, {priorities} LATERAL (
             SELECT 0 AS source, ctid AS place, id, run_at FROM {{ready}} AS w
-            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until}
+            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r
         {parked}
-    ) AS f {but} ORDER BY run_at, id LIMIT {most}"""
+    ) AS f ORDER BY run_at, id LIMIT {most}"""
 _PARKED: Final = """UNION ALL
         SELECT r.* FROM open AS q, unnest($10::text[]) AS k (name),
             {priorities} LATERAL (
             SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
             WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
-            AND w.run_at <= {until}
+            AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
 _INDEXES: Final = ("ended_badly", "ready_expiry", "parked_expiry", "held_worker", "keys_id")
 """Named without a schema where they are made."""
@@ -105,7 +105,9 @@ def _claim(text: str, *, parked: bool) -> str:
     def scan(until: str, most: str, priority: str, priorities: str, but: str) -> str:
         also = ""
         if parked:
-            also = _PARKED.format(priorities=priorities, priority=priority, until=until, most=most)
+            also = _PARKED.format(
+                priorities=priorities, priority=priority, until=until, most=most, but=but
+            )
         return _READY.format(
             priorities=priorities, priority=priority, until=until, most=most, parked=also, but=but
         )
@@ -116,7 +118,7 @@ def _claim(text: str, *, parked: bool) -> str:
     for priority, name in enumerate(_PRIORITIES):
         so_far = " - ".join(f"(SELECT count(*) FROM {one})" for one in before)
         most = f"greatest(0, ($2::integer[])[{priority + 1}] - {so_far})"
-        but = "WHERE f.id NOT IN (SELECT id FROM starving)"
+        but = "AND w.id NOT IN (SELECT id FROM starving)"
         text = text.replace(f"{{{name}}}", scan("$3", most, str(priority), "", but))
         before.append(name)
     return text.replace("{{", "{").replace("}}", "}")
