@@ -139,6 +139,8 @@ class Worker:
         try:
             await self._lease.start()
             self._unsubscribe = self._storage.subscribe(self._wake)
+        except GeneratorExit:  # Thrown away with its loop: nothing can be awaited any more.
+            raise
         except BaseException:
             await asyncio.shield(self._give_up())
             raise

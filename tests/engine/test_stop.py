@@ -694,3 +694,11 @@ async def test_a_start_that_fails_leaves_no_worker(
     with pytest.raises(StorageError, match="no pipe"):
         await service.start()
     assert (await world.viewer.get_stats()).workers == ()
+
+
+async def test_a_start_that_is_thrown_away_with_its_loop_makes_no_noise(world: World) -> None:
+    service = world.service()
+    await service.open()
+    starting = service.start()
+    starting.send(None)  # On its way to the storage.
+    starting.close()  # "coroutine ignored GeneratorExit", where it waits for anything.

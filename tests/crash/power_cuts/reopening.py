@@ -79,14 +79,14 @@ def booted(boot: str) -> Iterator[None]:
 def opened(tree: Tree, root: Path, store: str) -> Facts:
     """The quick look: as the storage opens it, and what its tables hold."""
     lay_out(tree, root)
-    facts = Facts()
+    facts = _untouched(root / store)
     try:
         entered = Folder.enter(root / store)
         try:
             with entered.writing(patiently=False):
                 writer, reader = connect(entered, "full")
                 reader.close()
-                _read(writer, entered.path, facts)
+                _read(writer, facts)
                 writer.close()
         finally:
             entered.leave()
@@ -101,13 +101,13 @@ async def reopened(tree: Tree, root: Path, store: str) -> Facts:
     """The long look: the storage opens it, a worker takes back what the dead ones held, and
     claims all it can."""
     lay_out(tree, root)
-    facts = Facts()
+    facts = _untouched(root / store)
     storage = FileJobStorage(root / store)
     try:
         await storage.open()
         connection = apsw.Connection(str(root / store / "jobs.db"))
         try:
-            _read(connection, root / store, facts)
+            _read(connection, facts)
             worker = await _work(storage, facts)
             _read_after(connection, facts)
             await storage.retire(worker)
@@ -136,11 +136,15 @@ async def _work(storage: FileJobStorage, facts: Facts) -> int:
     return worker
 
 
-def _read(connection: apsw.Connection, folder: Path, facts: Facts) -> None:
+def _untouched(folder: Path) -> Facts:
+    """What is seen before anything is opened, which would mend it."""
+    mark = folder / "store.json"
+    return Facts(marked=mark.exists() and mark.read_bytes() == MARK.encode())
+
+
+def _read(connection: apsw.Connection, facts: Facts) -> None:
     run = connection.execute
     facts.integrity = "; ".join(line for (line,) in run("PRAGMA integrity_check"))
-    mark = folder / "store.json"
-    facts.marked = mark.exists() and mark.read_text() == MARK
     [(facts.token,)] = run("SELECT value FROM meta WHERE name = 'token'")
     facts.queues = {name: bool(paused) for name, paused in run("SELECT name, paused FROM queue")}
     for key, id_, text, state, result, attempt, token, stopped, started in run(ROWS):

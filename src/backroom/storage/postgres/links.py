@@ -46,6 +46,7 @@ _CUT: Final = (
     asyncpg.exceptions.ConnectionFailureError,
     asyncpg.exceptions.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # What asyncpg says where the server ended it between two words.
     TimeoutError,
 )
 
@@ -57,6 +58,17 @@ class _Loop:
         self.idle: list[asyncpg.Connection] = []
         self.room = asyncio.Semaphore(MOST)
         self.working: set[asyncio.Task[Any]] = set()
+        self.minding = asyncio.get_running_loop().create_task(self._mind())
+
+    async def _mind(self) -> None:
+        """Who runs a loop to its end cancels what is left on it: then these end, too."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            for connection in self.idle:
+                connection.terminate()
+            self.idle.clear()
+            await asyncio.sleep(0)  # The sockets are closed in the loop's next turn.
 
 
 class Links:
@@ -111,6 +123,8 @@ class Links:
         loop = asyncio.get_running_loop()
         ours = self._loops.get(loop)
         if ours is None:
+            # Those of a loop that has ended go with it, as the lease's thread has one of its own.
+            self._loops = {one: its for one, its in self._loops.items() if not one.is_closed()}
             ours = self._loops[loop] = _Loop()
         task = loop.create_task(self._run(ours, work))
         ours.working.add(task)
@@ -138,8 +152,11 @@ class Links:
                     else:
                         ours.idle.append(connection)
                     again = isinstance(error, _AGAIN) and attempt < TRIES - 1
-                    if isinstance(error, _CUT) and not cut:
-                        cut = again = True
+                    if isinstance(error, _CUT):
+                        for other in ours.idle:  # What befell this one befell them, too.
+                            other.terminate()
+                        ours.idle.clear()
+                        again, cut = not cut, True
                     if not again:
                         raise self._told(error) from error
                 else:
@@ -168,26 +185,20 @@ class Links:
     async def close(self) -> None:
         """Ends what runs on this loop, and all connections."""
         self.open = False
-        loop = asyncio.get_running_loop()
-        ours = self._loops.pop(loop, None)
-        if ours is not None:
-            if ours.working:
-                await asyncio.wait(ours.working)
-            for connection in ours.idle:
+        loops, self._loops = self._loops, {}
+        here = loops.pop(asyncio.get_running_loop(), None)
+        if here is not None:
+            if here.working:
+                await asyncio.wait(here.working)
+            idle, here.idle = here.idle, []
+            for connection in idle:
                 with suppress(Exception):
                     await connection.close(timeout=1)
-        for other, theirs in list(self._loops.items()):
-            for connection in theirs.idle:
-                with suppress(RuntimeError):  # Its loop has ended.
-                    other.call_soon_threadsafe(connection.terminate)
-        self._loops.clear()
-
-    def forget_loop(self) -> None:
-        """The running loop ends: its connections end with it."""
-        ours = self._loops.pop(asyncio.get_running_loop(), None)
-        if ours is not None:
-            for connection in ours.idle:
-                connection.terminate()
+            here.minding.cancel()
+            await asyncio.wait([here.minding])
+        for loop, theirs in loops.items():
+            with suppress(RuntimeError):  # It has ended, and its connections with it.
+                loop.call_soon_threadsafe(theirs.minding.cancel)
 
 
 def masked(url: str) -> str:
