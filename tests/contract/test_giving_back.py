@@ -148,3 +148,23 @@ async def test_an_insert_that_nobody_waits_for_any_more_is_found_by_a_later_give
         await before
         info = await bench.storage.find(job.id, bench.now)
         assert info is None or info.status is JobStatus.PENDING
+
+
+async def test_giving_back_does_not_wait_for_those_who_insert_without_end(bench: Bench) -> None:
+    worker = await bench.enlist()
+
+    async def insert_on() -> None:
+        while True:
+            await bench.add()
+            await asyncio.sleep(0)  # In memory nothing waits.
+
+    producers = [asyncio.create_task(insert_on()) for _ in range(4)]
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(5):
+                await bench.storage.give_back(worker, [])
+                await asyncio.sleep(0)
+    finally:
+        for producer in producers:
+            producer.cancel()
+        await asyncio.gather(*producers, return_exceptions=True)

@@ -44,13 +44,23 @@ async def service(tmp_path: Path) -> AsyncIterator[JobService]:
         yield service
 
 
+_older: set[int] = set()
+"""What this process had started before a test, such as a server that the tests share."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    _older.clear()
+    _older.update(children())
+
+
 def children() -> set[int]:
-    """The processes that this one has started and not collected."""
+    """The processes that a test has started and not collected."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # The thread has ended.
             found |= {int(number) for number in (task / "children").read_text().split()}
-    return found
+    return found - _older
 
 
 async def error_of(service: JobService, job_id: Any) -> str:

@@ -33,13 +33,17 @@ class Group(Generic[I, R]):
         self._most = most
         self._waiting: list[tuple[I, asyncio.Future[R]]] = []
         self._flights = flights
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        """Batches on their way, and how many items had gone before each."""
+        self._added = 0
+        self._gone = 0
 
     def add(self, item: I) -> asyncio.Future[R]:
         """What becomes of it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
+        self._added += 1
         if len(self._waiting) == 1 and len(self._tasks) < self._flights:
             # In its turn of the loop: what else is asked in this one goes along.
             loop.call_soon(self._fly)
@@ -47,20 +51,22 @@ class Group(Generic[I, R]):
 
     async def settled(self) -> None:
         """What was added before has been carried out."""
-        while self._waiting or self._tasks:
+        mine = self._added
+        while self._gone < mine or any(before < mine for before in self._tasks.values()):
             if self._tasks:
-                await asyncio.wait(self._tasks)
-            else:
-                await asyncio.sleep(0)
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)
 
     def _fly(self) -> None:
         if self._waiting and len(self._tasks) < self._flights:
-            task = asyncio.get_running_loop().create_task(self._carry(self._next()))
-            self._tasks.add(task)
+            batch = self._next()
+            task = asyncio.get_running_loop().create_task(self._carry(batch))
+            self._tasks[task] = self._gone
+            self._gone += len(batch)
             task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         self._fly()
 
     async def _carry(self, batch: list[tuple[I, asyncio.Future[R]]]) -> None:
