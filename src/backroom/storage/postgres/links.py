@@ -21,7 +21,7 @@ from backroom.errors import (
     StorageFullError,
 )
 
-__all__ = ["Links", "masked"]
+__all__ = ["Links", "is_of_values", "masked"]
 
 log = logging.getLogger("backroom.storage")
 
@@ -38,6 +38,11 @@ _AGAIN: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.exceptions.LockNotAvailableError,
+)
+_VALUES: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.exceptions.ProgramLimitExceededError,
 )
 _CUT: Final = (
     OSError,
@@ -199,6 +204,13 @@ class Links:
         for loop, theirs in loops.items():
             with suppress(RuntimeError):  # It has ended, and its connections with it.
                 loop.call_soon_threadsafe(theirs.minding.cancel)
+
+
+def is_of_values(error: BaseException) -> bool:
+    """Whether the values that were to be written are at fault: then one of a group may be
+    written without the others. All else befalls all of them."""
+    cause = error.__cause__ if isinstance(error, BackroomError) else error
+    return isinstance(cause, _VALUES) or not isinstance(error, BackroomError)
 
 
 def masked(url: str) -> str:

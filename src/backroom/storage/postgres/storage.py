@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from backroom.clock import SystemClock
-from backroom.errors import BackroomError, ConfigurationError, LeaseLostError, StorageError
+from backroom.errors import ConfigurationError, LeaseLostError, StorageError
 from backroom.job import SECOND, JobInfo, JobRecord, JobStats, State, duration
 from backroom.ports import (
     Capabilities,
@@ -33,7 +33,7 @@ from backroom.ports import (
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.inserts import Addition, Inserts
-from backroom.storage.postgres.links import Links, masked
+from backroom.storage.postgres.links import Links, is_of_values, masked
 from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.outcomes import Outcomes, Results
 from backroom.storage.postgres.schema import prepare
@@ -190,8 +190,8 @@ class DatabaseJobStorage:
                 )
             )
         except StorageError as error:
-            if len(additions) == 1:
-                return [error]
+            if len(additions) == 1 or not is_of_values(error):
+                return [error] * len(additions)
             answers = []
             for one in additions:  # Whose fault it was is not known.
                 answers += await self._add([one])
@@ -250,24 +250,15 @@ class DatabaseJobStorage:
             answers = await self._carry(
                 lambda link: self._ending.finish(link, results, now), self._ending.is_one(results)
             )
-        except BackroomError as error:
-            if len(results) > 1:
-                apart: list[list[bool] | BaseException] = []
-                for one in results:
-                    apart += await self._end([one])
-                return apart
-            if not isinstance(error.__cause__, asyncpg.PostgresError) or isinstance(
-                error.__cause__, asyncpg.PostgresConnectionError
-            ):
-                return [error]
-            return [await self._end_apart(results[0], now)]
-        except Exception:
-            if len(results) > 1:
-                apart = []
-                for one in results:
-                    apart += await self._end([one])
-                return apart
-            return [await self._end_apart(results[0], now)]
+        except Exception as error:
+            if not is_of_values(error):
+                return [error] * len(results)
+            if len(results) == 1:
+                return [await self._end_apart(results[0], now)]
+            apart: list[list[bool] | BaseException] = []
+            for one in results:  # Whose fault it was is not known.
+                apart += await self._end([one])
+            return apart
         for said, stands in zip(results, answers, strict=True):
             self._of(said.worker).finished(said.transitions, stands)
         self._ring(Wake.FINISHED)
@@ -287,7 +278,9 @@ class DatabaseJobStorage:
                     [answer] = await self._change(
                         partial(self._ending.finish, results=alone, now=now)
                     )
-                except Exception:
+                except Exception as error:
+                    if not is_of_values(error):
+                        raise  # Asked again: what was written before stands.
                     log.exception("what was said of one job could not be kept")
                     if last:
                         stands.append(False)
@@ -387,7 +380,7 @@ class DatabaseJobStorage:
         try:
             await self._change(lambda link: self._ending.report(link, reports))
         except StorageError as error:
-            if not isinstance(error.__cause__, asyncpg.PostgresError):
+            if not is_of_values(error):
                 raise
             for one in reports if len(reports) > 1 else ():
                 await self.report(worker, [one])

@@ -116,7 +116,7 @@ class Bells:
                 await connection.add_listener(self._channel, heard)
                 heard(None, 0, "", ",".join(_WORDS))  # What was said before is not known.
                 await ended
-            except BackroomError as error:
+            except Exception as error:  # Also what asyncpg says of a cut: it never ends deaf.
                 log.warning("no wake-ups from %s, again soon: %s", self._channel, error)
             finally:
                 if connection is not None:
