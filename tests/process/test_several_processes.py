@@ -48,7 +48,8 @@ async def test_a_job_that_runs_in_another_process_is_cancelled_at_once(family: F
         job_id = await service.schedule("GATE")
         await eventually_async(lambda: family.starts()[job_id], "the job was started")
         began = time.monotonic()
-        assert await service.cancel_job(job_id) == JobStatus.ACTIVE
+        # The worker may have stopped it before this process looks how it stands.
+        assert await service.cancel_job(job_id) in (JobStatus.ACTIVE, JobStatus.CANCELLED)
         eventually(lambda: family.entries("interrupted"), "the handler was interrupted")
         assert time.monotonic() - began < SLOW_POLL / 2
         await eventually_async(
