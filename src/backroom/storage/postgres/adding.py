@@ -1,0 +1,72 @@
+"""What many callers schedule at once travels in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from backroom.errors import StorageError
+from backroom.job import JobRecord
+from backroom.ports import Inserted, Wake
+from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.groups import Group
+from backroom.storage.postgres.inserts import Addition, Inserts
+from backroom.storage.postgres.links import is_of_values
+
+__all__ = ["Adding"]
+
+
+class Adding:
+    """Group commit of new jobs: one group for each loop."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._adding = Inserts(base.statements, set())
+        self._groups: dict[asyncio.AbstractEventLoop, Group[Addition, list[Inserted]]] = {}
+
+    def insert(
+        self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> Awaitable[list[Inserted]]:
+        """See `JobStorage.insert`."""
+        loop = asyncio.get_running_loop()
+        group = self._groups.get(loop)
+        if group is None:
+            group = self._groups[loop] = Group(self._add, Addition.size, Inserts.MOST, 2)
+        return group.add(Addition(jobs, now, worker, start))
+
+    async def _add(self, additions: Sequence[Addition]) -> list[list[Inserted] | BaseException]:
+        answers: list[list[Inserted] | BaseException]
+        word = self._base.bells.along()
+        try:
+            answers = list(
+                await self._base.carry(
+                    lambda link: self._adding.add(link, additions, word),
+                    self._adding.is_one(additions),
+                )
+            )
+        except StorageError as error:
+            if len(additions) == 1 or not is_of_values(error):
+                return [error] * len(additions)
+            answers = []
+            for one in additions:  # Whose fault it was is not known.
+                answers += await self._add([one])
+            return answers
+        for one, said in zip(additions, answers, strict=True):
+            if one.worker is not None and isinstance(said, list):
+                claims = [made.claim for made in said if made.claim is not None]
+                self._base.of(one.worker).claimed.update((c.key, c.token) for c in claims)
+        if any(one.waits for one in additions):
+            self._base.bells.ring_here((Wake.JOBS,))
+        return answers
+
+    async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """What was asked on this loop, or on any, has been carried out."""
+        groups = list(self._groups.values()) if loop is None else [self._groups.get(loop)]
+        for group in groups:
+            if group is not None:
+                await group.settled()
+
+    async def close(self) -> None:
+        """When all is done."""
+        await self.settled()
+        self._groups.clear()

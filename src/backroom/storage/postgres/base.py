@@ -1,0 +1,74 @@
+"""What the rooms of one store share: its connections, its statements, its bells, its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from backroom.errors import LeaseLostError
+from backroom.ports import Clock, Wake
+from backroom.storage.postgres.begun import Begun
+from backroom.storage.postgres.links import Links
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.wakeup import Bells
+
+__all__ = ["Base", "declared_dead"]
+
+T = TypeVar("T")
+
+
+class Base:
+    """One store, as one process sees it."""
+
+    def __init__(self, links: Links, statements: Statements, clock: Clock, virtual: bool) -> None:
+        """`virtual`: lease time, too, is told by `clock`, for tests."""
+        self.links = links
+        self.statements = statements
+        self.clock = clock
+        self.bells = Bells(links, statements.channel)
+        self.parked = True
+        """Some jobs may be parked."""
+        self.begun: dict[int, Begun] = {}
+        self._virtual = virtual
+
+    def lease_now(self) -> float | None:
+        """None: the server's."""
+        return self.clock.uptime() if self._virtual else None
+
+    def of(self, worker: int) -> Begun:
+        """What this worker holds."""
+        return self.begun.setdefault(worker, Begun())
+
+    async def fetch(self, name: str, *arguments: Any) -> list[Any]:
+        """The rows of one statement."""
+        text = self.statements[name]
+        return await self.links.run(lambda link: link.fetch(text, *arguments))
+
+    async def change(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """In a transaction of its own."""
+
+        async def whole(link: asyncpg.Connection) -> T:
+            async with link.transaction():
+                return await work(link)
+
+        return await self.links.run(whole)
+
+    async def carry(
+        self, work: Callable[[asyncpg.Connection], Awaitable[T]], one_statement: bool
+    ) -> T:
+        """One statement is a transaction by itself: no word more on the way."""
+        return await (self.links.run(work) if one_statement else self.change(work))
+
+    def ring(self, *wakes: Wake) -> None:
+        """Wakes those who listen, here and elsewhere."""
+        self.bells.ring(wakes)
+
+
+def declared_dead(worker: int) -> LeaseLostError:
+    """What a worker is told that is no more."""
+    return LeaseLostError(
+        f"worker {worker} was declared dead: it did not extend its lease in time, and its jobs"
+        " went to others"
+    )

@@ -1,0 +1,66 @@
+"""Who is free takes what is due, in order."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from backroom.ports import Claimed, Want
+from backroom.storage.postgres.base import Base, declared_dead
+from backroom.storage.postgres.texts import from_text, to_text
+from backroom.transition import Claim
+
+__all__ = ["Claiming"]
+
+MOST_BYTES: Final = 32 * 2**20
+"""Of data that one claim takes at most, where it takes more than one job."""
+
+
+class Claiming:
+    """Claims."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+
+    async def claim(self, worker: int, want: Want, now: int) -> Claimed:
+        """See `JobStorage.claim`."""
+        return await self._base.links.run(lambda link: self._claim(link, worker, want, now))
+
+    async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
+        queues = None if want.queues is None else [to_text(name) for name in want.queues]
+        arguments: list[Any] = [
+            queues, list(want.rooms), now, worker, want.starts,
+            min(want.starving, want.rooms[3]), want.starving_since, MOST_BYTES,
+            [to_text(name) for name in want.but],
+        ]  # fmt: skip
+        parked, text = self._base.parked, self._base.statements["claim"]
+        if parked:
+            text = self._base.statements["claim_parked"]
+            arguments.append([to_text(kind) for kind in want.types])
+        rows = await link.fetch(text, *arguments)
+        if not rows[0]["living"]:
+            raise declared_dead(worker)
+        self._base.parked = rows[0]["parked"]
+        # Some were parked, and this claim passed them over.
+        unseen = self._base.parked and not parked
+        claims = [_claim(row) for row in rows] if rows[0]["id"] is not None else []
+        started = min(want.starts, len(claims))
+        self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
+        full = len(claims) >= max(want.rooms) or rows[0]["due"] > len(claims)
+        if claims and (full or unseen):
+            return Claimed(claims, started, True, None)
+        if unseen:
+            return await self._claim(link, worker, want, now)
+        following = await link.fetchval(
+            self._base.statements["next"], queues, [to_text(name) for name in want.but]
+        )
+        more = following is not None and following <= now
+        return Claimed(claims, started, more, None if more else following)
+
+
+def _claim(row: Any) -> Claim:
+    id_ = row["id"]
+    return Claim(
+        id_.int, row["token"], str(id_), from_text(row["type"]), from_text(row["queue"]),
+        row["priority"], row["run_at"], row["created_at"], row["data"], row["options"],
+        row["expires_at"], row["attempt"], row["crashes"], row["budget"],
+    )  # fmt: skip

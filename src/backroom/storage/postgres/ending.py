@@ -1,0 +1,101 @@
+"""Outcomes of many jobs travel in one transaction; one that cannot be written harms no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from backroom.errors import StorageError
+from backroom.job import State
+from backroom.ports import Report, Wake
+from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.groups import Group
+from backroom.storage.postgres.links import is_of_values
+from backroom.storage.postgres.outcomes import Outcomes, Results
+from backroom.transition import Transition
+
+__all__ = ["Ending"]
+
+log = logging.getLogger("backroom.storage")
+
+
+class Ending:
+    """Group commit of outcomes: one group for each loop."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._ending = Outcomes(base.statements)
+        self._groups: dict[asyncio.AbstractEventLoop, Group[Results, list[bool]]] = {}
+
+    async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
+        """See `JobStorage.finish`."""
+        loop = asyncio.get_running_loop()
+        group = self._groups.get(loop)
+        if group is None:
+            group = self._groups[loop] = Group(self._end, Results.size, Outcomes.MOST, 2)
+        return await group.add(Results(worker, transitions))
+
+    async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
+        now = self._base.clock.now()
+        try:
+            answers = await self._base.carry(
+                lambda link: self._ending.finish(link, results, now), self._ending.is_one(results)
+            )
+        except Exception as error:
+            if not is_of_values(error):
+                return [error] * len(results)
+            if len(results) == 1:
+                return [await self._end_apart(results[0], now)]
+            apart: list[list[bool] | BaseException] = []
+            for one in results:  # Whose fault it was is not known.
+                apart += await self._end([one])
+            return apart
+        for said, stands in zip(results, answers, strict=True):
+            self._base.of(said.worker).finished(said.transitions, stands)
+        self._base.ring(Wake.FINISHED)
+        states = {t.state for one in results for t in one.transitions}
+        self._base.parked = self._base.parked or State.PARKED in states
+        if State.PARKED in states or State.WAITING in states:
+            self._base.ring(Wake.JOBS)
+        return list(answers)
+
+    async def _end_apart(self, results: Results, now: int) -> list[bool]:
+        """Each outcome by itself: one that cannot be written fails its job, and says so."""
+        stands: list[bool] = []
+        for one in results.transitions:
+            for last, transition in ((False, one), (True, one.unkept(now))):
+                alone = [Results(results.worker, [transition])]
+                try:
+                    [answer] = await self._base.change(
+                        partial(self._ending.finish, results=alone, now=now)
+                    )
+                except Exception as error:
+                    if not is_of_values(error):
+                        raise  # Asked again: what was written before stands.
+                    log.exception("what was said of one job could not be kept")
+                    if last:
+                        stands.append(False)
+                else:
+                    self._base.of(results.worker).finished([one], answer)
+                    stands.append(answer[0] and not last)
+                    break
+        self._base.ring(Wake.FINISHED)
+        return stands
+
+    async def report(self, worker: int, reports: Sequence[Report]) -> None:
+        """See `JobStorage.report`."""
+        try:
+            await self._base.change(lambda link: self._ending.report(link, reports))
+        except StorageError as error:
+            if not is_of_values(error):
+                raise
+            for one in reports if len(reports) > 1 else ():
+                await self.report(worker, [one])
+
+    async def close(self) -> None:
+        """When all is done."""
+        for group in self._groups.values():
+            await group.settled()
+        self._groups.clear()

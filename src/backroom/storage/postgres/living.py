@@ -1,0 +1,138 @@
+"""The life of a worker: its lease, what it holds, what becomes of that when it goes or dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+from backroom.ports import Heartbeat, Reclaimed, Wake, WorkerSpec
+from backroom.storage.postgres.base import Base, declared_dead
+from backroom.storage.postgres.begun import Begun
+from backroom.storage.postgres.outcomes import Outcomes
+from backroom.storage.postgres.texts import to_id
+
+__all__ = ["Living"]
+
+
+class Living:
+    """Workers."""
+
+    def __init__(self, base: Base, settled: Callable[..., Awaitable[None]]) -> None:
+        """`settled`: waits for the inserts that were asked for on a loop."""
+        self._base = base
+        self._settled = settled
+
+    async def enlist(self, spec: WorkerSpec) -> Heartbeat:
+        """See `JobStorage.enlist`."""
+        asked = self._base.clock.uptime()
+        [row] = await self._base.fetch(
+            "enlist", spec.name, spec.lease, self._base.clock.now(), self._base.lease_now()
+        )
+        return Heartbeat(row[0], asked + spec.lease)
+
+    async def extend(self, worker: int) -> Heartbeat:
+        """See `JobStorage.extend`."""
+        asked = self._base.clock.uptime()
+
+        async def extend(link: Any) -> Heartbeat:
+            rows = await link.fetch(self._base.statements["extend"], worker, self._base.lease_now())
+            if not rows:
+                raise declared_dead(worker)
+            cancelled = await link.fetch(self._base.statements["asked_to_end"], worker)
+            return Heartbeat(worker, asked + rows[0][0], tuple(row[0].int for row in cancelled))
+
+        return await self._base.links.run(extend)
+
+    async def retire(self, worker: int) -> None:
+        """See `JobStorage.retire`."""
+
+        async def retire(link: Any) -> int:
+            await link.execute(self._base.statements["lock_worker"], worker)
+            back = await self._let_go(link, worker, ())
+            await link.execute(self._base.statements["dismiss"], [worker])
+            self._base.begun.pop(worker, None)
+            return back
+
+        if await self._base.change(retire):
+            self._base.ring(Wake.JOBS, Wake.FINISHED)
+
+    async def start(self, worker: int, keys: Sequence[int]) -> None:
+        """See `JobStorage.start`."""
+        begun = self._base.of(worker)
+        unknown = [to_id(key) for key in keys if key not in begun.claimed]
+        if unknown:
+            for id_, token in await self._base.fetch("tokens_of", worker, unknown):
+                begun.claimed[id_.int] = token
+        begun.mark(keys)
+        if not await self._write_begun(worker, begun):
+            raise declared_dead(worker)
+
+    async def _write_begun(self, worker: int, begun: Begun) -> bool:
+        """Durable with what was marked before; False where the worker was declared dead. One
+        after the other: each writes all."""
+        async with begun.writing:
+            ids = [to_id(key) for key in begun.marks]
+            return bool(await self._base.fetch("start", worker, ids, list(begun.marks.values())))
+
+    async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
+        """See `JobStorage.give_back`."""
+        # What nobody waits for any more may claim a job.
+        await self._settled(asyncio.get_running_loop())
+        back = await self._base.change(lambda link: self._let_go(link, worker, keep))
+        if back:
+            self._base.ring(Wake.JOBS, Wake.FINISHED)
+        return back
+
+    async def _let_go(self, link: Any, worker: int, keep: Collection[tuple[int, int]]) -> int:
+        kept = {(to_id(key), token) for key, token in keep}
+        tokens, back = [], []
+        for token, ids in await link.fetch(self._base.statements["holds"], worker):
+            gone = [one for one in ids if (one, token) not in kept]
+            if gone:
+                tokens.append(token)
+                back += gone
+        if back:
+            await link.execute(self._base.statements["keep"], tokens, back)
+            await link.execute(self._base.statements["drop_empty"], worker)
+            await link.execute(self._base.statements["release"], back, self._base.clock.now())
+            self._base.of(worker).forget(id_.int for id_ in back)
+        return len(back)
+
+    async def disown(self, worker: int, keys: Sequence[int]) -> None:
+        """See `JobStorage.disown`."""
+        begun = self._base.of(worker)
+        begun.unmark(keys)
+        await self._write_begun(worker, begun)
+        await self._base.fetch(
+            "disown", worker, [to_id(key) for key in keys], self._base.clock.now()
+        )
+
+    async def reclaim(self, now: int) -> Reclaimed:
+        """See `JobStorage.reclaim`."""
+
+        async def reclaim(link: Any) -> Reclaimed:
+            text = self._base.statements
+            dead = {
+                row[0]: row[1] for row in await link.fetch(text["dead"], self._base.lease_now())
+            }
+            if not dead:
+                return Reclaimed()
+            back: list[Any] = []
+            crashed = 0
+            for worker, ids, started in await link.fetch(text["seize"], list(dead)):
+                back += ids
+                if started:
+                    reason = f"the worker {dead[worker]} died while it ran this job"
+                    await link.execute(text["charge"], started, now, reason)
+                    await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
+                    crashed += len(started)
+            if back:
+                await link.execute(text["release"], back, now)
+            await link.execute(text["dismiss"], list(dead))
+            return Reclaimed(tuple(dead.values()), crashed, len(back) - crashed)
+
+        reclaimed = await self._base.change(reclaim)
+        if reclaimed.workers:
+            self._base.ring(Wake.JOBS, Wake.FINISHED)
+        return reclaimed
