@@ -145,6 +145,22 @@ async def test_a_batch_that_is_sent_again_with_more_jobs_adds_only_the_new_ones(
     assert len((await bench.page())[0]) == 5
 
 
+async def test_a_large_batch_that_is_sent_again_with_more_jobs_adds_only_the_new_ones(
+    bench: Bench,
+) -> None:
+    first = bench.records(2500, type="MAIL\0", expires_at=bench.later(60))
+    assert [one.created for one in await bench.insert(first)] == [True] * 2500
+    new = bench.records(2, type="MAIL\0")
+    answers = await bench.insert([*first, new[0], new[1], new[0]])
+    assert [one.created for one in answers] == [False] * 2500 + [True, True, False]
+    assert [one.id for one in answers[-3:]] == [new[0].id, new[1].id, new[0].id]
+    claims = await bench.claim(await bench.enlist(), 3000)
+    assert {claim.id for claim in claims} <= {record.id for record in (*first, *new)}
+    assert {claim.type for claim in claims} == {"MAIL\0"}
+    stats = await bench.storage.stats(bench.now)
+    assert stats.by_status["pending"] + stats.by_status["active"] == 2502
+
+
 async def test_the_same_job_sent_by_many_at_once_is_one_job(place: Place) -> None:
     benches = await place.benches(3)
     records = benches[0].records(5)

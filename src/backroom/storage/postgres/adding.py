@@ -34,17 +34,22 @@ class Adding:
             group = self._groups[loop] = Group(self._add, Addition.size, Inserts.MOST, 2)
         return group.add(Addition(jobs, now, worker, start))
 
-    async def _add(self, additions: Sequence[Addition]) -> list[list[Inserted] | BaseException]:
+    async def _add(
+        self, additions: Sequence[Addition], *, again: bool = False
+    ) -> list[list[Inserted] | BaseException]:
         answers: list[list[Inserted] | BaseException]
+        copy = not again and self._adding.copies(additions)
         word = self._base.bells.along()
         try:
             answers = list(
                 await self._base.carry(
-                    lambda link: self._adding.add(link, additions, word),
+                    lambda link: self._adding.add(link, additions, word, copy),
                     self._adding.is_one(additions),
                 )
             )
         except StorageError as error:
+            if copy and is_of_values(error):  # Some were there: an earlier call had kept them.
+                return await self._add(additions, again=True)
             if len(additions) == 1 or not is_of_values(error):
                 return [error] * len(additions)
             answers = []

@@ -55,9 +55,13 @@ class Statements:
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
 
+    def bare(self, part: str) -> str:
+        """The name of a table of this store, neither quoted nor with its schema."""
+        return self.table if part == "jobs" else f"{self.table}_{part}"
+
     def name(self, part: str) -> str:
         """The quoted name of a table of this store, its schema before it."""
-        own = self.table if part == "jobs" else f"{self.table}_{part}"
+        own = self.bare(part)
         return f'"{own}"' if self.schema is None else f'"{self.schema}"."{own}"'
 
     @property
