@@ -1,14 +1,15 @@
-"""`python -m benchmarks embedded|faces [--quick] [--json FILE] [ROW ...]`."""
+"""`python -m benchmarks embedded|faces|postgres [--quick] [--json FILE] [ROW ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import embedded, faces
+from benchmarks import embedded, faces, postgres
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
+    "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 

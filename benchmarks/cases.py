@@ -16,9 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backroom import FileJobStorage, Job, JobRequest, JobService, MemoryJobStorage
+import psycopg
+
+from backroom import (
+    DatabaseJobStorage,
+    FileJobStorage,
+    Job,
+    JobRequest,
+    JobService,
+    MemoryJobStorage,
+)
 from backroom import blocking as blocking_face
-from benchmarks import raw
+from benchmarks import raw, raw_postgres
+from benchmarks.raw_postgres import lsn
 
 DATA = json.loads(raw.PAYLOAD)
 
@@ -37,8 +47,14 @@ class Counter:
             self.reached.set()
 
 
+def storage_at(place: str) -> FileJobStorage | DatabaseJobStorage:
+    """In a folder, or in the database of a URL."""
+    return DatabaseJobStorage(place) if "://" in place else FileJobStorage(place)
+
+
 def service(directory: str, counter: Counter | None = None, **settings: Any) -> JobService:
-    made = JobService(FileJobStorage(directory), **{"concurrency": 100, **settings})
+    """`directory`: or the URL of a database."""
+    made = JobService(storage_at(directory), **{"concurrency": 100, **settings})
     if counter is None:
         made.declare("NOOP")
     else:
@@ -63,7 +79,7 @@ async def recorded(jobs: JobService) -> None:
 async def settled(jobs: JobService, count: int) -> None:
     """Until so many jobs are recorded as completed."""
     while (await jobs.get_stats()).by_status["completed"] < count:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
 
 
 async def together(directory: str, count: int, producers: int) -> dict[str, float]:
@@ -109,6 +125,17 @@ async def worker(directory: str, count: int) -> dict[str, float]:
     print("done", flush=True)
     await jobs.stop()
     return {}
+
+
+async def scheduling(directory: str, count: int, producers: int) -> dict[str, float]:
+    """Producers alone: each awaits its `schedule` before the next."""
+    jobs = service(directory)
+    await jobs.open()
+    began = time.perf_counter()
+    await produce(jobs, count, producers)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}
 
 
 async def bulk(directory: str, count: int) -> dict[str, float]:
@@ -161,6 +188,162 @@ async def fill(directory: str, count: int, backlog: int) -> dict[str, float]:
         share = min(50_000, backlog - at)
         await jobs.schedule_many([JobRequest("NOOP", DATA, delay=86_400)] * share)
     await jobs.stop()
+    return {}
+
+
+async def shared(directory: str, count: int, workers: int) -> dict[str, float]:
+    """So many worker processes on one backlog: jobs a second together, and the part of their
+    claims that found nothing though jobs were due, in percent."""
+    jobs = service(directory)
+    await jobs.open()
+    await jobs.pause_queue("default")
+    filled = spawn("fill", {"directory": directory, "count": count, "backlog": 0})
+    await asyncio.to_thread(filled.communicate)
+    children = [spawn("sharer", {"directory": directory}) for _ in range(workers)]
+    for child in children:
+        assert child.stdout is not None
+        await asyncio.to_thread(child.stdout.readline)
+    began = time.perf_counter()
+    await jobs.resume_queue("default")
+    await settled(jobs, count)
+    took = time.perf_counter() - began
+    said = [json.loads((await asyncio.to_thread(child.communicate, "stop\n"))[0])
+            for child in children]  # fmt: skip
+    await jobs.stop()
+    claims, vain = sum(one["claims"] for one in said), sum(one["vain"] for one in said)
+    return {"rate": count / took, "conflicts": 100 * vain / claims}
+
+
+async def sharer(directory: str) -> dict[str, float]:
+    """A worker of `shared`."""
+    figures = {"claims": 0.0, "vain": 0.0}
+    jobs = service(directory, Counter(0))
+    claim = jobs.storage.claim
+
+    async def counted(worker: int, want: Any, now: int) -> Any:
+        claimed = await claim(worker, want, now)
+        figures["claims"] += 1
+        figures["vain"] += not claimed.claims and claimed.more
+        return claimed
+
+    jobs.storage.claim = counted  # type: ignore[method-assign]
+    await jobs.start()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await jobs.stop()
+    return figures
+
+
+async def held(directory: str, seconds: float) -> dict[str, float]:
+    """Jobs a second under a steady load, before and while another session holds a snapshot; of
+    the second, only the last third counts."""
+    counter = Counter(0)
+    jobs = service(directory, counter)
+    await jobs.start()
+    sent = 0
+    ended = False
+
+    async def load() -> None:
+        nonlocal sent
+        while not ended:
+            if sent - counter.count < 4000:
+                await jobs.schedule_many([JobRequest("NOOP", DATA)] * 500)
+                sent += 500
+            else:
+                await asyncio.sleep(0.001)
+
+    async def rate(over: float) -> float:
+        before, began = counter.count, time.perf_counter()
+        await asyncio.sleep(over)
+        return (counter.count - before) / (time.perf_counter() - began)
+
+    loading = asyncio.create_task(load())
+    await asyncio.sleep(seconds / 20)
+    figures = {"before": await rate(seconds / 3)}
+    with psycopg.connect(directory) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT count(*) FROM background_jobs_queues")
+        await asyncio.sleep(seconds * 2 / 3)
+        figures["held"] = await rate(seconds / 3)
+    ended = True
+    await loading
+    await recorded(jobs)
+    await jobs.stop()
+    return figures
+
+
+async def traces(directory: str, count: int) -> dict[str, float]:
+    """What whole lives of jobs leave behind: bytes of WAL a job, and dead rows in all tables."""
+    with psycopg.connect(directory, autocommit=True) as connection:
+        counter = Counter(count)
+        jobs = service(directory, counter)
+        await jobs.start()
+        before = lsn(connection)
+        for _ in range(0, count, 1000):
+            await jobs.schedule_many([JobRequest("NOOP", DATA)] * 1000)
+        await counter.reached.wait()
+        await recorded(jobs)
+        wal = (lsn(connection) - before) / count
+        await jobs.stop()
+        most = 0
+        for _ in range(20):  # The statistics come a moment later.
+            row = connection.execute("SELECT sum(n_dead_tup) FROM pg_stat_user_tables").fetchone()
+            most = max(most, int(row[0]) if row else 0)
+            await asyncio.sleep(0.1)
+        live = connection.execute(
+            "SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables"
+            " WHERE relname LIKE '%ready' OR relname LIKE '%held'"
+        ).fetchone()
+    return {"wal": wal, "dead": most, "live_mb": int(live[0] if live else 0) / 2**20}
+
+
+async def orphans(directory: str, count: int) -> dict[str, float]:
+    """One of two worker processes dies with so many jobs claimed: seconds until all of them
+    run, or have run, elsewhere."""
+    seen: set[str] = set()
+    everything = asyncio.Event()
+
+    async def handle(job: Job[Any]) -> None:
+        seen.add(job.id)
+        if len(seen) == count:
+            everything.set()
+
+    jobs = service(directory)
+    await jobs.open()
+    await jobs.schedule_many([JobRequest("NOOP", DATA)] * count)
+    child = spawn("holder", {"directory": directory, "count": count})
+    assert child.stdout is not None
+    await asyncio.to_thread(child.stdout.readline)
+    await jobs.stop()
+    rescuer = JobService(storage_at(directory), concurrency=count)
+    rescuer.register_handler("NOOP", handle)
+    await rescuer.start()
+    await asyncio.sleep(2)
+    assert not seen, "the other one holds them all"
+    child.kill()
+    began = time.perf_counter()
+    child.wait()
+    await asyncio.wait_for(everything.wait(), 60)
+    took = time.perf_counter() - began
+    await rescuer.stop()
+    return {"seconds": took}
+
+
+async def holder(directory: str, count: int) -> dict[str, float]:
+    """The one of `orphans` that dies."""
+    running = 0
+
+    async def handle(job: Job[Any]) -> None:
+        nonlocal running
+        running += 1
+        if running == count:
+            print("all", flush=True)
+        await asyncio.sleep(3600)
+
+    jobs = JobService(storage_at(directory), concurrency=count)
+    jobs.register_handler("NOOP", handle)
+    await jobs.start()
+    await asyncio.sleep(3600)
     return {}
 
 
@@ -375,6 +558,14 @@ async def starting(directory: str, count: int) -> dict[str, float]:
     }
 
 
+async def raw_copy(directory: str, count: int) -> dict[str, float]:
+    """COPY by hand, into the tables that the storage made."""
+    storage = DatabaseJobStorage(directory)
+    await storage.open()
+    await storage.close()
+    return raw_postgres.copy(directory, count)
+
+
 def workers(folder: str, processes: int) -> subprocess.Popen[bytes]:
     """`backroom worker` on `spinning.py`."""
     command = [sys.executable, "-m", "backroom", "worker", "benchmarks.spinning:service"]
@@ -494,13 +685,14 @@ def rss() -> float:
 
 def spawn(name: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.cases", name, json.dumps(arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 CASES = {
     case.__name__: case
     for case in (
-        together, apart, worker, bulk, drain, fill, latency, answer, lateness, where, idle, leak,
+        together, apart, worker, scheduling, bulk, shared, sharer, held, traces, orphans, holder,
+        drain, fill, latency, answer, lateness, where, idle, leak,
         blocking, handlers, starting, scaling,
     )
 }  # fmt: skip
@@ -510,6 +702,12 @@ def main() -> None:
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
     if name == "raw":
         print(json.dumps(raw.measure(**arguments)))
+        return
+    if name == "raw_postgres":
+        print(json.dumps(raw_postgres.measure(**arguments)))
+        return
+    if name == "raw_copy":
+        print(json.dumps(asyncio.run(raw_copy(**arguments))))
         return
     case: Any = CASES[name]
     if "directory" in arguments:

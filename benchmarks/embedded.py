@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 from rich.console import Console
@@ -206,8 +206,11 @@ def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
     return run_suite(Bench(quick, runs), ROWS, rows, target)
 
 
+B = TypeVar("B", bound=Bench)
+
+
 def run_suite(
-    bench: Bench, suite: dict[str, Callable[[Bench], None]], rows: list[str], target: str | None
+    bench: B, suite: dict[str, Callable[[B], None]], rows: list[str], target: str | None
 ) -> int:
     """Runs these rows of a suite, or all; prints the table; returns 1 if a figure was missed."""
     CONSOLE.print(

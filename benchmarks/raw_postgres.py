@@ -4,14 +4,17 @@ it; for what is inserted also the very tables and indexes of the storage."""
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
 
+import msgspec
 import psycopg
 
 from benchmarks.raw import PAYLOAD, now
 
+DATA = json.loads(PAYLOAD)
 TABLE = """
 CREATE TABLE raw_job (
     id uuid PRIMARY KEY, type text NOT NULL, queue text NOT NULL, priority smallint NOT NULL,
@@ -33,7 +36,18 @@ FROM unnest(%s::uuid[], %s::text[]) AS d (id, result)
 WHERE j.id = d.id AND j.token = %s AND j.state = 1"""
 COPY_JOBS = """COPY background_jobs (id, type, queue, priority, run_at, created_at, data)
 FROM STDIN (FORMAT binary)"""
-COPY_READY = """COPY background_jobs_ready (queue, priority, run_at, id) FROM STDIN (FORMAT binary)"""
+COPY_READY = (
+    """COPY background_jobs_ready (queue, priority, run_at, id) FROM STDIN (FORMAT binary)"""
+)
+
+
+def encoded(count: int) -> list[list[Any]]:
+    """Ids and data made by hand, as an application without a framework would."""
+    moment, encode = now(), msgspec.json.encode
+    return [
+        [uuid.uuid4() for _ in range(count)], ["NOOP"] * count, ["default"] * count, [2] * count,
+        [moment] * count, [moment] * count, [encode(DATA).decode() for _ in range(count)],
+    ]  # fmt: skip
 
 
 def columns(count: int) -> list[list[Any]]:
@@ -62,11 +76,10 @@ def once(connection: psycopg.Connection[Any], token: int, group: int) -> int:
     return len(claimed)
 
 
-def measure(url: str, count: int, group: int) -> dict[str, float]:
+def measure(directory: str, count: int, group: int) -> dict[str, float]:
     """Jobs a second of inserting, of claiming and finishing, and of whole lives, group by group;
-    bytes of WAL and dead rows a job of the second; jobs a second that COPY takes into the tables
-    of the storage, if those are there; and milliseconds of one commit of one job."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    bytes of WAL a job of the second and third; and milliseconds of one commit of one job."""
+    with psycopg.connect(directory, autocommit=True) as connection:
         connection.execute(TABLE.encode())
         figures = {"insert": count / insert(connection, columns(count), group)}
         before, began, token = lsn(connection), time.perf_counter(), 1
@@ -104,10 +117,11 @@ def lsn(connection: psycopg.Connection[Any]) -> int:
 
 
 def copy(url: str, count: int) -> dict[str, float]:
-    """Jobs a second that COPY takes into the tables of the storage, in one transaction."""
-    jobs = columns(count)
+    """Jobs a second that COPY takes into the tables of the storage, in one transaction, ids and
+    JSON made on the way."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         began = time.perf_counter()
+        jobs = encoded(count)
         kinds = ["uuid", "text", "text", "int2", "int8", "int8", "text"]
         with cursor.copy(COPY_JOBS) as into:
             into.set_types(kinds)
