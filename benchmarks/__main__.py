@@ -1,14 +1,15 @@
-"""`python -m benchmarks embedded|faces|postgres [--quick] [--json FILE] [ROW ...]`."""
+"""`python -m benchmarks embedded|faces|postgres|scale [--quick] [--json FILE] [ROW ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import embedded, faces, postgres
+from benchmarks import embedded, faces, postgres, scale
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
+    "scale": (scale, "what one PostgreSQL carries, by a model of what is measured here"),
     "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }

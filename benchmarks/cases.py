@@ -12,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -295,6 +297,53 @@ async def traces(directory: str, count: int) -> dict[str, float]:
             " WHERE relname LIKE '%ready' OR relname LIKE '%held'"
         ).fetchone()
     return {"wal": wal, "dead": most, "live_mb": int(live[0] if live else 0) / 2**20}
+
+
+async def costs(directory: str, count: int) -> dict[str, float]:
+    """Processor time a job, in microseconds, of this process and of the server on this machine;
+    and bytes of WAL: of scheduling one by one, of scheduling many, of working."""
+    figures: dict[str, float] = {}
+    with psycopg.connect(directory, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+        server = int(str(row[0]).split()[0]) if row else 0
+
+        @asynccontextmanager
+        async def told(name: str, many: int) -> AsyncIterator[None]:
+            before = (time.process_time(), spent_by(server), lsn(connection))
+            began = time.perf_counter()
+            yield
+            after = (time.process_time(), spent_by(server), lsn(connection))
+            figures[f"{name}_rate"] = many / (time.perf_counter() - began)
+            for what, was, now in zip(("client", "server", "wal"), before, after, strict=True):
+                figures[f"{name}_{what}"] = (now - was) / many * (1 if what == "wal" else 1e6)
+
+        counter = Counter(2 * count)
+        jobs = service(directory, counter)
+        await jobs.open()
+        async with told("one", count):
+            await produce(jobs, count, 50)
+        async with told("many", count):
+            await jobs.schedule_many([JobRequest("NOOP", DATA)] * count)
+        async with told("work", 2 * count):
+            await jobs.start()
+            await counter.reached.wait()
+            await recorded(jobs)
+        await jobs.stop()
+    return figures
+
+
+def spent_by(postmaster: int) -> float:
+    """Processor seconds of a server and all its processes, those that have ended included."""
+    clock = os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    ticks = 0
+    for pid in (str(postmaster), *children):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # It has just ended.
+        ticks += sum(map(int, fields[11 : 15 if pid == str(postmaster) else 13]))
+    return ticks / clock
 
 
 async def orphans(directory: str, count: int) -> dict[str, float]:
@@ -691,7 +740,8 @@ def spawn(name: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
 CASES = {
     case.__name__: case
     for case in (
-        together, apart, worker, scheduling, bulk, shared, sharer, held, traces, orphans, holder,
+        together, apart, worker, scheduling, bulk, shared, sharer, held, traces, costs,
+        orphans, holder,
         drain, fill, latency, answer, lateness, where, idle, leak,
         blocking, handlers, starting, scaling,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.embedded import CONSOLE, Bench, Figures, run_suite
@@ -143,8 +144,9 @@ ROWS: dict[str, Callable[[DatabaseBench], None]] = {
 }  # fmt: skip
 
 
-def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
-    """Prints the table; returns 1 if a figure was missed."""
+@contextmanager
+def a_server() -> Iterator[PostgresServer]:
+    """Durable, of the newest version that is here, or of the one that is asked for."""
     wanted = os.environ.get("TEST_POSTGRES_VERSION", "")
     found = [one for one in find_binaries() if str(one.version).startswith(wanted)]
     if not found:
@@ -152,4 +154,10 @@ def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
     newest = max(found, key=lambda one: one.version)
     with PostgresServer(newest, durable=True, settings=SETTINGS) as server:
         CONSOLE.print(f"PostgreSQL {server.binaries.version}, fsync on, on this machine")
+        yield server
+
+
+def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
+    """Prints the table; returns 1 if a figure was missed."""
+    with a_server() as server:
         return run_suite(DatabaseBench(quick, runs, server), ROWS, rows, target)
