@@ -1,7 +1,8 @@
 """The application of the workers in the chaos: handlers that note what they do, on a storage whose
 disk and clock may be bad.
 
-A plan in the environment says which: `{"disk": {"write": 0.01, "sync": 0.02}, "clock": true, ...}`.
+A plan in the environment says which, and where the jobs are: `{"storage": "file:./jobs", "disk":
+{"write": 0.01, "sync": 0.02}, "clock": true, ...}`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backroom import FileJobStorage, Job, JobService
+from backroom import Job, JobService
 from backroom.clock import SystemClock
 from tests.crash.bad_disk import BadDisk
 from tests.process.parts import Journal, die_with_parent
@@ -25,22 +26,26 @@ PLAN: dict[str, Any] = json.loads(os.environ.get("CHAOS_TEST_PLAN", "{}"))
 journal = Journal(FOLDER)
 
 
-class SteppingClock(SystemClock):
+class SteppingClock:
     """The machine's clock, with hands that somebody moves: by the seconds in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._machine = SystemClock().now
 
     def now(self) -> int:
         try:
-            return super().now() + int(float((FOLDER / "clock").read_text()) * 1_000_000)
+            return self._machine() + int(float(self._file.read_text()) * 1_000_000)
         except FileNotFoundError:
-            return super().now()
+            return self._machine()
 
 
 die_with_parent()
 disk = BadDisk(FOLDER, journal, **PLAN["disk"]) if PLAN.get("disk") else None
-service = JobService(
-    FileJobStorage(FOLDER / "jobs", clock=SteppingClock() if PLAN.get("clock") else None),
-    **PLAN.get("service", {}),
-)
+if PLAN.get("clock"):  # The wall clock of the whole process: lease time stays the storage's.
+    stepping = SteppingClock(FOLDER / "clock")
+    SystemClock.now = lambda _: stepping.now()  # type: ignore[method-assign]
+service = JobService(PLAN["storage"], **PLAN.get("service", {}))
 
 
 def _started(job: Job[Any]) -> None:

@@ -3,6 +3,7 @@
     --minutes N       how long (default 30)
     --seconds N       how long one play is (default 20)
     --only NAME       only scenarios whose name has this in it; repeatable
+    --storage NAME    only on this storage: file, postgres; repeatable
     --seed N          of the first round; a violation names the one to repeat it with
     --rounds N        so many rounds, instead of minutes
 
@@ -21,7 +22,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.crash.scenarios import SCENARIOS
+from tests.crash.grounds import GROUNDS
+from tests.crash.scenarios import SCENARIOS, chosen
 from tests.crash.stage import Scenario, Story, play
 
 SHOWN = 20
@@ -30,24 +32,24 @@ SHOWN = 20
 
 def main() -> int:
     options = _options()
-    chosen = [one for one in SCENARIOS
-              if not options.only or any(part in one.name for part in options.only)]  # fmt: skip
-    if not chosen:
-        names = ", ".join(one.name for one in SCENARIOS)
-        print(f"no scenario has that in its name; there are: {names}", file=sys.stderr)
+    plays = chosen(options.only, options.storage or list(GROUNDS))
+    if not plays:
+        names = ", ".join(f"{one.name} ({', '.join(one.storages)})" for one in SCENARIOS)
+        print(f"no scenario has that in its name there; there are: {names}", file=sys.stderr)
         return 2
     began, seed = time.monotonic(), options.seed
-    plays: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     rounds = 0
     while rounds < options.rounds if options.rounds else _minutes(began) < options.minutes:
-        broken = [one.name for one in chosen if not _played(one, options.seconds, seed, plays)]
+        broken = [one.name for one, storage in plays
+                  if not _played(one, storage, options.seconds, seed, counts)]  # fmt: skip
         rounds += 1
         if broken:
             print(f"BROKEN with seed {seed}: {', '.join(broken)}", flush=True)
             return 1
         seed += 1
-    counts = ", ".join(f"{count} x {name}" for name, count in plays.items())
-    print(f"kept in {_minutes(began):.1f} minutes, seeds {options.seed} to {seed - 1}: {counts}")
+    all_of_it = ", ".join(f"{count} x {name}" for name, count in counts.items())
+    print(f"kept in {_minutes(began):.1f} minutes, seeds {options.seed} to {seed - 1}: {all_of_it}")
     return 0
 
 
@@ -58,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--storage", action="append", choices=list(GROUNDS))
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     return parser.parse_args()
 
@@ -66,15 +69,18 @@ def _minutes(began: float) -> float:
     return (time.monotonic() - began) / 60
 
 
-def _played(scenario: Scenario, seconds: float, seed: int, plays: Counter[str]) -> bool:
+def _played(
+    scenario: Scenario, storage: str, seconds: float, seed: int, counts: Counter[str]
+) -> bool:
     """Plays it once and tells of it; whether every promise was kept."""
     folder = Path(tempfile.mkdtemp(prefix="backroom-chaos-"))
     began = time.monotonic()
-    story = play(scenario, folder, seconds, seed)
-    plays[scenario.name] += 1
+    story = play(scenario, folder, seconds, seed, storage)
+    name = f"{scenario.name}, {storage}"
+    counts[name] += 1
     verdict = "BROKEN" if story.violations else "kept"
     took = f"{time.monotonic() - began:.1f} s"
-    print(f"{verdict:<6} {scenario.name:<14} seed {seed} {took:>7}: {story.figures}", flush=True)
+    print(f"{verdict:<6} {name:<24} seed {seed} {took:>7}: {story.figures}", flush=True)
     if story.violations:
         _tell(story, folder)
     else:

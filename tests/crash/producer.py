@@ -11,7 +11,6 @@ import sys
 from typing import Any, NoReturn
 
 from backroom import (
-    FileJobStorage,
     JobOptions,
     JobRequest,
     JobService,
@@ -136,7 +135,7 @@ async def _use_both() -> None:
     except StorageClosedError as error:
         if "before this process was forked" in str(error):
             journal.write("fork-refused")
-    own = JobService(FileJobStorage(FOLDER / "jobs"))
+    own = JobService(PLAN["storage"])
     for kind in KINDS:
         own.declare(kind)
     for size in (1, 5, 1):

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.crash.books import Blow, Books, Store, processes_of, read_store
+from tests.crash.books import Blow, Books, Store, processes_of
+from tests.crash.grounds import GROUNDS, Ground
 from tests.process.parts import Child, Family, eventually, is_running
 
 __all__ = ["Scenario", "Stage", "Story", "play"]
@@ -34,10 +35,11 @@ class Story(NamedTuple):
 
 
 class Stage:
-    """The processes of one play of a scenario, around one folder."""
+    """The processes of one play of a scenario, around one folder and one storage."""
 
-    def __init__(self, folder: Path, seconds: float, seed: int) -> None:
+    def __init__(self, folder: Path, seconds: float, seed: int, ground: Ground) -> None:
         self.folder = folder
+        self.ground = ground
         self.family = Family(folder)
         self.chance = random.Random(seed)
         self.seconds = seconds
@@ -73,7 +75,9 @@ class Stage:
         return child
 
     def _start(self, *command: str, **plan: Any) -> Child:
-        return self.family.start(*command, env={"CHAOS_TEST_PLAN": json.dumps(self.plan | plan)})
+        told = {"storage": self.ground.url} | self.plan | plan
+        told["service"] = dict(self.ground.settings) | plan["service"]
+        return self.family.start(*command, env={"CHAOS_TEST_PLAN": json.dumps(told)})
 
     def up_or_gone(self) -> None:
         """Waits for the workers that are still on their way: a signal would end them unheard."""
@@ -107,7 +111,7 @@ class Stage:
     def freeze(self, victim: Child, seconds: float) -> None:
         """SIGSTOP for so long, then SIGCONT."""
         begun = time.monotonic()
-        victim.freeze(self.folder / "jobs")
+        self.ground.freeze(victim)
         time.sleep(seconds)
         victim.signal(signal.SIGCONT)
         self._blow("freeze", victim.pid, begun)
@@ -155,7 +159,7 @@ class Stage:
         last = {"isolated": True, "disk": None, "service": {"concurrency": 20}}
         drain = self._start("-m", "tests.crash.producer", "drain", **last)
         self._ended(drain, "last worker")
-        return self.close(read_store(self.folder / "jobs"))
+        return self.close(self.ground.read())
 
     def _ended(self, child: Child, what: str) -> None:
         code = child.ends(90)
@@ -163,7 +167,7 @@ class Stage:
             self.violations.append(f"the {what} {child.pid} ended with {code}")
 
     def close(self, store: Store) -> Books:
-        books = Books(self.family.entries(), store.jobs, self.blows)
+        books = Books(self.family.entries(), store.jobs, self.blows, self.ground.counted_ahead)
         self.violations += [*store.violations, *books.violations]
         self.figures.append(books.figures)
         return books
@@ -176,11 +180,20 @@ class Scenario(NamedTuple):
     act: Callable[[Stage], None]
     seconds: float
     """Of its quick play."""
+    storages: Sequence[str] = ("file",)
+    """Where it makes sense; see `grounds.py`."""
 
 
-def play(scenario: Scenario, folder: Path, seconds: float, seed: int) -> Story:
-    """Plays it once, in an empty folder, and leaves no process behind."""
-    stage = Stage(folder, seconds, seed)
+def play(
+    scenario: Scenario, folder: Path, seconds: float, seed: int, storage: str = "file"
+) -> Story:
+    """Plays it once, in an empty folder and an empty storage, and leaves no process behind."""
+    with GROUNDS[storage](folder) as ground:
+        return _played(scenario, Stage(folder, seconds, seed, ground))
+
+
+def _played(scenario: Scenario, stage: Stage) -> Story:
+    folder = stage.folder
     try:
         scenario.act(stage)
         left = processes_of(folder)

@@ -80,3 +80,16 @@ def test_each_kind_of_wrong_is_named(
 ) -> None:
     violations = wrong(entries, jobs, blows)
     assert any(sentence in violation for violation in violations), violations
+
+
+def test_what_counts_as_started_ahead_is_charged_to_so_many_a_blow() -> None:
+    started = [Kept(f"{n}", "QUICK", "completed", 2, 1, 3, OTHER) for n in range(6)]
+    entries = [
+        entry._replace(job=job.serial)
+        for job in started
+        for entry in (*ASKED, *(one._replace(number=2) for one in AGAIN))
+    ]
+    sentence = "6 of 6 crashes were charged to jobs that had not begun"
+    assert Books(entries, started, [KILL]).violations == [sentence]
+    assert Books(entries, started, [KILL], counted_ahead=5).violations == [sentence]
+    assert Books(entries, started, [KILL, KILL], counted_ahead=3).violations == []

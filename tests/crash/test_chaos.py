@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.scenarios import SCENARIOS
+from tests.crash.scenarios import chosen
 from tests.crash.stage import Scenario, play
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_chaos_breaks_no_promise(scenario: Scenario, tmp_path: Path) -> None:
-    story = play(scenario, tmp_path, scenario.seconds, seed=1_618_033)
+@pytest.mark.parametrize(
+    ("scenario", "storage"),
+    [pytest.param(*one, id=f"{one[0].name}-{one[1]}") for one in chosen()],
+)
+def test_chaos_breaks_no_promise(scenario: Scenario, storage: str, tmp_path: Path) -> None:
+    story = play(scenario, tmp_path, scenario.seconds, seed=1_618_033, storage=storage)
     print(story.figures, story.log, sep="\n")
     assert not story.violations, "\n".join(story.violations[:20])

@@ -194,11 +194,15 @@ class Child:
             late = f"process {self.pid} did not end within {within:g} s:\n{self.text}"
             raise AssertionError(late) from None
 
+    def stop_still(self) -> None:
+        """SIGSTOP, and waits until it has worked."""
+        self.signal(signal.SIGSTOP)
+        eventually(lambda: state_of(self.pid) == "T", "it is stopped")
+
     def freeze(self, jobs: Path) -> None:
         """Stops it, but not while it has its turn to write in the folder: all others would wait."""
         while True:
-            self.signal(signal.SIGSTOP)
-            eventually(lambda: state_of(self.pid) == "T", "it is stopped")
+            self.stop_still()
             if not _has_its_turn(self.pid, jobs):
                 return
             self.signal(signal.SIGCONT)
