@@ -22,7 +22,8 @@ ENDED = ("completed", "failed")
 
 
 class Blow(NamedTuple):
-    """What was done to a process: "kill", or "freeze" for longer than its lease."""
+    """What was done to a process: "kill"; "freeze", or an "outage" of its network, for longer than
+    its lease."""
 
     kind: str
     pid: int

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tests.crash.damage import damaged_store
 from tests.crash.disks import failing_disk, full_disk
+from tests.crash.outages import broken_network, restart_storm
 from tests.crash.stage import Scenario
 from tests.crash.stalls import blocked_loop, clock_steps, frozen_workers
 from tests.crash.storms import fork_storm, kill_storm, stop_storm
@@ -24,6 +25,8 @@ SCENARIOS = (
     Scenario("damaged store", damaged_store, 4),
     Scenario("fork storm", fork_storm, 3),
     Scenario("clock steps", clock_steps, 3, BOTH),
+    Scenario("restart storm", restart_storm, 5, ("postgres",)),
+    Scenario("broken network", broken_network, 6, ("postgres",)),
 )
 
 

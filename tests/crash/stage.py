@@ -49,6 +49,8 @@ class Stage:
         self.blows: list[Blow] = []
         self.violations: list[str] = []
         self.figures: list[str] = []
+        self.longest = 0.0
+        """Seconds from the end of an outage until new jobs had run."""
         self.workers: list[Child] = []
         self.producers: list[Child] = []
 
@@ -115,6 +117,16 @@ class Stage:
         time.sleep(seconds)
         victim.signal(signal.SIGCONT)
         self._blow("freeze", victim.pid, begun)
+
+    def cut_off(
+        self, victim: Child, stop: Callable[[], None], go_on: Callable[[], None], seconds: float
+    ) -> None:
+        """Nothing it says arrives anywhere for so long."""
+        begun = time.monotonic()
+        stop()
+        time.sleep(seconds)
+        go_on()
+        self._blow("outage", victim.pid, begun)
 
     def struck(self, pid: int, begun: float) -> None:
         """Notes the death of a process that the scenario has killed by itself."""

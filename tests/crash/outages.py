@@ -1,0 +1,214 @@
+"""A server that goes and comes, and a network that does: what only a database in another process,
+or on another machine, can do to those who use it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from tests.crash.grounds import Database
+from tests.crash.stage import Stage
+from tests.process.parts import Child, eventually
+
+__all__ = ["broken_network", "restart_storm"]
+
+LEASE = 1.5
+KINDS = [*["QUICK", "NAP"] * 8, *["THREAD", "FLAKY"] * 4, "ISOLATED"]
+TERMINATE = b"""
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE application_name = 'backroom' AND random() < 0.5
+"""
+
+
+def _database(stage: Stage) -> Database:
+    assert isinstance(stage.ground, Database), "it is about a server"
+    return stage.ground
+
+
+# -- the server ----------------------------------------------------------------------------------
+
+
+def restart_storm(stage: Stage) -> None:
+    """The server is started anew, in order or as after a crash, and ends some of the connections,
+    at any moment. Nobody loses a lease by that: so no attempt is charged, and none is wasted."""
+    server = _database(stage).server
+    stage.plan = {"kinds": KINDS, "seconds": 0.1}
+    long = {"lease": 30.0}
+    everybody = [
+        stage.producer(**long),
+        stage.producer("produce_and_work", concurrency=10, **long),
+        stage.worker(concurrency=10, isolated=True, **long),
+        stage.worker(concurrency=20, **long),
+    ]
+    for child in everybody:
+        eventually(lambda: stage.has_noted(child), "each works", 30)  # noqa: B023
+    blows: Counter[str] = Counter()
+
+    def enough() -> bool:
+        return blows["fast"] > 0 and blows["immediate"] > 0 and blows["terminate"] > 1
+
+    while stage.goes_on(enough(), "the server was spared"):
+        stage.pause(1.0)
+        blow = stage.chance.choice(["fast", "immediate", "terminate", "terminate"])
+        blows[blow] += 1
+        if blow == "terminate":
+            [(ended,)] = server.execute(TERMINATE)
+            blows["connections"] += ended
+        else:
+            server.restart("fast" if blow == "fast" else "immediate")
+        _works_again(stage)
+    stage.settle()
+    stage.figures.append(
+        f"{blows['fast']} restarts in order, {blows['immediate']} as in a crash,"
+        f" {blows['connections']} connections ended, new jobs run after at most"
+        f" {stage.longest:.1f} s"
+    )
+
+
+def _works_again(stage: Stage) -> None:
+    """Jobs are acknowledged, and run to their end, that nobody had asked for before."""
+    since = time.monotonic()
+
+    def new() -> bool:
+        asked = {e.job for e in stage.family.entries("acknowledged") if e.at > since}
+        ended = {e.job for e in stage.family.entries("finished") if e.at > since}
+        return len(asked & ended) > 5
+
+    eventually(new, "new jobs are kept and run", 20)
+    stage.longest = max(stage.longest, time.monotonic() - since)
+
+
+# -- the network ---------------------------------------------------------------------------------
+
+
+class Wire:
+    """A way to a server, on a port of its own, that can be cut and can stand still."""
+
+    def __init__(self, port: int) -> None:
+        self._there = port
+        self._loop = asyncio.new_event_loop()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._ends: set[asyncio.StreamWriter] = set()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._server: asyncio.Server = self._do(asyncio.start_server(self._lead, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def stand_still(self) -> None:
+        """As if a cable was pulled out: nothing arrives, and nobody is told."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+
+    def go_on(self) -> None:
+        """What was on its way arrives now."""
+        self._loop.call_soon_threadsafe(self._open.set)
+
+    def cut(self) -> None:
+        """Both sides of every connection are told that it is over."""
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def close(self) -> None:
+        self._do(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._open.set()
+        self._abort()
+
+    def _abort(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._ends.add(writer)
+        try:
+            await self._open.wait()
+            with suppress(OSError):
+                theirs, ours = await asyncio.open_connection("127.0.0.1", self._there)
+                self._ends.add(ours)
+                await asyncio.gather(self._carry(reader, ours), self._carry(theirs, writer))
+                self._ends.discard(ours)
+        finally:
+            self._ends.discard(writer)
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while said := await reader.read(65536):
+                await self._open.wait()
+                writer.write(said)
+                await writer.drain()
+        finally:
+            writer.close()
+
+
+def broken_network(stage: Stage) -> None:
+    """Each process has a way of its own to the server. It is cut, which costs nothing; or it
+    stands still for three leases, which costs a worker its jobs: they run elsewhere, what it says
+    of them afterwards is refused, and it works on."""
+    server = _database(stage).server
+    stage.plan = {
+        "kinds": [*["NAP"] * 8, "THREAD", "THREAD", "FLAKY"],
+        "seconds": 0.3,
+        "pause": 0.2,
+    }
+    wires = [Wire(server.port) for _ in range(4)]
+    try:
+        processes = [
+            *(_start(stage, wire, lease=LEASE, concurrency=8) for wire in wires[:3]),
+            _start(stage, wires[3]),
+        ]
+        for child in processes:
+            eventually(lambda: stage.has_noted(child), "each works", 30)  # noqa: B023
+        blows: Counter[Literal["cut", "stood still"]] = Counter()
+        while stage.goes_on(blows["cut"] > 2 and blows["stood still"] > 1, "the network was well"):
+            stage.pause(0.7)
+            if stage.chance.random() < 0.7:
+                stage.chance.choice(wires).cut()
+                blows["cut"] += 1
+                continue
+            place = stage.chance.randrange(3)
+            stage.cut_off(processes[place], wires[place].stand_still, wires[place].go_on, 3 * LEASE)
+            blows["stood still"] += 1
+            _works(stage, processes[place])
+        books = stage.settle()
+    finally:
+        for wire in wires:
+            wire.close()
+    if not books.crashes:
+        stage.violations.append("no worker lost a job by an outage of three leases")
+    refused = sum(worker.text.count("was not kept") for worker in processes[:3])
+    stage.figures.append(
+        f"{blows['cut']} times cut, {blows['stood still']} times stood still for {3 * LEASE:g} s,"
+        f" {refused} stale outcomes refused"
+    )
+
+
+def _start(stage: Stage, wire: Wire, **worker: Any) -> Child:
+    """A worker, or without settings a producer, on this way to the server."""
+    there = urlsplit(stage.ground.url)
+    stage.plan["storage"] = there._replace(
+        netloc=there.netloc.replace(f":{there.port}", f":{wire.port}")
+    ).geturl()
+    child = stage.worker(**worker) if worker else stage.producer()
+    del stage.plan["storage"]
+    return child
+
+
+def _works(stage: Stage, child: Child) -> None:
+    again = time.monotonic()
+    events = ("started", "acknowledged")
+    eventually(
+        lambda: any(e.pid == child.pid and e.at > again for e in stage.family.entries(*events)),
+        "it works again",
+        30,
+    )
