@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backroom import FileJobStorage, Job, JobService
+from backroom import Job, JobService
 from tests.process.parts import Journal, die_with_parent
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
@@ -20,8 +20,9 @@ SETTINGS = json.loads(os.environ.get("PROCESS_TEST_SETTINGS", "{}"))
 
 die_with_parent()
 journal = Journal(FOLDER)
-service = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
-stranger = JobService(FileJobStorage(FOLDER / "jobs"), **SETTINGS)
+STORAGE = SETTINGS.pop("storage", f"file:{FOLDER / 'jobs'}")
+service = JobService(STORAGE, **SETTINGS)
+stranger = JobService(STORAGE, **SETTINGS)
 """A service that knows none of the types."""
 handler = service.handler
 

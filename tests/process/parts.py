@@ -277,9 +277,11 @@ class Family:
 
 
 @contextlib.asynccontextmanager
-async def scheduling(folder: Path, **settings: Any) -> AsyncIterator[JobService]:
-    """A service of this process that knows the types of `app.py` and only schedules."""
-    service = JobService(FileJobStorage(folder), **settings)
+async def scheduling(place: Path | str, **settings: Any) -> AsyncIterator[JobService]:
+    """A service of this process that knows the types of `app.py` and only schedules; in a folder,
+    or where a URL says."""
+    storage = place if isinstance(place, str) else FileJobStorage(place)
+    service = JobService(storage, **settings)
     for name in TYPES:
         service.declare(name)
     try:
