@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.transition import Claim, Transition
 
@@ -25,6 +26,7 @@ __all__ = [
     "Inserted",
     "Inspection",
     "JobStorage",
+    "Movable",
     "Outlook",
     "Pruned",
     "Reclaimed",
@@ -347,6 +349,64 @@ class Inspection(Protocol):
 
     async def queues(self) -> dict[str, bool]:
         """Every queue that ever held a job, and whether it is paused."""
+        ...
+
+
+class Movable(Protocol):
+    """What a storage offers to those who bring jobs to it, or take them away.
+
+    A job is in exactly one of three: in its storage, in a parcel of that, or in the storage that
+    the parcel goes to. What is packed is out of everybody's reach, durably, whoever dies. So who
+    moves jobs packs them here, unpacks them there, and unloads them here; and what was packed by
+    one who died on the way is found by the next one, and goes the same way.
+    """
+
+    async def number(self) -> int:
+        """Tells this store from every other one, whatever its URL."""
+        ...
+
+    async def copies(
+        self, after: str | None, limit: int, history: bool
+    ) -> tuple[list[Baggage], str | None]:
+        """The next jobs that nobody holds, as they are; with `history` also those that ended.
+        In the order of insertion, and no more than fit into one parcel. `after`: where the last
+        look ended; None: at the beginning. The second is where this one did; None: at the end."""
+        ...
+
+    async def keyed(
+        self, after: str | None, limit: int
+    ) -> tuple[list[tuple[str, str]], str | None]:
+        """The next types and unique keys that live jobs hold; `after` as in `copies`."""
+        ...
+
+    async def holders(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Of these types and unique keys, those that are held, by which job."""
+        ...
+
+    async def parcel(self, after: int = 0) -> Parcel | None:
+        """The oldest that was packed here and not unloaded, behind the one of number `after`."""
+        ...
+
+    async def pack(
+        self, after: str | None, limit: int, history: bool, target: int, label: str
+    ) -> tuple[Parcel | None, str | None]:
+        """Takes jobs, chosen as by `copies`, out of the storage and puts them into a parcel, in
+        one change. None: those that it found were claimed meanwhile."""
+        ...
+
+    async def unpack(self, jobs: Sequence[Baggage]) -> Unpacked:
+        """Keeps jobs as they are, in one change, in which they are read again and compared. An id
+        that is there already is that same job. A live job whose unique key another one holds,
+        and one whose id this storage cannot hold, is refused by itself.
+
+        Raises:
+            StorageError: what was read again was not the same; none of them was kept.
+        """
+        ...
+
+    async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
+        """Forgets a parcel; of its jobs, `back` return into the storage in the same change. A
+        parcel that is not there any more changes nothing."""
         ...
 
 

@@ -23,9 +23,10 @@ from backroom.errors import (
 from backroom.job import JobRecord
 from backroom.ports import Capabilities, Clock, Inserted, Wake
 from backroom.storage.changes import Finishes, GivesBack, Inserts, Other
-from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
+from backroom.storage.embedded import DEFAULT_RETENTION
 from backroom.storage.folder import Folder, boot_id
 from backroom.storage.forks import StillAtFork
+from backroom.storage.movable import MovableStorage
 from backroom.storage.sqlite import claims, workers
 from backroom.storage.sqlite.connect import Durability
 from backroom.storage.sqlite.inspect import Inspector
@@ -45,7 +46,7 @@ SWITCH_INTERVAL: Final = 0.0002
 Measured beside a CPU-bound thread, groups of 200: 15,000 rows/s become 75,000."""
 
 
-class FileJobStorage(EmbeddedStorage):
+class FileJobStorage(MovableStorage):
     """Jobs in `directory`, in a SQLite database that is written ahead and synced.
 
     Safe for many threads' loops, and for many processes of one machine: web processes that

@@ -14,7 +14,7 @@ __all__ = ["Statements"]
 LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
-_FILES: Final = ("inserts", "claims", "outcomes", "retention", "look")
+_FILES: Final = ("inserts", "claims", "outcomes", "retention", "look", "moving")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")

@@ -28,6 +28,7 @@ from backroom.storage.postgres.claiming import Claiming
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.links import Links, masked
 from backroom.storage.postgres.living import Living
+from backroom.storage.postgres.moving import Moving
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
 from backroom.storage.postgres.schema import prepare
@@ -39,7 +40,7 @@ __all__ = ["DatabaseJobStorage"]
 DEFAULT_RETENTION: Final = timedelta(days=7)
 
 
-class DatabaseJobStorage(People):
+class DatabaseJobStorage(People, Moving):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A worker that dies is noticed when its lease

@@ -96,7 +96,7 @@ class Inspector:
     """The people's side of a store in one SQLite connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._run = connection.execute
 
     def find(self, job_id: str, now: int) -> JobInfo | None:
@@ -262,7 +262,7 @@ class Inspector:
         if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
             return
         self._run(_AGAIN, {"keys": json.dumps([key]), "now": now})
-        if not self._connection.changes():
+        if not self.connection.changes():
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
             )
@@ -275,7 +275,7 @@ class Inspector:
         """Cancels one job or asks for it; 0 if it had ended."""
         key, _, _ = self._key(job_id)
         self._run(_CANCEL, {"keys": json.dumps([key]), "now": now})
-        return self._connection.changes()
+        return self.connection.changes()
 
     def cancel_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Like `retry_some`, for jobs that have not ended."""
@@ -317,7 +317,7 @@ class Inspector:
             change + _STILL.format(f"{condition} AND {state}"),
             {**arguments, "keys": json.dumps(list(keys)), "now": now},
         )
-        return self._connection.changes()
+        return self.connection.changes()
 
 
 def _source(which: Filter) -> str:

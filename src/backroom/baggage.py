@@ -1,0 +1,159 @@
+"""A job on its way from one storage to another, with all that is kept with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from backroom.errors import StorageError
+from backroom.job import State
+
+__all__ = [
+    "Baggage",
+    "Parcel",
+    "Refusal",
+    "Unpacked",
+    "checksum",
+    "compare",
+    "decode",
+    "encode",
+    "fitting",
+]
+
+MOST_BYTES: Final = 8 * 2**20
+"""Of a parcel, where it holds more than one job."""
+
+
+class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A job that nobody holds. Encodes as a JSON array in this order."""
+
+    id: str
+    type: str
+    queue: str
+    priority: int
+    run_at: int
+    created_at: int
+    data: str
+    options: str | None
+    unique_key: str | None
+    expires_at: int | None
+    state: int
+    """A `State`: any but `ACTIVE`."""
+    attempt: int = 0
+    crashes: int = 0
+    budget: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
+    result: str | None = None
+    reason: str | None = None
+    progress: float | None = None
+    progress_message: str | None = None
+    errors: tuple[tuple[int, int, str, str, str | None], ...] = ()
+    """Attempt, moment, kind, message, traceback; the oldest first."""
+    log: tuple[tuple[int, int, str, str], ...] = ()
+    """Moment, attempt, level, message."""
+
+    @property
+    def ended(self) -> bool:
+        return State.COMPLETED <= self.state <= State.CANCELLED
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """The unique key that it holds, with its type; None if it holds none, or not any more."""
+        return None if self.unique_key is None or self.ended else (self.type, self.unique_key)
+
+    @property
+    def due_until(self) -> int | None:
+        """When it expires: what has begun in time does not any more."""
+        return self.expires_at if self.attempt == 0 and self.started_at is None else None
+
+    def cancelled(self, now: int, reason: str) -> Baggage:
+        """The same, ended: what is kept of a job that may not run."""
+        return msgspec.structs.replace(
+            self, state=int(State.CANCELLED), finished_at=now, reason=reason
+        )
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """Jobs that were packed together: out of everybody's reach until they are unloaded."""
+
+    number: int
+    target: int
+    """The number of the store that they go to."""
+    label: str
+    """Its URL, for people."""
+    jobs: Sequence[Baggage]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A job that a store cannot keep as it is."""
+
+    job: Baggage
+    why: str
+
+    @classmethod
+    def twin(cls, job: Baggage, holder: str) -> Refusal:
+        """Another live job holds its unique key."""
+        return cls(job, f"its unique key {job.unique_key!r} is held by job {holder}")
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """What became of jobs that a store was given."""
+
+    kept: Sequence[Baggage]
+    """Those that it has now, and had not."""
+    known: Sequence[str]
+    """The ids of those that it had before: nothing was changed."""
+    refused: Sequence[Refusal]
+
+
+def fitting(sizes: Iterable[tuple[int, int]]) -> int:
+    """How many of these go into one parcel, by the bytes of each; at least one of them."""
+    count, room = 0, MOST_BYTES
+    for _, size in sizes:
+        room -= size
+        if count and room < 0:
+            break
+        count += 1
+    return count
+
+
+def compare(sent: Sequence[Baggage], here: Iterable[Baggage]) -> None:
+    """Whether a storage holds what it was given.
+
+    Raises:
+        StorageError: it does not.
+    """
+    held = {job.id: job for job in here}
+    for job in sent:
+        if held.get(job.id) != job:
+            raise StorageError(
+                f"job {job.id} was written and read again, and was not the same: nothing of this"
+                " parcel was kept; look for damage on either side with: backroom doctor"
+            )
+
+
+def checksum(jobs: Iterable[Baggage]) -> int:
+    """Over all that is kept of jobs, in whatever order: the sums of two lots add up."""
+    total = 0
+    for job in jobs:
+        digest = hashlib.blake2b(_encoder.encode(job), digest_size=16).digest()
+        total += int.from_bytes(digest, "big")
+    return total % 2**128
+
+
+def encode(jobs: Sequence[Baggage]) -> str:
+    """JSON text, as a store keeps a parcel."""
+    return _encoder.encode(jobs).decode()
+
+
+def decode(text: str) -> list[Baggage]:
+    """What `encode` made."""
+    return _decoder.decode(text)
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(list[Baggage])

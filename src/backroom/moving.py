@@ -1,0 +1,280 @@
+"""Moving house: from one durable storage to another, and never in both at once.
+
+Jobs go parcel by parcel. A parcel is packed in the source (from then on nobody can claim what is
+in it), unpacked in the target, and unloaded in the source, each step in one durable change. Who
+dies on the way leaves a parcel; the next move to the same target begins with it, and since ids
+are what they were, what had arrived already arrives no second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from backroom.baggage import Baggage, Parcel, Refusal, checksum
+from backroom.errors import ConfigurationError, JobStateError, StorageError
+from backroom.job import status_of
+from backroom.ports import Movable, Store
+
+__all__ = ["House", "Move", "Moved", "Twins"]
+
+PARCEL: Final = 1000
+"""Jobs of one parcel at most."""
+MOST_REFUSED: Final = 1000
+"""Jobs that the target may refuse before the move stops."""
+SHOWN: Final = 5
+"""Jobs, keys or workers that a message names."""
+LOOK: Final = 0.2
+"""Seconds between two looks at jobs that are waited for."""
+
+Twins = Literal["refuse", "stay", "cancel"]
+"""What is to become of jobs whose unique key a job of the target holds: nothing is moved; they
+stay where they are; they arrive as cancelled."""
+
+
+class House(Store, Movable, Protocol):
+    """A storage that jobs may leave, and come to."""
+
+
+class Moved(msgspec.Struct):
+    """What a move did."""
+
+    source: str
+    target: str
+    moved: Counter[str]
+    """By status: jobs that are in the target now, and were not before."""
+    known: int = 0
+    """Jobs of a move that had not ended, which had arrived already."""
+    cancelled: int = 0
+    """Of those moved: the ones that arrived as cancelled, for their unique key."""
+    stayed: dict[str, str] = {}
+    """By id: why a job is still in the source."""
+    active: int = 0
+    """Jobs that a worker of the source holds, and that stay there."""
+    paused: tuple[str, ...] = ()
+    """Queues that are paused in the target as they are in the source."""
+    checksum: str = ""
+    """Over all that is kept of the jobs moved, as they were packed and as they arrived."""
+    seconds: float = 0.0
+
+    @property
+    def whole(self) -> bool:
+        """Nothing that was to be moved is left behind."""
+        return not self.stayed and not self.active
+
+
+class Move:
+    """One move. Both storages are open, and stay so.
+
+    Args:
+        history: also jobs that have ended.
+        wait: for jobs that run in the source, until each has ended or waits again; what waits is
+            moved first, so its workers find nothing more to begin.
+        twins: see `Twins`.
+        progress: told how many jobs have arrived, of how many.
+    """
+
+    def __init__(
+        self,
+        source: House,
+        target: House,
+        *,
+        history: bool = False,
+        wait: bool = False,
+        twins: Twins = "refuse",
+        progress: Callable[[int, int], object] = lambda done, total: None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._history = history
+        self._wait = wait
+        self._twins = twins
+        self._progress = progress
+        self._moved = Moved(source.url, target.url, Counter())
+        self._sum = 0
+        self._number = 0
+        """Of the target."""
+        self._total = 0
+        self._held_back: list[tuple[Parcel, list[Refusal]]] = []
+        """Parcels of which some jobs are to stay, and which: packed until the end, so that no
+        look finds them again."""
+
+    async def look(self) -> dict[str, int]:
+        """Whether it may begin, and how many jobs it would move, by status. Changes nothing but
+        that jobs of dead workers come back.
+
+        Raises:
+            ConfigurationError: they are the same store, or one forgets its jobs with the process.
+            JobStateError: a job runs; or the target holds unique keys of the source; or a move
+                to another target has not ended.
+        """
+        source, target = self._source, self._target
+        for house in (source, target):
+            if not house.capabilities.durable or getattr(house, "pack", None) is None:
+                raise ConfigurationError(
+                    f"jobs are moved from one durable storage to another, and {house.url} is none;"
+                    " use file: or postgresql:"
+                )
+        self._total = 0
+        self._number = await target.number()
+        if await source.number() == self._number:
+            raise ConfigurationError(f"{source.url} and {target.url} are the same store")
+        async for parcel in self._parcels():
+            if parcel.target != self._number:
+                raise JobStateError(
+                    f"a move from {source.url} to {parcel.label} has not ended: its jobs are packed"
+                    " for there; run that one again before you move elsewhere"
+                )
+            self._total += len(parcel.jobs)
+        packed = self._total
+        await source.reclaim(source.clock.now())
+        stats = await source.stats(source.clock.now())
+        if stats.by_status["active"] and not self._wait:
+            busy = [f"{one.name} ({one.active})" for one in stats.workers if one.active]
+            raise JobStateError(
+                f"{stats.by_status['active']} jobs of {source.url} are held by"
+                f" {_some(busy) or 'workers'}: stop these workers, or wait for them with --wait"
+            )
+        if self._twins == "refuse":
+            await self._refuse_twins()
+        which = ("scheduled", "pending", "active") + (
+            ("completed", "failed", "cancelled") if self._history else ()
+        )
+        counts = {status: stats.by_status[status] for status in which if stats.by_status[status]}
+        self._total += sum(counts.values())
+        return {**counts, **({"packed": packed} if packed else {})}
+
+    async def run(self) -> Moved:
+        """Moves. Who is interrupted loses nothing: the same move goes on where this one ended.
+
+        Raises: like `look`, and then nothing was changed; StorageError: one of the two does not
+            answer, and what was packed waits for the next move.
+        """
+        began = time.monotonic()
+        await self.look()
+        try:
+            await self._take_over_pauses()
+            async for parcel in self._parcels():
+                await self._deliver(parcel)
+            while await self._pass() or await self._someone_runs():
+                pass
+            await self._return_all()
+            now = self._source.clock.now()
+            self._moved.active = (await self._source.stats(now)).by_status["active"]
+        except StorageError as error:
+            done = sum(self._moved.moved.values())
+            raise StorageError(
+                f"{error}; {done:,} jobs have arrived, and what was packed is safe: run the same"
+                " move again, and it goes on from here"
+            ) from error
+        self._moved.checksum = f"{self._sum:032x}"
+        self._moved.seconds = time.monotonic() - began
+        return self._moved
+
+    # -- before -----------------------------------------------------------------------------------
+
+    async def _refuse_twins(self) -> None:
+        found: dict[tuple[str, str], str] = {}
+        after = None
+        while True:
+            keys, after = await self._source.keyed(after, PARCEL)
+            if not keys:
+                break
+            found.update(await self._target.holders(keys))
+            if len(found) > SHOWN:
+                break
+        if found:
+            named = [f"{type_} {key!r} (job {job})" for (type_, key), job in found.items()]
+            raise JobStateError(
+                f"jobs of {self._target.url} hold unique keys that jobs of {self._source.url} hold,"
+                f" too: {_some(named)}; nothing was moved: cancel one of each two, or say"
+                " --same-keys stay or --same-keys cancel"
+            )
+
+    async def _take_over_pauses(self) -> None:
+        """Before the jobs: none is to run in between."""
+        queues = await self._source.queues()
+        self._moved.paused = tuple(sorted(name for name, paused in queues.items() if paused))
+        for name in self._moved.paused:
+            await self._target.pause(name, True)
+
+    async def _parcels(self) -> AsyncIterator[Parcel]:
+        after = 0
+        while (parcel := await self._source.parcel(after)) is not None:
+            yield parcel
+            after = parcel.number
+
+    # -- on the way -------------------------------------------------------------------------------
+
+    async def _pass(self) -> bool:
+        """Once through the source; whether there was anything to move."""
+        found, after = False, None
+        while True:
+            parcel, after = await self._source.pack(
+                after, PARCEL, self._history, self._number, self._target.url
+            )
+            if after is None:
+                return found
+            if parcel is not None:
+                found = True
+                await self._deliver(parcel)
+
+    async def _someone_runs(self) -> bool:
+        """Whether it is worth another look: something that is waited for has not ended."""
+        now = self._source.clock.now()
+        if not self._wait or not (await self._source.stats(now)).by_status["active"]:
+            return False
+        await asyncio.sleep(LOOK)
+        await self._source.reclaim(now)
+        return True
+
+    async def _deliver(self, parcel: Parcel) -> None:
+        unpacked = await self._target.unpack(parcel.jobs)
+        self._arrived(unpacked.kept)
+        self._moved.known += len(unpacked.known)
+        refused = list(unpacked.refused)
+        if refused and self._twins == "cancel":
+            refused = await self._cancel(refused)
+        if refused:
+            self._held_back.append((msgspec.structs.replace(parcel, jobs=()), refused))
+            count = sum(len(refusals) for _, refusals in self._held_back)
+            if count > MOST_REFUSED:
+                await self._return_all()
+                raise JobStateError(
+                    f"{self._target.url} refused {count:,} jobs, more than {MOST_REFUSED:,}, the"
+                    f" last one ({refused[-1].job.id}) because {refused[-1].why}; these are in"
+                    f" {self._source.url} again, and the move stopped: mend that, and run it again"
+                )
+        else:
+            await self._source.unload(parcel)
+        done = sum(self._moved.moved.values()) + self._moved.known
+        self._progress(done, max(done, self._total))
+
+    async def _cancel(self, refused: list[Refusal]) -> list[Refusal]:
+        """They arrive as cancelled; returns those that cannot even do that."""
+        now = self._target.clock.now()
+        unpacked = await self._target.unpack([one.job.cancelled(now, one.why) for one in refused])
+        self._arrived(unpacked.kept)
+        self._moved.cancelled += len(unpacked.kept)
+        return list(unpacked.refused)
+
+    def _arrived(self, jobs: Sequence[Baggage]) -> None:
+        now = self._target.clock.now()
+        self._moved.moved.update(str(status_of(job.state, job.run_at, now)) for job in jobs)
+        self._sum = (self._sum + checksum(jobs)) % 2**128
+
+    async def _return_all(self) -> None:
+        """What is to stay is in the source again."""
+        for parcel, refusals in self._held_back:
+            await self._source.unload(parcel, [one.job for one in refusals])
+            self._moved.stayed.update({one.job.id: one.why for one in refusals})
+
+
+def _some(names: list[str]) -> str:
+    more = ["..."] if len(names) > SHOWN else []
+    return ", ".join(names[:SHOWN] + more)

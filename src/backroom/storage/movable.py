@@ -1,0 +1,57 @@
+"""An embedded storage that jobs may leave for another one, and come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
+from backroom.storage.embedded import EmbeddedStorage
+from backroom.storage.sqlite import moving
+
+__all__ = ["MovableStorage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class MovableStorage(EmbeddedStorage):
+    """`Movable`."""
+
+    async def number(self) -> int:
+        return await self._write(moving.number)
+
+    async def copies(
+        self, after: str | None, limit: int, history: bool
+    ) -> tuple[list[Baggage], str | None]:
+        return await self._ask(moving.copies, after, limit, history)
+
+    async def keyed(
+        self, after: str | None, limit: int
+    ) -> tuple[list[tuple[str, str]], str | None]:
+        return await self._ask(moving.keyed, after, limit)
+
+    async def holders(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        return await self._ask(moving.holders, keys)
+
+    async def parcel(self, after: int = 0) -> Parcel | None:
+        return await self._ask(moving.oldest_parcel, after)
+
+    async def pack(
+        self, after: str | None, limit: int, history: bool, target: int, label: str
+    ) -> tuple[Parcel | None, str | None]:
+        keys = await self._ask(moving.what_is_next, after, limit, history)
+        if not keys:
+            return None, None
+        return await self._write(moving.pack, keys, history, target, label), str(keys[-1])
+
+    async def unpack(self, jobs: Sequence[Baggage]) -> Unpacked:
+        return await self._write(moving.unpack, jobs)
+
+    async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
+        return await self._write(moving.unload, parcel, back, self.clock.now())
+
+    async def _ask(
+        self, look: Callable[Concatenate[moving.Run, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._read(lambda jobs: look(jobs.connection.execute, *args, **kwargs))

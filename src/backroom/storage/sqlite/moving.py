@@ -1,0 +1,232 @@
+"""Jobs that leave an embedded store for another one, or come from there."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, decode, encode, fitting
+from backroom.job import State
+from backroom.ports import Wake
+from backroom.storage.sqlite.bulk import Bulk
+from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.retention import forget
+
+__all__ = [
+    "copies", "holders", "keyed", "number", "oldest_parcel", "pack", "unload", "unpack",
+    "what_is_next",
+]  # fmt: skip
+
+Key: TypeAlias = tuple[str, str]
+Run: TypeAlias = Callable[..., Any]
+"""`Connection.execute`."""
+
+_COLUMNS = (
+    "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, state,"
+    " attempt, crashes, budget, started_at, finished_at, result, reason, progress, progress_message"
+)
+_NOBODYS = "(state IN (0, 6) OR ?{} AND state BETWEEN 2 AND 4)"
+NEXT: Final = f"""
+    SELECT key, octet_length(data) + ifnull(octet_length(options), 0)
+        + ifnull(octet_length(result), 0)
+        + (SELECT total(octet_length(message) + ifnull(octet_length(traceback), 0))
+           FROM job_error WHERE job_error.job = job.key)
+        + (SELECT total(octet_length(message)) FROM job_log WHERE job_log.job = job.key)
+    FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
+"""
+READ: Final = f"""
+    SELECT key, {_COLUMNS} FROM job
+    WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)} ORDER BY key
+"""
+READ_ERRORS: Final = """
+    SELECT job, attempt, at, kind, message, traceback FROM job_error
+    WHERE job IN (SELECT value FROM json_each(?)) ORDER BY rowid
+"""
+READ_LOG: Final = """
+    SELECT job, at, attempt, level, message FROM job_log
+    WHERE job IN (SELECT value FROM json_each(?)) ORDER BY rowid
+"""
+BRING: Final = Bulk(
+    f"INSERT INTO job (token, key, {_COLUMNS})"
+    " SELECT 0, rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=21,
+)
+ADD_ERRORS: Final = Bulk(
+    "INSERT INTO job_error (job, attempt, at, kind, message, traceback)"
+    " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=6,
+)
+ADD_LOG: Final = Bulk(
+    "INSERT INTO job_log (job, at, attempt, level, message)"
+    " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=5,
+)
+# Made by the first who packs something, so that a store of an older Backroom needs no change.
+MAKE_PARCELS: Final = """
+    CREATE TABLE IF NOT EXISTS parcel (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        target INTEGER NOT NULL,
+        label  TEXT NOT NULL,
+        jobs   TEXT NOT NULL
+    )
+"""
+HAS_PARCELS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'parcel'"
+
+
+def number(ledger: Ledger) -> int:
+    """Tells this store from every other one."""
+    if not ledger.store():
+        ledger.run(
+            "INSERT OR REPLACE INTO meta VALUES ('store', ?)", (1 + secrets.randbelow(2**62),)
+        )
+    return ledger.store()
+
+
+# -- looks ---------------------------------------------------------------------------------------
+
+
+def what_is_next(run: Run, after: str | None, limit: int, history: bool) -> list[int]:
+    """The keys of the next jobs that nobody holds, no more than fit into one parcel."""
+    sizes = list(run(NEXT, (int(after or 0), limit, history)))
+    return [key for key, _ in sizes[: fitting(sizes)]]
+
+
+def copies(
+    run: Run, after: str | None, limit: int, history: bool
+) -> tuple[list[Baggage], str | None]:
+    """See `Movable.copies`."""
+    keys = what_is_next(run, after, limit, history)
+    return list(_read(run, keys, history).values()), str(keys[-1]) if keys else None
+
+
+def keyed(run: Run, after: str | None, limit: int) -> tuple[list[Key], str | None]:
+    """See `Movable.keyed`."""
+    rows = list(
+        run(
+            "SELECT key, type, unique_key FROM job WHERE key > ? AND unique_key IS NOT NULL"
+            " AND state NOT BETWEEN 2 AND 4 ORDER BY key LIMIT ?",
+            (int(after or 0), limit),
+        )
+    )
+    return [(type_, key) for _, type_, key in rows], str(rows[-1][0]) if rows else None
+
+
+def holders(run: Run, keys: Sequence[Key]) -> dict[Key, str]:
+    """See `Movable.holders`."""
+    rows = run(
+        "SELECT job.type, job.unique_key, job.id FROM json_each(?) AS k CROSS JOIN job"
+        " WHERE job.type = k.value->>0 AND job.unique_key = k.value->>1"
+        " AND job.unique_key IS NOT NULL AND job.state NOT BETWEEN 2 AND 4",
+        (json.dumps(keys),),
+    )
+    return {(type_, key): job for type_, key, job in rows}
+
+
+def oldest_parcel(run: Run, after: int) -> Parcel | None:
+    """See `Movable.parcel`."""
+    if not run(HAS_PARCELS).fetchone():
+        return None
+    row = run(
+        "SELECT number, target, label, jobs FROM parcel WHERE number > ? ORDER BY number LIMIT 1",
+        (after,),
+    ).fetchone()
+    return None if row is None else Parcel(row[0], row[1], row[2], decode(row[3]))
+
+
+def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:
+    text = json.dumps(list(keys))
+    errors = _by_job(run(READ_ERRORS, (text,)))
+    log = _by_job(run(READ_LOG, (text,)))
+    return {
+        key: Baggage(*(*row, tuple(errors.get(key, ())), tuple(log.get(key, ()))))
+        for key, *row in run(READ, (text, history))
+    }
+
+
+def _by_job(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for job, *row in rows:
+        found.setdefault(job, []).append(tuple(row))
+    return found
+
+
+# -- changes -------------------------------------------------------------------------------------
+
+
+def pack(
+    ledger: Ledger, keys: Sequence[int], history: bool, target: int, label: str
+) -> Parcel | None:
+    """Takes those of these jobs that still are nobody's."""
+    jobs = _read(ledger.run, keys, history)
+    if not jobs:
+        return None
+    forget(ledger, list(jobs))
+    ledger.run(MAKE_PARCELS)
+    [(number,)] = ledger.run(
+        "INSERT INTO parcel (target, label, jobs) VALUES (?, ?, ?) RETURNING number",
+        (target, label, encode(list(jobs.values()))),
+    )
+    return Parcel(number, target, label, list(jobs.values()))
+
+
+def unpack(ledger: Ledger, jobs: Sequence[Baggage]) -> Unpacked:
+    """See `Movable.unpack`."""
+    there = ledger.run(
+        "SELECT id FROM job WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps([job.id for job in jobs]),),
+    )
+    known = {id_ for (id_,) in there}
+    held = holders(ledger.run, [job.key for job in jobs if job.key is not None])
+    kept: list[Baggage] = []
+    refused: list[Refusal] = []
+    for job in jobs:
+        if job.id in known:
+            continue
+        holder = None if job.key is None else held.setdefault(job.key, job.id)
+        if holder is not None and holder != job.id:
+            refused.append(Refusal.twin(job, holder))
+        else:
+            kept.append(job)
+    if kept:
+        _keep(ledger, kept)
+    return Unpacked(kept, sorted(known), refused)
+
+
+def unload(ledger: Ledger, parcel: Parcel, back: Sequence[Baggage], now: int) -> Sequence[Refusal]:
+    """See `Movable.unload`."""
+    if not ledger.run(HAS_PARCELS).fetchone():
+        return ()
+    ledger.run("DELETE FROM parcel WHERE number = ?", (parcel.number,))
+    if not ledger.connection.changes() or not back:
+        return ()
+    returned = unpack(ledger, back)
+    # Their keys went to others meanwhile. What was acknowledged is not forgotten all the same.
+    unpack(ledger, [one.job.cancelled(now, one.why) for one in returned.refused])
+    return returned.refused
+
+
+def _keep(ledger: Ledger, jobs: Sequence[Baggage]) -> None:
+    for queue in {job.queue for job in jobs} - ledger.queues:
+        ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
+    first = ledger.fresh_keys(len(jobs))
+    keys = range(first, first + len(jobs))
+    BRING.run(ledger, [(key, *_row(job)) for key, job in zip(keys, jobs, strict=True)])
+    errors = [(key, *one) for key, job in zip(keys, jobs, strict=True) for one in job.errors]
+    log = [(key, *one) for key, job in zip(keys, jobs, strict=True) for one in job.log]
+    ADD_ERRORS.run(ledger, errors)
+    ADD_LOG.run(ledger, log)
+    compare(jobs, _read(ledger.run, keys, True).values())
+    ledger.wakes |= {Wake.JOBS, Wake.FINISHED}
+    if any(job.state == State.PARKED for job in jobs):
+        ledger.parked = True
+
+
+def _row(job: Baggage) -> tuple[Any, ...]:
+    return (
+        job.id, job.type, job.queue, job.priority, job.run_at, job.created_at, job.data,
+        job.options, job.unique_key, job.expires_at, job.state, job.attempt, job.crashes,
+        job.budget, job.started_at, job.finished_at, job.result, job.reason, job.progress,
+        job.progress_message,
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""Moving house: what every durable storage gives to another one, and takes from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import cast
+from unittest.mock import ANY
+
+import msgspec
+import pytest
+
+from backroom.baggage import Baggage, checksum
+from backroom.errors import StorageError
+from backroom.job import JobInfo, JobStatus
+from backroom.moving import House
+from tests.contract.parts import Bench, Place, SettableClock
+from tests.contract.storages import STORAGES, Prepare
+
+DURABLE = [name for name in STORAGES if name != "memory"]
+PAIRS = [(one, other) for one in DURABLE for other in DURABLE]
+
+
+def house(bench: Bench) -> House:
+    return cast(House, bench.storage)
+
+
+class Ends:
+    """A bench at each of two stores, whatever their kinds."""
+
+    def __init__(self, source: Bench, target: Bench) -> None:
+        self.source, self.target = source, target
+
+    async def carry(self, *, history: bool = True, limit: int = 3) -> list[str]:
+        """As who moves does it; the ids, in the order in which they came."""
+        source, target = house(self.source), house(self.target)
+        ids: list[str] = []
+        after = None
+        while True:
+            parcel, after = await source.pack(after, limit, history, await target.number(), "there")
+            if after is None:
+                return ids
+            assert parcel is not None
+            unpacked = await target.unpack(parcel.jobs)
+            assert not unpacked.refused
+            ids += [job.id for job in unpacked.kept]
+            await source.unload(parcel)
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+async def ends(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock
+) -> AsyncIterator[Ends]:
+    async with AsyncExitStack() as stack:
+        benches: list[Bench] = []
+        for name, side in zip(request.param, ("source", "target"), strict=True):
+            prepare: Prepare = STORAGES[name]
+            place = Place(await stack.enter_async_context(prepare(tmp_path / side)), clock)
+            stack.push_async_callback(place.close)
+            benches.append(await place.open())
+        yield Ends(*benches)
+
+
+async def furnish(bench: Bench) -> dict[str, str]:
+    """One job of every kind that nobody holds, by what it is."""
+    made = {
+        "later": await bench.add(delay=3600, queue="slow", priority=3),
+        "all said": await bench.add(
+            delay=60, priority=0, queue="mail", type="BÜRO", data='{"a":[1,"\\u0000é😀"]}',
+            options='{"retries":5,"tags":["a","b"],"metadata":{"x":1}}', unique_key="käy\0\ufdd0",
+            expires_at=bench.later(120),
+        ),
+    }  # fmt: skip
+    for name in ("waits again", "failed", "completed", "cancelled", "parked", "snoozed", "crashed"):
+        job, worker, claim = await bench.running(options='{"retries":3}', unique_key=name)
+        made[name] = job
+        outcome = {
+            "waits again": bench.retried(claim, 600, "zero \0 and \ufdd0"),
+            "failed": bench.failed(claim, "boom"),
+            "completed": bench.completed(claim, '{"pages":[1,2,3]}'),
+            "cancelled": bench.cancelled(claim),
+            "snoozed": bench.snoozed(claim),
+            "parked": msgspec.structs.replace(bench.snoozed(claim, -1), state=6),
+        }.get(name)
+        if outcome is None:
+            await bench.end_leases()
+            continue
+        outcome.progress, outcome.progress_message = 0.25, "a quarter"
+        outcome.log = [(bench.now, "info", "first"), (bench.now + 1, "error", "second \0")]
+        assert await bench.finish(worker, outcome) == [True]
+        await bench.storage.retire(worker)
+    made["plain"] = await bench.add()
+    return made
+
+
+async def infos(bench: Bench, ids: dict[str, str]) -> dict[str, JobInfo]:
+    return {name: await bench.info(job) for name, job in ids.items()}
+
+
+async def everything(bench: Bench, history: bool = True) -> list[Baggage]:
+    jobs: list[Baggage] = []
+    after = None
+    while True:
+        some, after = await house(bench).copies(after, 4, history)
+        jobs += some
+        if after is None:
+            return jobs
+
+
+async def test_a_job_is_all_that_it_was(ends: Ends) -> None:
+    made = await furnish(ends.source)
+    before, copies = await infos(ends.source, made), await everything(ends.source)
+    assert {info.status for info in before.values()} == set(JobStatus) - {
+        JobStatus.ACTIVE,
+        JobStatus.BLOCKED,
+    }
+    assert before["parked"].parked
+
+    came = await ends.carry()
+
+    assert came == [job.id for job in copies]
+    assert await infos(ends.target, made) == before
+    assert checksum(await everything(ends.target)) == checksum(copies)
+    assert await everything(ends.source) == []
+    assert (await ends.source.page()) == ([], None)
+    assert (await ends.target.page())[0] == came[::-1]
+
+
+async def test_a_job_goes_on_where_it_was(ends: Ends) -> None:
+    job, worker, claim = await ends.source.running(options='{"retries":3}', unique_key="k")
+    await ends.source.finish(worker, ends.source.retried(claim, 60))
+    await ends.carry()
+    ends.target.clock.advance(61)
+    [twin] = await ends.target.insert([ends.target.record(unique_key="k")])
+    assert (twin.id, twin.created) == (job, False)
+    again = await ends.target.claim_one(await ends.target.enlist())
+    assert (again.id, again.attempt, again.budget) == (job, 1, 0)
+    # Who had it before has no say any more, at either place.
+    assert await ends.source.finish(worker, ends.source.completed(claim)) == [False]
+
+
+async def test_jobs_keep_their_order(ends: Ends) -> None:
+    for priority in (2, 0, 3, 1):
+        await ends.source.add_many(3, priority=priority)
+    await ends.source.add_many(2, priority=2, delay=-5)
+    wanted = await everything(ends.source, history=False)
+    await ends.carry(limit=4)
+    claims = await ends.target.claim(await ends.target.enlist())
+    order = sorted(enumerate(wanted), key=lambda one: (one[1].priority, one[1].run_at, one[0]))
+    assert [claim.id for claim in claims] == [job.id for _, job in order]
+
+
+async def test_what_is_held_or_has_ended_stays_if_nobody_says_otherwise(ends: Ends) -> None:
+    held, _, _ = await ends.source.running()
+    done, worker, claim = await ends.source.running()
+    await ends.source.finish(worker, ends.source.completed(claim))
+    waits = await ends.source.add()
+    assert await ends.carry(history=False) == [waits]
+    assert await ends.source.status(held) == JobStatus.ACTIVE
+    assert await ends.source.status(done) == JobStatus.COMPLETED
+
+
+async def test_what_is_packed_is_nobodys_until_it_is_unloaded(ends: Ends) -> None:
+    source, target = house(ends.source), house(ends.target)
+    jobs = await ends.source.add_many(3)
+    parcel, _ = await source.pack(None, 10, False, 7, "there")
+    assert parcel is not None
+    assert [job.id for job in parcel.jobs] == jobs
+    assert await ends.source.claim(await ends.source.enlist()) == []
+    assert await source.parcel() == parcel
+    assert len((await target.unpack(parcel.jobs)).kept) == 3
+    again = await target.unpack(parcel.jobs)
+    assert (again.kept, sorted(again.known), again.refused) == ([], sorted(jobs), [])
+    await source.unload(parcel)
+    await source.unload(parcel, parcel.jobs)  # It is gone: nothing comes back.
+    assert await source.parcel() is None
+    assert await ends.source.page() == ([], None)
+    assert len((await ends.target.page())[0]) == 3
+
+
+async def test_a_parcel_is_there_after_opening_anew(place: Place) -> None:
+    bench = await place.open()
+    if not bench.storage.capabilities.durable:
+        return
+    job = await bench.add()
+    parcel, _ = await house(bench).pack(None, 10, False, 7, "there")
+    await bench.storage.close()
+    bench = await place.open()
+    assert await house(bench).parcel() == parcel
+    assert (parcel and parcel.target, parcel and parcel.label) == (7, "there")
+    assert await bench.storage.find(job, bench.now) is None
+
+
+async def test_who_has_ended_may_run_again_after_a_move(ends: Ends) -> None:
+    job, worker, claim = await ends.source.running(unique_key="k")
+    await ends.source.finish(worker, ends.source.failed(claim))
+    await ends.carry()
+    await ends.target.storage.retry(job, ends.target.now)
+    again = await ends.target.claim_one(await ends.target.enlist())
+    assert (again.id, again.attempt, again.budget) == (job, 1, 1)
+
+
+async def test_a_key_that_another_job_holds_is_told_and_harms_no_other(ends: Ends) -> None:
+    source, target = house(ends.source), house(ends.target)
+    mine, other = await ends.source.add(unique_key="k"), await ends.source.add()
+    held = await ends.target.add(unique_key="k")
+    await ends.target.add(unique_key="k", type="ANOTHER")
+    assert await source.keyed(None, 10) == ([("SEND_EMAIL", "k")], ANY)
+    assert await target.holders([("SEND_EMAIL", "k"), ("SEND_EMAIL", "j")]) == {
+        ("SEND_EMAIL", "k"): held
+    }
+    parcel, _ = await source.pack(None, 10, False, 7, "there")
+    assert parcel is not None
+    unpacked = await target.unpack(parcel.jobs)
+    assert [job.id for job in unpacked.kept] == [other]
+    [refused] = unpacked.refused
+    assert (refused.job.id, held in refused.why) == (mine, True)
+    assert not await source.unload(parcel, [refused.job])
+    assert await ends.source.status(mine) == JobStatus.PENDING
+    assert (await ends.source.page())[0] == [mine]
+    # Kept as cancelled, it holds no key.
+    ended = refused.job.cancelled(ends.target.now, refused.why)
+    assert len((await target.unpack([ended])).kept) == 1
+    assert await ends.target.status(mine) == JobStatus.CANCELLED
+    assert (await ends.target.info(mine)).error == refused.why
+
+
+async def test_who_comes_back_and_finds_its_key_taken_is_not_forgotten(ends: Ends) -> None:
+    source = house(ends.source)
+    mine = await ends.source.add(unique_key="k")
+    parcel, _ = await source.pack(None, 10, False, 7, "there")
+    assert parcel is not None
+    other = await ends.source.add(unique_key="k")
+    [refused] = await source.unload(parcel, parcel.jobs)
+    assert (refused.job.id, other in refused.why) == (mine, True)
+    assert await ends.source.status(mine) == JobStatus.CANCELLED
+
+
+async def test_a_parcel_is_bounded_in_bytes(ends: Ends) -> None:
+    await ends.source.add_many(5, data=f'"{"x" * 3_000_000}"')
+    counts = []
+    after = None
+    while True:
+        parcel, after = await house(ends.source).pack(after, 100, False, 7, "there")
+        if parcel is None:
+            break
+        counts.append(len(parcel.jobs))
+    assert counts == [2, 2, 1]
+
+
+async def test_what_was_not_kept_as_it_was_is_refused_whole(ends: Ends) -> None:
+    job = ends.source.record()
+    await ends.source.insert([job])
+    [copy] = await everything(ends.source)
+    # A store has 64 bits for a moment, and a text for data: what it cannot give back is found.
+    other = msgspec.structs.replace(
+        copy, id=ends.source.record().id, progress=cast(float, float("nan"))
+    )
+    with pytest.raises(StorageError, match="was not the same"):
+        await house(ends.target).unpack([copy, other])
+    assert await ends.target.page() == ([], None)
+
+
+async def test_every_store_has_a_number_of_its_own(ends: Ends) -> None:
+    source, target = house(ends.source), house(ends.target)
+    assert await source.number() == await source.number() > 0
+    assert await target.number() != await source.number()
