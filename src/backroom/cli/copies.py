@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from backroom.cli.bar import bar
 from backroom.cli.commands import Command, on_storage, option
 from backroom.cli.plain import count_of, plain
 
@@ -39,7 +37,7 @@ def backup(file: Path, force: bool, target: str | None, storage: str | None, as_
     service = service_of(target, storage)
     directory = _directory(service)
     refuse_missing(service)
-    with _bar("copying") as progress:
+    with bar("copying") as progress:
         copy = back_up(directory, file, replace=force, progress=progress)
     _report(copy, as_json, f"{count_of(copy.jobs, 'job')} in {copy.file}, checked")
 
@@ -62,7 +60,7 @@ def restore(
     from backroom.storage.backup import restore
 
     directory = _directory(service_of(target, storage))
-    with _bar("restoring") as progress:
+    with bar("restoring") as progress:
         copy = restore(file, directory, replace=force, progress=progress)
     said = f"{count_of(copy.jobs, 'job')} restored to {copy.file}"
     if copy.active:
@@ -94,17 +92,3 @@ def _report(copy: Copy, as_json: bool, said: str) -> None:
             to_json(copy)
         else:
             say("\n".join(plain(line) for line in said.splitlines()))
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], object]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

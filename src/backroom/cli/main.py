@@ -15,6 +15,7 @@ from backroom.cli.completion import completion
 from backroom.cli.copies import backup, restore
 from backroom.cli.doctor import doctor
 from backroom.cli.jobs import jobs
+from backroom.cli.move import move
 from backroom.cli.queues import queues
 from backroom.cli.stats import stats
 from backroom.cli.worker import worker
@@ -51,5 +52,5 @@ def main(config: Path | None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (worker, jobs, queues, stats, doctor, backup, restore, completion):
+for command in (worker, jobs, queues, stats, doctor, backup, restore, move, completion):
     main.add_command(command)

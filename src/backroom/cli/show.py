@@ -17,7 +17,7 @@ from backroom.cli.output import say
 from backroom.cli.plain import plain
 from backroom.job import JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
-__all__ = ["console", "job", "jobs", "queues", "stats", "stats_view"]
+__all__ = ["console", "facts", "job", "jobs", "queues", "stats", "stats_view"]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -200,6 +200,14 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
         since = _ago(worker.started_at)
         parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
     return parts
+
+
+def facts(rows: Sequence[tuple[str, object]]) -> None:
+    """A table of two columns: what it is, and what is said of it."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, _text(value))
+    _print(table)
 
 
 def queues(all_: Sequence[QueueStats]) -> None:
