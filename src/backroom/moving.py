@@ -137,8 +137,8 @@ class Move:
         if stats.by_status["active"] and not self._wait:
             busy = [f"{one.name} ({one.active})" for one in stats.workers if one.active]
             raise JobStateError(
-                f"jobs of {source.url} are held by {_some(busy) or "a worker"}: stop these workers, or wait for"
-                " them with --wait"
+                f"jobs of {source.url} are held by {_some(busy) or 'a worker'}: stop these workers,"
+                " or wait for them with --wait"
             )
         if self._twins == "refuse":
             await self._refuse_twins()

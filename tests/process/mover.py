@@ -1,0 +1,173 @@
+"""Moves that are killed: `python -m tests.process.mover SOURCE TARGET HOW`. Prints one line for
+each move that was killed and ended by another one, and fails where a job was lost or doubled.
+
+Each move runs in a forked child of its own; this process has opened no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from backroom import DatabaseJobStorage, FileJobStorage, moving
+from backroom.baggage import Baggage
+from backroom.job import SECOND, JobIds, JobRecord
+from backroom.moving import House, Move
+
+JOBS = 15
+PARCEL = 10
+VERBS = ("pack", "unpack", "unload")
+
+
+def house(url: str) -> House:
+    if url.startswith("file:"):
+        return FileJobStorage(url.removeprefix("file:"), durability="os")
+    return DatabaseJobStorage(url)
+
+
+def counting(house: House, step: Callable[[], None]) -> House:
+    """`step` is called before and after each verb that changes something on the way."""
+
+    def counted(verb: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any) -> Any:
+            step()
+            answer = await verb(*arguments)
+            step()
+            return answer
+
+        return call
+
+    for name in VERBS:
+        setattr(house, name, counted(getattr(house, name)))
+    return house
+
+
+async def at(source: str, target: str, work: Callable[[House, House], Awaitable[None]]) -> None:
+    houses = [house(source), house(target)]
+    for one in houses:
+        await one.open()
+    await work(*houses)
+    for one in houses:
+        await one.close()
+
+
+async def fill(source: House, target: House) -> None:
+    """Half of them with keys; those that were there go."""
+    for one in (source, target):
+        while jobs := (await one.copies(None, 1000, True))[0]:
+            for job in jobs:
+                await one.delete(job.id)
+    now, ids = source.clock.now(), JobIds()
+    await source.insert(
+        [
+            JobRecord(
+                ids(now), "NOTHING", "default", n % 4, now + n * SECOND, now, f'{{"n":{n}}}',
+                unique_key=f"key {n}" if n % 2 else None,
+            )
+            for n in range(JOBS)
+        ],
+        now,
+    )  # fmt: skip
+
+
+async def check(source: House, target: House, whole: bool) -> None:
+    """No job is at both places, none twice; and if the move is over, all are in the target."""
+    here, there = await everything(source), await everything(target)
+    ids = Counter(job.id for job in (*here, *there))
+    assert not ids or max(ids.values()) == 1, "a job is there twice"
+    if whole:
+        assert not here, "something was left behind"
+        assert await source.parcel() is None, "a parcel was left behind"
+        assert sorted(job.data for job in there) == sorted(f'{{"n":{n}}}' for n in range(JOBS))
+
+
+async def everything(house: House) -> list[Baggage]:
+    jobs, after = list[Baggage](), None
+    while True:
+        some, after = await house.copies(after, 1000, True)
+        jobs += some
+        if after is None:
+            return jobs
+
+
+def in_child(work: Coroutine[Any, Any, None], kill_after: float | None = None) -> int:
+    """Its signal or exit code, as `Popen.returncode`."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            asyncio.run(work)
+            code = 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    work.close()
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def must(work: Coroutine[Any, Any, None]) -> None:
+    if in_child(work):
+        sys.exit("a child failed; what it said is above")
+
+
+async def killed_at(source: str, target: str, last: int) -> None:
+    """A move that kills itself at its step of this number."""
+    steps = iter(range(1_000_000))
+
+    def step() -> None:
+        if next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def work(one: House, other: House) -> None:
+        await Move(counting(one, step), counting(other, step)).run()
+
+    await at(source, target, work)
+
+
+def kill_at(source: str, target: str, step: int, after: float | None = None) -> int:
+    return in_child(killed_at(source, target, step), after)
+
+
+def round_of(source: str, target: str, killed: Callable[[], int]) -> int:
+    """One move that is killed, and then ended by another one; how the first one ended."""
+    must(at(source, target, fill))
+    code = killed()
+    must(at(source, target, lambda one, other: check(one, other, whole=code == 0)))
+    if code:
+        must(killed_at(source, target, -1))
+        must(at(source, target, lambda one, other: check(one, other, whole=True)))
+    return code
+
+
+def main(source: str, target: str, how: str) -> None:
+    moving.PARCEL = PARCEL  # type: ignore[misc]
+    if how == "steps":
+        for step in range(100):
+            code = round_of(source, target, partial(kill_at, source, target, step))
+            print(f"step {step}: {code}", flush=True)
+            if code == 0:
+                return
+            assert code == -signal.SIGKILL, code
+    began = time.monotonic()
+    must(killed_at(source, target, -1))
+    longest = time.monotonic() - began
+    for n in range(int(how)):
+        after = random.uniform(0, 1.5 * longest)
+        code = round_of(source, target, partial(kill_at, source, target, -1, after))
+        print(f"round {n}: {code} after {after:.3f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
