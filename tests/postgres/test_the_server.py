@@ -16,7 +16,6 @@ from backroom.errors import (
     BackroomError,
     ConfigurationError,
     StorageError,
-    StorageVersionError,
 )
 from backroom.ports import Wake
 from tests.servers.binaries import find_binaries
@@ -149,25 +148,6 @@ async def test_a_wrong_password_is_told_and_never_shown(server: PostgresServer) 
         await service.schedule("MAIL", {})
     assert "hunter22" not in str(caught.value)
     assert "hunter22" not in service.storage.url
-
-
-async def test_tables_of_a_newer_version_are_refused(postgres_url: PostgresPlace) -> None:
-    first = storage(postgres_url)
-    await first.open()
-    await first.close()
-    connection = await asyncpg.connect(postgres_url.url)
-    meta = f'"{postgres_url.schema}"."background_jobs_meta"'
-    await connection.execute(f"UPDATE {meta} SET value = 99 WHERE name = 'schema'")
-    await connection.close()
-    with pytest.raises(StorageVersionError, match="version 99"):
-        await storage(postgres_url).open()
-
-
-async def test_many_that_open_it_at_once_make_its_tables_once(postgres_url: PostgresPlace) -> None:
-    many = [storage(postgres_url) for _ in range(8)]
-    await asyncio.gather(*[one.open() for one in many])
-    for one in many:
-        await one.close()
 
 
 @pytest.mark.parametrize(

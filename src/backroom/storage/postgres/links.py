@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -20,6 +19,8 @@ from backroom.errors import (
     StorageError,
     StorageFullError,
 )
+from backroom.storage.masks import masked
+from backroom.storage.postgres.sources import Source, refusal
 
 __all__ = ["Links", "is_of_values", "masked"]
 
@@ -33,6 +34,12 @@ TRIES: Final = 5
 """How often a change is tried that another transaction was in the way of."""
 CONNECT: Final = 10.0
 """Seconds that a connection may take to be made."""
+
+SETTINGS: Final = {
+    "application_name": "backroom",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 
 _AGAIN: Final = (
     asyncpg.SerializationError,
@@ -79,8 +86,9 @@ class _Loop:
 class Links:
     """Runs work on connections, and says in our words what went wrong."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.url = source.url
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         self.open = False
 
@@ -90,31 +98,32 @@ class Links:
         Raises:
             ConfigurationError: the URL, or who it names, is refused. StorageError: no answer.
         """
+        return await self._reached(self.source.connect(CONNECT, SETTINGS))
+
+    async def _reached(self, connecting: Awaitable[asyncpg.Connection]) -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(
-                self.url,
-                timeout=CONNECT,
-                server_settings={
-                    "application_name": "backroom",
-                    "jit": "off",
-                    "plan_cache_mode": "force_generic_plan",
-                },
-            )
-        except (
-            asyncpg.InvalidAuthorizationSpecificationError,
-            asyncpg.InvalidCatalogNameError,
-            ValueError,
-            asyncpg.InterfaceError,
-        ) as error:
-            raise ConfigurationError(
-                f"{masked(self.url)} refuses the connection: {error}; check user, password and"
-                " database of the URL"
-            ) from None
-        except (*_CUT, asyncpg.PostgresError) as error:
-            raise StorageError(
-                f"no connection to {masked(self.url)}: {error or type(error).__name__}; nothing"
-                " was changed"
-            ) from error
+            return await connecting
+        except (*_CUT, asyncpg.PostgresError, ValueError) as error:
+            told = refusal(self.url, error, CONNECT)
+            raise told from (error if isinstance(told, StorageError) else None)
+
+    async def _take(self, ours: _Loop) -> asyncpg.Connection:
+        pool = self.source.pool_here()
+        if pool is not None:
+            return await self._reached(self.source.borrow(pool, CONNECT))
+        while ours.idle:
+            connection = ours.idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self.connect()
+
+    async def _give(self, ours: _Loop, connection: asyncpg.Connection) -> None:
+        pool = self.source.pool_here()
+        if pool is None:
+            ours.idle.append(connection)
+        else:
+            with suppress(*_CUT, asyncpg.PostgresError):  # It cleans it, and throws it away.
+                await pool.release(connection)
 
     async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Carries out `work`, to its end even where its caller is cancelled. It is done again
@@ -140,13 +149,7 @@ class Links:
         cut = False
         for attempt in range(TRIES):
             async with ours.room:
-                connection = None
-                while ours.idle and connection is None:
-                    connection = ours.idle.pop()
-                    if connection.is_closed():
-                        connection = None
-                if connection is None:
-                    connection = await self.connect()
+                connection = await self._take(ours)
                 try:
                     answer = await work(connection)
                 except BaseException as error:
@@ -155,7 +158,7 @@ class Links:
                     ):
                         connection.terminate()
                     else:
-                        ours.idle.append(connection)
+                        await self._give(ours, connection)
                     again = isinstance(error, _AGAIN) and attempt < TRIES - 1
                     if isinstance(error, _CUT):
                         for other in ours.idle:  # What befell this one befell them, too.
@@ -165,7 +168,7 @@ class Links:
                     if not again:
                         raise self._told(error) from error
                 else:
-                    ours.idle.append(connection)
+                    await self._give(ours, connection)
                     return answer
             await asyncio.sleep(0.01 * 2**attempt * random.random())
         raise AssertionError("unreachable")
@@ -211,15 +214,3 @@ def is_of_values(error: BaseException) -> bool:
     written without the others. All else befalls all of them."""
     cause = error.__cause__ if isinstance(error, BackroomError) else error
     return isinstance(cause, _VALUES) or not isinstance(error, BackroomError)
-
-
-def masked(url: str) -> str:
-    """A URL without its password."""
-    try:
-        parts = urlsplit(url)
-        if not parts.password:
-            return url
-    except ValueError:
-        return "(a URL that cannot be read)"
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))

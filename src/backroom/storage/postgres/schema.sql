@@ -130,8 +130,8 @@ CREATE TABLE {workers} (
 
 CREATE SEQUENCE {tokens};
 
+-- schema: the version of these tables. compatible: the oldest version whose code may use them.
 CREATE TABLE {meta} (
     name  text PRIMARY KEY,
     value bigint NOT NULL
 );
-INSERT INTO {meta} VALUES ('schema', 1);

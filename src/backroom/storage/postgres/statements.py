@@ -9,7 +9,7 @@ from typing import Final
 
 from backroom.errors import ConfigurationError
 
-__all__ = ["Statements"]
+__all__ = ["Statements", "read"]
 
 LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
@@ -33,8 +33,8 @@ _PARKED: Final = """UNION ALL
             WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
             AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
-_INDEXES: Final = ("ended_badly", "ready_expiry", "parked_expiry", "held_worker", "keys_id")
-"""Named without a schema where they are made."""
+_INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
+"""Named without a schema where it is made."""
 _OPEN: Final = """SELECT name FROM {{queues}}
     WHERE NOT paused AND name <> ALL({but}) AND ({queues} IS NULL OR name = ANY({queues}))"""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
@@ -64,21 +64,25 @@ class Statements:
         own = self.bare(part)
         return f'"{own}"' if self.schema is None else f'"{self.schema}"."{own}"'
 
+    def bare(self, part: str) -> str:
+        """The name without quotes and schema."""
+        return self.table if part == "jobs" else f"{self.table}_{part}"
+
     @property
     def channel(self) -> str:
         """Where its wake-ups are heard."""
         return self.table if self.schema is None else f"{self.schema}.{self.table}"
 
-    def create(self) -> str:
-        """What makes all tables."""
-        return self.named(_read("schema"), bare=_INDEXES)
+    def making(self, text: str) -> str:
+        """A text that makes tables and indexes, with their names."""
+        return self.named(text, bare=tuple(_INDEX.findall(text)))
 
     def named(self, text: str, bare: tuple[str, ...] = ()) -> str:
         """A text with the names of the tables in place of `{jobs}` and the like."""
 
         def named(match: re.Match[str]) -> str:
             part = match[1]
-            return f'"{self.table}_{part}"' if part in bare else self.name(part)
+            return f'"{self.bare(part)}"' if part in bare else self.name(part)
 
         return _PLACE.sub(named, text)
 
@@ -87,7 +91,7 @@ class Statements:
 def _sections() -> dict[str, str]:
     texts: dict[str, str] = {}
     for file in _FILES:
-        parts = _HEAD.split(_read(file))
+        parts = _HEAD.split(read(file))
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
@@ -128,7 +132,8 @@ def _claim(text: str, *, parked: bool) -> str:
     return text.replace("{{", "{").replace("}}", "}")
 
 
-def _read(file: str) -> str:
+def read(file: str) -> str:
+    """One of the files beside this one."""
     return files("backroom.storage.postgres").joinpath(f"{file}.sql").read_text()
 
 

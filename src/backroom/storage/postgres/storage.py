@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from backroom.clock import SystemClock
 from backroom.errors import ConfigurationError
@@ -26,12 +27,15 @@ from backroom.storage.postgres.adding import Adding
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.claiming import Claiming
 from backroom.storage.postgres.ending import Ending
+from backroom.storage.postgres.examining import Examination, examine
 from backroom.storage.postgres.links import Links, masked
 from backroom.storage.postgres.living import Living
 from backroom.storage.postgres.moving import Moving
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
-from backroom.storage.postgres.schema import prepare
+from backroom.storage.postgres.schema import Schema, Stored
+from backroom.storage.postgres.script import script
+from backroom.storage.postgres.sources import source_of
 from backroom.storage.postgres.statements import Statements
 from backroom.transition import Claim, Transition
 
@@ -47,10 +51,16 @@ class DatabaseJobStorage(People, Moving):
     ends. Lease time is the server's.
 
     Args:
-        url: `postgresql://user:password@host:port/database`.
+        connection: `postgresql://user:password@host:port/database`; or an asyncpg pool, which has
+            to be open from before the first use until the end: it lends connections on its own
+            loop, up to six at once, while the listener and the lease's thread have connections
+            of their own that are made as the pool makes its; or an engine of SQLAlchemy, of which
+            only the URL is used, not its pool and not its `connect_args`.
         table_name: of the table of jobs; the names of the others begin with it.
         schema: where the tables are; None: the first one of the `search_path`.
         retention: how long ended jobs are kept; seconds or a `timedelta`, None for ever.
+        migrate: whether opening makes the tables, and brings older ones forward; without it, that
+            is left to `backroom migrate`, and tables that are missing or older are refused.
         clock: for tests: tells the lease time, too.
 
     Raises:
@@ -61,28 +71,28 @@ class DatabaseJobStorage(People, Moving):
 
     def __init__(
         self,
-        url: str,
+        connection: Any,
         *,
         table_name: str = "background_jobs",
         schema: str | None = None,
         retention: float | timedelta | None = DEFAULT_RETENTION,
+        migrate: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        if not str(url).startswith(("postgresql://", "postgres://")):
-            raise ConfigurationError(
-                f"{masked(str(url))!r} is no URL of PostgreSQL; write"
-                " postgresql://user:password@host/database"
-            )
         try:
             self.retention = None if retention is None else duration("retention", retention)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
-        self._links = Links(url)
+        self._links = Links(source_of(connection))
+        self._schema = Schema(self.url, self._statements)
+        self.migrates = migrate
+        """Whether opening makes and changes tables; set before it opens."""
         base = Base(self._links, self._statements, self.clock, clock is not None)
         super().__init__(base)
         self._users = 0
+        self._ready = False
         self._adding = Adding(base)
         self._claiming = Claiming(base)
         self._ending = Ending(base)
@@ -95,21 +105,21 @@ class DatabaseJobStorage(People, Moving):
 
     async def open(self) -> None:
         self._users += 1
-        if self._links.open:
-            return
         self._links.open = True
+        if self._ready:
+            return
         try:
-            await self._links.run(lambda link: prepare(link, self._statements))
+            await self._schema.prepare(self._links.run, self.migrates)
+            self._ready = True
         except BaseException:
-            self._users -= 1
-            if not self._users:
-                await self._links.close()
+            await self.close()
             raise
 
     async def close(self) -> None:
         self._users -= 1
         if self._users > 0 or not self._links.open:
             return
+        self._ready = False
         await self._adding.close()
         await self._ending.close()
         await self._base.bells.close()
@@ -117,6 +127,43 @@ class DatabaseJobStorage(People, Moving):
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         return self._base.bells.subscribe(callback)
+
+    def __repr__(self) -> str:
+        return f"DatabaseJobStorage({self.url!r}, {self._statements.name('jobs')})"
+
+    # -- its tables ------------------------------------------------------------------------------
+
+    async def migrate(self) -> tuple[str, ...]:
+        """Makes the tables, or brings them to the version of this code; what was applied. Workers
+        may go on meanwhile where the notes of a release do not say otherwise. Safe to call from
+        many processes at once: one does it, and the others wait.
+
+        Raises:
+            ConfigurationError: not the right to. StorageError: the tables were in use for more
+                than a minute; the steps that were applied stay.
+        """
+        async with self._reached():
+            return tuple(one.label for one in await self._schema.migrate(self._links.run))
+
+    async def examine(self) -> Examination:
+        """What there is to say of the server and the tables; changes nothing."""
+        async with self._reached():
+            return await self._links.run(lambda link: examine(self._schema, link))
+
+    def migration_sql(self, version: int = 0, role: str | None = None) -> str:
+        """What brings tables of a version to that of this code, 0 being none, for somebody to
+        carry out who may make them; and what `role` needs to use them. See `backroom migrate`."""
+        return script(self._schema, Stored(version, version), role)
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
+        """Connections, also before it is open."""
+        self._users += 1
+        self._links.open = True
+        try:
+            yield
+        finally:
+            await self.close()
 
     # -- the way of a job ------------------------------------------------------------------------
 

@@ -1,0 +1,53 @@
+"""The versions of the tables, each made from the one before it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from backroom.storage.postgres.statements import read
+
+__all__ = ["MIGRATIONS", "Migration", "tables_of"]
+
+_MADE: Final = re.compile(r"^\s*(CREATE|DROP) (TABLE|SEQUENCE) (?:IF EXISTS )?\{(\w+)\}", re.M)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step forward. There is none back.
+
+    Args:
+        version: of the tables after it, one more than before.
+        name: what it does, for people.
+        sql: the statements, with `{table}` for the names; one transaction carries out all.
+        compatible: the oldest version whose code may work on the tables after it. Where that is
+            not newer than the version before, workers go on while the tables change: nothing
+            that they read or write may go, or be demanded of them.
+    """
+
+    version: int
+    name: str
+    sql: str
+    compatible: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.version:04} {self.name}"
+
+
+MIGRATIONS: Final = (Migration(1, "the first tables", read("schema"), compatible=1),)
+"""All, in their order. The SQL of the next one goes to `migrations/0002_what_it_does.sql`, and is
+`read("migrations/0002_what_it_does")` here. One that was released never changes."""
+
+
+def tables_of(migrations: tuple[Migration, ...]) -> tuple[list[str], list[str]]:
+    """What is there after these: the tables, and the sequences."""
+    there: dict[str, dict[str, None]] = {"TABLE": {}, "SEQUENCE": {}}
+    for migration in migrations:
+        for verb, kind, name in _MADE.findall(migration.sql):
+            if verb == "CREATE":
+                there[kind][name] = None
+            else:
+                there[kind].pop(name, None)
+    return list(there["TABLE"]), list(there["SEQUENCE"])
