@@ -18,8 +18,8 @@
     └── StorageError                         the storage could not answer
         ├── StorageClosedError               it is closed, or was opened before a fork
         ├── StorageFullError                 no room on the disk
-        ├── StorageCorruptError              its file is damaged or not ours
-        └── StorageVersionError              its file was written by a newer Backroom
+        ├── StorageCorruptError              it is damaged or not ours
+        └── StorageVersionError              it is of a version that this Backroom cannot use
 
 A handler ends its attempt by raising `FailJob` (no retry) or `RetryJob` (retry, optionally
 after a delay of its own); any other exception is a failed attempt that is retried with backoff.
@@ -129,7 +129,8 @@ class StorageCorruptError(StorageError):
 
 
 class StorageVersionError(StorageError):
-    """The file was written by a newer Backroom than this one."""
+    """The store was written by a newer Backroom than this one; or by an older one, and may not be
+    changed (`migrate=False`)."""
 
 
 class FailJob(Exception):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from backroom.errors import ConfigurationError
 from backroom.ports import Store
 from backroom.storage.file import FileJobStorage
+from backroom.storage.masks import masked
 from backroom.storage.memory import MemoryJobStorage
 
 __all__ = ["open_storage"]
@@ -32,14 +32,14 @@ def open_storage(storage: Store | str | None) -> Store:
         return MemoryJobStorage()
     if colon and scheme == "file" and rest:
         return FileJobStorage(rest.removeprefix("//"))
-    if scheme in ("postgresql", "postgres"):
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
         return _database(storage)
     if scheme in ("redis", "rediss"):
         raise ConfigurationError(
             f"this version of Backroom has no storage for {scheme} yet; use file:, postgresql: or"
             " memory:"
         )
-    raise ConfigurationError(f"{_masked(storage)!r} is no storage; {_MEND}")
+    raise ConfigurationError(f"{masked(storage)!r} is no storage; {_MEND}")
 
 
 def _database(url: str) -> Store:
@@ -48,12 +48,3 @@ def _database(url: str) -> Store:
     except ImportError as error:
         raise ConfigurationError(str(error)) from None
     return DatabaseJobStorage(url)
-
-
-def _masked(url: str) -> str:
-    """A URL without its password."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return "(a URL that cannot be read)"
-    return url.replace(f":{password}@", ":***@") if password else url

@@ -166,7 +166,8 @@ class Links:
                         ours.idle.clear()
                         again, cut = not cut, True
                     if not again:
-                        raise self._told(error) from error
+                        told = self._told(error)
+                        raise told from (None if told is error else error)
                 else:
                     await self._give(ours, connection)
                     return answer
