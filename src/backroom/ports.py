@@ -137,6 +137,10 @@ class Reclaimed(msgspec.Struct, frozen=True):
     """Jobs that may have started: each was charged an attempt and a crash."""
     untouched: int = 0
     """Jobs that had not started."""
+    doubted: bool = False
+    """Somebody seems to have died, which the next look will tell."""
+    again: float | None = None
+    """Seconds until the next look; None: as often as the caller likes."""
 
 
 class Pruned(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ __all__ = ["Upkeep"]
 log = logging.getLogger("backroom")
 
 SWEEP_EVERY: Final = 1.0
-"""Seconds between two looks for dead workers."""
+"""Seconds between two looks for dead workers, where the storage does not say."""
 PRUNE_EVERY: Final = 30.0
 MORE: Final = 0.05
 """Seconds until retention goes on where it has not come to the end."""
@@ -28,14 +28,27 @@ class Upkeep(Loop):
         super().__init__("upkeep")
         self._storage = storage
         self._clock = clock
+        self._next_sweep = 0.0
         self._next_prune = 0.0
         self.swept = False
-        """It has looked once: what dead workers left can be claimed."""
+        """It has looked, and is sure: what dead workers left can be claimed."""
         self.crashed = 0
         """Jobs taken back from dead workers that had started, so far."""
         self.untouched = 0
 
     async def turn(self) -> float | None:
+        if self._clock.uptime() >= self._next_sweep:
+            wait = await self._sweep()
+            self._next_sweep = self._clock.uptime() + wait
+        if self._clock.uptime() >= self._next_prune:
+            pruned = await self._storage.prune(self._clock.now(), PAGE)
+            if pruned.more:
+                return MORE
+            self._next_prune = self._clock.uptime() + PRUNE_EVERY
+        return max(0.0, self._next_sweep - self._clock.uptime())
+
+    async def _sweep(self) -> float:
+        """Seconds until the next one."""
         reclaimed = await self._storage.reclaim(self._clock.now())
         if reclaimed.workers:
             self.crashed += reclaimed.crashed
@@ -44,10 +57,5 @@ class Upkeep(Loop):
                 "took back the jobs of %s: %d had started, %d had not",
                 ", ".join(reclaimed.workers), reclaimed.crashed, reclaimed.untouched,
             )  # fmt: skip
-        self.swept = True
-        if self._clock.uptime() >= self._next_prune:
-            pruned = await self._storage.prune(self._clock.now(), PAGE)
-            if pruned.more:
-                return MORE
-            self._next_prune = self._clock.uptime() + PRUNE_EVERY
-        return SWEEP_EVERY
+        self.swept = self.swept or not reclaimed.doubted
+        return SWEEP_EVERY if reclaimed.again is None else reclaimed.again

@@ -11,10 +11,11 @@ from backroom.errors import LeaseLostError
 from backroom.ports import Clock, Wake
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.links import Links
+from backroom.storage.postgres.presence import Presence
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.wakeup import Bells
 
-__all__ = ["Base", "declared_dead"]
+__all__ = ["Base"]
 
 T = TypeVar("T")
 
@@ -23,19 +24,20 @@ class Base:
     """One store, as one process sees it."""
 
     def __init__(self, links: Links, statements: Statements, clock: Clock, virtual: bool) -> None:
-        """`virtual`: lease time, too, is told by `clock`, for tests."""
+        """`virtual`: `clock` is that of a test, and tells lease time to all."""
         self.links = links
         self.statements = statements
         self.clock = clock
         self.bells = Bells(links, statements.channel)
+        self.presence = Presence(links, statements, virtual)
         self.parked = True
         """Some jobs may be parked."""
         self.begun: dict[int, Begun] = {}
-        self._virtual = virtual
+        self.virtual = virtual
 
     def lease_now(self) -> float | None:
-        """None: the server's."""
-        return self.clock.uptime() if self._virtual else None
+        """Where a test tells it."""
+        return self.clock.uptime() if self.virtual else None
 
     def of(self, worker: int) -> Begun:
         """What this worker holds."""
@@ -65,10 +67,10 @@ class Base:
         """Wakes those who listen, here and elsewhere."""
         self.bells.ring(wakes)
 
-
-def declared_dead(worker: int) -> LeaseLostError:
-    """What a worker is told that is no more."""
-    return LeaseLostError(
-        f"worker {worker} was declared dead: it did not extend its lease in time, and its jobs"
-        " went to others"
-    )
+    def declared_dead(self, worker: int) -> LeaseLostError:
+        """What a worker is told that is no more, and of which we remember nothing."""
+        self.begun.pop(worker, None)
+        return LeaseLostError(
+            f"worker {worker} was declared dead: it had no connection left, or did not extend its"
+            " lease in time, and its jobs went to others"
+        )

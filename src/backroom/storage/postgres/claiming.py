@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from backroom.ports import Claimed, Want
-from backroom.storage.postgres.base import Base, declared_dead
+from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.transition import Claim
 
@@ -38,7 +38,7 @@ class Claiming:
             arguments.append([to_text(kind) for kind in want.types])
         rows = await link.fetch(text, *arguments)
         if not rows[0]["living"]:
-            raise declared_dead(worker)
+            raise self._base.declared_dead(worker)
         self._base.parked = rows[0]["parked"]
         # Some were parked, and this claim passed them over.
         unseen = self._base.parked and not parked

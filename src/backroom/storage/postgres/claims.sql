@@ -1,12 +1,3 @@
--- enlist: name, lease, the moment, lease time (null: the server's) -> worker, left
-INSERT INTO {workers} (name, lease, lease_until, started_at)
-VALUES ($1, $2::float8, $2::float8 + coalesce($4::float8, extract(epoch FROM clock_timestamp())::float8), $3)
-RETURNING id;
-
--- extend: worker, lease time -> lease
-UPDATE {workers} SET lease_until = lease + coalesce($2::float8, extract(epoch FROM clock_timestamp())::float8)
-WHERE id = $1 RETURNING lease;
-
 -- asked_to_end: worker -> ids of its claims that people cancelled
 SELECT c.id FROM {cancels} AS c
 WHERE c.id IN (SELECT unnest(h.ids) FROM {held} AS h WHERE h.worker = $1);
@@ -113,11 +104,6 @@ WITH begun AS (
 )
 UPDATE {jobs} SET started_at = coalesce(started_at, $3)
 WHERE id = ANY($2::uuid[]) AND id IN (SELECT unnest(ids) FROM begun);
-
--- dead: lease time -> workers past their lease, locked
-SELECT id, name FROM {workers}
-WHERE lease_until <= coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8)
-ORDER BY id FOR UPDATE SKIP LOCKED;
 
 -- seize: workers -> their claims, and which of them may have started
 WITH seized AS (

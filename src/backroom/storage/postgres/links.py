@@ -22,7 +22,7 @@ from backroom.errors import (
 from backroom.storage.masks import masked
 from backroom.storage.postgres.sources import Source, refusal
 
-__all__ = ["Links", "is_of_values", "masked"]
+__all__ = ["CONNECT", "Links", "is_of_values", "masked"]
 
 log = logging.getLogger("backroom.storage")
 
@@ -91,6 +91,10 @@ class Links:
         self.url = source.url
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         self.open = False
+        self.pooled = False
+        """Something between us and the server shares its sessions out: they are nobody's own."""
+        self.arrive: Callable[[asyncpg.Connection], Awaitable[None]] | None = None
+        """What is done first on every connection."""
 
     async def connect(self) -> asyncpg.Connection:
         """A connection of one's own.
@@ -98,14 +102,25 @@ class Links:
         Raises:
             ConfigurationError: the URL, or who it names, is refused. StorageError: no answer.
         """
-        return await self._reached(self.source.connect(CONNECT, SETTINGS))
+        return await self._reached(self._connected())
+
+    async def _connected(self) -> asyncpg.Connection:
+        connection = await self.source.connect(CONNECT, SETTINGS)
+        if self.arrive is not None:
+            try:
+                await self.arrive(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
 
     async def _reached(self, connecting: Awaitable[asyncpg.Connection]) -> asyncpg.Connection:
         try:
-            return await connecting
+            connection = await connecting
         except (*_CUT, asyncpg.PostgresError, ValueError) as error:
             told = refusal(self.url, error, CONNECT)
             raise told from (error if isinstance(told, StorageError) else None)
+        return connection
 
     async def _take(self, ours: _Loop) -> asyncpg.Connection:
         pool = self.source.pool_here()

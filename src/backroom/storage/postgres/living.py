@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
+import msgspec
+
 from backroom.ports import Heartbeat, Reclaimed, Wake, WorkerSpec
-from backroom.storage.postgres.base import Base, declared_dead
+from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import to_id
+from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
 __all__ = ["Living"]
 
@@ -22,23 +25,27 @@ class Living:
         """`settled`: waits for the inserts that were asked for on a loop."""
         self._base = base
         self._settled = settled
+        self._watch = Watch(base.virtual)
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
         """See `JobStorage.enlist`."""
+        self._base.presence.stay()
         asked = self._base.clock.uptime()
         [row] = await self._base.fetch(
-            "enlist", spec.name, spec.lease, self._base.clock.now(), self._base.lease_now()
-        )
+            "enlist", spec.name, spec.lease, self._base.clock.now(), self._base.lease_now(),
+            self._base.presence.key_for(spec.lease),
+        )  # fmt: skip
         return Heartbeat(row[0], asked + spec.lease)
 
     async def extend(self, worker: int) -> Heartbeat:
         """See `JobStorage.extend`."""
+        self._base.presence.stay()
         asked = self._base.clock.uptime()
 
         async def extend(link: Any) -> Heartbeat:
             rows = await link.fetch(self._base.statements["extend"], worker, self._base.lease_now())
             if not rows:
-                raise declared_dead(worker)
+                raise self._base.declared_dead(worker)
             cancelled = await link.fetch(self._base.statements["asked_to_end"], worker)
             return Heartbeat(worker, asked + rows[0][0], tuple(row[0].int for row in cancelled))
 
@@ -66,7 +73,7 @@ class Living:
                 begun.claimed[id_.int] = token
         begun.mark(keys)
         if not await self._write_begun(worker, begun):
-            raise declared_dead(worker)
+            raise self._base.declared_dead(worker)
 
     async def _write_begun(self, worker: int, begun: Begun) -> bool:
         """Durable with what was marked before; False where the worker was declared dead. One
@@ -110,29 +117,38 @@ class Living:
 
     async def reclaim(self, now: int) -> Reclaimed:
         """See `JobStorage.reclaim`."""
-
-        async def reclaim(link: Any) -> Reclaimed:
-            text = self._base.statements
-            dead = {
-                row[0]: row[1] for row in await link.fetch(text["dead"], self._base.lease_now())
-            }
-            if not dead:
-                return Reclaimed()
-            back: list[Any] = []
-            crashed = 0
-            for worker, ids, started in await link.fetch(text["seize"], list(dead)):
-                back += ids
-                if started:
-                    reason = f"the worker {dead[worker]} died while it ran this job"
-                    await link.execute(text["charge"], started, now, reason)
-                    await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
-                    crashed += len(started)
-            if back:
-                await link.execute(text["release"], back, now)
-            await link.execute(text["dismiss"], list(dead))
-            return Reclaimed(tuple(dead.values()), crashed, len(back) - crashed)
-
-        reclaimed = await self._base.change(reclaim)
+        held_here = list(self._base.begun)
+        asked = self._base.clock.uptime()
+        rows = await self._base.fetch("look_round", self._base.presence.key)
+        answered = self._base.clock.uptime()
+        verdict = self._watch.look([Seen(*row) for row in rows], asked, answered)
+        reclaimed = Reclaimed()
+        if verdict.dead:
+            reclaimed = await self._base.change(lambda link: self._seize(link, verdict.dead, now))
         if reclaimed.workers:
             self._base.ring(Wake.JOBS, Wake.FINISHED)
-        return reclaimed
+        enlisted = {row[0] for row in rows}
+        for worker in held_here:
+            if worker not in enlisted:  # Somebody declared it dead.
+                self._base.begun.pop(worker, None)
+        if self._base.virtual:
+            return reclaimed
+        return msgspec.structs.replace(reclaimed, doubted=verdict.doubted, again=verdict.again)
+
+    async def _seize(self, link: Any, doomed: Sequence[Doomed], now: int) -> Reclaimed:
+        text = self._base.statements
+        whom = [(one.worker, one.beat, one.silent) for one in doomed]
+        dead = dict(await link.fetch(text["dead"], *zip(*whom, strict=True)))
+        back: list[Any] = []
+        crashed = 0
+        for worker, ids, started in await link.fetch(text["seize"], list(dead)):
+            back += ids
+            if started:
+                reason = f"the worker {dead[worker]} died while it ran this job"
+                await link.execute(text["charge"], started, now, reason)
+                await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
+                crashed += len(started)
+        if back:
+            await link.execute(text["release"], back, now)
+        await link.execute(text["dismiss"], list(dead))
+        return Reclaimed(tuple(dead.values()), crashed, len(back) - crashed)

@@ -116,14 +116,18 @@ CREATE TABLE {queues} (
     paused boolean NOT NULL DEFAULT false
 );
 
--- lease_until: seconds of the server's clock. begun, under: the jobs whose code may have begun,
--- and the claim under which.
+-- beat: one more each time the lease is extended. lease_until: only where a test tells lease time.
+-- presence: the key that all sessions of its process hold; served: in which life of the server.
+-- begun, under: the jobs whose code may have begun, and the claim under which.
 CREATE TABLE {workers} (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL,
     lease       double precision NOT NULL,
-    lease_until double precision NOT NULL,
     started_at  bigint NOT NULL,
+    beat        bigint NOT NULL DEFAULT 0,
+    lease_until double precision,
+    presence    bigint,
+    served      timestamptz[] NOT NULL,
     begun       uuid[] NOT NULL DEFAULT '{}',
     under       bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50);

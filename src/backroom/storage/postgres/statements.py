@@ -14,7 +14,7 @@ __all__ = ["Statements", "read"]
 LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
-_FILES: Final = ("inserts", "claims", "outcomes", "retention", "look", "moving")
+_FILES: Final = ("inserts", "presence", "claims", "outcomes", "retention", "look", "moving")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -37,6 +37,9 @@ _INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
 """Named without a schema where it is made."""
 _OPEN: Final = """SELECT name FROM {{queues}}
     WHERE NOT paused AND name <> ALL({but}) AND ({queues} IS NULL OR name = ANY({queues}))"""
+_LIFE: Final = "ARRAY[pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()]"
+"""Other than before when the server was started, or has ended all sessions since one crashed: then
+it begins its statistics anew."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -63,10 +66,6 @@ class Statements:
         """The quoted name of a table of this store, its schema before it."""
         own = self.bare(part)
         return f'"{own}"' if self.schema is None else f'"{self.schema}"."{own}"'
-
-    def bare(self, part: str) -> str:
-        """The name without quotes and schema."""
-        return self.table if part == "jobs" else f"{self.table}_{part}"
 
     @property
     def channel(self) -> str:
@@ -95,6 +94,7 @@ def _sections() -> dict[str, str]:
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
+    texts = {name: text.replace("{life}", _LIFE) for name, text in texts.items()}
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)

@@ -47,8 +47,9 @@ DEFAULT_RETENTION: Final = timedelta(days=7)
 class DatabaseJobStorage(People, Moving):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
-    Safe for many loops, processes and machines. A worker that dies is noticed when its lease
-    ends. Lease time is the server's.
+    Safe for many loops, processes and machines. A process that dies is noticed by the server,
+    and its jobs run elsewhere within a second; one that is stopped, or cut off, when its lease
+    ends. No clock but the uptime of each machine counts.
 
     Args:
         connection: `postgresql://user:password@host:port/database`; or an asyncpg pool, which has
@@ -108,6 +109,7 @@ class DatabaseJobStorage(People, Moving):
         self._links.open = True
         if self._ready:
             return
+        self._base.presence.begin()
         try:
             await self._schema.prepare(self._links.run, self.migrates)
             self._ready = True
@@ -123,6 +125,7 @@ class DatabaseJobStorage(People, Moving):
         await self._adding.close()
         await self._ending.close()
         await self._base.bells.close()
+        await self._base.presence.close()
         await self._links.close()
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
