@@ -218,7 +218,8 @@ async def test_a_process_that_is_killed_while_it_migrates_leaves_nothing_half_do
         async def gone() -> bool:
             return not await link.fetchval(
                 "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
-                " WHERE l.locktype = 'advisory' AND a.datname = current_database()"
+                " WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock'"
+                " AND a.datname = current_database()"
             )
 
         await eventually_async(gone, "the server has ended what the process had begun")

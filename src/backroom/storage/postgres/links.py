@@ -45,6 +45,7 @@ _AGAIN: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.exceptions.LockNotAvailableError,
+    asyncpg.CheckViolationError,  # Its place became a partition while it was on its way.
 )
 _VALUES: Final = (
     asyncpg.DataError,

@@ -8,11 +8,15 @@ from uuid import UUID
 from backroom.job import SECOND
 from backroom.ports import Pruned, Wake
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.history import History, Part, make_first
 
 __all__ = ["Retaining"]
 
 LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
+
+FIRST: Final = UUID(int=0)
+LAST: Final = UUID(int=2**128 - 1)
 
 
 class Retaining:
@@ -21,21 +25,23 @@ class Retaining:
     def __init__(self, base: Base, retention: float | None) -> None:
         self._base = base
         self._retention = retention
-        self._pruned_to = UUID(int=0)
+        self._history = History(base, retention)
+        self._pruned_to = FIRST
+
+    async def begin(self) -> None:
+        """For tables that were made a moment ago."""
+        text, now = self._base.statements, self._base.clock.now()
+        await self._base.change(lambda link: make_first(link, text, now, self._retention))
 
     async def prune(self, now: int, limit: int) -> Pruned:
+        """See `JobStorage.prune`."""
         text = self._base.statements
 
         async def expire(link: Any) -> int:
             [(expired,)] = await link.fetch(text["expire"], now, limit)
             return int(expired)
 
-        touched, more = 0, False
-        if self._retention is not None:
-            cutoff = now - round(self._retention * SECOND)
-            touched, more = await self._base.links.run(
-                lambda link: self._prune(link, cutoff, limit)
-            )
+        touched, more = await self._base.links.run(lambda link: self._keep_house(link, now, limit))
         if touched >= limit:
             return Pruned(touched, True)
         expired = await self._base.change(expire)
@@ -43,14 +49,33 @@ class Retaining:
             self._base.ring(Wake.FINISHED)
         return Pruned(touched + expired, more or expired >= limit)
 
-    async def _prune(self, link: Any, cutoff: int, limit: int) -> tuple[int, bool]:
+    async def _keep_house(self, link: Any, now: int, limit: int) -> tuple[int, bool]:
+        parts = await self._history.look(link)
+        if await self._history.ahead(link, parts, now):
+            parts = await self._history.look(link)
+        if self._retention is None:
+            return 0, False
+        cutoff = now - round(self._retention * SECOND)
+        touched, more = await self._prune(link, parts, cutoff, limit)
+        if more:
+            return touched, more
+        gone, more = await self._history.let_go(link, parts, cutoff)
+        if not more:
+            more = await self._history.sweep(link, parts, limit)
+        return touched + gone, more
+
+    async def _prune(
+        self, link: Any, parts: list[Part], cutoff: int, limit: int
+    ) -> tuple[int, bool]:
         """Walks what ended in the order in which it was made, from where it last stopped."""
         text, removed = self._base.statements, 0
         for _ in range(LOOKS):
-            rows = await link.fetch(text["old"], self._pruned_to, limit)
+            after, until = self._stretch(parts)
+            rows = await link.fetch(text["old"], after, until, limit)
             old = [row["id"] for row in rows if row["finished_at"] < cutoff]
-            done = len(rows) < limit or rows[-1]["created_at"] >= cutoff
-            last = UUID(int=0) if done else rows[-1]["id"]
+            end = len(rows) < limit
+            done = (end and until == LAST) or bool(rows and rows[-1]["created_at"] >= cutoff)
+            last = FIRST if done else _before(until) if end else rows[-1]["id"]
             if len(old) > limit - removed:
                 del old[limit - removed :]
                 done, last = False, old[-1]
@@ -60,3 +85,17 @@ class Retaining:
             if done or removed >= limit:
                 return removed, not done
         return removed, True
+
+    def _stretch(self, parts: list[Part]) -> tuple[UUID, UUID]:
+        """From where the walk stopped to the next partition that goes as a whole."""
+        after = self._pruned_to
+        for part in parts:
+            if part.attached and self._history.whole(part):
+                if after < _before(part.low):
+                    return after, part.low
+                after = max(after, _before(part.high))
+        return after, LAST
+
+
+def _before(id_: UUID) -> UUID:
+    return UUID(int=max(0, id_.int - 1))

@@ -1,6 +1,6 @@
--- old: after this id, up to so many -> jobs that ended, in the order in which they were made
+-- old: after this id, before that one, up to so many -> jobs that ended, in the order in which they were made
 SELECT e.id, e.finished_at, j.created_at FROM {ended} AS e JOIN {jobs} AS j USING (id)
-WHERE e.id > $1 ORDER BY e.id LIMIT $2;
+WHERE e.id > $1 AND e.id < $2 ORDER BY e.id LIMIT $3;
 
 -- forget: ids -> nothing
 WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[])),

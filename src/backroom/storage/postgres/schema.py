@@ -69,9 +69,9 @@ class Schema:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    async def prepare(self, run: Run, migrate: bool) -> None:
-        """Sees to it that this code can work on the tables. Where they are as they should be,
-        this is one look without a lock.
+    async def prepare(self, run: Run, migrate: bool) -> bool:
+        """Sees to it that this code can work on the tables; whether it has made them. Where they
+        are as they should be, this is one look without a lock.
 
         Raises:
             ConfigurationError: the server is too old; there are no tables, and they may not or
@@ -81,19 +81,19 @@ class Schema:
         """
         stored = await run(self.opened)
         if not self.missing(stored):
-            return
+            return False
         if migrate:
-            await self.migrate(run)
-        elif stored.version:
+            applied = await self.migrate(run)
+            return applied[:1] == [self.migrations[0]]
+        if stored.version:
             raise StorageVersionError(
                 f"{self.where}: the tables are of version {stored.version}, this Backroom needs"
                 f" version {self.known}: run `backroom migrate` (migrate=False)"
             )
-        else:
-            raise ConfigurationError(
-                f"{self.where}: there are no tables of a job store: run `backroom migrate`"
-                " (migrate=False), or check the URL, table_name and schema"
-            )
+        raise ConfigurationError(
+            f"{self.where}: there are no tables of a job store: run `backroom migrate`"
+            " (migrate=False), or check the URL, table_name and schema"
+        )
 
     async def opened(self, link: Any) -> Stored:
         """A look at a server and a store that are to be used."""

@@ -14,7 +14,9 @@ __all__ = ["Statements", "read"]
 LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
-_FILES: Final = ("inserts", "presence", "claims", "outcomes", "retention", "look", "moving")
+_FILES: Final = (
+    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
+)  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -35,6 +37,8 @@ _PARKED: Final = """UNION ALL
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
 _INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
 """Named without a schema where it is made."""
+_OF_PARTS: Final = ("jobs_part", "ended_part", "low", "high")
+"""Places that `Statements.part` fills in."""
 _OPEN: Final = """SELECT name FROM {{queues}}
     WHERE NOT paused AND name <> ALL({but}) AND ({queues} IS NULL OR name = ANY({queues}))"""
 _LIFE: Final = "ARRAY[pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()]"
@@ -76,11 +80,19 @@ class Statements:
         """A text that makes tables and indexes, with their names."""
         return self.named(text, bare=tuple(_INDEX.findall(text)))
 
+    def part(self, name: str, part: str, **values: str) -> str:
+        """A statement about one partition, with its tables in place of `{jobs_part}` and
+        `{ended_part}`; `values`: what else it has places for."""
+        places = {"jobs_part": self.name(part), "ended_part": self.name(f"ended_{part}"), **values}
+        return _PLACE.sub(lambda match: places[match[1]], self._texts[name])
+
     def named(self, text: str, bare: tuple[str, ...] = ()) -> str:
         """A text with the names of the tables in place of `{jobs}` and the like."""
 
         def named(match: re.Match[str]) -> str:
             part = match[1]
+            if part in _OF_PARTS:
+                return match[0]
             return f'"{self.bare(part)}"' if part in bare else self.name(part)
 
         return _PLACE.sub(named, text)

@@ -111,7 +111,9 @@ class DatabaseJobStorage(People, Moving):
             return
         self._base.presence.begin()
         try:
-            await self._schema.prepare(self._links.run, self.migrates)
+            fresh = await self._schema.prepare(self._links.run, self.migrates)
+            if fresh:
+                await self._retaining.begin()
             self._ready = True
         except BaseException:
             await self.close()

@@ -1,0 +1,81 @@
+-- parts: a pattern -> the partitions of what ended: name, bounds (null: it hangs on no table any more), bytes
+SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds, pg_relation_size(c.oid) AS bytes
+FROM pg_class AS p JOIN pg_class AS c ON c.relnamespace = p.relnamespace
+WHERE p.oid = to_regclass('{ended}') AND c.relkind = 'r' AND c.relname ~ $1;
+
+-- alone: what for -> whether nobody else does it
+SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0));
+
+-- in_the_way: from, to, at most -> how many jobs of this range the rest holds
+SELECT count(*) FROM (SELECT FROM {jobs_rest} WHERE id >= $1 AND id < $2 LIMIT $3) AS r;
+
+-- make: -> nothing
+CREATE TABLE {jobs_part} (LIKE {jobs} INCLUDING ALL);
+CREATE TABLE {ended_part} (LIKE {ended} INCLUDING ALL);
+LOCK TABLE {jobs_rest}, {ended_rest} IN ACCESS EXCLUSIVE MODE;
+
+-- move: from, to -> nothing: what the rest holds of this range
+WITH jobs AS (
+    DELETE FROM {jobs_rest} WHERE id >= $1 AND id < $2 RETURNING *
+), ended AS (
+    DELETE FROM {ended_rest} WHERE id >= $1 AND id < $2 RETURNING *
+), one AS (
+    INSERT INTO {jobs_part} SELECT * FROM jobs
+)
+INSERT INTO {ended_part} SELECT * FROM ended;
+
+-- attach: -> nothing
+ALTER TABLE {jobs} ATTACH PARTITION {jobs_part} FOR VALUES FROM ('{low}') TO ('{high}');
+ALTER TABLE {ended} ATTACH PARTITION {ended_part} FOR VALUES FROM ('{low}') TO ('{high}');
+
+-- staying: cutoff, at most -> those of a partition that have not ended, or not so long ago
+SELECT j.id FROM {jobs_part} AS j LEFT JOIN {ended_part} AS e USING (id)
+WHERE e.id IS NULL OR e.finished_at >= $1 LIMIT $2;
+
+-- any_past: cutoff -> whether any of a partition ended before it
+SELECT EXISTS (SELECT FROM {ended_part} WHERE finished_at < $1);
+
+-- detach: -> nothing
+LOCK TABLE ONLY {jobs}, ONLY {ended} IN ACCESS EXCLUSIVE MODE;
+ALTER TABLE {jobs} DETACH PARTITION {jobs_part};
+ALTER TABLE {ended} DETACH PARTITION {ended_part};
+
+-- bring_back: ids -> nothing: from a partition that was taken out to the rest
+WITH jobs AS (
+    DELETE FROM {jobs_part} WHERE id = ANY($1::uuid[]) RETURNING *
+), ended AS (
+    DELETE FROM {ended_part} WHERE id = ANY($1::uuid[]) RETURNING *
+), one AS (
+    INSERT INTO {jobs} SELECT * FROM jobs ON CONFLICT DO NOTHING
+)
+INSERT INTO {ended} SELECT * FROM ended ON CONFLICT DO NOTHING;
+
+-- place_again: ids -> nothing: those that are in no place wait
+INSERT INTO {ready} (queue, priority, run_at, id)
+SELECT queue, priority, run_at, id FROM {jobs} AS j
+WHERE id = ANY($1::uuid[])
+AND NOT EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id)
+AND NOT EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids))
+AND NOT EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
+                AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id)
+ON CONFLICT DO NOTHING;
+
+-- drop: -> nothing
+DROP TABLE {jobs_part}, {ended_part};
+
+-- count_part: -> how many ended in it
+SELECT count(*) FROM {ended_part};
+
+-- sweep: before this id, up to so many -> nothing: what was said of jobs that are gone
+WITH errors AS (
+    DELETE FROM {errors} WHERE (job, seq) IN (
+        SELECT job, seq FROM {errors} AS e WHERE job < $1
+        AND NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = e.job) LIMIT $2)
+    RETURNING 1
+), logs AS (
+    DELETE FROM {logs} WHERE (job, seq) IN (
+        SELECT job, seq FROM {logs} AS l WHERE job < $1
+        AND NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = l.job) LIMIT $2)
+    RETURNING 1
+)
+SELECT greatest((SELECT count(*) FROM errors), (SELECT count(*) FROM logs));
