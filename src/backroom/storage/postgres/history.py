@@ -8,6 +8,7 @@ kept house.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,7 +21,7 @@ from backroom.job import SECOND
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.statements import Statements
 
-__all__ = ["History", "Part", "edge", "make_first"]
+__all__ = ["History", "Part", "edge"]
 
 log = logging.getLogger("backroom.storage")
 
@@ -47,6 +48,9 @@ LATER: Final = 600.0
 MARGIN: Final = 300 * SECOND
 """How far ahead a partition begins where the rest takes what comes now: a job that is on its way
 into a range of the rest when that becomes a partition has to be sent once more."""
+
+FIRST: Final = UUID(int=0)
+LAST: Final = UUID(int=2**128 - 1)
 
 _BOUNDS: Final = re.compile(r"FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)")
 
@@ -97,13 +101,6 @@ def following(parts: list[Part], now: int, retention: float | None) -> tuple[int
     return low, min([low + wide, *after])
 
 
-async def make_first(link: Any, text: Statements, now: int, retention: float | None) -> None:
-    """The first partition, for tables that nobody has seen yet."""
-    wide, low = width(retention, 0), now // HOUR * HOUR
-    if wide:
-        await _make(link, text, low, low + wide)
-
-
 async def _make(link: Any, text: Statements, low: int, high: int) -> None:
     name = f"{datetime.fromtimestamp(low // SECOND, UTC):%Y%m%d_%H%M%S}"
     await link.execute(text.part("make", name))
@@ -133,11 +130,25 @@ class History:
         parts = []
         for name, bounds, size in await link.fetch(text["parts"], rf"^{begins}\d{{8}}_\d{{6}}$"):
             found = _BOUNDS.search(bounds or "")
-            low, high = map(UUID, found.groups()) if found else (UUID(int=0), UUID(int=0))
+            low, high = map(UUID, found.groups()) if found else (FIRST, FIRST)
             parts.append(Part(name.removeprefix(begins), low, high, size or 0, found is not None))
         return sorted(parts, key=lambda part: part.name)
 
     # -- ahead -----------------------------------------------------------------------------------
+
+    async def begin(self, link: Any, now: int) -> None:
+        """The first partition, where no jobs are yet."""
+        wide, low = width(self._retention, 0), now // HOUR * HOUR
+
+        async def make() -> bool:
+            text = self._base.statements
+            [(count,)] = await link.fetch(text["in_the_way"], FIRST, LAST, 1)
+            if count == 0 and not await self.look(link):
+                await _make(link, text, low, low + wide)
+            return True
+
+        if wide:
+            await self._alone(link, "ahead", make)
 
     async def ahead(self, link: Any, parts: list[Part], now: int) -> bool:
         """Makes a partition if one is wanted soon; whether it did. Who is in the way is let
@@ -145,23 +156,22 @@ class History:
         stretch = following(parts, now, self._retention)
         if stretch is None or not self._may("ahead"):
             return False
-        [(count,)] = await link.fetch(
-            self._base.statements["in_the_way"], *map(edge, stretch), FEW + 1
-        )
-        if count > FEW:
-            log.warning(
-                "the jobs of %s are kept in %s: more than %d have ids of a time to come; are the"
-                " clocks of all machines right?",
-                *(self._base.statements.name(part) for part in ("jobs", "jobs_rest")), FEW,
-            )  # fmt: skip
-            self._put_off("ahead", LATER)
-            return False
+        text = self._base.statements
 
         async def make() -> bool:
             if following(await self.look(link), now, self._retention) != stretch:
                 return False  # Somebody else has made it.
+            [(count,)] = await link.fetch(text["in_the_way"], *map(edge, stretch), FEW + 1)
+            if count > FEW:
+                log.warning(
+                    "the jobs of %s are kept in %s: more than %d have ids of a time to come; are"
+                    " the clocks of all machines right?",
+                    text.name("jobs"), text.name("jobs_rest"), FEW,
+                )  # fmt: skip
+                self._put_off("ahead", LATER)
+                return False
             await link.execute(f"SET LOCAL statement_timeout = '{LONGEST}'")
-            await _make(link, self._base.statements, *stretch)
+            await _make(link, text, *stretch)
             return True
 
         return await self._alone(link, "ahead", make)
@@ -258,6 +268,13 @@ class History:
                 text.name("jobs"), text.name("jobs_rest"), LONGEST,
             )  # fmt: skip
             self._put_off(what, LATER)
+        except asyncpg.InsufficientPrivilegeError as error:
+            log.warning(
+                "no partitions for the jobs of %s: %s; what has ended goes row by row: let the"
+                " owner of the tables run a worker",
+                text.name("jobs"), error,
+            )  # fmt: skip
+            self._put_off(what, math.inf)
         return False
 
     def _may(self, what: str) -> bool:

@@ -8,15 +8,12 @@ from uuid import UUID
 from backroom.job import SECOND
 from backroom.ports import Pruned, Wake
 from backroom.storage.postgres.base import Base
-from backroom.storage.postgres.history import History, Part, make_first
+from backroom.storage.postgres.history import FIRST, LAST, History, Part
 
 __all__ = ["Retaining"]
 
 LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
-
-FIRST: Final = UUID(int=0)
-LAST: Final = UUID(int=2**128 - 1)
 
 
 class Retaining:
@@ -29,12 +26,10 @@ class Retaining:
         self._pruned_to = FIRST
 
     async def begin(self) -> None:
-        """For tables that were made a moment ago."""
-        text, now = self._base.statements, self._base.clock.now()
-        await self._base.change(lambda link: make_first(link, text, now, self._retention))
+        """The tables are new: the first jobs go into a partition, too."""
+        await self._base.links.run(lambda link: self._history.begin(link, self._base.clock.now()))
 
     async def prune(self, now: int, limit: int) -> Pruned:
-        """See `JobStorage.prune`."""
         text = self._base.statements
 
         async def expire(link: Any) -> int:

@@ -70,8 +70,8 @@ class Schema:
     # -- opening ---------------------------------------------------------------------------------
 
     async def prepare(self, run: Run, migrate: bool) -> bool:
-        """Sees to it that this code can work on the tables; whether it has made them. Where they
-        are as they should be, this is one look without a lock.
+        """Sees to it that this code can work on the tables. Where they are as they should be,
+        this is one look without a lock. Returns whether it changed something.
 
         Raises:
             ConfigurationError: the server is too old; there are no tables, and they may not or
@@ -83,8 +83,7 @@ class Schema:
         if not self.missing(stored):
             return False
         if migrate:
-            applied = await self.migrate(run)
-            return applied[:1] == [self.migrations[0]]
+            return bool(await self.migrate(run))
         if stored.version:
             raise StorageVersionError(
                 f"{self.where}: the tables are of version {stored.version}, this Backroom needs"

@@ -111,8 +111,7 @@ class DatabaseJobStorage(People, Moving):
             return
         self._base.presence.begin()
         try:
-            fresh = await self._schema.prepare(self._links.run, self.migrates)
-            if fresh:
+            if await self._schema.prepare(self._links.run, self.migrates):
                 await self._retaining.begin()
             self._ready = True
         except BaseException:
