@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backroom import Job, JobService
+from backroom import DatabaseJobStorage, Job, JobService
+from backroom.ports import Store
 from tests.process.parts import Journal, die_with_parent
 
 FOLDER = Path(os.environ["PROCESS_TEST_FOLDER"])
@@ -21,8 +22,16 @@ SETTINGS = json.loads(os.environ.get("PROCESS_TEST_SETTINGS", "{}"))
 die_with_parent()
 journal = Journal(FOLDER)
 STORAGE = SETTINGS.pop("storage", f"file:{FOLDER / 'jobs'}")
-service = JobService(STORAGE, **SETTINGS)
-stranger = JobService(STORAGE, **SETTINGS)
+
+
+def storage() -> Store | str:
+    """In the folder of the test, or where it says."""
+    place = json.loads(os.environ.get("PROCESS_TEST_DATABASE", "null"))
+    return STORAGE if place is None else DatabaseJobStorage(**place)
+
+
+service = JobService(storage(), **SETTINGS)
+stranger = JobService(storage(), **SETTINGS)
 """A service that knows none of the types."""
 handler = service.handler
 

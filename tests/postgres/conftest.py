@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.process.fixtures import family
+
+__all__ = ["family"]
