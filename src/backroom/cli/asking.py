@@ -6,15 +6,19 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from backroom.cli.plain import plain
 from backroom.cli.target import service_of
+from backroom.ports import Store
 from backroom.service import JobService
 
-__all__ = ["ask", "directory_of", "is_conversation", "look_up", "refuse_missing"]
+if TYPE_CHECKING:
+    from backroom.storage.postgres import DatabaseJobStorage
+
+__all__ = ["ask", "database_of", "directory_of", "is_conversation", "look_up", "refuse_missing"]
 
 T = TypeVar("T")
 
@@ -47,8 +51,20 @@ def directory_of(service: JobService) -> Path | None:
     return directory if isinstance(directory, Path) else None
 
 
+def database_of(store: Store) -> DatabaseJobStorage | None:
+    """A storage in PostgreSQL; None: it is another one."""
+    if not store.url.startswith(("postgresql://", "postgres://")):
+        return None  # Nobody waits for a driver that is not needed.
+    from backroom.storage import DatabaseJobStorage
+
+    return store if isinstance(store, DatabaseJobStorage) else None
+
+
 def refuse_missing(service: JobService) -> None:
-    """A look at a folder that is not there would make an empty store of a typing error."""
+    """A look at a store that is not there would make an empty one of a typing error."""
+    database = database_of(service.storage)
+    if database is not None:
+        database.migrates = False  # It says itself what is not there.
     directory = directory_of(service)
     if directory is None:
         return

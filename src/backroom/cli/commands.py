@@ -13,11 +13,20 @@ from backroom.cli.complete import complete_queues, complete_types
 from backroom.cli.plain import plain
 from backroom.errors import BackroomError
 
-__all__ = ["COMPLETE", "PREFIX", "Command", "Commands", "job_filters", "on_storage", "option"]
+__all__ = [
+    "COMPLETE",
+    "PREFIX",
+    "STORAGE",
+    "Command",
+    "Commands",
+    "job_filters",
+    "on_storage",
+    "option",
+]
 
 _SERVICE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """What looks like MODULE:ATTR."""
-_STORAGE: Final = re.compile(r"(file|memory|redis|postgresql):\S*")
+STORAGE: Final = re.compile(r"(file|memory|redis|postgres|postgresql):\S*")
 """What looks like the URL of a storage."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +46,7 @@ class Command(click.Command):
         try:
             return super().parse_args(context, args)
         except click.UsageError as error:
-            for name, looks in (("--storage", _STORAGE), ("--app", _SERVICE)):
+            for name, looks in (("--storage", STORAGE), ("--app", _SERVICE)):
                 word = next((word for word in said if looks.fullmatch(word)), None)
                 takes = any(name in parameter.opts for parameter in self.params)
                 if takes and word is not None and name not in said:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import apsw
 import msgspec
 
-from backroom.cli.asking import directory_of
+from backroom.cli.asking import database_of, directory_of
 from backroom.cli.plain import count_of
 from backroom.errors import BackroomError
 from backroom.job import JobStats
@@ -69,9 +69,17 @@ def diagnose(service: JobService) -> list[Finding]:
     elif service.storage.url == "memory:":
         return [Finding("warning", "storage", "memory: every process has its own, gone with it",
                         "name the store with --storage file:PATH")]  # fmt: skip
+    database = database_of(service.storage)
     # Not `asyncio.run`, which would wait at its end for a thread that waits for its turn.
     loop = asyncio.new_event_loop()
     try:
+        if database is not None:
+            from backroom.cli.databases import diagnose_database
+
+            database.migrates = False
+            findings += loop.run_until_complete(diagnose_database(database))
+            if any(finding.level == "error" for finding in findings):
+                return findings
         return loop.run_until_complete(_reach(service, dead)) + findings
     finally:
         loop.close()
@@ -93,8 +101,9 @@ async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
                         "another process hangs while it writes, or is stopped: let it go on"
                         " (kill -CONT), or end it")]  # fmt: skip
     except BackroomError as error:
-        return [Finding("error", "storage", str(error), "see above; a backup is restored with:"
-                        " backroom restore FILE --force")]  # fmt: skip
+        restore = "; a backup is restored with: backroom restore FILE --force"
+        return [Finding("error", "storage", str(error),
+                        "see above" + (restore if directory_of(service) else ""))]  # fmt: skip
     await service.stop(0)
     ahead = [(info.created_at - datetime.now(UTC)).total_seconds() for info in newest]
     return [

@@ -15,6 +15,7 @@ from backroom.cli.completion import completion
 from backroom.cli.copies import backup, restore
 from backroom.cli.doctor import doctor
 from backroom.cli.jobs import jobs
+from backroom.cli.migrate import migrate
 from backroom.cli.move import move
 from backroom.cli.queues import queues
 from backroom.cli.stats import stats
@@ -52,5 +53,8 @@ def main(config: Path | None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (worker, jobs, queues, stats, doctor, backup, restore, move, completion):
+COMMANDS = (
+    worker, jobs, queues, stats, doctor, migrate, move, backup, restore, completion,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)
