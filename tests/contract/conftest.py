@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.contract.parts import Bench, Place, SettableClock
-from tests.contract.storages import STORAGES, Prepare
+from tests.contract.storages import STORAGES, Prepare, other_server
+
+CORE = ("test_bad_items", "test_direct_claims", "test_fences")
+"""What also runs on a PostgreSQL of another version, the newest beside the oldest: these use most
+of what the statements use of a server, and take some seconds."""
 
 
-@pytest.fixture(params=list(STORAGES.values()), ids=list(STORAGES))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames:
+        core = metafunc.module.__name__.rpartition(".")[2] in CORE
+        storages = STORAGES | (other_server() if core else {})
+        metafunc.parametrize("place", storages.values(), ids=storages, indirect=True)
+
+
+@pytest.fixture
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path, clock: SettableClock
 ) -> AsyncIterator[Place]:

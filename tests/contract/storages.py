@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from backroom.storage import FileJobStorage, MemoryJobStorage
 from backroom.storage.postgres import DatabaseJobStorage
 from tests.contract.parts import MakeStore
-from tests.servers.fixtures import shared_place
+from tests.servers.binaries import Binaries
+from tests.servers.fixtures import other_version, shared_place
 
-__all__ = ["STORAGES", "Prepare"]
+__all__ = ["STORAGES", "Prepare", "other_server"]
 
 Prepare = Callable[[Path], AbstractAsyncContextManager[MakeStore]]
 """Makes ready what a kind of storage needs for one test, and clears it away afterwards."""
@@ -28,11 +30,17 @@ async def file(folder: Path) -> AsyncIterator[MakeStore]:
 
 
 @asynccontextmanager
-async def postgres(folder: Path) -> AsyncIterator[MakeStore]:
-    with shared_place() as place:
+async def postgres(folder: Path, binaries: Binaries | None = None) -> AsyncIterator[MakeStore]:
+    with shared_place(binaries) as place:
         yield lambda clock, retention: DatabaseJobStorage(
             place.url, schema=place.schema, retention=retention, clock=clock
         )
 
 
 STORAGES: dict[str, Prepare] = {"memory": memory, "file": file, "postgres": postgres}
+
+
+def other_server() -> dict[str, Prepare]:
+    """A PostgreSQL of another version, if there is one here."""
+    other = other_version()
+    return {} if other is None else {f"postgres{other.version}": partial(postgres, binaries=other)}

@@ -20,6 +20,7 @@ __all__ = [
     "a_postgres",
     "choose",
     "close_shared",
+    "other_version",
     "postgres_database",
     "postgres_server",
     "postgres_url",
@@ -45,9 +46,10 @@ _open = contextlib.ExitStack()
 
 
 @functools.cache
-def shared_postgres() -> tuple[Postgres, str]:
-    """The server of this process, and a database in it; both go with `close_shared`."""
-    server = _open.enter_context(a_postgres())
+def shared_postgres(binaries: Binaries | None = None) -> tuple[Postgres, str]:
+    """The server of this process, or the one of these binaries, and a database in it; both go
+    with `close_shared`."""
+    server = _open.enter_context(PostgresServer(binaries) if binaries else a_postgres())
     name = f"backroom_{uuid.uuid4().hex[:12]}"
     server.create_database(name)
     _open.callback(server.drop_database, name)
@@ -60,9 +62,11 @@ def close_shared() -> None:
     shared_postgres.cache_clear()
 
 
-def shared_place() -> contextlib.AbstractContextManager[PostgresPlace]:
-    """An empty schema in the database of this process."""
-    return a_place(*shared_postgres())
+def shared_place(
+    binaries: Binaries | None = None,
+) -> contextlib.AbstractContextManager[PostgresPlace]:
+    """An empty schema in the database of this process, on its server or on that of these."""
+    return a_place(*shared_postgres(binaries))
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +111,17 @@ def choose(found: Sequence[Binaries]) -> Binaries:
             return binaries
     there = ", ".join(str(binaries.version) for binaries in found)
     pytest.fail(f"TEST_POSTGRES_VERSION is {version}; this machine has {there}")
+
+
+@functools.cache
+def other_version() -> Binaries | None:
+    """Of the servers that are here, the one whose version is farthest from that of the one that
+    tests use; None where it is the only one, or was asked for by name."""
+    if "TEST_DATABASE_URL" in os.environ or "TEST_POSTGRES_VERSION" in os.environ:
+        return None
+    found = find_binaries()
+    other = max(found, key=lambda one: abs(one.version - found[0].version), default=None)
+    return None if other is None or other.version == found[0].version else other
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -65,6 +66,10 @@ class Statements:
     def bare(self, part: str) -> str:
         """The name of a table of this store, neither quoted nor with its schema."""
         return self.table if part == "jobs" else f"{self.table}_{part}"
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all."""
+        return iter(self._texts)
 
     def name(self, part: str) -> str:
         """The quoted name of a table of this store, its schema before it."""
