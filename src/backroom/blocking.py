@@ -57,11 +57,11 @@ class TaskDecorator(Protocol):
 class Task(Generic[P, R, C]):
     """`backroom.Task`, whose `schedule` waits for its answer."""
 
-    def __init__(self, task: AsyncTask[P, R, C], call: Callable[..., Any]) -> None:
-        """`call` runs a coroutine where the service lives."""
+    def __init__(self, task: AsyncTask[P, R, C], schedule: Callable[..., Any]) -> None:
+        """`schedule`: that of the service."""
         self.task = task
         self.type = task.type
-        self._call = call
+        self._schedule = schedule
         functools.update_wrapper(self, task)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
@@ -69,15 +69,18 @@ class Task(Generic[P, R, C]):
 
     def schedule(self, *args: P.args, **kwargs: P.kwargs) -> JobId[R]:
         """Has the function run later, with these arguments."""
-        return self._call(self.task.schedule(*args, **kwargs))  # type: ignore[no-any-return]
+        request = self.task.request(*args, **kwargs)
+        return self._schedule(  # type: ignore[no-any-return]
+            request.type, request.data, connection=self.task.connection, **request.options
+        )
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> JobRequest[R]:
         """The same for `schedule_many`."""
         return self.task.request(*args, **kwargs)
 
-    def options(self, **options: Unpack[JobOptions]) -> Task[P, R, C]:
+    def options(self, *, connection: object = None, **options: Unpack[JobOptions]) -> Task[P, R, C]:
         """The same task with options for its next jobs."""
-        return Task(self.task.options(**options), self._call)
+        return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
 class JobService:
@@ -202,7 +205,7 @@ class JobService:
         waits until the job is kept."""
 
         def make(function: Any) -> Task[Any, Any, Any]:
-            return Task(self._service.task(name=name, **options)(function), self._call)
+            return Task(self._service.task(name=name, **options)(function), self.schedule)
 
         return make if function is None else make(function)
 
@@ -219,19 +222,33 @@ class JobService:
 
     @overload
     def schedule(
-        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
-    ) -> JobId[R]: ...
+        self, type: JobType[T, R], data: T, /, *, connection: object = None,
+        **options: Unpack[JobOptions],
+    ) -> JobId[R]: ...  # fmt: skip
     @overload
     def schedule(
-        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
-    ) -> JobId[Any]: ...
-    def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
-        """Keeps a job; when this returns, it will run. Returns its id."""
-        return self._call(self._service.schedule(type, data, **options))
+        self, type: str, data: Mapping[str, Any] | None = None, /, *, connection: object = None,
+        **options: Unpack[JobOptions],
+    ) -> JobId[Any]: ...  # fmt: skip
+    def schedule(
+        self, type: Any, data: Any = None, /, *, connection: object = None, **options: Any
+    ) -> JobId[Any]:
+        """Keeps a job; when this returns, it will run. Returns its id.
 
-    def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]:
-        """Keeps all these jobs or none. At most 100,000."""
-        return self._call(self._service.schedule_many(requests))
+        With a `connection`, in its transaction, as `backroom.JobService.schedule`. It must be one
+        without asyncio, and is used in the thread that calls, never in another."""
+        if connection is None:
+            return self._call(self._service.schedule(type, data, **options))
+        [job_id] = self._call(self._service.prepare(connection, type, data, options)).insert_here()
+        return job_id
+
+    def schedule_many(
+        self, requests: Sequence[JobRequest[R]], *, connection: object = None
+    ) -> list[JobId[R]]:
+        """Keeps all these jobs or none. At most 100,000. With a `connection`, as `schedule`."""
+        if connection is None:
+            return self._call(self._service.schedule_many(requests))
+        return self._call(self._service.prepare_many(connection, requests)).insert_here()
 
     # -- look up ---------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ is the storage's own and never the wall clock; `Heartbeat.deadline` is told in t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,6 +19,7 @@ from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.transition import Claim, Transition
 
 __all__ = [
+    "Along",
     "Capabilities",
     "Claimed",
     "Clock",
@@ -32,6 +34,7 @@ __all__ = [
     "Reclaimed",
     "Report",
     "Store",
+    "Transactional",
     "Wake",
     "Want",
     "WorkerSpec",
@@ -57,6 +60,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Jobs survive `kill -9` of every process."""
     shared: bool
     """Several processes may use it at once."""
+    transactional: bool = False
+    """It is a `Transactional`, too."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
@@ -411,6 +416,68 @@ class Movable(Protocol):
     async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
         """Forgets a parcel; of its jobs, `back` return into the storage in the same change. A
         parcel that is not there any more changes nothing."""
+        ...
+
+
+class Along(Protocol):
+    """A connection of the application's, for one use by a storage. What is at fault with it is
+    raised as its driver raises it."""
+
+    @property
+    def connection(self) -> Any:
+        """What the application has of it."""
+        ...
+
+    waits: bool
+    """It is one of asyncio. Else none of these coroutines ever waits: each runs to its end
+    where it is called (`at_once`), in whichever thread."""
+
+    async def insert(self, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
+        """As `JobStorage.insert`, and all of it with the transaction that is open there.
+
+        Raises:
+            ConfigurationError: it leads to another database.
+        """
+        ...
+
+    async def begin(self) -> None:
+        """Begins a transaction.
+
+        Raises:
+            ConfigurationError: one is open; or it leads to another database.
+        """
+        ...
+
+    async def finish(self, transition: Transition, now: int) -> bool:
+        """Writes an outcome, if its lease token still stands, which it says."""
+        ...
+
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
+
+
+class Transactional(Protocol):
+    """A storage that can write within a transaction of the application's."""
+
+    async def along(self, connection: object, queues: Collection[str]) -> Along:
+        """A connection of the application's to the same database, for jobs of these queues.
+
+        Raises:
+            OptionError: it is none of those that are known.
+        """
+        ...
+
+    def lend(self) -> AbstractAsyncContextManager[Along]:
+        """A connection of the storage's own, until the end of the block."""
+        ...
+
+    async def stood(self, transition: Transition) -> bool:
+        """Whether an outcome was committed: for who has had no answer. Whoever is about to do it
+        is waited for."""
+        ...
+
+    def finished(self, worker: int, transition: Transition) -> None:
+        """An outcome of this worker was committed along a connection."""
         ...
 
 

@@ -25,6 +25,7 @@ from backroom.job import (
     JobId,
     JobIds,
     JobOptions,
+    JobRecord,
     duration,
 )
 from backroom.options import Isolation, check_isolation, check_name, check_retries
@@ -43,6 +44,7 @@ from backroom.settings import (
 )
 from backroom.steering import Steering
 from backroom.storage.urls import open_storage
+from backroom.transactions import Prepared, transactional
 from backroom.worker import Worker
 
 __all__ = ["JobService"]
@@ -195,23 +197,39 @@ class JobService(Declaring, Steering):
 
     @overload
     async def schedule(
-        self, type: JobType[T, R], data: T, /, **options: Unpack[JobOptions]
-    ) -> JobId[R]: ...
+        self, type: JobType[T, R], data: T, /, *, connection: object = None,
+        **options: Unpack[JobOptions],
+    ) -> JobId[R]: ...  # fmt: skip
     @overload
     async def schedule(
-        self, type: str, data: Mapping[str, Any] | None = None, /, **options: Unpack[JobOptions]
-    ) -> JobId[Any]: ...
-    async def schedule(self, type: Any, data: Any = None, /, **options: Any) -> JobId[Any]:
+        self, type: str, data: Mapping[str, Any] | None = None, /, *, connection: object = None,
+        **options: Unpack[JobOptions],
+    ) -> JobId[Any]: ...  # fmt: skip
+    async def schedule(
+        self, type: Any, data: Any = None, /, *, connection: object = None, **options: Any
+    ) -> JobId[Any]:
         """Keeps a job; when this returns, it will run.
+
+        With a `connection` of the application's to the same PostgreSQL, the job is part of its
+        transaction: it is there, and a worker is woken, when that commits, and never was when it
+        is rolled back. It may be a connection of asyncpg, psycopg 3 or psycopg2, a session or
+        connection of SQLAlchemy, or `django.db.connection`; along one without asyncio, the
+        statements run in the thread that calls. Outside a transaction the job has one of its own.
 
         Returns its id; with a `unique_key` that a live job of this type has, that job's id.
 
         Raises:
             UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError: nothing was
                 stored; the message says what to mend.
+            ConfigurationError: the storage has no transactions, or the connection leads to
+                another database.
             ServiceStoppedError: after `stop`.
-            StorageError: the storage did not answer; see its message.
+            StorageError: the storage did not answer; see its message. What is at fault with the
+                application's connection is raised as its driver raises it.
         """
+        if connection is not None:
+            [job_id] = await (await self.prepare(connection, type, data, options)).insert()
+            return job_id
         if not self._opened:
             await self._ready()
         record = self._records.make(type, data, options, self._clock.now())
@@ -222,13 +240,24 @@ class JobService(Declaring, Steering):
             [inserted] = await self.storage.insert([record], record.created_at)
         return JobId(inserted.id)
 
-    async def schedule_many(self, requests: Sequence[JobRequest[R]]) -> list[JobId[R]]:
-        """Keeps all these jobs or none. At most 100,000.
+    async def schedule_many(
+        self, requests: Sequence[JobRequest[R]], *, connection: object = None
+    ) -> list[JobId[R]]:
+        """Keeps all these jobs or none. At most 100,000. With a `connection`, as `schedule`.
 
         Raises:
             like `schedule`; the error's `index` and text say which request was refused.
         """
+        if connection is not None:
+            return await (await self.prepare_many(connection, requests)).insert()
         await self._ready()
+        now = self._clock.now()
+        records = await self._make_all(requests, now)
+        if not records:
+            return []
+        return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+
+    async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
         try:
             requests = list(requests)
         except TypeError:
@@ -237,14 +266,33 @@ class JobService(Declaring, Steering):
             ) from None
         if len(requests) > MAX_BATCH:
             raise OptionError(f"schedule_many takes {MAX_BATCH:,} jobs, got {len(requests):,}")
-        now = self._clock.now()
         records = []
         for start in range(0, len(requests), CHUNK):
             records += self._records.make_all(requests[start : start + CHUNK], now, start)
             await asyncio.sleep(0)
-        if not records:
-            return []
-        return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+        return records
+
+    async def prepare(
+        self, connection: object, type: Any, data: Any, options: Mapping[str, Any]
+    ) -> Prepared:
+        """All of a `schedule` along a connection but the writing itself, which may be done in
+        another thread."""
+        await self._ready()
+        now = self._clock.now()
+        return await self._prepared(connection, [self._records.make(type, data, options, now)], now)
+
+    async def prepare_many(
+        self, connection: object, requests: Sequence[JobRequest[Any]]
+    ) -> Prepared:
+        """The same of a `schedule_many`."""
+        await self._ready()
+        now = self._clock.now()
+        return await self._prepared(connection, await self._make_all(requests, now), now)
+
+    async def _prepared(self, connection: object, records: list[JobRecord], now: int) -> Prepared:
+        queues = {record.queue for record in records}
+        along = await transactional(self.storage).along(connection, queues)
+        return Prepared(along, records, now)
 
     # -- life ------------------------------------------------------------------------------------
 

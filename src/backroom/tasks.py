@@ -37,8 +37,9 @@ class Scheduler(Protocol):
     """What a task schedules with."""
 
     async def schedule(
-        self, type: JobType[Any, R], data: Any, /, **options: Unpack[JobOptions]
-    ) -> JobId[R]: ...
+        self, type: JobType[Any, R], data: Any, /, *, connection: object = None,
+        **options: Unpack[JobOptions],
+    ) -> JobId[R]: ...  # fmt: skip
 
 
 def current_job() -> Job[Any]:
@@ -68,12 +69,15 @@ class Task(Generic[P, R, C]):
         kind: JobType[Any, R],
         scheduler: Callable[[], Scheduler],
         options: JobOptions | None = None,
+        connection: object = None,
     ) -> None:
         """`scheduler` gives the service to schedule with, or says why there is none."""
         self.function = function
         self.type = kind
         self._scheduler = scheduler
         self._options: JobOptions = options or {}
+        self.connection = connection
+        """Of the application's, whose transaction its next jobs are part of."""
         self._signature = inspect.signature(function)
         functools.update_wrapper(self, function)
 
@@ -87,16 +91,20 @@ class Task(Generic[P, R, C]):
             JobTypeError: the arguments do not fit the function; and as `JobService.schedule`.
         """
         data = self._bound(args, kwargs)
-        return await self._scheduler().schedule(self.type, data, **self._options)
+        return await self._scheduler().schedule(
+            self.type, data, connection=self.connection, **self._options
+        )
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> JobRequest[R]:
-        """The same for `schedule_many`."""
+        """The same for `schedule_many`, which takes the `connection`."""
         return JobRequest(self.type, self._bound(args, kwargs), **self._options)
 
-    def options(self, **options: Unpack[JobOptions]) -> Task[P, R, C]:
-        """The same task with options for its next jobs: `add.options(delay=60).schedule(1)`."""
+    def options(self, *, connection: object = None, **options: Unpack[JobOptions]) -> Task[P, R, C]:
+        """The same task with options for its next jobs: `add.options(delay=60).schedule(1)`. With
+        a `connection` they are part of its transaction, as with `JobService.schedule`."""
         merged: JobOptions = {**self._options, **options}
-        return Task(self.function, self.type, self._scheduler, merged)
+        given = self.connection if connection is None else connection
+        return Task(self.function, self.type, self._scheduler, merged, given)
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         try:

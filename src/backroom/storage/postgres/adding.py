@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from backroom.errors import StorageError
 from backroom.job import JobRecord
@@ -12,6 +12,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.inserts import Addition, Inserts
 from backroom.storage.postgres.links import is_of_values
+from backroom.storage.postgres.texts import to_text
 
 __all__ = ["Adding"]
 
@@ -21,7 +22,9 @@ class Adding:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._adding = Inserts(base.statements, set())
+        self._queues: set[str] = set()
+        """Those that have a row."""
+        self._adding = Inserts(base.statements)
         self._groups: dict[asyncio.AbstractEventLoop, Group[Addition, list[Inserted]]] = {}
 
     def insert(
@@ -41,6 +44,7 @@ class Adding:
         copy = not again and self._adding.copies(additions)
         word = self._base.bells.along()
         try:
+            await self.know({job.queue for one in additions for job in one.jobs})
             answers = list(
                 await self._base.carry(
                     lambda link: self._adding.add(link, additions, word, copy),
@@ -63,6 +67,14 @@ class Adding:
         if any(one.waits for one in additions):
             self._base.bells.ring_here((Wake.JOBS,))
         return answers
+
+    async def know(self, queues: Collection[str]) -> None:
+        """Makes sure that workers look for jobs in these queues. In a transaction of its own, for
+        until the end of the one that names a queue first, all others that name it wait."""
+        new = set(queues) - self._queues
+        if new:
+            await self._base.fetch("new_queues", [to_text(name) for name in sorted(new)])
+            self._queues |= new
 
     async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """What was asked on this loop, or on any, has been carried out."""

@@ -48,6 +48,11 @@ class Base:
         text = self.statements[name]
         return await self.links.run(lambda link: link.fetch(text, *arguments))
 
+    async def here(self) -> str:
+        """Which server, database and table these are."""
+        [(here, _, _)] = await self.fetch("here", self.statements.name("jobs"))
+        return str(here)
+
     async def change(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """In a transaction of its own."""
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from backroom.errors import StorageError
 from backroom.job import State
@@ -83,6 +84,20 @@ class Ending:
                     break
         self._base.ring(Wake.FINISHED)
         return stands
+
+    async def stood(self, transition: Transition) -> bool:
+        """See `Transactional.stood`."""
+
+        async def ask(link: Any) -> bool:
+            await link.fetch(self._base.statements["wait_for"], [transition.token])
+            return bool(await self._ending.stood(link, [transition]))
+
+        return await self._base.change(ask)
+
+    def finished(self, worker: int, transition: Transition) -> None:
+        """See `Transactional.finished`."""
+        self._base.of(worker).finished([transition], [True])
+        self._base.ring(Wake.FINISHED)
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
         """See `JobStorage.report`."""

@@ -54,10 +54,8 @@ class Inserts:
     MOST: ClassVar = 1000
     """Jobs a group."""
 
-    def __init__(self, statements: Statements, queues: set[str]) -> None:
-        """`queues`: the names that are known to have a row."""
+    def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._queues = queues
 
     def copies(self, additions: Sequence[Addition]) -> bool:
         """Whether `add` may COPY, which wants all jobs to be new."""
@@ -67,22 +65,15 @@ class Inserts:
         """Whether `add` will say one statement that changes something."""
         jobs = sum(len(one.jobs) for one in additions)
         plain = additions[0].plain
-        return (
-            all(one.plain == plain for one in additions)
-            and jobs <= (min(CHUNK, BULK - 1) if plain else LANE)
-            and all(job.queue in self._queues for one in additions for job in one.jobs)
-        )
+        most = min(CHUNK, BULK - 1) if plain else LANE
+        return all(one.plain == plain for one in additions) and jobs <= most
 
     async def add(
         self, link: Any, additions: Sequence[Addition], word: str | None, copy: bool
     ) -> list[list[Inserted]]:
-        """Keeps all jobs of all of them, or none. `word`: what the transaction says to those
-        who listen, if jobs wait then. `copy`: by COPY, which fails where a job is there."""
-        new = {job.queue for one in additions for job in one.jobs} - self._queues
-        if new:
-            await link.execute(
-                self._statements["new_queues"], [to_text(name) for name in sorted(new)]
-            )
+        """Keeps all jobs of all of them, or none; their queues have a row. `word`: what the
+        transaction says to those who listen, if jobs wait then. `copy`: by COPY, which fails
+        where a job is there."""
         answers: list[list[Inserted]] = []
         known: set[str] | None = None
         plain = [one for one in additions if one.plain]
@@ -104,7 +95,6 @@ class Inserts:
             else:
                 answers.append([next(admitted) for _ in one.jobs])
                 one.waits = any(said.created and said.claim is None for said in answers[-1])
-        self._queues |= new
         return answers
 
     async def _copy(self, link: Any, jobs: Sequence[JobRecord], word: str | None) -> None:

@@ -13,7 +13,7 @@ WITH added AS (
     SELECT queue, priority, run_at, id, expires_at FROM added
 )
 SELECT count(*), CASE WHEN count(*) < cardinality($1)
-                      THEN ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM added) END,
+                      THEN ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM added)::text[] END,
        CASE WHEN $10::text IS NOT NULL AND count(*) > 0 THEN pg_notify($11, $10) END
 FROM added;
 
@@ -77,3 +77,9 @@ JOIN unnest($1::text[], $2::text[]) AS g (type, unique_key) USING (type, unique_
 
 -- present: ids -> those that are there
 SELECT id FROM {jobs} WHERE id = ANY($1::uuid[]);
+
+-- here: the quoted name of the first table -> which server, database and table that is; its name
+SELECT concat_ws(' ', (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
+                 (SELECT oid FROM pg_database WHERE datname = current_database()),
+                 to_regclass($1::text)::oid),
+       to_regclass($1::text) IS NOT NULL, current_database();

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg
 
@@ -67,9 +67,9 @@ _CUT: Final = (
 class _Loop:
     """The connections of one loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.idle: list[asyncpg.Connection] = []
-        self.room = asyncio.Semaphore(MOST)
+        self.room = asyncio.Semaphore(most)
         self.working: set[asyncio.Task[Any]] = set()
         self.minding = asyncio.get_running_loop().create_task(self._mind())
 
@@ -86,6 +86,9 @@ class _Loop:
 
 class Links:
     """Runs work on connections, and says in our words what went wrong."""
+
+    most: ClassVar[int] = MOST
+    settings: ClassVar[dict[str, str]] = SETTINGS
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -106,7 +109,7 @@ class Links:
         return await self._reached(self._connected())
 
     async def _connected(self) -> asyncpg.Connection:
-        connection = await self.source.connect(CONNECT, SETTINGS)
+        connection = await self.source.connect(CONNECT, self.settings)
         if self.arrive is not None:
             try:
                 await self.arrive(connection)
@@ -148,6 +151,13 @@ class Links:
 
         Raises: `StorageError`, or what `work` raises of ours.
         """
+        ours = self._here()
+        task = asyncio.get_running_loop().create_task(self._run(ours, work))
+        ours.working.add(task)
+        task.add_done_callback(ours.working.discard)
+        return await asyncio.shield(task)
+
+    def _here(self) -> _Loop:
         if not self.open:
             raise StorageClosedError(f"the job store {masked(self.url)} is not open")
         loop = asyncio.get_running_loop()
@@ -155,11 +165,8 @@ class Links:
         if ours is None:
             # Those of a loop that has ended go with it, as the lease's thread has one of its own.
             self._loops = {one: its for one, its in self._loops.items() if not one.is_closed()}
-            ours = self._loops[loop] = _Loop()
-        task = loop.create_task(self._run(ours, work))
-        ours.working.add(task)
-        task.add_done_callback(ours.working.discard)
-        return await asyncio.shield(task)
+            ours = self._loops[loop] = _Loop(self.most)
+        return ours
 
     async def _run(self, ours: _Loop, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         cut = False

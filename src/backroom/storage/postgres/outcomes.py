@@ -11,7 +11,7 @@ import msgspec
 from backroom.job import State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import to_id, to_text
+from backroom.storage.postgres.texts import to_id, to_key, to_text
 from backroom.transition import Transition
 
 __all__ = ["Outcomes", "Results"]
@@ -50,12 +50,21 @@ class Outcomes:
         for one in results:
             for t in one.transitions:
                 asked.setdefault((t.key, t.token), t)
-        stood = await self._finish(link, list(asked.values()), now)
+        stood = await self.write(link, list(asked.values()), now)
+        missing = [t for t in asked.values() if (t.key, t.token) not in stood]
+        if missing:  # An earlier call whose answer was lost may have written them.
+            stood |= await self.stood(link, missing)
         return [[(t.key, t.token) in stood for t in one.transitions] for one in results]
 
-    async def _finish(
+    async def stood(self, link: Any, transitions: Sequence[Transition]) -> set[tuple[int, int]]:
+        """Those that were written before, by key and token."""
+        rows = await link.fetch(self._statements["stood"], *_ids(transitions))
+        return {(to_key(id_), token) for id_, token in rows}
+
+    async def write(
         self, link: Any, transitions: Sequence[Transition], now: int
     ) -> set[tuple[int, int]]:
+        """Those whose claim stood, and are written now, by key and token."""
         plain = [t for t in transitions if _is_plain(t)]
         others = [t for t in transitions if not _is_plain(t)]
         stood: set[tuple[int, int]] = set()
@@ -65,16 +74,12 @@ class Outcomes:
                 [t.started_at for t in plain], [t.finished_at for t in plain],
                 [t.result for t in plain],
             )  # fmt: skip
-            stood.update((id_.int, token) for id_, token in rows)
+            stood.update((to_key(id_), token) for id_, token in rows)
         if others:
             rows = await link.fetch(self._statements["take_out"], *_ids(others))
-            out = {(id_.int, token) for id_, token in rows}
+            out = {(to_key(id_), token) for id_, token in rows}
             await self._settle(link, [t for t in others if (t.key, t.token) in out], now)
             stood |= out
-        missing = [t for t in transitions if (t.key, t.token) not in stood]
-        if missing:  # An earlier call whose answer was lost may have written them.
-            rows = await link.fetch(self._statements["stood"], *_ids(missing))
-            stood.update((id_.int, token) for id_, token in rows)
         return stood
 
     async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:

@@ -93,6 +93,12 @@ JOIN {jobs} AS j USING (id) LEFT JOIN {ended} AS e USING (id)
 WHERE e.token = g.token OR j.token = g.token AND coalesce(e.token, 0) = 0
 AND NOT EXISTS (SELECT FROM {held} AS h WHERE g.id = ANY(h.ids));
 
+-- wait_for: tokens -> nothing, when nobody is writing an outcome of these claims
+SELECT FROM {held} WHERE token = ANY($1::bigint[]) FOR UPDATE;
+
+-- hurry: how long -> nothing: this transaction is ended soon, or it is rolled back
+SELECT set_config('idle_in_transaction_session_timeout', $1::text, true);
+
 -- held_now: ids, tokens -> ids of claims that stand
 SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
 JOIN {held} AS h USING (token) WHERE g.id = ANY(h.ids);

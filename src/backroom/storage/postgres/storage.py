@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -24,12 +24,15 @@ from backroom.ports import (
     WorkerSpec,
 )
 from backroom.storage.postgres.adding import Adding
+from backroom.storage.postgres.along import Along
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.claiming import Claiming
+from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
 from backroom.storage.postgres.links import Links, masked
 from backroom.storage.postgres.living import Living
+from backroom.storage.postgres.loans import Loans
 from backroom.storage.postgres.moving import Moving
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
@@ -68,7 +71,7 @@ class DatabaseJobStorage(People, Moving):
         ConfigurationError: a name that is no plain identifier, or no URL of PostgreSQL.
     """
 
-    capabilities = Capabilities(durable=True, shared=True)
+    capabilities = Capabilities(durable=True, shared=True, transactional=True)
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class DatabaseJobStorage(People, Moving):
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
         self._links = Links(source_of(connection))
+        self._loans = Loans(self._links.source)
         self._schema = Schema(self.url, self._statements)
         self.migrates = migrate
         """Whether opening makes and changes tables; set before it opens."""
@@ -106,7 +110,7 @@ class DatabaseJobStorage(People, Moving):
 
     async def open(self) -> None:
         self._users += 1
-        self._links.open = True
+        self._links.open = self._loans.open = True
         if self._ready:
             return
         self._base.presence.begin()
@@ -127,6 +131,7 @@ class DatabaseJobStorage(People, Moving):
         await self._ending.close()
         await self._base.bells.close()
         await self._base.presence.close()
+        await self._loans.close()
         await self._links.close()
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
@@ -213,3 +218,21 @@ class DatabaseJobStorage(People, Moving):
 
     async def reclaim(self, now: int) -> Reclaimed:
         return await self._living.reclaim(now)
+
+    # -- within transactions of the application's ------------------------------------------------
+
+    async def along(self, connection: object, queues: Collection[str]) -> Along:
+        line = line_of(connection)
+        await self._adding.know(queues)
+        return Along(self._base, line, await self._base.here())
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Along]:
+        async with self._loans.lend() as loan:
+            yield Along(self._base, loan, None)
+
+    async def stood(self, transition: Transition) -> bool:
+        return await self._ending.stood(transition)
+
+    def finished(self, worker: int, transition: Transition) -> None:
+        self._ending.finished(worker, transition)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
-__all__ = ["from_text", "to_id", "to_text"]
+__all__ = ["from_text", "to_id", "to_key", "to_text"]
 
 
 _MARK: Final = "\ufdd0"
@@ -22,6 +22,12 @@ _ITSELF: Final = "\ufdd0\ufdd2"
 def to_id(key: int) -> UUID:
     """The id of a job."""
     return pgproto.UUID(key.to_bytes(16, "big"))  # type: ignore[no-any-return]
+
+
+def to_key(id_: Any) -> int:
+    """The key of a job, from its id as any driver reads it."""
+    key: int = UUID(id_).int if isinstance(id_, str) else id_.int
+    return key
 
 
 @overload

@@ -1,0 +1,115 @@
+"""Writing along a connection of the application's own, in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from backroom.errors import ConfigurationError
+from backroom.job import JobRecord
+from backroom.ports import Inserted, Wake
+from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.drivers import Line
+from backroom.storage.postgres.inserts import Addition, Inserts
+from backroom.storage.postgres.links import masked
+from backroom.storage.postgres.outcomes import Outcomes
+from backroom.transition import Transition
+
+__all__ = ["Along"]
+
+T = TypeVar("T")
+
+PATIENCE: Final = "10s"
+"""Between an outcome that is written and the COMMIT behind it, until the server takes whoever
+wrote it for gone."""
+
+
+class Along:
+    """One connection of the application's, and one use of it.
+
+    What is at fault with the connection is raised as its driver raises it.
+    """
+
+    def __init__(self, base: Base, line: Line, here: str | None) -> None:
+        """`here`: which server, database and table the store's own connections have; None: it is
+        one of them."""
+        self._base = base
+        self._line = line
+        self._here = here
+        self.waits = line.waits
+
+    @property
+    def connection(self) -> Any:
+        return self._line.given
+
+    async def insert(self, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
+        """See `Along.insert`; the queues of the jobs have a row."""
+        await self._check()
+        addition = Addition(jobs, now, None, False)
+
+        async def insert() -> list[Inserted]:
+            inserts = Inserts(self._base.statements)
+            [made] = await inserts.add(self._line, [addition], Wake.JOBS.value, copy=False)
+            return made
+
+        return await (self._whole(insert) if await self._line.alone() else insert())
+
+    async def _whole(self, work: Callable[[], Awaitable[T]]) -> T:
+        await self._line.execute("BEGIN")
+        try:
+            answer = await work()
+        except BaseException:
+            await self._line.execute("ROLLBACK")
+            raise
+        await self._line.execute("COMMIT")
+        return answer
+
+    async def _check(self) -> None:
+        """Before anything is written: a statement that fails would take the transaction of the
+        application with it."""
+        if self._here is None:
+            return
+        name = self._base.statements.name("jobs")
+        [(here, known, database)] = await self._line.fetch(self._base.statements["here"], name)
+        if here == self._here:
+            return
+        url = masked(self._base.links.url)
+        what = "tables of that name that are not those" if known else f"no table {name}, the one"
+        raise ConfigurationError(
+            f"the connection is to the database {database}, where it finds {what} of {url}:"
+            " schedule along a connection to the database of the jobs, with their schema in its"
+            " search_path or given as DatabaseJobStorage(..., schema=...)"
+        )
+
+    # -- the end of an attempt -------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Begins a transaction.
+
+        Raises:
+            ConfigurationError: one is open; or these are not the tables of the store.
+        """
+        if await self._line.busy():
+            raise ConfigurationError(
+                "job.transaction() begins and commits a transaction of its own, but the"
+                " connection is in one: commit it before, or do that work inside"
+            )
+        await self._line.begin()
+        try:
+            await self._check()
+        except BaseException:
+            await self._line.rollback()
+            raise
+
+    async def finish(self, transition: Transition, now: int) -> bool:
+        """Writes an outcome; false where the lease is gone. It is to be committed at once: until
+        then, others that hold jobs of the same claim wait."""
+        await self._line.fetch(self._base.statements["hurry"], PATIENCE)
+        outcomes = Outcomes(self._base.statements)
+        return bool(await outcomes.write(self._line, [transition], now))
+
+    async def commit(self) -> None:
+        await self._line.commit()
+
+    async def rollback(self) -> None:
+        await self._line.rollback()
