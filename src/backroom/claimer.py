@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from backroom.errors import LeaseLostError
+from backroom.errors import LeaseLostError, level_of
 from backroom.job import SECOND
 from backroom.lanes import Lanes
 from backroom.lifecycle import Loop
@@ -159,8 +159,11 @@ class Claimer(Loop):
         except LeaseLostError:
             self._lanes.returned(claims)
             self._lost(worker)
-        except Exception:
-            log.exception("%d starts could not be counted; those jobs go back", len(claims))
+        except Exception as error:
+            log.log(
+                level_of(error, logging.ERROR),
+                "%d starts could not be counted; those jobs go back", len(claims), exc_info=True,
+            )  # fmt: skip
             self._lanes.returned(claims)
             self._release(claims)
         else:

@@ -27,6 +27,7 @@ after a delay of its own); any other exception is a failed attempt that is retri
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "StorageFullError",
     "StorageVersionError",
     "UnknownJobTypeError",
+    "level_of",
 ]
 
 
@@ -58,6 +60,14 @@ class BackroomError(Exception):
 
     index: int | None = None
     """Which job of a `schedule_many` was refused, counted from 0; None elsewhere."""
+    logged: bool = False
+    """Whether the log has it already: a storage that is away says so once, and not whenever
+    somebody finds it so."""
+
+
+def level_of(error: BaseException, usual: int) -> int:
+    """At which level a log tells of an error: what it has already is for those who look closely."""
+    return logging.DEBUG if getattr(error, "logged", False) else usual
 
 
 class ConfigurationError(BackroomError, ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from backroom.errors import BackroomError, LeaseLostError
+from backroom.errors import BackroomError, LeaseLostError, level_of
 from backroom.ports import Clock, Heartbeat, JobStorage, WorkerSpec
 
 __all__ = ["Lease"]
@@ -128,7 +128,8 @@ class Lease:
             if worker == self.worker:
                 self._tell()
         except Exception as error:
-            log.warning("the lease could not be extended: %r", error)
+            level = level_of(error, logging.WARNING)
+            log.log(level, "the lease could not be extended: %r", error)
 
     def forfeit(self) -> None:
         """It is gone, whoever was told so: until `start`, nothing begins under it."""
@@ -191,7 +192,8 @@ class Lease:
                 return
             except Exception as error:  # Also a bug of the storage's: this loop must not end.
                 well = False
-                log.warning(
+                log.log(
+                    level_of(error, logging.WARNING),
                     "the lease could not be extended, soon again: %s", error,
                     exc_info=not isinstance(error, BackroomError),
                 )  # fmt: skip

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 
+from backroom.errors import level_of
+
 __all__ = ["Loop"]
 
 log = logging.getLogger("backroom")
@@ -57,7 +59,10 @@ class Loop(ABC):
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                     raise  # Not a call that was cancelled, but this loop itself.
-                log.exception("the %s failed; it goes on in %.1f s", self._name, pause)
+                log.log(
+                    level_of(error, logging.ERROR), "the %s failed; it goes on in %.1f s",
+                    self._name, pause, exc_info=True,
+                )  # fmt: skip
                 wait, pause = pause, min(pause * 2, self.MAX_PAUSE)
                 await self._pause(wait)
                 continue

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from backroom.errors import level_of
 from backroom.handle import Job
 from backroom.ports import JobStorage, Report
 from backroom.transition import Claim, Transition
@@ -96,7 +97,10 @@ class Recorder:
                     )
                     stands = [False] * len(batch)
                     break
-                log.warning("%d outcomes wait, in %.2f s again: %r", len(batch), pause, error)
+                log.log(
+                    level_of(error, logging.WARNING),
+                    "%d outcomes wait, in %.2f s again: %r", len(batch), pause, error,
+                )  # fmt: skip
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
         was_full = self.full
@@ -150,7 +154,8 @@ class Recorder:
         try:
             await self._storage.report(self._worker(), reports)
         except Exception as error:
-            log.warning("progress of %d jobs was not kept: %r", len(reports), error)
+            level = level_of(error, logging.WARNING)
+            log.log(level, "progress of %d jobs was not kept: %r", len(reports), error)
 
     async def stop(self, within: float) -> None:
         """Writes everything taken so far, if the storage lets it `within` so many seconds.

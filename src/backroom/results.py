@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from backroom.errors import JobNotFoundError, ServiceStoppedError
+from backroom.errors import JobNotFoundError, ServiceStoppedError, level_of
 from backroom.job import State, status_of
 from backroom.ports import Clock, Inspection, JobStorage, Outlook, Wake
 from backroom.transition import Claim, Transition
@@ -118,7 +118,10 @@ class Results:
             try:
                 self._tell(ids, await self._inspection.outlook(ids, self._clock.now()))
             except Exception as error:
-                log.warning("how %d awaited jobs stand is not known yet: %r", len(ids), error)
+                log.log(
+                    level_of(error, logging.WARNING),
+                    "how %d awaited jobs stand is not known yet: %r", len(ids), error,
+                )  # fmt: skip
 
     def _tell(self, ids: Sequence[str], found: Mapping[str, Outlook]) -> None:
         for id_ in ids:

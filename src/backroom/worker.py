@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from backroom.claimer import Claimer
+from backroom.errors import level_of
 from backroom.job import JobRecord
 from backroom.lanes import Lanes
 from backroom.lease import Lease
@@ -343,7 +344,8 @@ class Worker:
                 try:
                     await self._storage.give_back(self._lease.worker, self._held())
                 except Exception as error:
-                    log.warning(
+                    log.log(
+                        level_of(error, logging.WARNING),
                         "claims whose reply was lost could not be given back, in %.2f s again: %r",
                         pause, error,
                     )  # fmt: skip
@@ -423,7 +425,10 @@ class Worker:
             try:
                 self._paused = await self._storage.queues()
             except Exception as error:
-                log.warning("which queues are paused is not known, in 1 s again: %r", error)
+                log.log(
+                    level_of(error, logging.WARNING),
+                    "which queues are paused is not known, in 1 s again: %r", error,
+                )  # fmt: skip
                 self._changed = True
                 await asyncio.sleep(1)
                 continue
@@ -449,8 +454,11 @@ class Worker:
             while not self._leaving:
                 try:
                     await self._lease.start()
-                except Exception:
-                    log.exception("the worker could not enlist again, in 1 s once more")
+                except Exception as error:
+                    log.log(
+                        level_of(error, logging.ERROR),
+                        "the worker could not enlist again, in 1 s once more", exc_info=True,
+                    )  # fmt: skip
                     await asyncio.sleep(1)
                 else:
                     break

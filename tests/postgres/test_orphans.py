@@ -28,7 +28,7 @@ async def service(
     postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[JobService]:
     """Only schedules; the workers of the test have the same store."""
-    place = {"url": postgres_url.url, "schema": postgres_url.schema}
+    place = {"connection": postgres_url.url, "schema": postgres_url.schema}
     monkeypatch.setenv("PROCESS_TEST_DATABASE", json.dumps(place))
     service = JobService(DatabaseJobStorage(**place))
     for name in (*TYPES, "ISOLATED"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
+from typing import Final
 
 from backroom.errors import StorageError
 from backroom.job import JobRecord
@@ -15,6 +16,9 @@ from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.texts import to_text
 
 __all__ = ["Adding"]
+
+AT_ONCE: Final = 2000
+"""Jobs that the server is given the usual time for; for each so many more, that time more."""
 
 
 class Adding:
@@ -49,6 +53,7 @@ class Adding:
                 await self._base.carry(
                     lambda link: self._adding.add(link, additions, word, copy),
                     self._adding.is_one(additions),
+                    self._base.links.answer * (1 + sum(map(Addition.size, additions)) // AT_ONCE),
                 )
             )
         except StorageError as error:

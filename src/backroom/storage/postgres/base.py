@@ -53,20 +53,27 @@ class Base:
         [(here, _, _)] = await self.fetch("here", self.statements.name("jobs"))
         return str(here)
 
-    async def change(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """In a transaction of its own."""
+    async def change(
+        self, work: Callable[[asyncpg.Connection], Awaitable[T]], within: float | None = None
+    ) -> T:
+        """In a transaction of its own, within so many seconds."""
 
         async def whole(link: asyncpg.Connection) -> T:
             async with link.transaction():
                 return await work(link)
 
-        return await self.links.run(whole)
+        return await self.links.run(whole, within=within)
 
     async def carry(
-        self, work: Callable[[asyncpg.Connection], Awaitable[T]], one_statement: bool
+        self,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        one_statement: bool,
+        within: float | None = None,
     ) -> T:
         """One statement is a transaction by itself: no word more on the way."""
-        return await (self.links.run(work) if one_statement else self.change(work))
+        if one_statement:
+            return await self.links.run(work, within=within)
+        return await self.change(work, within)
 
     def ring(self, *wakes: Wake) -> None:
         """Wakes those who listen, here and elsewhere."""

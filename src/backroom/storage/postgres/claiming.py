@@ -23,7 +23,11 @@ class Claiming:
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         """See `JobStorage.claim`."""
-        return await self._base.links.run(lambda link: self._claim(link, worker, want, now))
+        # Once: of what a claim took whose answer was lost, a second one tells nothing. Who hears
+        # of that gives back what it does not know of.
+        return await self._base.links.run(
+            lambda link: self._claim(link, worker, want, now), once=True
+        )
 
     async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
         queues = None if want.queues is None else [to_text(name) for name in want.queues]

@@ -11,16 +11,20 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg
 
-from backroom.errors import (
-    BackroomError,
-    ConfigurationError,
-    LeaseLostError,
-    StorageClosedError,
-    StorageError,
-    StorageFullError,
-)
+from backroom.errors import BackroomError, LeaseLostError, StorageClosedError, StorageError
 from backroom.storage.masks import masked
-from backroom.storage.postgres.sources import Source, refusal
+from backroom.storage.postgres.connecting import ANSWER, CONNECT, SESSION, connect
+from backroom.storage.postgres.mishaps import (
+    UNCHANGED,
+    UNKNOWN,
+    Mishap,
+    is_of_values,
+    mishap_of,
+    no_connection,
+    told,
+)
+from backroom.storage.postgres.outage import Outage
+from backroom.storage.postgres.sources import Source, source_of
 
 __all__ = ["CONNECT", "Links", "is_of_values", "masked"]
 
@@ -32,36 +36,13 @@ MOST: Final = 6
 """Connections a loop has open at most, beside the one that listens."""
 TRIES: Final = 5
 """How often a change is tried that another transaction was in the way of."""
-CONNECT: Final = 10.0
-"""Seconds that a connection may take to be made."""
+ROOM: Final = 30.0
+"""Seconds that work may wait for a connection of the loop that is free."""
+CLOSE: Final = 1.0
+"""Seconds that a connection may take to say good-bye."""
 
-SETTINGS: Final = {
-    "application_name": "backroom",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-}
-
-_AGAIN: Final = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.exceptions.LockNotAvailableError,
-    asyncpg.CheckViolationError,  # Its place became a partition while it was on its way.
-)
-_VALUES: Final = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.exceptions.ProgramLimitExceededError,
-)
-_CUT: Final = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.ConnectionFailureError,
-    asyncpg.exceptions.ReadOnlySQLTransactionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # What asyncpg says where the server ended it between two words.
-    TimeoutError,
-)
+_SAME_ANYWAY: Final = (LeaseLostError, StorageError)
+"""What is as true if an earlier try was carried out."""
 
 
 class _Loop:
@@ -73,14 +54,44 @@ class _Loop:
         self.working: set[asyncio.Task[Any]] = set()
         self.minding = asyncio.get_running_loop().create_task(self._mind())
 
+    def take(self) -> asyncpg.Connection | None:
+        """One that idles."""
+        while self.idle:
+            link = self.idle.pop()
+            if not link.is_closed():
+                return link
+        return None
+
+    def put_back(self, link: asyncpg.Connection, mishap: Mishap) -> None:
+        """After something went wrong on it."""
+        if mishap in (Mishap.REFUSED, Mishap.AGAIN):
+            self.idle.append(link)
+            return
+        link.terminate()
+        if mishap is not Mishap.ODD:
+            self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """What befell another one befell them, too."""
+        for link in self.idle:
+            link.terminate()
+        self.idle.clear()
+
+    async def close(self) -> None:
+        """When all that runs has ended."""
+        if self.working:
+            await asyncio.wait(self.working)
+        idle, self.idle = self.idle, []
+        await asyncio.gather(*map(_close, idle))
+        self.minding.cancel()
+        await asyncio.wait([self.minding])
+
     async def _mind(self) -> None:
         """Who runs a loop to its end cancels what is left on it: then these end, too."""
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            for connection in self.idle:
-                connection.terminate()
-            self.idle.clear()
+            self.drop_idle()
             await asyncio.sleep(0)  # The sockets are closed in the loop's next turn.
 
 
@@ -88,71 +99,108 @@ class Links:
     """Runs work on connections, and says in our words what went wrong."""
 
     most: ClassVar[int] = MOST
-    settings: ClassVar[dict[str, str]] = SETTINGS
+    settings: ClassVar[dict[str, str]] = SESSION
 
-    def __init__(self, source: Source) -> None:
+    def __init__(
+        self, source: Source, *, pooled: bool = False, listen_url: str | None = None
+    ) -> None:
         self.source = source
-        self.url = source.url
-        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
-        self.open = False
-        self.pooled = False
-        """Something between us and the server shares its sessions out: they are nobody's own."""
+        self.url = url = source.url
+        self.pooled = pooled
+        """A proxy is between: nothing that a session keeps is to be relied on."""
+        self.ear = source_of(listen_url) if listen_url else None if pooled else source
+        """Where wake-ups can be heard; None: nowhere."""
         self.arrive: Callable[[asyncpg.Connection], Awaitable[None]] | None = None
         """What is done first on every connection."""
+        self.answer = ANSWER
+        """Seconds that the server may take for what is on the way of a job."""
+        self.outage = Outage(masked(url))
+        self.deafness = self.outage
+        """What keeps wake-ups from being heard."""
+        if self.ear not in (None, source):
+            self.deafness = Outage(f"{masked(str(listen_url))}, for wake-ups,")
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self.open = False
 
-    async def connect(self) -> asyncpg.Connection:
-        """A connection of one's own.
+    async def connect(self, within: float = CONNECT, sure: bool = True) -> asyncpg.Connection:
+        """A connection of one's own. `sure`: nothing was tried before.
 
         Raises:
             ConfigurationError: the URL, or who it names, is refused. StorageError: no answer.
         """
-        return await self._reached(self._connected())
+        within = min(within, self.answer, CONNECT)
 
-    async def _connected(self) -> asyncpg.Connection:
-        connection = await self.source.connect(CONNECT, self.settings)
-        if self.arrive is not None:
-            try:
-                await self.arrive(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-        return connection
+        def told(error: Exception) -> BackroomError:
+            said = no_connection(error, self.url, sure, within)
+            self.outage.note(said)
+            return said
 
-    async def _reached(self, connecting: Awaitable[asyncpg.Connection]) -> asyncpg.Connection:
-        try:
-            connection = await connecting
-        except (*_CUT, asyncpg.PostgresError, ValueError) as error:
-            told = refusal(self.url, error, CONNECT)
-            raise told from (error if isinstance(told, StorageError) else None)
-        return connection
+        return await connect(
+            self.source, told, settings=self.settings, pooled=self.pooled, within=within,
+            arrive=self.arrive,
+        )  # fmt: skip
 
-    async def _take(self, ours: _Loop) -> asyncpg.Connection:
+    async def connect_to_listen(self) -> asyncpg.Connection:
+        """A connection of one's own for wake-ups.
+
+        Raises: `BackroomError`.
+        """
+        assert self.ear is not None
+        within = min(self.answer, CONNECT)
+        return await connect(
+            self.ear, self._nobody_wakes, settings=self.settings, listening=True, within=within,
+            arrive=self.arrive,
+        )  # fmt: skip
+
+    def _nobody_wakes(self, error: Exception) -> BackroomError:
+        url = "" if self.ear is None else self.ear.url
+        said = no_connection(error, url, True, min(self.answer, CONNECT))
+        return type(said)(f"no wake-ups: {said}; jobs are found by looking every poll_interval")
+
+    async def _take(self, ours: _Loop, within: float, sure: bool) -> asyncpg.Connection:
         pool = self.source.pool_here()
         if pool is not None:
-            return await self._reached(self.source.borrow(pool, CONNECT))
-        while ours.idle:
-            connection = ours.idle.pop()
-            if not connection.is_closed():
-                return connection
-        return await self.connect()
+            return await self.source.borrow(pool, within)
+        return ours.take() or await self.connect(within, sure)
 
-    async def _give(self, ours: _Loop, connection: asyncpg.Connection) -> None:
+    async def _give(self, ours: _Loop, link: asyncpg.Connection, mishap: Mishap | None) -> None:
         pool = self.source.pool_here()
         if pool is None:
-            ours.idle.append(connection)
-        else:
-            with suppress(*_CUT, asyncpg.PostgresError):  # It cleans it, and throws it away.
-                await pool.release(connection)
+            if mishap is None:
+                ours.idle.append(link)
+            else:
+                ours.put_back(link, mishap)
+            return
+        if mishap not in (None, Mishap.REFUSED, Mishap.AGAIN):
+            link.terminate()
+        try:
+            await pool.release(link)  # It cleans it, and throws it away if need be.
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.debug("the pool did not take a connection back: %r", error)
 
-    async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async def run(
+        self,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        *,
+        within: float | None = None,
+        once: bool = False,
+    ) -> T:
         """Carries out `work`, to its end even where its caller is cancelled. It is done again
         where another transaction was in its way, and once more where the connection broke:
         what is asked of a storage may be asked twice.
 
+        Args:
+            within: seconds that each try may take, `answer` if not given; a connection that has
+                not answered by then is given up.
+            once: where the connection broke, the caller has to know: what was carried out then
+                is not what would be carried out now.
+
         Raises: `StorageError`, or what `work` raises of ours.
         """
         ours = self._here()
-        task = asyncio.get_running_loop().create_task(self._run(ours, work))
+        task = asyncio.get_running_loop().create_task(
+            self._run(ours, work, within or self.answer, once)
+        )
         ours.working.add(task)
         task.add_done_callback(ours.working.discard)
         return await asyncio.shield(task)
@@ -168,51 +216,78 @@ class Links:
             ours = self._loops[loop] = _Loop(self.most)
         return ours
 
-    async def _run(self, ours: _Loop, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        cut = False
+    async def _run(
+        self,
+        ours: _Loop,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        within: float,
+        once: bool,
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        sure = fresh = True
         for attempt in range(TRIES):
-            async with ours.room:
-                connection = await self._take(ours)
+            await self._enter(ours, sure)
+            try:
+                link = await self._take(ours, within, sure)
+                late = loop.call_later(within, link.terminate)
                 try:
-                    answer = await work(connection)
+                    answer = await work(link)
                 except BaseException as error:
-                    if isinstance(error, _CUT) or not isinstance(
-                        error, (BackroomError, asyncpg.PostgresError)
-                    ):
-                        connection.terminate()
-                    else:
-                        await self._give(ours, connection)
-                    again = isinstance(error, _AGAIN) and attempt < TRIES - 1
-                    if isinstance(error, _CUT):
-                        for other in ours.idle:  # What befell this one befell them, too.
-                            other.terminate()
-                        ours.idle.clear()
-                        again, cut = not cut, True
-                    if not again:
-                        told = self._told(error)
-                        raise told from (None if told is error else error)
+                    mishap = mishap_of(error)
+                    failure = error
+                    if mishap is Mishap.CUT and late.when() <= loop.time():
+                        failure = TimeoutError(f"not within {within:g} s")
+                    await self._give(ours, link, mishap)
                 else:
-                    await self._give(ours, connection)
+                    await self._give(ours, link, None)
+                    if self.outage.on:
+                        self.outage.past()
                     return answer
+                finally:
+                    late.cancel()
+            finally:
+                ours.room.release()
+            again = mishap is Mishap.AGAIN and attempt < TRIES - 1
+            if mishap in (Mishap.CUT, Mishap.STALE):
+                again, fresh = fresh and not (once and mishap is Mishap.CUT), False
+                sure = sure and mishap is Mishap.STALE
+            if not again:
+                said = self._told(failure, sure)
+                if said is failure:
+                    raise said
+                raise said from failure
             await asyncio.sleep(0.01 * 2**attempt * random.random())
         raise AssertionError("unreachable")
 
-    def _told(self, error: BaseException) -> BaseException:
-        if isinstance(error, (BackroomError, LeaseLostError)):
-            return error
-        name = masked(self.url)
-        if isinstance(error, asyncpg.exceptions.DiskFullError):
-            return StorageFullError(f"{name}: the disk of the server is full: {error}")
-        if isinstance(error, asyncpg.InsufficientPrivilegeError):
-            return ConfigurationError(f"{name}: {error}")
-        if isinstance(error, _CUT):
-            return StorageError(
-                f"{name} did not answer: {error or type(error).__name__}; whether it was carried"
-                " out is not known"
+    async def _enter(self, ours: _Loop, sure: bool) -> None:
+        """One connection is ours to use."""
+        if not ours.room.locked():
+            await ours.room.acquire()
+            return
+        try:
+            async with asyncio.timeout(ROOM):
+                await ours.room.acquire()
+        except TimeoutError as error:
+            busy = StorageError(
+                f"{masked(self.url)}: all {self.most} connections were busy for {ROOM:g} s;"
+                f" {UNCHANGED if sure else UNKNOWN}"
             )
-        if isinstance(error, asyncpg.PostgresError):
-            return StorageError(f"{name}: {error}")
-        return error
+            self.outage.note(busy)
+            raise busy from error
+
+    def _told(self, error: BaseException, sure: bool) -> BaseException:
+        said = told(error, self.url, sure)
+        if said is error:
+            if sure or not isinstance(said, BackroomError) or isinstance(said, _SAME_ANYWAY):
+                return said
+            return StorageError(
+                f"{masked(self.url)} did not answer the first time, and asked again it said:"
+                f" {said}; {UNKNOWN}"
+            )
+        said.__cause__ = error
+        if isinstance(said, BackroomError) and not is_of_values(said):
+            self.outage.note(said)
+        return said
 
     async def close(self) -> None:
         """Ends what runs on this loop, and all connections."""
@@ -220,21 +295,14 @@ class Links:
         loops, self._loops = self._loops, {}
         here = loops.pop(asyncio.get_running_loop(), None)
         if here is not None:
-            if here.working:
-                await asyncio.wait(here.working)
-            idle, here.idle = here.idle, []
-            for connection in idle:
-                with suppress(Exception):
-                    await connection.close(timeout=1)
-            here.minding.cancel()
-            await asyncio.wait([here.minding])
+            await here.close()
         for loop, theirs in loops.items():
             with suppress(RuntimeError):  # It has ended, and its connections with it.
                 loop.call_soon_threadsafe(theirs.minding.cancel)
 
 
-def is_of_values(error: BaseException) -> bool:
-    """Whether the values that were to be written are at fault: then one of a group may be
-    written without the others. All else befalls all of them."""
-    cause = error.__cause__ if isinstance(error, BackroomError) else error
-    return isinstance(cause, _VALUES) or not isinstance(error, BackroomError)
+async def _close(link: asyncpg.Connection) -> None:
+    try:
+        await link.close(timeout=CLOSE)
+    except Exception as error:  # It is gone all the same: asyncpg aborts what does not answer.
+        log.debug("a connection did not say good-bye: %r", error)

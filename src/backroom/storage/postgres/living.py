@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
 __all__ = ["Living"]
 
+SHORTEST: Final = 0.5
+"""Seconds that an answer to a worker that extends its lease may take, however short that is."""
+
 
 class Living:
     """Workers."""
@@ -26,6 +29,8 @@ class Living:
         self._base = base
         self._settled = settled
         self._watch = Watch(base.virtual)
+        self._leases: dict[int, float] = {}
+        """Of the workers of this process, in seconds."""
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
         """See `JobStorage.enlist`."""
@@ -35,6 +40,7 @@ class Living:
             "enlist", spec.name, spec.lease, self._base.clock.now(), self._base.lease_now(),
             self._base.presence.key_for(spec.lease),
         )  # fmt: skip
+        self._leases[row[0]] = spec.lease
         return Heartbeat(row[0], asked + spec.lease)
 
     async def extend(self, worker: int) -> Heartbeat:
@@ -49,7 +55,10 @@ class Living:
             cancelled = await link.fetch(self._base.statements["asked_to_end"], worker)
             return Heartbeat(worker, asked + rows[0][0], tuple(row[0].int for row in cancelled))
 
-        return await self._base.links.run(extend)
+        # So soon that a connection that is dead costs no lease: there is time for another one.
+        links = self._base.links
+        within = max(SHORTEST, min(links.answer, self._leases.get(worker, 0.0) / 8))
+        return await links.run(extend, within=within)
 
     async def retire(self, worker: int) -> None:
         """See `JobStorage.retire`."""
@@ -59,6 +68,7 @@ class Living:
             back = await self._let_go(link, worker, ())
             await link.execute(self._base.statements["dismiss"], [worker])
             self._base.begun.pop(worker, None)
+            self._leases.pop(worker, None)
             return back
 
         if await self._base.change(retire):

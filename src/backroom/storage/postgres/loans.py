@@ -48,7 +48,7 @@ class Loans(Links):
 
     most: ClassVar[int] = 20
     """Transactions of handlers at once."""
-    settings: ClassVar[dict[str, str]] = {"application_name": "backroom"}
+    settings: ClassVar[dict[str, str]] = {}
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Loan]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from backroom.job import JobInfo, JobStats
 from backroom.ports import Filter, Outlook, Wake
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.texts import from_text, to_text
 
@@ -32,11 +33,11 @@ class People:
             async with link.transaction(isolation="repeatable_read", readonly=True):
                 return await look(Inspector(self._base.statements, link))
 
-        return await self._base.links.run(ask)
+        return await self._base.links.run(ask, within=LONGEST)
 
     async def _steer(self, change: Callable[[Inspector], Awaitable[T]], *wakes: Wake) -> T:
         answer = await self._base.change(
-            lambda link: change(Inspector(self._base.statements, link))
+            lambda link: change(Inspector(self._base.statements, link)), LONGEST
         )
         if wakes:
             self._base.ring(*wakes)

@@ -18,7 +18,7 @@ from backroom.errors import (
 from backroom.storage.postgres.migrations import MIGRATIONS, Migration, tables_of
 from backroom.storage.postgres.statements import Statements
 
-__all__ = ["OLDEST_SERVER", "Schema", "Stored"]
+__all__ = ["OLDEST_SERVER", "PREPARE", "Schema", "Stored"]
 
 T = TypeVar("T")
 Run = Callable[[Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
@@ -32,6 +32,8 @@ LOCK: Final = 2.0
 PATIENCE: Final = 60.0
 """Seconds for which it tries again, with pauses in which the others go on."""
 PAUSE: Final = 1.0
+PREPARE: Final = 300.0
+"""Seconds that making or changing the tables may take, waiting for who does it included."""
 
 
 class Stored(NamedTuple):
@@ -249,6 +251,7 @@ class Schema:
         schema = self.statements.schema
         where = "current_schema()" if schema is None else f"'{schema}'"
         return (
+            f"SET LOCAL statement_timeout = {round(PREPARE * 1000)};\n"
             f"SET LOCAL lock_timeout = {round(TURN * 1000)};\n"
             "SELECT pg_advisory_xact_lock(hashtextextended("
             f"concat('backroom ', {where}, '.{self.statements.table}'), 0));\n"

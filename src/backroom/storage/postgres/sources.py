@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg
 
-from backroom.errors import BackroomError, ConfigurationError, StorageError
+from backroom.errors import ConfigurationError, StorageError
 from backroom.storage.masks import masked
 
-__all__ = ["Source", "refusal", "source_of"]
+__all__ = ["Source", "source_of"]
 
 _WRITE: Final = "write postgresql://user:password@host:port/database"
 _ENCODE: Final = (
@@ -39,14 +39,15 @@ class Source:
         pool = self._pool
         return pool if pool is not None and pool._loop is asyncio.get_running_loop() else None
 
-    async def connect(self, timeout: float, settings: dict[str, str]) -> asyncpg.Connection:
+    async def connect(self, timeout: float, options: dict[str, Any]) -> asyncpg.Connection:
         """One of one's own. A pool lends none for long, and none to another loop, as the lease's
         thread has: what it makes its connections from, we do."""
         if self._pool is None:
-            return await asyncpg.connect(self.url, timeout=timeout, server_settings=settings)
-        given = dict(self._pool._connect_kwargs)
-        given["server_settings"] = {**(given.get("server_settings") or {}), **settings}
-        return await self._pool._connect(*self._pool._connect_args, **{**given, "timeout": timeout})
+            return await asyncpg.connect(self.url, timeout=timeout, **options)
+        given = {**self._pool._connect_kwargs, **options, "timeout": timeout}
+        theirs = self._pool._connect_kwargs.get("server_settings") or {}
+        given["server_settings"] = {**theirs, **options["server_settings"]}
+        return await self._pool._connect(*self._pool._connect_args, **given)
 
     async def borrow(self, pool: asyncpg.Pool, timeout: float) -> asyncpg.Connection:
         """One of the pool's, to be given back to it.
@@ -67,32 +68,6 @@ class Source:
                 f"the pool to {name} lends no connection: {error}; it has to be open from before"
                 " the first use until the service has stopped"
             ) from None
-
-
-def refusal(url: str, error: BaseException, timeout: float) -> BackroomError:
-    """Why there is no connection, and what to do about it."""
-    name, said = masked(url), str(error) or type(error).__name__
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return ConfigurationError(
-            f"{name}: {said}; make it (CREATE DATABASE), or check the end of the URL"
-        )
-    if isinstance(error, (asyncpg.UndefinedObjectError, asyncpg.CantChangeRuntimeParamError)):
-        return ConfigurationError(
-            f"{name}: {said}; what stands after the ? of the URL is said to the server"
-        )
-    if isinstance(
-        error,
-        (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InterfaceError, ValueError),
-    ):
-        return ConfigurationError(
-            f"{name} refuses the connection: {said}; check user, password and database of the URL"
-        )
-    if isinstance(error, TimeoutError):
-        said = f"no answer within {timeout:g} s"
-    mend = "check host and port of the URL, and that the server runs there; "
-    if isinstance(error, asyncpg.PostgresError):  # It answered.
-        mend = ""
-    return StorageError(f"no connection to {name}: {said}; {mend}nothing was changed")
 
 
 def source_of(given: object) -> Source:

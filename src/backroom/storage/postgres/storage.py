@@ -36,7 +36,7 @@ from backroom.storage.postgres.loans import Loans
 from backroom.storage.postgres.moving import Moving
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
-from backroom.storage.postgres.schema import Schema, Stored
+from backroom.storage.postgres.schema import PREPARE, Schema, Stored
 from backroom.storage.postgres.script import script
 from backroom.storage.postgres.sources import source_of
 from backroom.storage.postgres.statements import Statements
@@ -66,6 +66,11 @@ class DatabaseJobStorage(People, Moving):
         migrate: whether opening makes the tables, and brings older ones forward; without it, that
             is left to `backroom migrate`, and tables that are missing or older are refused.
         clock: for tests: tells the lease time, too.
+        pooled: the URL leads to a proxy that gives each transaction another session (PgBouncer
+            in transaction mode): all is as correct, and slower, since no plan is kept, and jobs
+            are found by looking every `poll_interval`.
+        listen_url: where wake-ups can be heard if not by `url`: of the same database, past the
+            proxy.
 
     Raises:
         ConfigurationError: a name that is no plain identifier, or no URL of PostgreSQL.
@@ -82,6 +87,8 @@ class DatabaseJobStorage(People, Moving):
         retention: float | timedelta | None = DEFAULT_RETENTION,
         migrate: bool = True,
         clock: Clock | None = None,
+        pooled: bool = False,
+        listen_url: str | None = None,
     ) -> None:
         try:
             self.retention = None if retention is None else duration("retention", retention)
@@ -89,7 +96,7 @@ class DatabaseJobStorage(People, Moving):
             raise ConfigurationError(str(error)) from None
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
-        self._links = Links(source_of(connection))
+        self._links = Links(source_of(connection), pooled=pooled, listen_url=listen_url)
         self._loans = Loans(self._links.source)
         self._schema = Schema(self.url, self._statements)
         self.migrates = migrate
@@ -115,12 +122,15 @@ class DatabaseJobStorage(People, Moving):
             return
         self._base.presence.begin()
         try:
-            if await self._schema.prepare(self._links.run, self.migrates):
+            if await self._schema.prepare(self._patiently, self.migrates):
                 await self._retaining.begin()
             self._ready = True
         except BaseException:
             await self.close()
             raise
+
+    async def _patiently(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await self._links.run(work, within=PREPARE)
 
     async def close(self) -> None:
         self._users -= 1
@@ -152,7 +162,7 @@ class DatabaseJobStorage(People, Moving):
                 than a minute; the steps that were applied stay.
         """
         async with self._reached():
-            return tuple(one.label for one in await self._schema.migrate(self._links.run))
+            return tuple(one.label for one in await self._schema.migrate(self._patiently))
 
     async def examine(self) -> Examination:
         """What there is to say of the server and the tables; changes nothing."""

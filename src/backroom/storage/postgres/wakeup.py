@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from backroom.errors import BackroomError
+from backroom.errors import BackroomError, StorageError
 from backroom.ports import Wake
 from backroom.storage.postgres.links import Links
 
@@ -24,6 +24,8 @@ FINISHED: Final = 0.02
 """The same where only ends are told of: who waits for one in another process has the time."""
 AGAIN: Final = 1.0
 """Seconds until a listener that was cut off connects again."""
+LOOK: Final = 15.0
+"""Seconds without a word after which a listener asks whether its connection lives."""
 
 
 class Bells:
@@ -42,7 +44,7 @@ class Bells:
         """`callback` is called on the running loop, until what this returns is called."""
         loop = asyncio.get_running_loop()
         self._subscribers[callback] = loop
-        if loop not in self._listeners:
+        if loop not in self._listeners and self._links.ear is not None:
             self._listeners[loop] = loop.create_task(self._listen(loop))
 
         def unsubscribe() -> None:
@@ -106,22 +108,33 @@ class Bells:
                         callback(wake)
 
         while True:
-            connection = None
             try:
-                connection = await self._links.connect()
-                ended = loop.create_future()
-                connection.add_termination_listener(
-                    lambda _, ended=ended: ended.done() or ended.set_result(None)
-                )
-                await connection.add_listener(self._channel, heard)
-                heard(None, 0, "", ",".join(_WORDS))  # What was said before is not known.
-                await ended
+                await self._hear(heard)
             except Exception as error:  # Also what asyncpg says of a cut: it never ends deaf.
-                log.warning("no wake-ups from %s, again soon: %s", self._channel, error)
-            finally:
-                if connection is not None:
-                    connection.terminate()
+                self._links.deafness.note(
+                    error
+                    if isinstance(error, BackroomError)
+                    else StorageError(f"no wake-ups from {self._channel}: {error!r}")
+                )
             await asyncio.sleep(AGAIN)
+
+    async def _hear(self, heard: Callable[..., None]) -> None:
+        """Until the connection breaks."""
+        loop = asyncio.get_running_loop()
+        connection = await self._links.connect_to_listen()
+        try:
+            ended: asyncio.Future[None] = loop.create_future()
+            connection.add_termination_listener(lambda _: _settle(ended))
+            await connection.add_listener(self._channel, heard)
+            heard(None, 0, "", ",".join(_WORDS))  # What was said before is not known.
+            while not ended.done():
+                await asyncio.wait([ended], timeout=LOOK)
+                if not ended.done():
+                    await connection.execute("SELECT 1")
+                    if self._links.deafness.on:
+                        self._links.deafness.past()
+        finally:
+            connection.terminate()
 
     async def close(self) -> None:
         """Nobody is told any more."""
@@ -137,6 +150,11 @@ class Bells:
             with suppress(asyncio.CancelledError):
                 await self._ringing
         self._subscribers.clear()
+
+
+def _settle(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def _say(channel: str, said: str, link: Any) -> Awaitable[Any]:

@@ -1,0 +1,83 @@
+"""How a connection is made: of what it is asked to be, and how long that may take."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from backroom.errors import BackroomError
+from backroom.storage.postgres.sources import Source
+
+__all__ = ["ANSWER", "CONNECT", "LOCK", "LONGEST", "SESSION", "connect"]
+
+CONNECT: Final = 5.0
+"""Seconds that a connection may take to be made."""
+ANSWER: Final = 10.0
+"""Seconds that the server may take for what is on the way of a job: far less than a lease."""
+LOCK: Final = 5.0
+"""Seconds that the server lets a statement wait for a lock."""
+LONGEST: Final = 60.0
+"""Seconds that the server lets a statement take, and that people wait for what they ask."""
+
+SESSION: Final = {
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "lock_timeout": f"{LOCK * 1000:.0f}",
+    "statement_timeout": f"{LONGEST * 1000:.0f}",
+    # Who was stopped in the middle of a change lets go of the rows it has locked.
+    "idle_in_transaction_session_timeout": f"{ANSWER * 1000:.0f}",
+}
+"""What statements that have been given up by their caller must not outlive for long."""
+_LISTENING: Final = {"idle_session_timeout": "0"}
+
+
+async def connect(
+    source: Source,
+    told: Callable[[Exception], BackroomError],
+    *,
+    settings: dict[str, str],
+    pooled: bool = False,
+    listening: bool = False,
+    within: float = CONNECT,
+    arrive: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+) -> asyncpg.Connection:
+    """A connection with these settings. `pooled`: by way of a proxy that gives each transaction
+    another session: it is asked for nothing that a session keeps. `listening`: it idles for long,
+    and whatever is said on it is answered within `within` seconds, or not at all. `arrive`: what is
+    done first on it.
+
+    Raises:
+        BackroomError: what `told` says of what went wrong.
+    """
+    session = {} if pooled else settings | (_LISTENING if listening else {})
+    options: dict[str, Any] = {"server_settings": {"application_name": "backroom"} | session}
+    if pooled:
+        options["statement_cache_size"] = 0
+    if listening:
+        options["command_timeout"] = within
+    if _has_choice(source.url):
+        options["target_session_attrs"] = "read-write"
+    connection = None
+    try:
+        connection = await source.connect(within, options)
+        if arrive is not None:
+            await arrive(connection)
+    except BaseException as error:
+        if connection is not None:
+            connection.terminate()
+        if isinstance(error, (OSError, ValueError, asyncpg.PostgresError)):
+            raise told(error) from error
+        if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+            raise told(error) from error
+        raise
+    return connection
+
+
+def _has_choice(url: str) -> bool:
+    """Of several servers that the URL names, the one that is no standby is meant, if it does not
+    say otherwise."""
+    parts = urlsplit(url)
+    return "," in parts.netloc and "target_session_attrs" not in parse_qs(parts.query)
