@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 
@@ -16,7 +17,18 @@ from backroom.storage.postgres.migrations import MIGRATIONS, Migration
 from backroom.storage.postgres.schema import Schema
 from tests.servers.fixtures import PostgresPlace
 
-__all__ = ["GATE", "GATED", "NEWER", "STRICT", "beside", "columns", "storage"]
+__all__ = [
+    "GATE",
+    "GATED",
+    "NEWER",
+    "SECRET",
+    "STRICT",
+    "WRITTEN",
+    "a_user",
+    "beside",
+    "columns",
+    "storage",
+]
 
 NEWER: Final = Migration(
     MIGRATIONS[-1].version + 1,
@@ -29,6 +41,8 @@ NEWER: Final = Migration(
 STRICT: Final = Migration(
     NEWER.version, "a note that has to be", NEWER.sql, compatible=NEWER.version
 )
+SECRET: Final = "s3cr@t/of:ada?#%"
+WRITTEN: Final = quote(SECRET, safe="")
 GATE: Final = 77
 GATED: Final = Migration(
     NEWER.version,
@@ -59,6 +73,22 @@ async def beside(place: PostgresPlace) -> AsyncIterator[asyncpg.Connection]:
     finally:
         connection.terminate()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def a_user(place: PostgresPlace, *grants: str) -> AsyncIterator[str]:
+    """The URL of a user with that password and these rights."""
+    name = f"ada_{place.schema}"
+    parts = urlsplit(place.url)
+    host = parts.netloc.rpartition("@")[2]
+    async with beside(place) as link:
+        await link.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
+        try:
+            for grant in grants:
+                await link.execute(f"{grant} TO {name}")
+            yield parts._replace(netloc=f"{name}:{WRITTEN}@{host}").geturl()
+        finally:
+            await link.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 async def columns(link: asyncpg.Connection, table: str) -> Sequence[str]:

@@ -7,9 +7,9 @@ import asyncio
 import logging
 import socket
 import traceback
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -23,11 +23,8 @@ from backroom.errors import (
 )
 from backroom.storage.postgres import links, schema
 from backroom.storage.postgres.migrations import MIGRATIONS
-from tests.postgres.parts import beside, columns, storage
+from tests.postgres.parts import SECRET, WRITTEN, a_user, beside, columns, storage
 from tests.servers.fixtures import PostgresPlace
-
-SECRET = "s3cr@t/of:ada"
-WRITTEN = quote(SECRET, safe="")
 
 
 @contextmanager
@@ -45,25 +42,6 @@ def refused(error: type[BackroomError], *words: str) -> Iterator[None]:
     assert SECRET not in whole
     assert WRITTEN not in whole
     assert "s3cr" not in whole
-
-
-def host_of(place: PostgresPlace) -> str:
-    return urlsplit(place.url).netloc.rpartition("@")[2]
-
-
-@asynccontextmanager
-async def a_user(place: PostgresPlace, *grants: str) -> AsyncIterator[str]:
-    """The URL of a user with a password and these rights."""
-    name = f"ada_{place.schema}"
-    async with beside(place) as link:
-        await link.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
-        try:
-            for grant in grants:
-                await link.execute(f"{grant} TO {name}")
-            database = urlsplit(place.url).path
-            yield f"postgresql://{name}:{WRITTEN}@{host_of(place)}{database}"
-        finally:
-            await link.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 # -- the URL -------------------------------------------------------------------------------------

@@ -172,7 +172,8 @@ class Links:
                 ours.put_back(link, mishap)
             return
         if mishap not in (None, Mishap.REFUSED, Mishap.AGAIN):
-            link.terminate()
+            with suppress(asyncpg.InterfaceError):  # Its pool has done so itself.
+                link.terminate()
         try:
             await pool.release(link)  # It cleans it, and throws it away if need be.
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
