@@ -39,7 +39,8 @@ def imported(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["worker"], ["jobs"], ["jobs", "list"], ["stats"], ["doctor"], ["backup"]]
+    "arguments",
+    [[], ["worker"], ["jobs"], ["jobs", "list"], ["stats"], ["doctor"], ["migrate"], ["backup"]],
 )
 def test_help_imports_nothing_that_it_does_not_need(arguments: list[str]) -> None:
     modules = imported(f"from backroom.cli import main\nmain({[*arguments, '--help']})")

@@ -12,10 +12,10 @@ import click
 
 from backroom.cli.plain import plain
 from backroom.cli.target import service_of
-from backroom.ports import Store
 from backroom.service import JobService
 
 if TYPE_CHECKING:
+    from backroom.ports import Store
     from backroom.storage.postgres import DatabaseJobStorage
 
 __all__ = ["ask", "database_of", "directory_of", "is_conversation", "look_up", "refuse_missing"]

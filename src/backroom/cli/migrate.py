@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +123,8 @@ def _say_nothing_to_do(url: str, sql: bool, as_json: bool) -> None:
 
 
 def _print_sql(database: DatabaseJobStorage, version: int | None, role: str | None) -> None:
+    import asyncio
+
     from backroom.cli.output import printing, say
 
     if version is None:
@@ -143,6 +144,8 @@ def _print_sql(database: DatabaseJobStorage, version: int | None, role: str | No
 
 
 def _check(database: DatabaseJobStorage, as_json: bool) -> None:
+    import asyncio
+
     from backroom.cli.output import printing, say, to_json
 
     found = asyncio.run(database.examine())
@@ -161,6 +164,8 @@ def _check(database: DatabaseJobStorage, as_json: bool) -> None:
 
 
 def _apply(database: DatabaseJobStorage, as_json: bool) -> None:
+    import asyncio
+
     from backroom.cli.output import printing, say, to_json
 
     applied = asyncio.run(database.migrate())
