@@ -198,6 +198,22 @@ def test_a_look_at_a_database_without_a_store_makes_none(
     assert tables(postgres_url) == 0
 
 
+def test_a_rehearsal_makes_no_tables(postgres_url: PostgresPlace, tmp_path: Path) -> None:
+    (tmp_path / "rehearsed.py").write_text(
+        "import os\nfrom backroom import DatabaseJobStorage, JobService\n"
+        f"storage = DatabaseJobStorage({postgres_url.url!r}, schema={postgres_url.schema!r},\n"
+        "    migrate=os.environ['MIGRATE'] == 'yes')\n"
+        "service = JobService(storage)\n@service.handler('MAIL')\nasync def mail(job): ...\n"
+    )
+    command = ("worker", "rehearsed:service", "--dry-run")
+    shown = backroom(*command, cwd=tmp_path, MIGRATE="yes")
+    assert (shown.code, tables(postgres_url)) == (0, 0)
+    assert "the first start makes them" in shown.out
+    shown = backroom(*command, cwd=tmp_path, MIGRATE="no")
+    assert (shown.code, tables(postgres_url)) == (1, 0)
+    assert "run `backroom migrate`" in shown.err
+
+
 def test_the_doctor_tells_of_a_sound_store(postgres_url: PostgresPlace) -> None:
     migrate(postgres_url)
     found = findings(url_of(postgres_url), 0)

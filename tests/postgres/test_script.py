@@ -151,7 +151,7 @@ async def test_what_is_missing_is_found_without_a_change(
 def test_the_rights_are_shown_for_nobody_where_no_role_is_named() -> None:
     place = PostgresPlace("postgresql://localhost/app", "s")
     sql = storage(place).migration_sql()
-    assert '-- GRANT SELECT, INSERT, UPDATE, DELETE ON "s"."background_jobs",' in sql
+    assert '-- GRANT SELECT, INSERT, UPDATE, DELETE ON\n--     "s"."background_jobs",\n' in sql
     assert "\nGRANT" not in sql
     nothing = storage(place).migration_sql(MIGRATIONS[-1].version, "ada")
     assert "nothing is missing" in nothing

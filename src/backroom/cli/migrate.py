@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backroom.cli.commands import STORAGE, Command, on_storage, option
+from backroom.cli.commands import PREFIX, STORAGE, Command, on_storage, option
 from backroom.cli.plain import count_of, plain
 from backroom.errors import ConfigurationError, StorageError, StorageVersionError
 
@@ -25,6 +25,7 @@ __all__ = ["migrate"]
 @option("--role", metavar="NAME",
         help="With --sql: the user of the application, who gets the rights it needs.")  # fmt: skip
 @option("--from", "version", type=click.IntRange(0), metavar="VERSION",
+        envvar=f"{PREFIX}_MIGRATE_FROM",
         help="With --sql: from this version on, 0 being none; asks no database.")  # fmt: skip
 @option("--table-name", metavar="NAME", help="With a URL; default background_jobs.")
 @option("--schema", metavar="NAME", help="With a URL; default: the first of the search_path.")

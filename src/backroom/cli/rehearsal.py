@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from backroom.cli.asking import ask, directory_of
+from backroom.cli.asking import ask, database_of, directory_of
 from backroom.cli.output import printing, say, to_json
 from backroom.cli.plain import count_of, plain
 from backroom.cli.work import banner
 from backroom.errors import BackroomError
 from backroom.job import JobStats
 from backroom.service import JobService
+
+if TYPE_CHECKING:
+    from backroom.storage.postgres import DatabaseJobStorage
 
 __all__ = ["rehearse"]
 
@@ -24,7 +29,7 @@ def rehearse(service: JobService, target: str, as_json: bool) -> int:
     notes: list[str] = []
     if not service.handled_types:
         problems.append("there is no handler: every job would be parked; register one")
-    directory = directory_of(service)
+    directory, database = directory_of(service), database_of(service.storage)
     if directory is not None and not (directory / "jobs.db").exists():
         if _can_be_made(directory):
             notes.append(f"the store {directory} is not there yet; the first start makes it")
@@ -32,7 +37,11 @@ def rehearse(service: JobService, target: str, as_json: bool) -> int:
             problems.append(f"the folder {directory} cannot be made by this user")
     else:
         try:
-            notes += _waiting(service, ask(service, lambda service: service.get_stats()))
+            missing = database is not None and _would_migrate(database)
+            if missing:
+                notes.append("tables are missing or older; the first start makes them")
+            else:
+                notes += _waiting(service, ask(service, lambda service: service.get_stats()))
         except BackroomError as error:
             problems.append(str(error))
     with printing():
@@ -58,6 +67,11 @@ def rehearse(service: JobService, target: str, as_json: bool) -> int:
     for problem in problems:
         click.echo(plain(f"Error: {problem}"), err=True)
     return 1 if problems else 0
+
+
+def _would_migrate(database: DatabaseJobStorage) -> bool:
+    """Where it would not, the opening says what is missing."""
+    return database.migrates and bool(asyncio.run(database.examine()).missing)
 
 
 def _can_be_made(directory: Path) -> bool:

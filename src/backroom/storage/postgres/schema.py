@@ -89,11 +89,12 @@ class Schema:
         if stored.version:
             raise StorageVersionError(
                 f"{self.where}: the tables are of version {stored.version}, this Backroom needs"
-                f" version {self.known}: run `backroom migrate` (migrate=False)"
+                f" version {self.known}: run `backroom migrate`, or start what may change them"
+                " (migrate=True)"
             )
         raise ConfigurationError(
-            f"{self.where}: there are no tables of a job store: run `backroom migrate`"
-            " (migrate=False), or check the URL, table_name and schema"
+            f"{self.where}: there are no tables of a job store: run `backroom migrate`, or start"
+            " what may make them (migrate=True); or check URL, table_name and schema"
         )
 
     async def opened(self, link: Any) -> Stored:

@@ -50,8 +50,8 @@ def grants(schema: Schema, role: str | None) -> list[str]:
     named = ROLE if role is None else _quoted(role)
     tables, sequences = schema.tables(schema.known)
     lines = [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(tables)} TO {named};",
-        f"GRANT USAGE ON SEQUENCE {', '.join(sequences)} TO {named};",
+        *("GRANT SELECT, INSERT, UPDATE, DELETE ON", *_listed(tables), f"TO {named};"),
+        *("GRANT USAGE ON SEQUENCE", *_listed(sequences), f"TO {named};"),
     ]
     if schema.statements.schema is not None:
         lines.insert(0, f'GRANT USAGE ON SCHEMA "{schema.statements.schema}" TO {named};')
@@ -59,6 +59,10 @@ def grants(schema: Schema, role: str | None) -> list[str]:
         return lines
     head = f"-- For the user that the application connects as, in place of {ROLE}:"
     return [head, *(f"-- {line}" for line in lines)]
+
+
+def _listed(names: list[str]) -> list[str]:
+    return [f"    {name}{',' if name != names[-1] else ''}" for name in names]
 
 
 def _quoted(role: str) -> str:
