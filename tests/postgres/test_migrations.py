@@ -12,8 +12,9 @@ import pytest
 
 from backroom import Job, JobService
 from backroom.errors import ConfigurationError, StorageError, StorageVersionError
+from backroom.ports import WorkerSpec
 from backroom.storage.postgres import schema
-from backroom.storage.postgres.migrations import MIGRATIONS, tables_of
+from backroom.storage.postgres.migrations import MIGRATIONS, Migration, tables_of
 from tests.postgres.parts import GATE, GATED, NEWER, STRICT, beside, columns, storage
 from tests.process.fixtures import family
 from tests.process.parts import Family, eventually_async
@@ -59,7 +60,7 @@ def test_the_tables_that_rights_are_given_for_are_all_that_are_made() -> None:
     tables, sequences = tables_of(MIGRATIONS)
     assert set(made) == {*tables, *sequences}
     gone = NEWER.sql + "\nDROP TABLE {logs};"
-    tables, _ = tables_of((*MIGRATIONS, NEWER, type(NEWER)(3, "no logs", gone, 3)))
+    tables, _ = tables_of((*MIGRATIONS, NEWER, Migration(3, "no logs", gone, 3)))
     assert "notes" in tables
     assert "logs" not in tables
 
@@ -190,6 +191,20 @@ async def test_an_open_worker_goes_on_while_a_newer_one_changes_the_tables(
     await newer.stop()
 
 
+async def test_statements_that_were_made_ready_before_a_change_go_on(
+    postgres_url: PostgresPlace,
+) -> None:
+    wider = "ALTER TABLE {workers} ALTER name TYPE varchar(500);"
+    old = storage(postgres_url)
+    await old.open()
+    worker = await old.enlist(WorkerSpec("one", 30))
+    assert [one.name for one in (await old.stats(0)).workers] == ["one"]
+    await storage(postgres_url, Migration(NEWER.version, "wider names", wider, 1)).migrate()
+    assert [one.name for one in (await old.stats(0)).workers] == ["one"]
+    await old.extend(worker.worker)
+    await old.close()
+
+
 async def test_a_version_that_leaves_this_one_out_is_refused(postgres_url: PostgresPlace) -> None:
     newer = storage(postgres_url, STRICT)
     await newer.open()
@@ -307,7 +322,7 @@ async def test_who_waits_too_long_for_another_who_migrates_says_so(
 
 
 async def test_a_migration_that_fails_leaves_nothing(postgres_url: PostgresPlace) -> None:
-    broken = type(NEWER)(NEWER.version, "broken", f"{NEWER.sql}\nSELECT 1 / 0;", 1)
+    broken = Migration(NEWER.version, "broken", f"{NEWER.sql}\nSELECT 1 / 0;", 1)
     one = storage(postgres_url, broken)
     with pytest.raises(StorageError, match="division by zero"):
         await one.open()

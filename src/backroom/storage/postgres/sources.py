@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg
@@ -12,7 +12,7 @@ import asyncpg
 from backroom.errors import ConfigurationError, StorageError
 from backroom.storage.masks import masked
 
-__all__ = ["Source", "source_of"]
+__all__ = ["Engine", "Source", "source_of"]
 
 _WRITE: Final = "write postgresql://user:password@host:port/database"
 _ENCODE: Final = (
@@ -22,6 +22,13 @@ _ENCODE: Final = (
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?\Z")
 _THEIRS: Final = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback")
 """What SQLAlchemy takes from the query of its URL for itself."""
+
+
+class Engine(Protocol):
+    """One of SQLAlchemy, as far as it is needed."""
+
+    @property
+    def url(self) -> Any: ...
 
 
 class Source:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
+
+import asyncpg
 
 from backroom.clock import SystemClock
 from backroom.errors import ConfigurationError
@@ -38,7 +40,7 @@ from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
 from backroom.storage.postgres.schema import PREPARE, Schema, Stored
 from backroom.storage.postgres.script import script
-from backroom.storage.postgres.sources import source_of
+from backroom.storage.postgres.sources import Engine, source_of
 from backroom.storage.postgres.statements import Statements
 from backroom.transition import Claim, Transition
 
@@ -80,7 +82,7 @@ class DatabaseJobStorage(People, Moving):
 
     def __init__(
         self,
-        connection: Any,
+        connection: str | asyncpg.Pool | Engine,
         *,
         table_name: str = "background_jobs",
         schema: str | None = None,
