@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +101,19 @@ def test_a_storage_shows_no_password() -> None:
     for shown in (repr(one), one.url, repr(one._links.source), f"{JobService(one).storage}"):
         assert "postgresql://ada:***@host/app" in shown
         assert "s3cr" not in shown
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["doctor", "--storage"]])
+def test_a_driver_that_is_not_there_is_told(command: list[str]) -> None:
+    said = [*command, f"postgresql://ada:{WRITTEN}@host/app"]
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['asyncpg'] = None\n"
+         f"from backroom.cli import main\nmain({said})"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install 'backroom[postgres]'" in done.stderr
+    assert "s3cr" not in done.stderr
 
 
 # -- the way to the server -----------------------------------------------------------------------
