@@ -273,8 +273,11 @@ async def test_a_migration_does_not_wait_for_ever_behind_a_long_transaction(
     await old.open()
     async with beside(postgres_url) as link, link.transaction():
         await link.fetch("SELECT * FROM background_jobs_workers")
+        opening = asyncio.create_task(storage(postgres_url, NEWER).open())
+        await asyncio.wait([opening], timeout=20)
+        assert opening.done()
         with pytest.raises(StorageError, match="waits for transactions that use") as caught:
-            await asyncio.wait_for(storage(postgres_url, NEWER).open(), 20)
+            opening.result()
         assert f"{link.get_server_pid()} (beside, user " in str(caught.value)
         assert NEWER.label in str(caught.value)
         assert (await versions(link))["schema"] == OURS
@@ -317,8 +320,11 @@ async def test_who_waits_too_long_for_another_who_migrates_says_so(
     one = storage(postgres_url)
     async with beside(postgres_url) as link, link.transaction():
         await link.execute(one._schema.turn())
+        opening = asyncio.create_task(one.open())
+        await asyncio.wait([opening], timeout=20)
+        assert opening.done()
         with pytest.raises(StorageError, match="another process migrates these tables"):
-            await asyncio.wait_for(one.open(), 20)
+            opening.result()
 
 
 async def test_a_migration_that_fails_leaves_nothing(postgres_url: PostgresPlace) -> None:

@@ -101,7 +101,7 @@ class Schema:
         """A look at a server and a store that are to be used."""
         self._check_server(link)
         stored = await self.look(link)
-        if stored.version > self.known and stored.compatible > self.known:
+        if stored.compatible > self.known:
             raise StorageVersionError(
                 f"{self.where}: the tables are of version {stored.version} and want a Backroom"
                 f" that knows version {stored.compatible} or newer, this one knows version"
