@@ -167,7 +167,7 @@ class Moving:
             for job in jobs
             if identity(job.id) is None
         ]
-        there = await link.fetch(self._base.statements["present"], [job.id for job in possible])
+        there = await link.fetch(self._base.statements["there"], [job.id for job in possible])
         known = {str(row[0]) for row in there}
         new = [job for job in possible if job.id not in known]
         for job, holder in await self._twins(link, new):

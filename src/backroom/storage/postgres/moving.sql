@@ -75,6 +75,11 @@ DELETE FROM {parcels} WHERE number = $1 RETURNING number;
 -- keys_after: after, limit -> types, keys and the jobs that hold them
 SELECT type, unique_key, id FROM {keys} WHERE id > $1 ORDER BY id LIMIT $2;
 
+-- there: ids -> those that are there; each looked up by itself, so that a plan made while the
+--     table was small is a good one later
+SELECT g.id FROM unnest($1::uuid[]) AS g (id),
+LATERAL (SELECT FROM {jobs} AS j WHERE j.id = g.id LIMIT 1) AS j;
+
 -- take_keys: types, keys, ids -> those that hold theirs now
 INSERT INTO {keys} (type, unique_key, id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[]) ON CONFLICT DO NOTHING RETURNING id;
