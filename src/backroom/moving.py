@@ -12,16 +12,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, checksum
 from backroom.errors import ConfigurationError, JobStateError, StorageError
 from backroom.job import status_of
-from backroom.ports import Movable, Store
+from backroom.ports import House
 
-__all__ = ["House", "Move", "Moved", "Twins"]
+__all__ = ["Move", "Moved", "Twins"]
 
 PARCEL: Final = 1000
 """Jobs of one parcel at most."""
@@ -35,10 +35,6 @@ LOOK: Final = 0.2
 Twins = Literal["refuse", "stay", "cancel"]
 """What is to become of jobs whose unique key a job of the target holds: nothing is moved; they
 stay where they are; they arrive as cancelled."""
-
-
-class House(Store, Movable, Protocol):
-    """A storage that jobs may leave, and come to."""
 
 
 class Moved(msgspec.Struct):

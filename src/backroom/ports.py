@@ -25,6 +25,7 @@ __all__ = [
     "Clock",
     "Filter",
     "Heartbeat",
+    "House",
     "Inserted",
     "Inspection",
     "JobStorage",
@@ -486,3 +487,7 @@ class Store(JobStorage, Inspection, Protocol):
 
     clock: Clock
     """What the engine on this storage reads time from."""
+
+
+class House(Store, Movable, Protocol):
+    """A storage that jobs may leave for another one, and come to: every durable one of ours."""

@@ -10,8 +10,7 @@ import pytest
 
 from backroom import DatabaseJobStorage, FileJobStorage
 from backroom.baggage import Baggage, checksum
-from backroom.moving import House
-from backroom.ports import Filter
+from backroom.ports import Filter, House
 from tests.cli.parts import Terminal, backroom
 from tests.contract.parts import Bench, SettableClock
 from tests.process.parts import Family, eventually_async

@@ -14,7 +14,7 @@ import pytest
 from backroom.baggage import Baggage, checksum
 from backroom.errors import StorageError
 from backroom.job import JobInfo, JobStatus
-from backroom.moving import House
+from backroom.ports import House
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.storages import STORAGES, Prepare
 

@@ -20,7 +20,8 @@ from typing import Any
 from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage
 from backroom.job import SECOND, JobIds, JobRecord
-from backroom.moving import House, Move
+from backroom.moving import Move
+from backroom.ports import House
 
 JOBS = 15
 PARCEL = 10

@@ -13,7 +13,8 @@ from backroom.cli.plain import count_of, plain
 from backroom.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from backroom.moving import House, Move, Moved, Twins
+    from backroom.moving import Move, Moved, Twins
+    from backroom.ports import House
 
 __all__ = ["move"]
 
