@@ -18,6 +18,7 @@ from backroom.storage.postgres.mishaps import (
     UNCHANGED,
     UNKNOWN,
     Mishap,
+    is_away,
     is_of_values,
     mishap_of,
     no_connection,
@@ -26,7 +27,7 @@ from backroom.storage.postgres.mishaps import (
 from backroom.storage.postgres.outage import Outage
 from backroom.storage.postgres.sources import Source, source_of
 
-__all__ = ["CONNECT", "Links", "is_of_values", "masked"]
+__all__ = ["CONNECT", "Links", "is_away", "is_of_values", "masked"]
 
 log = logging.getLogger("backroom.storage")
 

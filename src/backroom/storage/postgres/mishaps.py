@@ -20,6 +20,7 @@ __all__ = [
     "UNCHANGED",
     "UNKNOWN",
     "Mishap",
+    "is_away",
     "is_of_values",
     "mishap_of",
     "no_connection",
@@ -151,3 +152,14 @@ def is_of_values(error: BaseException) -> bool:
     written without the others. All else befalls all of them."""
     cause = error.__cause__ if isinstance(error, BackroomError) else error
     return isinstance(cause, _VALUES) or not isinstance(error, BackroomError)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether it was the server that did not answer, or could take nobody: what was asked of it
+    may be asked again later. False for what it refused."""
+    cause = error.__cause__
+    return (
+        isinstance(error, StorageError)
+        and isinstance(cause, (*_CUT, asyncpg.TooManyConnectionsError))
+        and not isinstance(cause, (*_VALUES, *_REFUSED))
+    )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
 from backroom.clock import SystemClock
-from backroom.errors import ConfigurationError
+from backroom.errors import ConfigurationError, StorageError
 from backroom.job import JobRecord, duration
 from backroom.ports import (
     Capabilities,
     Claimed,
     Clock,
     Heartbeat,
+    House,
     Inserted,
     Pruned,
     Reclaimed,
@@ -32,24 +34,26 @@ from backroom.storage.postgres.claiming import Claiming
 from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
-from backroom.storage.postgres.links import Links, masked
+from backroom.storage.postgres.links import Links, is_away, masked
 from backroom.storage.postgres.living import Living
 from backroom.storage.postgres.loans import Loans
-from backroom.storage.postgres.moving import Moving
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
 from backroom.storage.postgres.schema import PREPARE, Schema, Stored
 from backroom.storage.postgres.script import script
 from backroom.storage.postgres.sources import Engine, source_of
+from backroom.storage.postgres.spool import Spool, Spooling
 from backroom.storage.postgres.statements import Statements
 from backroom.transition import Claim, Transition
 
 __all__ = ["DatabaseJobStorage"]
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
+SPOOLED: Final = 100_000
+"""Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(People, Moving):
+class DatabaseJobStorage(Spooling):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,
@@ -67,6 +71,11 @@ class DatabaseJobStorage(People, Moving):
         retention: how long ended jobs are kept; seconds or a `timedelta`, None for ever.
         migrate: whether opening makes the tables, and brings older ones forward; without it, that
             is left to `backroom migrate`, and tables that are missing or older are refused.
+        spool: where `schedule` keeps jobs while the server is away, for example
+            `FileJobStorage("./storage/spool")`: a folder for this database alone, which the
+            processes of one machine may share. They are delivered as soon as it answers again.
+            None: then `schedule` is refused.
+        spool_limit: how many jobs may wait there.
         clock: for tests: tells the lease time, too.
         pooled: the URL leads to a proxy that gives each transaction another session (PgBouncer
             in transaction mode): all is as correct, and slower, since no plan is kept, and jobs
@@ -75,7 +84,8 @@ class DatabaseJobStorage(People, Moving):
             proxy.
 
     Raises:
-        ConfigurationError: a name that is no plain identifier, or no URL of PostgreSQL.
+        ConfigurationError: a name that is no plain identifier, no URL of PostgreSQL, or a spool
+            that is no durable storage.
     """
 
     capabilities = Capabilities(durable=True, shared=True, transactional=True)
@@ -88,6 +98,8 @@ class DatabaseJobStorage(People, Moving):
         schema: str | None = None,
         retention: float | timedelta | None = DEFAULT_RETENTION,
         migrate: bool = True,
+        spool: House | None = None,
+        spool_limit: int = SPOOLED,
         clock: Clock | None = None,
         pooled: bool = False,
         listen_url: str | None = None,
@@ -112,6 +124,11 @@ class DatabaseJobStorage(People, Moving):
         self._ending = Ending(base)
         self._living = Living(base, self._adding.settled)
         self._retaining = Retaining(base, self.retention)
+        if spool is not None:
+            self._spool = Spool(
+                spool, spool_limit, self.url, insert=self._insert, prepare=self._prepare,
+                unpack=self.unpack, cancel=partial(People.cancel, self),
+            )  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -124,12 +141,23 @@ class DatabaseJobStorage(People, Moving):
             return
         self._base.presence.begin()
         try:
-            if await self._schema.prepare(self._patiently, self.migrates):
-                await self._retaining.begin()
-            self._ready = True
+            away = None
+            try:
+                await self._prepare()
+            except StorageError as error:
+                if self._spool is None or not is_away(error):
+                    raise
+                away = error
+            if self._spool is not None:
+                await self._spool.open(away)
         except BaseException:
             await self.close()
             raise
+
+    async def _prepare(self) -> None:
+        if await self._schema.prepare(self._patiently, self.migrates):
+            await self._retaining.begin()
+        self._ready = True
 
     async def _patiently(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
         return await self._links.run(work, within=PREPARE)
@@ -139,6 +167,8 @@ class DatabaseJobStorage(People, Moving):
         if self._users > 0 or not self._links.open:
             return
         self._ready = False
+        if self._spool is not None:
+            await self._spool.close()
         await self._adding.close()
         await self._ending.close()
         await self._base.bells.close()
@@ -190,6 +220,13 @@ class DatabaseJobStorage(People, Moving):
 
     def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
+    ) -> Awaitable[list[Inserted]]:
+        if self._spool is not None:
+            return self._spool.insert(jobs, now, worker, start)
+        return self._insert(jobs, now, worker, start)
+
+    def _insert(
+        self, jobs: Sequence[JobRecord], now: int, worker: int | None, start: bool
     ) -> Awaitable[list[Inserted]]:
         return self._adding.insert(jobs, now, worker=worker, start=start)
 
