@@ -205,6 +205,10 @@ async def test_a_move_that_has_not_ended_is_ended_before_another_begins(
         number = await house.number()  # type: ignore[attr-defined]
         parcel, _ = await source.pack(None, 2, False, number, there)  # type: ignore[attr-defined]
         await house.unpack(parcel.jobs[:1])  # type: ignore[attr-defined]
+    found = {one["check"]: one for one in json.loads(
+        backroom("doctor", "--storage", folder, "--json").out)}  # fmt: skip
+    assert f"a move to {there} has not ended: 2 jobs or more" in found["move"]["says"]
+    assert found["move"]["mend"].endswith(f"backroom move {folder} {there}")
     shown = backroom("move", folder, elsewhere)
     assert (shown.code, f"to {there} has not ended" in shown.err) == (1, True), shown
     shown = backroom("move", folder, there)

@@ -111,6 +111,7 @@ async def test_what_is_scheduled_while_the_server_is_away_is_delivered_when_it_i
         with pytest.raises(StorageError, match="no connection to"):
             await service.get_job(JobId("0192c3d4-0000-7000-8000-000000000000"))
         assert await waiting(tmp_path) == 29
+        assert await service.storage.spooled() == 29  # type: ignore[attr-defined]
 
         await asyncio.to_thread(server.start)
         await eventually_async(lambda: delivered(tmp_path), "all are delivered")

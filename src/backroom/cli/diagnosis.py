@@ -15,6 +15,8 @@ import apsw
 import msgspec
 
 from backroom.cli.asking import database_of, directory_of
+from backroom.cli.finding import Finding
+from backroom.cli.on_its_way import on_its_way
 from backroom.cli.plain import count_of
 from backroom.errors import BackroomError
 from backroom.job import JobStats
@@ -36,15 +38,6 @@ LITTLE_ROOM: Final = 256 << 20
 """Bytes free below which it is an error, or a warning."""
 LONG_LOG: Final = 256 << 20
 """Bytes of a write-ahead log that somebody keeps from being emptied."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
-
-    level: Literal["ok", "warning", "error"]
-    check: str
-    says: str
-    mend: str = ""
 
 
 class Enlisted(msgspec.Struct, frozen=True):
@@ -96,6 +89,7 @@ async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
         stats = await asyncio.wait_for(service.get_stats(), PATIENCE)
         took = time.monotonic() - began
         newest = await service.get_jobs(limit=1)
+        away = [finding async for finding in on_its_way(service.storage)]
     except TimeoutError:
         return [Finding("error", "storage", f"{url} does not answer within {PATIENCE:.0f} s",
                         "another process hangs while it writes, or is stopped: let it go on"
@@ -109,6 +103,7 @@ async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
     return [
         Finding("ok", "storage", f"{url} answers ({took * 1000:.0f} ms)"),
         _clock(ahead),
+        *away,
         *_types(service, stats),
         *_waiting(stats, [worker.name for worker in stats.workers if worker.name not in dead]),
     ]

@@ -235,6 +235,11 @@ class Spooling(People, Moving):
 
     _spool: Spool | None = None
 
+    async def spooled(self) -> int | None:
+        """How many jobs wait on this machine for the server; None without a spool."""
+        spool = self._spool
+        return None if spool is None else await spool.waiting(spool.here.clock.now())
+
     async def find(self, job_id: str, now: int) -> JobInfo | None:
         spool = self._spool
         if spool is None:
