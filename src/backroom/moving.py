@@ -45,7 +45,7 @@ class Moved(msgspec.Struct):
     moved: Counter[str]
     """By status: jobs that are in the target now, and were not before."""
     known: int = 0
-    """Jobs of a move that had not ended, which had arrived already."""
+    """Jobs that the target had already, as of a move that had not ended."""
     cancelled: int = 0
     """Of those moved: the ones that arrived as cancelled, for their unique key."""
     stayed: dict[str, str] = {}

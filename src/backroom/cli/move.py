@@ -107,7 +107,7 @@ def _show(moved: Moved) -> None:
     rows += [(status, f"{jobs:,}") for status, jobs in sorted(moved.moved.items())]
     rows += [("moved", f"{count:,} in {moved.seconds:.1f} s")]
     if moved.known:
-        rows.append(("there already", f"{moved.known:,}, of a move that had not ended"))
+        rows.append(("there already", f"{moved.known:,}, by their ids"))
     if moved.cancelled:
         rows.append(("cancelled", f"{moved.cancelled:,} of these, whose unique keys were held"))
     if moved.paused:

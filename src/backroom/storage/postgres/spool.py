@@ -74,29 +74,29 @@ class Spool:
         """Why the server's tables cannot be used, although it answers."""
         self._stuck: set[str] = set()
         """Jobs that the server cannot hold; told once."""
+        self._open = False
         self._minding: asyncio.Task[None] | None = None
-        self._opened = False
         self._count = 0
         self._counted = -AGAIN
 
     async def open(self, away: StorageError | None) -> None:
         """`away`: why the server could not be asked for its tables, if it could not."""
-        if not self._opened:
+        if not self._open:
             await self.here.open()
-            self._opened = True
+            self._open = True
         if away is not None:
             self._leave(away)
         self._mind()
 
     async def close(self) -> None:
         """What is here stays here, for the next process."""
+        was_open, self._open = self._open, False
         task, self._minding = self._minding, None
         if task is not None and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        if self._opened:
-            self._opened = False
+        if was_open:
             await self.here.close()
 
     # -- in ------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class Spool:
     def _mind(self) -> None:
         """Somebody delivers, on a loop that runs."""
         task = self._minding
-        if task is None or task.done() or task.get_loop().is_closed():
+        if self._open and (task is None or task.done() or task.get_loop().is_closed()):
             self._minding = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -164,14 +164,17 @@ class Spool:
                 if is_away(error):
                     self._leave(error)
                 else:
-                    self._wrong = error if self.away else None
-                    log.error("jobs in %s are not delivered: %s", self.here.url, error)
-            except ConfigurationError as error:
-                self._wrong = error
-                log.error("jobs in %s are not delivered: %s", self.here.url, error)
+                    self._refused(error)
+            except BackroomError as error:
+                self._refused(error)
             except Exception:  # It never ends as long as jobs may wait here.
                 log.exception("jobs in %s are not delivered; again soon", self.here.url)
             await asyncio.sleep(AGAIN)
+
+    def _refused(self, error: BackroomError) -> None:
+        """The server answers, and does not take what it is brought."""
+        self._wrong = error if self.away else None
+        log.error("jobs in %s are not delivered: %s", self.here.url, error)
 
     async def deliver(self) -> None:
         """Brings all that is here to the server, the oldest first."""
