@@ -226,47 +226,51 @@ async def test_too_many_refusals_stop_a_move_and_leave_no_job_out_of_reach(
     tmp_path: Path, postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moving, "MOST_REFUSED", 2)
-    async with Opened(f"file:{tmp_path / 'jobs'}") as bench:
-        async with Opened(url_of(postgres_url)) as there:
-            jobs = [await bench.add(id=f"NO-UUID-{n}") for n in range(3)] + [await bench.add()]
-            source, target = cast(House, bench.storage), cast(House, there.storage)
-            with pytest.raises(JobStateError, match=r"refused 3 jobs, more than 2, .* UUIDs"):
-                await Move(source, target).run()
-            assert sorted((await bench.page())[0]) == sorted(jobs[:3])
-            assert (await there.page())[0] == jobs[3:]
-            assert await source.parcel() is None
-            monkeypatch.undo()
-            moved = await Move(source, target).run()
-            assert sorted(moved.stayed) == jobs[:3]
-            assert sorted((await bench.page())[0]) == jobs[:3]
+    async with (
+        Opened(f"file:{tmp_path / 'jobs'}") as bench,
+        Opened(url_of(postgres_url)) as there,
+    ):
+        jobs = [await bench.add(id=f"NO-UUID-{n}") for n in range(3)] + [await bench.add()]
+        source, target = cast(House, bench.storage), cast(House, there.storage)
+        with pytest.raises(JobStateError, match=r"refused 3 jobs, more than 2, .* UUIDs"):
+            await Move(source, target).run()
+        assert sorted((await bench.page())[0]) == sorted(jobs[:3])
+        assert (await there.page())[0] == jobs[3:]
+        assert await source.parcel() is None
+        monkeypatch.undo()
+        moved = await Move(source, target).run()
+        assert sorted(moved.stayed) == jobs[:3]
+        assert sorted((await bench.page())[0]) == jobs[:3]
 
 
 async def test_a_target_that_goes_away_leaves_what_was_packed_for_the_next_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moving, "PARCEL", 2)
-    async with Opened(f"file:{tmp_path / 'jobs'}") as bench:
-        async with Opened(f"file:{tmp_path / 'there'}") as there:
-            jobs = await bench.add_many(6)
-            source, target = cast(House, bench.storage), cast(House, there.storage)
-            unpack, told = target.unpack, list[tuple[int, int]]()
+    async with (
+        Opened(f"file:{tmp_path / 'jobs'}") as bench,
+        Opened(f"file:{tmp_path / 'there'}") as there,
+    ):
+        jobs = await bench.add_many(6)
+        source, target = cast(House, bench.storage), cast(House, there.storage)
+        unpack, told = target.unpack, list[tuple[int, int]]()
 
-            async def once(parcel: Sequence[Baggage]) -> Unpacked:
-                monkeypatch.setattr(target, "unpack", gone)
-                return await unpack(parcel)
+        async def once(parcel: Sequence[Baggage]) -> Unpacked:
+            monkeypatch.setattr(target, "unpack", gone)
+            return await unpack(parcel)
 
-            async def gone(parcel: Sequence[Baggage]) -> Unpacked:
-                raise StorageError("it has gone")
+        async def gone(parcel: Sequence[Baggage]) -> Unpacked:
+            raise StorageError("it has gone")
 
-            monkeypatch.setattr(target, "unpack", once)
-            with pytest.raises(StorageError, match="it has gone; 2 jobs have arrived, and"):
-                await Move(source, target).run()
-            monkeypatch.setattr(target, "unpack", unpack)
-            assert await source.parcel() is not None
-            moved = await Move(source, target, progress=lambda *said: told.append(said)).run()
-            assert (moved.moved, moved.known, moved.whole) == ({"pending": 4}, 0, True)
-            assert told == [(2, 4), (4, 4)]
-            assert (await there.page())[0] == jobs[::-1]
+        monkeypatch.setattr(target, "unpack", once)
+        with pytest.raises(StorageError, match="it has gone; 2 jobs have arrived, and"):
+            await Move(source, target).run()
+        monkeypatch.setattr(target, "unpack", unpack)
+        assert await source.parcel() is not None
+        moved = await Move(source, target, progress=lambda *said: told.append(said)).run()
+        assert (moved.moved, moved.known, moved.whole) == ({"pending": 4}, 0, True)
+        assert told == [(2, 4), (4, 4)]
+        assert (await there.page())[0] == jobs[::-1]
 
 
 async def test_a_service_says_where_its_jobs_are(

@@ -22,13 +22,11 @@ from backroom.errors import (
     StorageError,
     StorageFullError,
 )
-from backroom.job import JobInfo, JobRecord, JobStatus
-from backroom.ports import Filter, House, Inserted, Outlook
+from backroom.job import JobRecord, JobStatus
+from backroom.ports import House, Inserted
 from backroom.storage.postgres.links import is_away, is_of_values
-from backroom.storage.postgres.moving import Moving
-from backroom.storage.postgres.people import People
 
-__all__ = ["Spool", "Spooling"]
+__all__ = ["Spool"]
 
 log = logging.getLogger("backroom.storage")
 
@@ -231,83 +229,3 @@ class Spool:
         for answer in gone:  # Another process may have delivered it, too.
             if isinstance(answer, BaseException) and not isinstance(answer, JobNotFoundError):
                 raise answer
-
-
-class Spooling(People, Moving):
-    """What people ask of jobs by their ids, also where they wait for the server."""
-
-    _spool: Spool | None = None
-
-    async def spooled(self) -> int | None:
-        """How many jobs wait on this machine for the server; None without a spool."""
-        spool = self._spool
-        return None if spool is None else await spool.waiting(spool.here.clock.now())
-
-    async def find(self, job_id: str, now: int) -> JobInfo | None:
-        spool = self._spool
-        if spool is None:
-            return await super().find(job_id, now)
-        if spool.away and (info := await spool.here.find(job_id, now)) is not None:
-            return info  # Nobody waits for a server to be silent.
-        away = None
-        try:
-            info = await super().find(job_id, now)
-        except StorageError as error:
-            if not is_away(error):
-                raise
-            info, away = None, error
-        if info is None:
-            info = await spool.here.find(job_id, now)
-        if info is None and away is not None:
-            raise away
-        return info or await super().find(job_id, now)  # It was delivered between the two looks.
-
-    async def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
-        spool = self._spool
-        if spool is None:
-            return await super().outlook(ids, now)
-        found: dict[str, Outlook] = {}
-        if spool.away:
-            found = await spool.here.outlook(ids, now)
-            if len(found) == len(set(ids)):
-                return found
-        away = None
-        try:
-            found = await super().outlook(ids, now)
-        except StorageError as error:
-            if not is_away(error):
-                raise
-            away = error
-        if len(found) < len(set(ids)):
-            missing = [id_ for id_ in ids if id_ not in found]
-            found.update(await spool.here.outlook(missing, now))
-            missing = [id_ for id_ in missing if id_ not in found]
-            if missing and away is not None:
-                raise away
-            if missing:  # They may have been delivered between the two looks.
-                found.update(await super().outlook(missing, now))
-        return found
-
-    async def cancel(self, which: str | Filter, now: int) -> int:
-        spool = self._spool
-        if spool is None or not isinstance(which, str):
-            return await super().cancel(which, now)
-        away = None
-        try:
-            return await super().cancel(which, now)
-        except JobNotFoundError:
-            pass
-        except StorageError as error:
-            if not is_away(error):
-                raise
-            away = error
-        cancelled = None
-        with suppress(JobNotFoundError):
-            cancelled = await spool.here.cancel(which, now)
-        if away is None:
-            # It may have been delivered meanwhile: then it is the server's to cancel it.
-            with suppress(JobNotFoundError):
-                return await super().cancel(which, now)
-        if cancelled is None:
-            raise away or JobNotFoundError(f"no job has the id {which!r}")
-        return cancelled

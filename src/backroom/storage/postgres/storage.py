@@ -42,7 +42,8 @@ from backroom.storage.postgres.retaining import Retaining
 from backroom.storage.postgres.schema import PREPARE, Schema, Stored
 from backroom.storage.postgres.script import script
 from backroom.storage.postgres.sources import Engine, source_of
-from backroom.storage.postgres.spool import Spool, Spooling
+from backroom.storage.postgres.spool import Spool
+from backroom.storage.postgres.spooling import Spooling
 from backroom.storage.postgres.statements import Statements
 from backroom.transition import Claim, Transition
 
