@@ -201,6 +201,19 @@ async def test_who_has_ended_may_run_again_after_a_move(ends: Ends) -> None:
     assert (again.id, again.attempt, again.budget) == (job, 1, 1)
 
 
+async def test_what_expires_does_so_there_and_what_has_begun_does_not(ends: Ends) -> None:
+    begun, worker, claim = await ends.source.running(
+        expires_at=ends.source.later(60), options='{"retries":3}'
+    )
+    await ends.source.finish(worker, ends.source.retried(claim))
+    waits = await ends.source.add(expires_at=ends.source.later(60))
+    await ends.carry()
+    ends.target.clock.advance(61)
+    assert await ends.target.prune_all() == 1
+    assert await ends.target.status(waits) == JobStatus.CANCELLED
+    assert await ends.target.status(begun) == JobStatus.PENDING
+
+
 async def test_a_key_that_another_job_holds_is_told_and_harms_no_other(ends: Ends) -> None:
     source, target = house(ends.source), house(ends.target)
     mine, other = await ends.source.add(unique_key="k"), await ends.source.add()

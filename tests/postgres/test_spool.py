@@ -168,6 +168,29 @@ async def test_what_the_server_refuses_is_never_spooled(
     assert await waiting(tmp_path) == 0
 
 
+async def test_a_server_that_comes_back_newer_is_told_of_and_nothing_is_lost(
+    server: Server, tmp_path: Path
+) -> None:
+    async with using(server.url(), tmp_path) as service:
+        await service.schedule("MAIL", {"n": 0})
+        link = await asyncpg.connect(server.url())
+        await link.execute("UPDATE background_jobs_meta SET value = 99 WHERE name = 'schema'")
+        await link.close()
+        await asyncio.to_thread(server.stop)
+        await service.schedule("MAIL", {"n": 1})
+        await asyncio.to_thread(server.start)
+
+        async def is_refused() -> bool:
+            try:
+                await service.schedule("MAIL", {"n": 2})
+            except StorageVersionError:
+                return True
+            return False
+
+        await eventually_async(is_refused, "it is refused")
+    assert await waiting(tmp_path) >= 1
+
+
 async def test_a_spool_holds_only_so_many(server: Server, tmp_path: Path) -> None:
     await asyncio.to_thread(server.stop)
     async with using(server.url(), tmp_path, spool_limit=10) as service:
