@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from typing import cast
 
 import pytest
 
 from backroom.job import JobRecord
-from backroom.ports import Want, WorkerSpec
+from backroom.ports import JobStorage, Pruned, Reclaimed, Want, WorkerSpec
 from backroom.storage.sqlite import retention
 from backroom.transition import Transition
 from backroom.upkeep import Upkeep
@@ -48,3 +50,46 @@ async def _end_all(world: World, queue: str) -> int:
     await storage.finish(worker, [Transition.completed(claim, now, now, "1") for claim in claims])
     await storage.retire(worker)
     return len(claims)
+
+
+class Store:
+    """Says how soon it is to be looked at again, and that retention is never done."""
+
+    def __init__(self, world: World, *answers: Reclaimed) -> None:
+        self._world = world
+        self._answers = list(answers)
+        self.looked: list[float] = []
+        self.pruned = 0
+
+    async def reclaim(self, now: int) -> Reclaimed:
+        self.looked.append(self._world.elapsed)
+        return self._answers.pop(0) if self._answers else Reclaimed()
+
+    async def prune(self, now: int, limit: int) -> Pruned:
+        self.pruned += 1
+        return Pruned(touched=1, more=True)
+
+
+async def test_the_storage_says_how_soon_it_is_looked_at_for_dead_workers_again(
+    world: World,
+) -> None:
+    store = Store(world, Reclaimed(again=0.3), Reclaimed(again=5.0), Reclaimed())
+    upkeep = Upkeep(cast(JobStorage, store), world.clock)
+    upkeep.start()
+    await asyncio.sleep(7)
+    await upkeep.stop()
+    waits = [after - before for before, after in pairwise(store.looked)]
+    assert waits == pytest.approx([0.3, 5.0, 1.0], abs=0.06)
+    assert store.pruned > 50  # A retention that is not done yet looks for nobody sooner.
+
+
+async def test_while_somebody_may_be_dead_it_has_not_looked(world: World) -> None:
+    """A worker that leaves when nothing is to be done waits for that."""
+    store = Store(world, Reclaimed(doubted=True, again=0.5), Reclaimed(again=0.5))
+    upkeep = Upkeep(cast(JobStorage, store), world.clock)
+    upkeep.start()
+    await asyncio.sleep(0.3)
+    assert (len(store.looked), upkeep.swept) == (1, False)
+    await asyncio.sleep(0.5)
+    assert (len(store.looked), upkeep.swept) == (2, True)
+    await upkeep.stop()

@@ -13,7 +13,7 @@ __all__ = ["ALONE", "APART", "EVERY", "GRACE", "Doomed", "Seen", "Verdict", "Wat
 GRACE: Final = 0.5
 """Seconds for which a process must have had no session: so long it has to come back where all of
 them were cut at once."""
-EVERY: Final = 0.15
+EVERY: Final = 0.1
 """Seconds between two looks of all workers together: the more there are, the more seldom each
 looks."""
 ALONE: Final = 1.0
