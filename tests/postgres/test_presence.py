@@ -114,6 +114,20 @@ class Town:
         finally:
             await link.close()
 
+    async def link(self) -> asyncpg.Connection:
+        """Of the test alone."""
+        link = await asyncpg.connect(self._url)
+        self._stack.push_async_callback(link.close)
+        return link
+
+    async def waits(self, statement: str) -> bool:
+        """Whether a session waits for a lock with a statement of which this is a part."""
+        rows = await self.ask(
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND strpos(query, $1) > 0",
+            statement,
+        )
+        return bool(rows)
+
     async def sessions(self, process: Process) -> list[int]:
         """The backends that hold the key of a process."""
         rows = await self.ask(
@@ -136,7 +150,7 @@ async def town(postgres_url: PostgresPlace) -> AsyncIterator[Town]:
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
     """One that may be stopped."""
-    with PostgresServer(choose(find_binaries())) as server:
+    with PostgresServer(choose(find_binaries()), durable=True) as server:
         yield server
 
 
@@ -221,6 +235,38 @@ async def test_who_came_back_while_it_was_being_declared_dead_keeps_its_jobs(tow
     await eventually_async(lambda: _none_left(town, there), "its sessions have ended")
     assert await dead(0, silent=False) == []
     assert await dead(1, silent=False) == [there.worker]
+
+
+async def test_who_extends_its_lease_while_it_is_being_declared_dead_is_told(town: Town) -> None:
+    here, there = await town.process(), await town.process()
+    await there.enlist()
+    statements = here.storage._statements
+    silent = ([there.worker], [0], [True])
+    link = await town.link()
+    async with link.transaction():
+        assert await link.fetch(statements["dead"], *silent)
+        extending = asyncio.create_task(there.storage.extend(there.worker))
+        # Another one who finds it dead passes it over, and does not wait.
+        async with asyncio.timeout(SOON):
+            assert await here.storage._base.fetch("dead", *silent) == []
+        await eventually_async(
+            lambda: town.waits("SET beat = beat + 1"), "it waits to extend its lease"
+        )
+        await link.execute(statements["dismiss"], [there.worker])
+    with pytest.raises(LeaseLostError):
+        await extending
+
+
+async def test_a_process_with_one_session_does_not_declare_itself_dead(town: Town) -> None:
+    here = await town.process()
+    await here.enlist()
+    first = set(await town.sessions(here))
+    await town.cut(*first)
+    await eventually_async(lambda: _at_least(town, here, 1), "it has a session again")
+    [alone] = await town.sessions(here)
+    assert alone not in first
+    assert nobody(await here.watch(2 * GRACE))
+    assert await here.storage.extend(here.worker)
 
 
 async def test_several_who_find_a_process_dead_at_once_charge_its_jobs_once(town: Town) -> None:
@@ -410,6 +456,7 @@ async def test_a_forked_child_does_not_hold_what_shows_its_parent(
     if not child:
         try:
             kinds = [os.readlink(f"/proc/self/fd/{number}") for number in inherited]
+            asyncio.run(there.storage.queues())  # The child may use it, with its own sessions.
             (tmp_path / "told").write_text(f"{' '.join(kinds)} {there.key}")
         finally:
             os._exit(0)

@@ -70,6 +70,15 @@ def test_a_lease_is_counted_from_the_answer_to_the_next_question() -> None:
     assert observer.look(130, late=1).dead == []
 
 
+def test_a_beat_counts_from_the_answer_in_which_it_is_seen() -> None:
+    observer = Observer()
+    observer.look(100, late=0)
+    observer.look(110, beat=1, late=5)
+    observer.look(125, beat=1, late=0)
+    assert observer.look(140, beat=1, late=0).dead == []
+    assert observer.look(145, beat=1, late=0).dead
+
+
 def test_who_did_not_look_for_a_while_begins_anew() -> None:
     observer = Observer()
     assert observer.looks_silent(100, 110) == []
