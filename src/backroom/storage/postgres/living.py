@@ -149,6 +149,8 @@ class Living:
         text = self._base.statements
         whom = [(one.worker, one.beat, one.silent) for one in doomed]
         dead = dict(await link.fetch(text["dead"], *zip(*whom, strict=True)))
+        if not dead:
+            return Reclaimed()
         back: list[Any] = []
         crashed = 0
         for worker, ids, started in await link.fetch(text["seize"], list(dead)):
