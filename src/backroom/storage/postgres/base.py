@@ -11,6 +11,7 @@ from backroom.errors import LeaseLostError
 from backroom.ports import Clock, Wake
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.links import Links
+from backroom.storage.postgres.marks import Marks
 from backroom.storage.postgres.presence import Presence
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.wakeup import Bells
@@ -30,6 +31,7 @@ class Base:
         self.clock = clock
         self.bells = Bells(links, statements.channel)
         self.presence = Presence(links, statements, virtual)
+        self.marks = Marks()
         self.parked = True
         """Some jobs may be parked."""
         self.begun: dict[int, Begun] = {}
@@ -76,7 +78,9 @@ class Base:
         return await self.change(work, within)
 
     def ring(self, *wakes: Wake) -> None:
-        """Wakes those who listen, here and elsewhere."""
+        """Wakes those who listen, here and elsewhere. Jobs may have come back, from any time."""
+        if Wake.JOBS in wakes:
+            self.marks.forget()
         self.bells.ring(wakes)
 
     def declared_dead(self, worker: int) -> LeaseLostError:

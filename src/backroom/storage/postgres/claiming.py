@@ -34,7 +34,7 @@ class Claiming:
         arguments: list[Any] = [
             queues, list(want.rooms), now, worker, want.starts,
             min(want.starving, want.rooms[3]), want.starving_since, MOST_BYTES,
-            [to_text(name) for name in want.but],
+            [to_text(name) for name in want.but], *self._base.marks.columns(),
         ]  # fmt: skip
         parked, text = self._base.parked, self._base.statements["claim"]
         if parked:
@@ -49,14 +49,20 @@ class Claiming:
         claims = [_claim(row) for row in rows] if rows[0]["id"] is not None else []
         started = min(want.starts, len(claims))
         self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
-        full = len(claims) >= max(want.rooms) or rows[0]["due"] > len(claims)
+        cut = rows[0]["due"] > len(claims)
+        self._base.marks.took(want, claims, rows[0]["took"], now, cut)
+        full = len(claims) >= max(want.rooms) or cut
         if claims and (full or unseen):
             return Claimed(claims, started, True, None)
         if unseen:
             return await self._claim(link, worker, want, now)
         following = await link.fetchval(
-            self._base.statements["next"], queues, [to_text(name) for name in want.but]
-        )
+            self._base.statements["next"], queues, [to_text(name) for name in want.but],
+            *self._base.marks.columns(),
+        )  # fmt: skip
+        again = self._base.marks.left
+        if again:  # What came in front of a mark waits for nothing else.
+            following = min(now + again, now + again if following is None else following)
         more = following is not None and following <= now
         return Claimed(claims, started, more, None if more else following)
 

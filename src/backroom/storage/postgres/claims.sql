@@ -2,10 +2,14 @@
 SELECT c.id FROM {cancels} AS c
 WHERE c.id IN (SELECT unnest(h.ids) FROM {held} AS h WHERE h.worker = $1);
 
--- claim: queues (null: all), rooms, now, worker, starts, starving, since, most bytes, but[, types]
---     -> whether it lives, how many were due, whether any is parked, claims
+-- claim: queues (null: all), rooms, now, worker, starts, starving, since, most bytes, but, and by
+--     queue and priority from where to look[, types] -> whether it lives, how many were due,
+--     whether any is parked, how long it took, claims
 WITH open AS MATERIALIZED (
     {open}
+), marks AS MATERIALIZED (
+    SELECT * FROM unnest($10::text[], $11::smallint[], $12::bigint[], $13::uuid[])
+        AS m (queue, priority, run_at, id)
 ), living AS MATERIALIZED (
     SELECT id FROM {workers} WHERE id = $4 FOR KEY SHARE
 ), starving AS MATERIALIZED (
@@ -46,18 +50,26 @@ WITH open AS MATERIALIZED (
     FROM taken JOIN tokens USING (part) GROUP BY token
 )
 SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due,
-       EXISTS (SELECT FROM {parked}) AS parked, k.token,
+       EXISTS (SELECT FROM {parked}) AS parked,
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
        t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
        t.expires_at, t.attempt, t.crashes, t.budget
 FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN tokens AS k USING (part)
 ORDER BY t.n;
 
--- next: queues (null: all), but -> the moment of the first job
+-- next: queues (null: all), but, and by queue and priority from where to look -> the moment of
+--     the first job
+WITH marks AS MATERIALIZED (
+    SELECT * FROM unnest($3::text[], $4::smallint[], $5::bigint[], $6::uuid[])
+        AS m (queue, priority, run_at, id)
+)
 SELECT min(first) FROM (
     {open_next}
-) AS q, generate_series(0, 3) AS p (priority), LATERAL (
-    SELECT min(run_at) AS first FROM {ready} AS r
-    WHERE r.queue = q.name AND r.priority = p.priority
+) AS q CROSS JOIN generate_series(0, 3) AS p (priority)
+LEFT JOIN marks AS m ON m.queue = q.name AND m.priority = p.priority, LATERAL (
+    SELECT w.run_at AS first FROM {ready} AS w
+    WHERE w.queue = q.name AND w.priority = p.priority AND {behind_mark}
+    ORDER BY w.run_at, w.id LIMIT 1
 ) AS f;
 
 -- start: worker, all ids whose code may have begun, their tokens -> the worker, if it lives

@@ -59,7 +59,10 @@ class Ending:
         states = {t.state for one in results for t in one.transitions}
         self._base.parked = self._base.parked or State.PARKED in states
         if State.PARKED in states or State.WAITING in states:
-            self._base.ring(Wake.JOBS)
+            self._base.bells.ring((Wake.JOBS,))
+            for t in (t for one in results for t in one.transitions):
+                if t.state == State.WAITING:
+                    self._base.marks.lower(0 if t.run_at is None else t.run_at)
         return list(answers)
 
     async def _end_apart(self, results: Results, now: int) -> list[bool]:

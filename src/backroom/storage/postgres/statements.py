@@ -23,15 +23,17 @@ _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 _READY: Final = """SELECT f.* FROM (
-        SELECT r.* FROM open AS q, {priorities} LATERAL (
+        SELECT r.* FROM open AS q {priorities}
+        LEFT JOIN marks AS m ON m.queue = q.name AND m.priority = {priority}, LATERAL (
             SELECT 0 AS source, ctid AS place, id, run_at FROM {{ready}} AS w
-            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until} {but}
+            WHERE w.queue = q.name AND w.priority = {priority} AND {{behind_mark}}
+            AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r
         {parked}
     ) AS f ORDER BY run_at, id LIMIT {most}"""
 _PARKED: Final = """UNION ALL
-        SELECT r.* FROM open AS q, unnest($10::text[]) AS k (name),
-            {priorities} LATERAL (
+        SELECT r.* FROM open AS q CROSS JOIN unnest($14::text[]) AS k (name) {priorities},
+            LATERAL (
             SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
             WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
             AND w.run_at <= {until} {but}
@@ -45,6 +47,9 @@ _OPEN: Final = """SELECT name FROM {{queues}}
 _LIFE: Final = "ARRAY[pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()]"
 """Other than before when the server was started, or has ended all sessions since one crashed: then
 it begins its statistics anew."""
+_BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
+                coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
+"""What is not before the mark of its queue and priority, where there is one."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -112,6 +117,7 @@ def _sections() -> dict[str, str]:
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
     texts = {name: text.replace("{life}", _LIFE) for name, text in texts.items()}
+    texts["next"] = texts["next"].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)
@@ -137,7 +143,7 @@ def _claim(text: str, *, parked: bool) -> str:
             priorities=priorities, priority=priority, until=until, most=most, parked=also, but=but
         )
 
-    every = "generate_series(0, 3) AS p (priority),"
+    every = "CROSS JOIN generate_series(0, 3) AS p (priority)"
     text = text.replace("{starving}", scan("$7", "$6", "p.priority", every, ""))
     before = ["starving"]
     for priority, name in enumerate(_PRIORITIES):
@@ -146,7 +152,7 @@ def _claim(text: str, *, parked: bool) -> str:
         but = "AND w.id NOT IN (SELECT id FROM starving)"
         text = text.replace(f"{{{name}}}", scan("$3", most, str(priority), "", but))
         before.append(name)
-    return text.replace("{{", "{").replace("}}", "}")
+    return text.replace("{{", "{").replace("}}", "}").replace("{behind_mark}", _BEHIND)
 
 
 def read(file: str) -> str:
