@@ -99,6 +99,9 @@ WITH asked AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
     SELECT id, 0, 4, attempt, started_at, $2, 'cancelled by request'
     FROM {jobs} JOIN asked USING (id)
+    RETURNING state
+), told AS (
+    INSERT INTO {tally} SELECT state, count(*) FROM ended GROUP BY state
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM asked)
 ), renewed AS (  -- An outcome before this claim stands no more.

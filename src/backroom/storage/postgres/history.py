@@ -226,7 +226,7 @@ class History:
                 ids = [row[0] for row in late]
                 await link.fetch(text.part("bring_back", part.name), ids)
                 await link.fetch(text["place_again"], ids)
-            [(gone,)] = await link.fetch(text.part("count_part", part.name))
+            [(gone,)] = await link.fetch(text.part("untell", part.name))
             await link.execute(text.part("drop", part.name))
             return True
 

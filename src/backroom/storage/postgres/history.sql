@@ -63,8 +63,13 @@ ON CONFLICT DO NOTHING;
 -- drop: -> nothing
 DROP TABLE {jobs_part}, {ended_part};
 
--- count_part: -> how many ended in it
-SELECT count(*) FROM {ended_part};
+-- untell: -> how many ended in it, who are told of no more
+WITH gone AS (
+    SELECT state, count(*) AS jobs FROM {ended_part} GROUP BY state
+), told AS (
+    INSERT INTO {tally} SELECT state, -jobs FROM gone
+)
+SELECT coalesce(sum(jobs), 0)::bigint FROM gone;
 
 -- sweep: before this id, up to so many -> nothing: what was said of jobs that are gone
 WITH errors AS (

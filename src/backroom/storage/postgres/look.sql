@@ -30,7 +30,7 @@ SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN 
 GROUP BY j.queue;
 
 -- count_ended: -> by state
-SELECT state, count(*) AS jobs FROM {ended} GROUP BY state;
+SELECT state, sum(jobs)::bigint AS jobs FROM {tally} GROUP BY state;
 
 -- workers: -> name, since when, how many claims
 SELECT w.name, w.started_at, (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h
@@ -56,10 +56,15 @@ WITH ready AS (
     SELECT id FROM ready UNION ALL SELECT id FROM parked
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM gone)
+), kept AS (
+    INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
+    SELECT id, 0, 4, attempt, started_at, $2, 'cancelled by request'
+    FROM {jobs} JOIN gone USING (id)
+    RETURNING id, state
+), told AS (
+    INSERT INTO {tally} SELECT state, count(*) FROM kept GROUP BY state
 )
-INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
-SELECT id, 0, 4, attempt, started_at, $2, 'cancelled by request' FROM {jobs} JOIN gone USING (id)
-RETURNING id;
+SELECT id FROM kept;
 
 -- lock_active: ids -> those that somebody holds, locked
 SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
@@ -82,7 +87,9 @@ WITH wanted AS MATERIALIZED (
 ), free AS MATERIALIZED (
     SELECT * FROM wanted WHERE unique_key IS NULL OR id IN (SELECT id FROM keyed)
 ), gone AS (
-    DELETE FROM {ended} WHERE id IN (SELECT id FROM free)
+    DELETE FROM {ended} WHERE id IN (SELECT id FROM free) RETURNING state
+), told AS (
+    INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state
 ), unasked AS (
     DELETE FROM {cancels} WHERE id IN (SELECT id FROM free)
 ), fresh AS (
@@ -121,4 +128,10 @@ WITH ready AS (
 SELECT id FROM ready UNION ALL SELECT id FROM parked;
 
 -- drop_ended: ids, states -> those that had ended, and are in no place now
-DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND state = ANY($2::smallint[]) RETURNING id;
+WITH gone AS (
+    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND state = ANY($2::smallint[])
+    RETURNING id, state
+), told AS (
+    INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state
+)
+SELECT id FROM gone;

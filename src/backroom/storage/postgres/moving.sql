@@ -117,5 +117,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result, reason)
     SELECT id, 0, state, attempt, started_at, finished_at, result, reason FROM given
     WHERE state BETWEEN 2 AND 4 AND id IN (SELECT id FROM added)
+    RETURNING state
+), told AS (
+    INSERT INTO {tally} SELECT state, count(*) FROM ended GROUP BY state
 )
 SELECT id FROM added;

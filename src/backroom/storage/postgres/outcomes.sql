@@ -24,6 +24,8 @@ WITH given AS MATERIALIZED (
 ), kept AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result)
     SELECT id, token, 2, attempt, started_at, finished_at, result FROM mine
+), told AS (
+    INSERT INTO {tally} SELECT 2, count(*) FROM mine HAVING count(*) > 0
 )
 SELECT id, token FROM mine;
 
@@ -83,6 +85,9 @@ WITH given AS MATERIALIZED (
            CASE WHEN d.stopped THEN $13 ELSE d.finished_at END, d.result,
            CASE WHEN d.stopped THEN 'cancelled by request' ELSE d.reason END
     FROM decided AS d JOIN placed AS p USING (id) WHERE d.stopped OR d.state BETWEEN 2 AND 4
+    RETURNING state
+), told AS (
+    INSERT INTO {tally} SELECT state, count(*) FROM kept GROUP BY state
 )
 DELETE FROM {keys} WHERE id IN (
     SELECT id FROM decided WHERE stopped OR state BETWEEN 2 AND 4);

@@ -14,6 +14,8 @@ __all__ = ["Retaining"]
 
 LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
+FOLDED: Final = 100_000
+"""Changes of the tally that one call of `prune` folds at most."""
 
 
 class Retaining:
@@ -45,6 +47,7 @@ class Retaining:
         return Pruned(touched + expired, more or expired >= limit)
 
     async def _keep_house(self, link: Any, now: int, limit: int) -> tuple[int, bool]:
+        await link.fetch(self._base.statements["fold"], FOLDED)
         parts = await self._history.look(link)
         if await self._history.ahead(link, parts, now):
             parts = await self._history.look(link)

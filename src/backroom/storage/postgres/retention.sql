@@ -3,7 +3,8 @@ SELECT e.id, e.finished_at, j.created_at FROM {ended} AS e JOIN {jobs} AS j USIN
 WHERE e.id > $1 AND e.id < $2 ORDER BY e.id LIMIT $3;
 
 -- forget: ids -> nothing
-WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[])),
+WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
+     t AS (INSERT INTO {tally} SELECT state, -count(*) FROM e GROUP BY state),
      m AS (DELETE FROM {errors} WHERE job = ANY($1::uuid[])),
      l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
      k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[]))
@@ -11,8 +12,9 @@ DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
 -- forget_ended: ids, cutoff -> those that ended before it, and are gone now
 WITH gone AS (
-    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2 RETURNING id
-), m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone)),
+    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2 RETURNING id, state
+), t AS (INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state),
+   m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone)),
    l AS (DELETE FROM {logs} WHERE job IN (SELECT id FROM gone)),
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
@@ -34,5 +36,18 @@ WITH ready AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
     SELECT id, 0, 4, attempt, started_at, $1, 'expired before it started'
     FROM {jobs} JOIN expired USING (id)
+    RETURNING state
+), told AS (
+    INSERT INTO {tally} SELECT state, count(*) FROM kept GROUP BY state
 )
 SELECT count(*) FROM expired;
+
+-- fold: up to so many -> how many changes of the tally became one for each state
+WITH gone AS (
+    DELETE FROM {tally} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {tally} LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING state, jobs
+), folded AS (
+    INSERT INTO {tally} SELECT state, sum(jobs) FROM gone GROUP BY state
+)
+SELECT count(*) FROM gone;

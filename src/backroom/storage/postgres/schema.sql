@@ -46,6 +46,13 @@ CREATE TABLE {ended} (
 CREATE TABLE {ended_rest} PARTITION OF {ended} DEFAULT;
 CREATE INDEX {ended_badly} ON {ended} (state, id) WHERE state > 2;
 
+-- How many jobs ended, by state: what each statement changed, folded now and then. Their sum is what
+-- `ended` holds.
+CREATE TABLE {tally} (
+    state smallint NOT NULL,
+    jobs  bigint NOT NULL
+);
+
 CREATE TABLE {ready} (
     queue      text NOT NULL,
     priority   smallint NOT NULL,
