@@ -25,6 +25,9 @@ LONGEST: Final = 60.0
 SESSION: Final = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    # A plan is made once, when a partition may still be empty: not for that it reads all of it.
+    "enable_seqscan": "off",
+    "enable_mergejoin": "off",
     "lock_timeout": f"{LOCK * 1000:.0f}",
     "statement_timeout": f"{LONGEST * 1000:.0f}",
     # Who was stopped in the middle of a change lets go of the rows it has locked.

@@ -75,12 +75,12 @@ SELECT coalesce(sum(jobs), 0)::bigint FROM gone;
 WITH errors AS (
     DELETE FROM {errors} WHERE (job, seq) IN (
         SELECT job, seq FROM {errors} AS e WHERE job < $1
-        AND NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = e.job) LIMIT $2)
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = e.job LIMIT 1) IS NULL LIMIT $2)
     RETURNING 1
 ), logs AS (
     DELETE FROM {logs} WHERE (job, seq) IN (
         SELECT job, seq FROM {logs} AS l WHERE job < $1
-        AND NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = l.job) LIMIT $2)
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = l.job LIMIT 1) IS NULL LIMIT $2)
     RETURNING 1
 )
 SELECT greatest((SELECT count(*) FROM errors), (SELECT count(*) FROM logs));

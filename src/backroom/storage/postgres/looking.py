@@ -29,6 +29,7 @@ from backroom.storage.postgres.texts import from_text, to_text
 
 __all__ = ["Inspector", "identity"]
 
+# Each is looked up by itself, however many there are: nothing is gathered first.
 _INFO: Final = """
     SELECT j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options,
            j.unique_key, j.expires_at, j.crashes, j.budget, j.progress, j.progress_message,
@@ -42,8 +43,8 @@ _INFO: Final = """
            EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
            EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                    AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
-    FROM {source} JOIN {jobs} AS j ON j.id = s.id
-    LEFT JOIN {ended} AS e ON e.id = j.id
+    FROM {source} CROSS JOIN LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = s.id LIMIT 1) AS j
+    LEFT JOIN LATERAL (SELECT * FROM {ended} AS o WHERE o.id = j.id LIMIT 1) AS e ON true
     LEFT JOIN LATERAL (
         SELECT h.worker, h.token, j.id = ANY(h.started) AS counted FROM {held} AS h
         WHERE e.id IS NULL AND j.id = ANY(h.ids) LIMIT 1) AS a ON true
@@ -203,7 +204,8 @@ class Inspector:
         elif which.status is JobStatus.ACTIVE:
             conditions.append("NOT EXISTS (SELECT FROM {cancels} AS c WHERE c.id = s.id)")
         text = (
-            f"SELECT s.id FROM {source} JOIN {{jobs}} AS j ON j.id = s.id"
+            f"SELECT s.id FROM {source} CROSS JOIN LATERAL ("
+            "SELECT * FROM {jobs} AS o WHERE o.id = s.id LIMIT 1) AS j"
             f" WHERE {' AND '.join(conditions)} ORDER BY s.id LIMIT ${len(arguments)}"
         )
         rows = await self._connection.fetch(self._statements.named(text), *arguments)

@@ -94,7 +94,8 @@ DELETE FROM {keys} WHERE id IN (
 
 -- stood: ids, tokens -> id, token of those whose outcome was written under that token before
 SELECT g.id, g.token FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
-JOIN {jobs} AS j USING (id) LEFT JOIN {ended} AS e USING (id)
+CROSS JOIN LATERAL (SELECT token FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
+LEFT JOIN LATERAL (SELECT token FROM {ended} AS o WHERE o.id = g.id LIMIT 1) AS e ON true
 WHERE e.token = g.token OR j.token = g.token AND coalesce(e.token, 0) = 0
 AND NOT EXISTS (SELECT FROM {held} AS h WHERE g.id = ANY(h.ids));
 

@@ -1,0 +1,218 @@
+"""How PostgreSQL goes about the statements: by an index, whatever it knows of the tables.
+
+Every statement is made once with a plan for all values, so a plan that was bad stays. What it was
+made from may be statistics of a table that was empty, or none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from backroom.job import JobStatus
+from backroom.ports import Filter
+from backroom.storage.postgres.connecting import SESSION
+from backroom.storage.postgres.looking import Inspector
+from tests.postgres.yard import Yard, a_yard
+from tests.servers.binaries import find_binaries
+from tests.servers.fixtures import PostgresPlace, choose
+from tests.servers.postgres import PostgresServer
+
+ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
+"""Jobs of each kind. The plans are the same with a million, which takes a minute."""
+
+BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys")
+"""Tables that are never read as a whole: the others hold what runs now, and are small."""
+
+ANY: Final = frozenset(BIG)
+AS_A_WHOLE: Final = {
+    "count_ready": {"ready"},  # All that waits is counted, for people.
+    "expire": set(),
+    "sweep": {"errors", "logs"},  # From the beginning to what was there before a partition went.
+    "in_the_way": set(),
+    # A partition that goes is read once, by who lets it go.
+    "staying": ANY,
+    "untell": ANY,
+    "any_past": ANY,
+    "bring_back": ANY,
+    "place_again": set(),
+}
+"""Statements that may read these tables to their end."""
+NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
+"""They change tables, or wait until nobody is there."""
+KNOWN: Final = [
+    "add", "add_errors", "add_logs", "add_parcel", "admit", "again", "alone", "any_past", "arrive",
+    "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting", "charge", "claim",
+    "claim_parked", "complete", "count_active", "count_ended", "count_parked", "count_ready",
+    "dead", "detach", "dismiss", "disown", "drop", "drop_empty", "drop_ended", "drop_parcel",
+    "drop_waiting", "enlist", "errors", "errors_of", "expire", "extend", "fold", "forget",
+    "forget_ended", "free_keys", "held_now", "holds", "in_the_way", "keep", "keys_after",
+    "lock_active", "lock_worker", "log", "log_of", "look_round", "make", "make_parcels", "move",
+    "new_queues", "next", "old", "oldest_parcel", "outlook", "parts", "pause", "place_again",
+    "present", "progress", "queues", "release", "seize", "settle", "sooner", "start", "staying",
+    "stood", "store", "store_number", "sweep", "take_keys", "take_out", "take_place", "tokens_of",
+    "trim_errors", "trim_logs", "twins", "untell", "what_is_next", "whereabouts", "whole",
+    "workers",
+]  # fmt: skip
+"""Whoever adds a statement looks at its plan."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """Nobody looks after its statistics."""
+    with PostgresServer(choose(find_binaries()), settings={"autovacuum": "off"}) as server:
+        server.execute(b"CREATE SCHEMA plans")
+        yield server
+
+
+@pytest.fixture(params=["never looked at", "seen when they were empty", "seen as they are"])
+async def yard(request: pytest.FixtureRequest, server: PostgresServer) -> AsyncIterator[Yard]:
+    server.execute(b"DROP SCHEMA plans CASCADE; CREATE SCHEMA plans")
+    async with a_yard(PostgresPlace(server.url(), "plans"), 7 * 86_400.0) as yard:
+        bench = await yard.bench()
+        await bench.storage._links.run(  # type: ignore[attr-defined]
+            lambda link: link.execute(bench.storage._statements["make_parcels"])  # type: ignore[attr-defined]
+        )
+        for days in range(5):
+            await bench.prune()
+            yard.clock.advance(days * 86_400.0)
+        if request.param == "seen when they were empty":
+            await yard.side.execute("ANALYZE")
+        await fill(yard)
+        if request.param == "seen as they are":
+            await yard.side.execute("ANALYZE")
+        for name, value in SESSION.items():
+            await yard.side.execute(f"SET {name} = '{value}'")
+        yield yard
+
+
+async def fill(yard: Yard) -> None:
+    """Jobs of ten days that ended, and as many that wait, spread over all partitions."""
+    newest = yard.clock.now() // 1000
+    step = 10 * 86_400_000 // ROWS
+    await yard.side.execute(
+        f"""
+        CREATE FUNCTION pg_temp.made(n bigint, kind text) RETURNS uuid LANGUAGE sql AS $$
+            SELECT (lpad(to_hex({newest} - n * {step}), 12, '0') || '7' || kind || '008000'
+                    || lpad(to_hex(n), 12, '0'))::uuid $$;
+        INSERT INTO background_jobs (id, type, queue, priority, run_at, created_at, data)
+        SELECT pg_temp.made(n, kind), 'T' || n % 7, 'q' || n % 3, n % 4, {newest}000 - n, 0,
+               repeat('x', 100)
+        FROM generate_series(1, {ROWS}) AS n, unnest(ARRAY['0', '1']) AS kind;
+        INSERT INTO background_jobs_ended (id, token, state, attempt, finished_at)
+        SELECT pg_temp.made(n, '0'), n, 2 + (n % 10 = 0)::int, 1, 0
+        FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_ready (queue, priority, run_at, id)
+        SELECT 'q' || n % 3, n % 4, {newest}000 - n, pg_temp.made(n, '1')
+        FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_errors (job, attempt, at, kind, message)
+        SELECT pg_temp.made(n, '0'), 1, 0, 'OSError', 'no' FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_logs (job, attempt, at, level, message)
+        SELECT pg_temp.made(n, '0'), 1, 0, 'info', 'no' FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_keys (type, unique_key, id)
+        SELECT 'T', n::text, pg_temp.made(n, '1') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
+        """
+    )
+
+
+_numbers = itertools.count()
+
+
+async def plan_of(link: asyncpg.Connection, text: str) -> list[dict[str, Any]]:
+    """The steps of the plan for all values."""
+    name = f"it_{next(_numbers)}"
+    await link.execute(f"PREPARE {name} AS {text}")
+    count = max([int(n) for n in re.findall(r"\$(\d+)", text)], default=0)
+    nulls = f"({', '.join(['NULL'] * count)})" if count else ""
+    found = await link.fetchval(f"EXPLAIN (FORMAT JSON, COSTS OFF, VERBOSE) EXECUTE {name}{nulls}")
+    return list(_steps(json.loads(found)[0]["Plan"]))
+
+
+def _steps(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield step
+    for one in step.get("Plans", ()):
+        yield from _steps(one)
+
+
+def _table(step: dict[str, Any]) -> str | None:
+    """`jobs` for a job's table and its partitions."""
+    name = str(step.get("Relation Name", ""))
+    found = re.fullmatch(r"background_jobs(?:_(?!\d)([a-z_]+?))?(?:_\d{8}_\d{6})?", name)
+    if found is None:
+        return None
+    part = found[1] or "jobs"
+    return part.removesuffix("_rest")
+
+
+def read_to_the_end(steps: list[dict[str, Any]], limited: bool = False) -> set[str]:
+    """The big tables of which all rows are read: no condition leads to those that are wanted."""
+    tables = set()
+    for step in steps:
+        kind, table = step["Node Type"], _table(step)
+        if table not in BIG or kind in ("ModifyTable", "LockRows"):
+            continue
+        led = "Index Cond" in step or "TID Cond" in step or "Recheck Cond" in step
+        if kind == "Seq Scan" or (kind.endswith("Scan") and not led and not limited):
+            tables.add(str(table))
+    return tables
+
+
+async def test_every_statement_finds_what_it_wants_by_an_index(yard: Yard) -> None:
+    texts = yard.storages[0]._statements._texts
+    assert sorted(texts) == sorted(KNOWN), "a statement that is new, or gone: look at its plan"
+    part = (await yard.parts())[0].name
+    bad = {}
+    for name in sorted(set(texts) - NOT_PLANNED):
+        text = yard.storages[0]._statements.part(name, part)
+        read = read_to_the_end(await plan_of(yard.side, text)) - AS_A_WHOLE.get(name, set())
+        if read:
+            bad[name] = read
+    assert not bad, bad
+
+
+class Recorder:
+    """Takes down what is asked."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def fetch(self, text: str, *_: Any) -> list[Any]:
+        self.texts.append(text)
+        return []
+
+
+FILTERS: Final = [
+    Filter(),
+    *[Filter(status=status) for status in JobStatus],
+    Filter(type="T1"),
+    Filter(queue="q1"),
+    Filter(status=JobStatus.FAILED, type="T1"),
+]
+
+
+@pytest.mark.parametrize("cursor", [None, "01977300-0000-7000-8000-000000000000"])
+async def test_a_page_of_history_is_read_from_its_newest_job_on(
+    yard: Yard, cursor: str | None
+) -> None:
+    """Never all jobs, to be sorted then. Where only live jobs are wanted, those are."""
+    for which in FILTERS:
+        recorder = Recorder()
+        inspector = Inspector(yard.storages[0]._statements, recorder)
+        await inspector.page(which, 0, 100, cursor)
+        [text] = recorder.texts
+        steps = await plan_of(yard.side, text)
+        status = which.status
+        live = status is not None and not status.terminal
+        read = read_to_the_end(steps, limited=True)
+        assert read <= ({"ready"} if live else set()), which
+        if not live:
+            assert "Sort" not in {step["Node Type"] for step in steps}, which
+            assert "Hash Join" not in {step["Node Type"] for step in steps}, which
