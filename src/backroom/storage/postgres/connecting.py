@@ -28,6 +28,7 @@ SESSION: Final = {
     # A plan is made once, when a partition may still be empty: not for that it reads all of it.
     "enable_seqscan": "off",
     "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
     "lock_timeout": f"{LOCK * 1000:.0f}",
     "statement_timeout": f"{LONGEST * 1000:.0f}",
     # Who was stopped in the middle of a change lets go of the rows it has locked.

@@ -141,7 +141,10 @@ class Inspector:
             conditions.append(f"s.id < ${len(arguments)}")
         arguments.append(limit + 1)
         rest = f"WHERE {' AND '.join(conditions)} ORDER BY s.id DESC LIMIT ${len(arguments)}"
-        rows = await self._infos(_SOURCES[which.status], rest, *arguments)
+        source = _SOURCES[which.status]
+        if not (which.type or which.queue or which.tag):  # Only those of the page are looked up.
+            source = f"(SELECT s.id FROM {source} {rest}) AS s"
+        rows = await self._infos(source, rest, *arguments)
         jobs = [_info(row, now) for row in rows[:limit]]
         return jobs, str(rows[limit - 1]["id"]) if len(rows) > limit else None
 
