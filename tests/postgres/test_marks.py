@@ -126,6 +126,22 @@ async def test_queues_and_priorities_that_were_not_looked_at_keep_theirs(yard: Y
     assert [claim.id for claim in claims] == [old, low]
 
 
+async def test_a_job_goes_straight_to_a_worker_past_what_was_claimed(yard: Yard) -> None:
+    """And waits where a job is in front of it."""
+    bench, elsewhere = await yard.bench(), await yard.bench()
+    hand = turn_by_hand(bench)
+    worker = await bench.enlist()
+    await bench.add_many(3, run_at=bench.later(-60))
+    await bench.claim(worker)
+    old = await elsewhere.add(run_at=bench.later(-50))
+    [straight] = await bench.insert([bench.record()], worker=worker)
+    assert straight.claim is not None  # It stopped behind the old one.
+    hand.at += marks.STALE
+    [waits] = await bench.insert([bench.record()], worker=worker)
+    assert waits.claim is None
+    assert [claim.id for claim in await bench.claim(worker)] == [old, waits.id]
+
+
 async def test_a_claim_that_is_quick_looks_from_the_beginning(postgres_url: PostgresPlace) -> None:
     async with a_yard(postgres_url, WEEK) as yard:
         bench = await yard.bench()

@@ -28,7 +28,7 @@ class Adding:
         self._base = base
         self._queues: set[str] = set()
         """Those that have a row."""
-        self._adding = Inserts(base.statements)
+        self._adding = Inserts(base.statements, lambda: base.marks.columns())
         self._groups: dict[asyncio.AbstractEventLoop, Group[Addition, list[Inserted]]] = {}
 
     def insert(

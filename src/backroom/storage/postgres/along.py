@@ -48,7 +48,7 @@ class Along:
         addition = Addition(jobs, now, None, False)
 
         async def insert() -> list[Inserted]:
-            inserts = Inserts(self._base.statements)
+            inserts = Inserts(self._base.statements, self._base.marks.columns)
             [made] = await inserts.add(self._line, [addition], Wake.JOBS.value, copy=False)
             return made
 

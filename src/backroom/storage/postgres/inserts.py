@@ -3,7 +3,7 @@ a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -54,8 +54,10 @@ class Inserts:
     MOST: ClassVar = 1000
     """Jobs a group."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, marks: Callable[[], list[list[Any]]]) -> None:
+        """`marks`: from where to look for who waits in front."""
         self._statements = statements
+        self._marks = marks
 
     def copies(self, additions: Sequence[Addition]) -> bool:
         """Whether `add` may COPY, which wants all jobs to be new."""
@@ -139,7 +141,7 @@ class Inserts:
         rows = await link.fetch(
             self._statements["admit"], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
             [one.worker for _, one in asked], [one.start for _, one in asked], now,
-            word, self._statements.channel,
+            word, self._statements.channel, *self._marks(),
         )  # fmt: skip
         made = {str(row[0]): row[1] for row in rows}
         twins = await self._twins(link, [job for job in jobs if job.id not in made])

@@ -17,7 +17,8 @@ SELECT count(*), CASE WHEN count(*) < cardinality($1)
        CASE WHEN $10::text IS NOT NULL AND count(*) > 0 THEN pg_notify($11, $10) END
 FROM added;
 
--- admit: any jobs, those of a worker straight to it where nothing waits in front ->
+-- admit: any jobs, those of a worker straight to it where nothing waits in front; at the end, by
+--     queue and priority from where to look ->
 --     of each new job its id, and the token of its claim
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
@@ -40,13 +41,17 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING RETURNING id
 ), living AS MATERIALIZED (
     SELECT id FROM {workers} WHERE id IN (SELECT worker FROM given) FOR KEY SHARE
+), marks AS MATERIALIZED (
+    SELECT * FROM unnest($16::text[], $17::smallint[], $18::bigint[], $19::uuid[])
+        AS m (queue, priority, run_at, id)
 ), doors AS MATERIALIZED (
-    SELECT q.queue, ARRAY[
-        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 0),
-        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 1),
-        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 2),
-        (SELECT min(run_at) FROM {ready} AS r WHERE r.queue = q.queue AND r.priority = 3)
-    ] AS first
+    SELECT q.queue, ARRAY(
+        SELECT (SELECT w.run_at FROM {ready} AS w
+                WHERE w.queue = q.queue AND w.priority = p.priority AND {behind_mark}
+                ORDER BY w.run_at, w.id LIMIT 1)
+        FROM generate_series(0, 3) AS p (priority)
+        LEFT JOIN marks AS m ON m.queue = q.queue AND m.priority = p.priority ORDER BY p.priority
+    ) AS first
     FROM (SELECT DISTINCT queue FROM given WHERE worker IS NOT NULL) AS q
     WHERE NOT (SELECT paused FROM {queues} WHERE name = q.queue)
 ), placed AS MATERIALIZED (

@@ -117,7 +117,8 @@ def _sections() -> dict[str, str]:
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
     texts = {name: text.replace("{life}", _LIFE) for name, text in texts.items()}
-    texts["next"] = texts["next"].replace("{behind_mark}", _BEHIND)
+    for name in ("next", "admit"):
+        texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)
