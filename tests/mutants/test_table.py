@@ -22,6 +22,8 @@ def test_a_mutant_fits_the_sources(mutant: Mutant) -> None:
     text = (ROOT / SOURCE / mutant.file).read_text()
     mutated = mutant.mutate(text)
     assert mutated != text
+    if mutant.file.startswith("storage/postgres/") and mutant.file.endswith(".sql"):
+        return  # See test_table_on_postgres.py.
     if mutant.file.endswith(".sql"):
         apsw.Connection(":memory:").execute(mutated)
     else:

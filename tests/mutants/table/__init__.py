@@ -10,6 +10,7 @@ from tests.mutants.table import (
     leases,
     order,
     outcomes,
+    postgres,
     starts,
     stopping,
 )
@@ -26,4 +27,5 @@ MUTANTS = (
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
+    *postgres.MUTANTS,
 )

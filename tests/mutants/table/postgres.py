@@ -1,0 +1,554 @@
+"""The guards of the storage in PostgreSQL, most of them parts of a statement."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+ROOM = "storage/postgres"
+
+
+def on_postgres(file: str, *names: str) -> tuple[str, ...]:
+    """Tests of the contract, on PostgreSQL alone."""
+    return tuple(f"contract/{file}.py::{name}[postgres]" for name in names)
+
+
+CLAIMS = """), claims AS MATERIALIZED (
+    SELECT token, ids FROM {held}
+    WHERE token = ANY(ARRAY(SELECT DISTINCT token FROM given))
+    ORDER BY token FOR UPDATE
+), mine AS MATERIALIZED (
+"""
+FENCE = """    SELECT * FROM given  -- IS TRUE: looked up in a hash, never in a loop over all.
+    WHERE ((token, id) IN (SELECT c.token, i FROM claims AS c, unnest(c.ids) AS i)) IS TRUE"""
+COMPLETING = f"""
+                         $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
+{CLAIMS}"""
+TAKING_OUT = f"""
+    SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
+{CLAIMS}"""
+
+MUTANTS = (
+    # -- fences ---------------------------------------------------------------------------------
+    Mutant(
+        name="pg-token-of-completion",
+        promises=(2,),
+        guard="the lease fence: what went well counts only while its claim holds the job",
+        file=f"{ROOM}/outcomes.sql",
+        old=COMPLETING + FENCE,
+        new=COMPLETING + "    SELECT * FROM given",
+        tests=on_postgres(
+            "test_fences", "test_a_job_that_changes_hands_in_one_moment_changes_its_token"
+        ),
+    ),
+    Mutant(
+        name="pg-token-of-outcome",
+        promises=(2,),
+        guard="the same fence for every other outcome",
+        file=f"{ROOM}/outcomes.sql",
+        old=TAKING_OUT + FENCE,
+        new=TAKING_OUT + "    SELECT * FROM given",
+        tests=on_postgres("test_fences", "test_a_worker_that_lost_its_lease_cannot_finish_a_job"),
+    ),
+    Mutant(
+        name="pg-token-of-progress",
+        promises=(2,),
+        guard="progress and log lines of a stale claim are dropped",
+        file=f"{ROOM}/outcomes.sql",
+        old="JOIN {held} AS h USING (token) WHERE g.id = ANY(h.ids)",
+        new="JOIN {held} AS h ON g.id = ANY(h.ids)",
+        tests=on_postgres(
+            "test_fences", "test_progress_and_log_lines_of_a_stale_claim_are_dropped"
+        ),
+    ),
+    Mutant(
+        name="pg-dead-workers-claim-nothing",
+        promises=(2, 5),
+        guard="a worker that was declared dead gets no jobs",
+        file=f"{ROOM}/claims.sql",
+        old=") AS f WHERE EXISTS (SELECT FROM living)",
+        new=") AS f",
+        tests=on_postgres("test_leases", "test_a_worker_that_was_declared_dead_is_told_so"),
+    ),
+    Mutant(
+        name="pg-claim-locks-its-worker",
+        promises=(2, 5),
+        guard="who claims while it is declared dead waits for that, and then finds itself gone",
+        file=f"{ROOM}/claims.sql",
+        old="SELECT id FROM {workers} WHERE id = $4 FOR KEY SHARE",
+        new="SELECT id FROM {workers} WHERE id = $4",
+        tests=("postgres/test_guards.py::test_a_claim_waits_for_who_declares_its_worker_dead",),
+    ),
+    Mutant(
+        name="pg-dead-workers-start-nothing",
+        promises=(2, 5),
+        guard="a worker that was declared dead cannot count a start",
+        file=f"{ROOM}/living.py",
+        old="if not await self._write_begun(worker, begun):",
+        new="if not await self._write_begun(worker, begun) and False:",
+        tests=on_postgres("test_leases", "test_a_worker_that_was_declared_dead_is_told_so"),
+    ),
+    Mutant(
+        name="pg-skip-locked",
+        promises=(15, 2),
+        guard="a claim passes over what others are about to take",
+        file=f"{ROOM}/statements.py",
+        old="""
+            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until} {but}
+            ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r
+        """,
+        new="""
+            WHERE w.queue = q.name AND w.priority = {priority} AND w.run_at <= {until} {but}
+            ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE) AS r
+        """,
+        tests=("postgres/test_guards.py::test_a_claim_passes_over_what_others_are_about_to_take",),
+    ),
+    # -- unknown replies, and one outcome -------------------------------------------------------
+    Mutant(
+        name="pg-stood-before",
+        promises=(3, 6),
+        guard="an outcome that is sent again after a lost reply stands",
+        file=f"{ROOM}/outcomes.py",
+        old="        if missing:  # An earlier call whose answer was lost may have written them.",
+        new="        if not transitions:",
+        tests=on_postgres(
+            "test_fences",
+            "test_an_outcome_sent_again_after_a_lost_reply_stands_and_changes_nothing",
+        ),
+    ),
+    Mutant(
+        name="pg-stood-by-its-token",
+        promises=(2, 3),
+        guard="only the outcome of that claim stands, not another one's",
+        file=f"{ROOM}/outcomes.sql",
+        old="WHERE e.token = g.token OR j.token = g.token",
+        new="WHERE e.token IS NOT NULL OR j.token = g.token",
+        tests=on_postgres(
+            "test_fences", "test_a_worker_that_lost_its_lease_cannot_change_what_another_finished"
+        ),
+    ),
+    Mutant(
+        name="pg-stood-until-given-back",
+        promises=(2, 3),
+        guard="an outcome before a claim that was given back stands no more",
+        file=f"{ROOM}/claims.sql",
+        old="UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token <> 0",
+        new="UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token < 0",
+        tests=("property/test_storage_model.py",),
+        limit=120.0,
+    ),
+    Mutant(
+        name="pg-same-id-same-job",
+        promises=(6,),
+        guard="a job that is inserted again, and may go straight to a worker, is made once",
+        file=f"{ROOM}/inserts.sql",
+        old="WHERE NOT EXISTS (SELECT FROM {jobs} AS j WHERE j.id = g.id)",
+        new="WHERE true",
+        tests=on_postgres(
+            "test_unique_keys",
+            "test_a_job_that_is_inserted_again_is_the_same_job_though_its_key_has_a_new_holder",
+            "test_a_job_that_has_ended_does_not_answer_for_a_new_one_in_the_same_batch",
+        ),
+    ),
+    Mutant(
+        name="pg-cancel-wins",
+        promises=(3,),
+        guard="a cancel that was asked for wins over running again",
+        file=f"{ROOM}/outcomes.sql",
+        old="SELECT g.*, a.id IS NOT NULL AND g.state IN (0, 6) AS stopped",
+        new="SELECT g.*, false AS stopped",
+        tests=on_postgres(
+            "test_finishing", "test_a_cancel_that_was_asked_for_wins_over_running_again"
+        ),
+    ),
+    Mutant(
+        name="pg-cancel-wins-over-coming-back",
+        promises=(3, 11),
+        guard="a job that was cancelled ends when it is given back, and waits no more",
+        file=f"{ROOM}/claims.sql",
+        old="FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked);",
+        new="FROM {jobs} WHERE id = ANY($1::uuid[]);",
+        tests=on_postgres(
+            "test_giving_back", "test_a_job_that_was_cancelled_ends_when_it_is_given_back"
+        ),
+    ),
+    Mutant(
+        name="pg-active-is-not-retried",
+        promises=(3, 2),
+        guard="a job that runs cannot be retried",
+        file=f"{ROOM}/looking.py",
+        old='        if place["active"]:',
+        new="        if place is None:",
+        tests=on_postgres("test_steering", "test_a_job_that_runs_cannot_be_retried"),
+    ),
+    Mutant(
+        name="pg-bulk-looks-again",
+        promises=(3,),
+        guard="a bulk change touches only what still is what it looked for",
+        file=f"{ROOM}/look.sql",
+        old="""
+        DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND state = ANY($2::smallint[]) RETURNING id;
+        """,
+        new="SELECT unnest($1::uuid[]) AS id WHERE $2::smallint[] IS NOT NULL;",
+        tests=on_postgres(
+            "test_steering",
+            "test_a_bulk_delete_among_others_spares_what_people_retry_meanwhile",
+            "test_a_job_that_runs_cannot_be_deleted",
+        ),
+    ),
+    # -- starts ---------------------------------------------------------------------------------
+    Mutant(
+        name="pg-counted-before-the-run",
+        promises=(4,),
+        guard="a start is written before the code runs: the marks in the worker's row",
+        file=f"{ROOM}/living.py",
+        old="        begun.mark(keys)",
+        new="",
+        tests=on_postgres(
+            "test_leases",
+            "test_only_jobs_that_had_started_are_charged_for_the_death_of_their_worker",
+        ),
+    ),
+    Mutant(
+        name="pg-claim-counts-starts",
+        promises=(4,),
+        guard="what finds a free slot counts as started with its claim",
+        file=f"{ROOM}/claims.sql",
+        old="coalesce(array_agg(id ORDER BY n) FILTER (WHERE n <= $5), '{}')",
+        new="coalesce(array_agg(id ORDER BY n) FILTER (WHERE n <= least($5, 0)), '{}')",
+        tests=on_postgres("test_leases", "test_a_start_that_came_with_the_claim_is_charged"),
+    ),
+    Mutant(
+        name="pg-insert-counts-starts",
+        promises=(4,),
+        guard="what starts on its way in counts as started with its insert",
+        file=f"{ROOM}/inserts.sql",
+        old="FILTER (WHERE start)",
+        new="FILTER (WHERE start IS NULL)",
+        tests=on_postgres("test_direct_claims", "test_only_what_starts_at_once_counts_as_started"),
+    ),
+    Mutant(
+        name="pg-only-starts-are-charged",
+        promises=(4,),
+        guard="only what may have started is charged for the death of its worker",
+        file=f"{ROOM}/claims.sql",
+        old="SELECT i FROM unnest(s.ids) AS i WHERE i = ANY(s.started)",
+        new="SELECT i FROM unnest(s.ids) AS i",
+        tests=on_postgres(
+            "test_leases",
+            "test_only_jobs_that_had_started_are_charged_for_the_death_of_their_worker",
+        ),
+    ),
+    Mutant(
+        name="pg-starts-of-this-claim",
+        promises=(4,),
+        guard="a start of an earlier claim of a job is not charged to the present one",
+        file=f"{ROOM}/claims.sql",
+        old="WHERE b.token = s.token AND b.id = ANY(s.ids)",
+        new="WHERE b.id = ANY(s.ids)",
+        tests=("property/test_storage_model.py",),
+        limit=120.0,
+    ),
+    Mutant(
+        name="pg-starts-are-charged",
+        promises=(4,),
+        guard="a death costs an attempt",
+        file=f"{ROOM}/claims.sql",
+        old="UPDATE {jobs} SET attempt = attempt + 1, crashes = crashes + 1, reason = $3",
+        new="UPDATE {jobs} SET crashes = crashes + 1, reason = $3",
+        tests=on_postgres("test_leases", "test_deaths_add_up"),
+    ),
+    Mutant(
+        name="pg-disowned-costs-nothing",
+        promises=(4, 11),
+        guard="what a leaving worker could not stop comes back uncharged",
+        file=f"{ROOM}/claims.sql",
+        old="ARRAY(SELECT i FROM unnest(started) AS i WHERE NOT i = ANY($2::uuid[]))",
+        new="started",
+        tests=on_postgres(
+            "test_leases", "test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_over"
+        ),
+    ),
+    # -- leases, giving back --------------------------------------------------------------------
+    Mutant(
+        name="pg-lease-stands-to-its-end",
+        promises=(5, 8),
+        guard="a worker that is silent is not robbed before its lease is over",
+        file=f"{ROOM}/claims.sql",
+        old="WHERE lease_until <= coalesce($1::float8,",
+        new="WHERE lease_until - lease / 2 <= coalesce($1::float8,",
+        tests=on_postgres("test_leases", "test_a_lease_stands_until_its_last_moment"),
+    ),
+    Mutant(
+        name="pg-gives-back-its-own-only",
+        promises=(2, 11),
+        guard="a worker gives back only what is its own",
+        file=f"{ROOM}/claims.sql",
+        old="SELECT token, ids FROM {held} WHERE worker = $1 ORDER BY token FOR UPDATE;",
+        new="SELECT token, ids FROM {held} WHERE $1::bigint > 0 ORDER BY token FOR UPDATE;",
+        tests=on_postgres("test_giving_back", "test_a_worker_gives_back_only_what_is_its_own"),
+    ),
+    Mutant(
+        name="pg-claims-are-kept-by-token",
+        promises=(5, 11),
+        guard="a second claim of a job, whose reply was lost, goes back: not so the first",
+        file=f"{ROOM}/living.py",
+        old="            gone = [one for one in ids if (one, token) not in kept]",
+        new="            gone = [one for one in ids if one not in {id_ for id_, _ in kept}]",
+        tests=on_postgres(
+            "test_giving_back",
+            "test_a_second_claim_of_a_job_is_given_back_though_the_first_one_is_kept",
+        ),
+    ),
+    Mutant(
+        name="pg-unknown-inserts-go-back",
+        promises=(5, 11),
+        guard="an insert that nobody waits for is carried out before its worker gives back",
+        file=f"{ROOM}/living.py",
+        old="        await self._settled(asyncio.get_running_loop())",
+        new="",
+        tests=on_postgres(
+            "test_giving_back",
+            "test_an_insert_that_nobody_waits_for_any_more_is_found_by_a_later_give_back",
+        ),
+    ),
+    Mutant(
+        name="pg-give-back-when-retiring",
+        promises=(11, 5),
+        guard="who leaves gives back what it holds",
+        file=f"{ROOM}/living.py",
+        old="            back = await self._let_go(link, worker, ())",
+        new="            back = 0",
+        tests=on_postgres(
+            "test_leases", "test_a_worker_that_retires_gives_back_what_it_holds_untouched"
+        ),
+    ),
+    Mutant(
+        name="pg-woken-with-the-commit",
+        promises=(5,),
+        guard="others hear of new jobs in the transaction that adds them",
+        file=f"{ROOM}/inserts.sql",
+        old="CASE WHEN $10::text IS NOT NULL AND count(*) > 0 THEN pg_notify($11, $10) END",
+        new="$10::text || $11::text",
+        tests=("postgres/test_guards.py::test_others_are_woken_with_the_commit",),
+    ),
+    # -- keys -----------------------------------------------------------------------------------
+    Mutant(
+        name="pg-key-looked-up",
+        promises=(6,),
+        guard="a second job with the key of a live one is not made",
+        file=f"{ROOM}/inserts.sql",
+        old="WHERE unique_key IS NULL OR id IN (SELECT id FROM keyed) ORDER BY id, n",
+        new="WHERE true ORDER BY id, n",
+        tests=on_postgres(
+            "test_unique_keys", "test_a_second_job_with_the_key_of_a_live_one_is_that_job"
+        ),
+    ),
+    Mutant(
+        name="pg-key-of-its-type",
+        promises=(6,),
+        guard="a key is one of its type",
+        file=f"{ROOM}/schema.sql",
+        old="PRIMARY KEY (type, unique_key)",
+        new="PRIMARY KEY (unique_key)",
+        tests=on_postgres("test_unique_keys", "test_a_key_is_of_its_type"),
+    ),
+    Mutant(
+        name="pg-key-is-free-again",
+        promises=(6, 9),
+        guard="a key is free once its job has ended",
+        file=f"{ROOM}/outcomes.sql",
+        old="DELETE FROM {keys} WHERE id IN (SELECT id FROM mine)",
+        new="DELETE FROM {keys} WHERE id IN (SELECT id FROM mine) AND id IS NULL",
+        tests=("contract/test_unique_keys.py",),
+    ),
+    # -- order ----------------------------------------------------------------------------------
+    Mutant(
+        name="pg-starving-claimed-first",
+        promises=(12,),
+        guard="the starvation bound: a claim takes the oldest job that starves first",
+        file=f"{ROOM}/statements.py",
+        old='scan("$7", "$6", "p.priority", every, "")',
+        new='scan("$7", "least($6, 0)", "p.priority", every, "")',
+        tests=on_postgres(
+            "test_claims", "test_the_oldest_starving_job_goes_first_when_it_is_its_turn"
+        ),
+    ),
+    Mutant(
+        name="pg-starving-claimed-once",
+        promises=(12, 2),
+        guard="a starving job is not claimed a second time by its priority",
+        file=f"{ROOM}/statements.py",
+        old='but = "AND w.id NOT IN (SELECT id FROM starving)"',
+        new='but = ""',
+        tests=on_postgres("test_claims", "test_a_starving_job_is_not_claimed_twice_in_one_claim"),
+    ),
+    Mutant(
+        name="pg-paused-queues-wait",
+        promises=(12,),
+        guard="nothing is claimed from a paused queue",
+        file=f"{ROOM}/statements.py",
+        old="WHERE NOT paused AND name <> ALL",
+        new="WHERE name <> ALL",
+        tests=on_postgres("test_claims", "test_a_paused_queue_gives_nothing_until_it_is_resumed"),
+    ),
+    Mutant(
+        name="pg-paused-queues-wait-at-the-door",
+        promises=(12,),
+        guard="nothing goes straight to a worker in a paused queue",
+        file=f"{ROOM}/inserts.sql",
+        old="WHERE NOT (SELECT paused FROM {queues} WHERE name = q.queue)",
+        new="WHERE true",
+        tests=on_postgres("test_direct_claims", "test_a_job_of_a_paused_queue_waits"),
+    ),
+    Mutant(
+        name="pg-inserts-do-not-overtake",
+        promises=(12,),
+        guard="a job does not go straight to a worker in front of one that waits",
+        file=f"{ROOM}/inserts.sql",
+        old="AS w (at) WHERE w.at <= $13)",
+        new="AS w (at) WHERE w.at < 0)",
+        tests=on_postgres(
+            "test_direct_claims", "test_a_job_does_not_overtake_one_of_equal_or_higher_priority"
+        ),
+    ),
+    # -- retention, expiry ----------------------------------------------------------------------
+    Mutant(
+        name="pg-retention-cutoff",
+        promises=(10,),
+        guard="retention removes only what ended long enough ago",
+        file=f"{ROOM}/retaining.py",
+        old="cutoff = now - round(self._retention * SECOND)",
+        new="cutoff = now",
+        tests=on_postgres(
+            "test_retention", "test_what_ended_is_kept_for_the_time_of_retention_and_then_removed"
+        ),
+    ),
+    Mutant(
+        name="pg-retention-leaves-nothing",
+        promises=(10,),
+        guard="what is kept with a job goes with it",
+        file=f"{ROOM}/retention.sql",
+        old="m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone))",
+        new="m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone) AND job IS NULL)",
+        tests=on_postgres("test_retention", "test_a_removed_job_leaves_nothing_behind"),
+    ),
+    Mutant(
+        name="pg-expired-in-their-time",
+        promises=(10, 4),
+        guard="only what waited longer than it may ends unstarted",
+        file=f"{ROOM}/retention.sql",
+        old="SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2",
+        new="SELECT ctid FROM {ready} WHERE expires_at <= $1 + 1000000000 LIMIT $2",
+        tests=on_postgres(
+            "test_retention", "test_a_job_that_did_not_start_in_time_ends_as_cancelled"
+        ),
+    ),
+    # -- one bad item ---------------------------------------------------------------------------
+    Mutant(
+        name="pg-group-tried-apart",
+        promises=(15,),
+        guard="a job that cannot be kept does not spoil what others insert in the same moment",
+        file=f"{ROOM}/adding.py",
+        old="if len(additions) == 1 or not is_of_values(error):",
+        new="if additions:",
+        tests=on_postgres(
+            "test_inserting",
+            "test_a_job_that_cannot_be_kept_does_not_spoil_what_others_insert_with_it",
+        ),
+    ),
+    Mutant(
+        name="pg-outcomes-tried-apart",
+        promises=(15,),
+        guard="an outcome that cannot be written does not spoil the others of its batch",
+        file=f"{ROOM}/ending.py",
+        old="""
+            if not is_of_values(error):
+                return [error] * len(results)
+            if len(results) == 1:
+            """,
+        new="""
+            if len(results) > 0:
+                return [error] * len(results)
+            if len(results) == 1:
+            """,
+        tests=on_postgres(
+            "test_bad_items",
+            "test_an_outcome_that_cannot_be_written_does_not_spoil_the_others_of_its_batch",
+        ),
+    ),
+    Mutant(
+        name="pg-unwritable-outcome-ends",
+        promises=(15, 3),
+        guard="a job whose outcome cannot be written fails, and says so",
+        file=f"{ROOM}/ending.py",
+        old="for last, transition in ((False, one), (True, one.unkept(now))):",
+        new="for last, transition in ((False, one),):",
+        tests=on_postgres(
+            "test_bad_items", "test_a_job_whose_outcome_cannot_be_written_fails_and_says_so"
+        ),
+    ),
+    Mutant(
+        name="pg-reports-tried-apart",
+        promises=(15,),
+        guard="a report that cannot be written does not spoil the others",
+        file=f"{ROOM}/ending.py",
+        old="for one in reports if len(reports) > 1 else ():",
+        new="for one in ():",
+        tests=on_postgres(
+            "test_bad_items", "test_a_report_that_cannot_be_written_does_not_spoil_the_others"
+        ),
+    ),
+    Mutant(
+        name="pg-claims-are-bounded",
+        promises=(15,),
+        guard="a claim takes no more data than a worker can hold",
+        file=f"{ROOM}/claims.sql",
+        old="WHERE n = 1 OR bytes <= $8",
+        new="WHERE n = 1 OR $8::bigint > 0",
+        tests=on_postgres(
+            "test_claims",
+            "test_a_claim_of_large_jobs_takes_what_is_not_too_much_and_says_that_there_is_more",
+        ),
+    ),
+    Mutant(
+        name="pg-all-or-nothing",
+        promises=(1, 15),
+        guard="what takes several statements is one transaction",
+        file=f"{ROOM}/base.py",
+        old="return await (self.links.run(work) if one_statement else self.change(work))",
+        new="return await self.links.run(work)",
+        tests=("postgres/test_guards.py::test_several_statements_are_kept_whole_or_not_at_all",),
+    ),
+    Mutant(
+        name="pg-zero-bytes",
+        promises=(15,),
+        guard="text with a zero byte, which PostgreSQL has not, comes back as it was",
+        file=f"{ROOM}/texts.py",
+        old='if text is None or ("\\0" not in text and _MARK not in text):',
+        new="if text is None or _MARK not in text:",
+        tests=on_postgres(
+            "test_bad_items", "test_whatever_a_handler_says_is_kept_to_the_last_character"
+        ),
+    ),
+    # -- tables ---------------------------------------------------------------------------------
+    Mutant(
+        name="pg-made-once",
+        promises=(13,),
+        guard="two that make the tables at once come one after the other",
+        file=f"{ROOM}/schema.py",
+        old='await link.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)',
+        new='await link.execute("SELECT $1::bigint", _LOCK)',
+        tests=("postgres/test_the_server.py::test_many_that_open_it_at_once_make_its_tables_once",),
+    ),
+    Mutant(
+        name="pg-newer-schema-refused",
+        promises=(13,),
+        guard="tables of a newer version are refused",
+        file=f"{ROOM}/schema.py",
+        old="if version != VERSION:",
+        new="if version is None:",
+        tests=("postgres/test_the_server.py::test_tables_of_a_newer_version_are_refused",),
+    ),
+)

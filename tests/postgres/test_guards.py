@@ -1,0 +1,95 @@
+"""What the statements on PostgreSQL take care of beyond the contract: nobody waits for who is in
+the way, several statements are all or nothing, and others are woken with the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from backroom import DatabaseJobStorage
+from backroom.errors import LeaseLostError, StorageError
+from tests.contract.parts import Bench, SettableClock
+from tests.servers.fixtures import PostgresPlace
+
+
+@pytest.fixture
+async def bench(postgres_url: PostgresPlace) -> AsyncIterator[Bench]:
+    clock = SettableClock()
+    storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema, clock=clock)
+    await storage.open()
+    yield Bench(storage, clock)
+    await storage.close()
+
+
+@pytest.fixture
+async def other(postgres_url: PostgresPlace) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else at the same tables."""
+    connection = await asyncpg.connect(
+        postgres_url.url, server_settings={"search_path": postgres_url.schema}
+    )
+    yield connection
+    await connection.close()
+
+
+async def test_a_claim_passes_over_what_others_are_about_to_take(
+    bench: Bench, other: asyncpg.Connection
+) -> None:
+    first, second = await bench.add_many(2)
+    worker = await bench.enlist()
+    async with other.transaction():
+        await other.execute("SELECT FROM background_jobs_ready ORDER BY id LIMIT 1 FOR UPDATE")
+        async with asyncio.timeout(5):
+            assert [claim.id for claim in await bench.claim(worker)] == [second]
+    assert [claim.id for claim in await bench.claim(worker)] == [first]
+
+
+async def test_a_claim_waits_for_who_declares_its_worker_dead(
+    bench: Bench, other: asyncpg.Connection, postgres_url: PostgresPlace
+) -> None:
+    await bench.add()
+    worker = await bench.enlist()
+    dying = other.transaction()
+    await dying.start()
+    await other.execute("DELETE FROM background_jobs_workers")
+    claiming = asyncio.ensure_future(bench.claim(worker))
+    pid = other.get_server_pid()
+    looking = await asyncpg.connect(postgres_url.url)
+    async with asyncio.timeout(10):
+        while not await looking.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))", pid
+        ):
+            assert not claiming.done(), "it claimed for a worker that is no more"
+            await asyncio.sleep(0.01)
+    await looking.close()
+    await dying.commit()
+    with pytest.raises(LeaseLostError, match="declared dead"):
+        await claiming
+    assert await other.fetchval("SELECT count(*) FROM background_jobs_held") == 0
+
+
+async def test_several_statements_are_kept_whole_or_not_at_all(bench: Bench) -> None:
+    records = [*bench.records(2500), bench.record(type="\ud800")]
+    with pytest.raises(StorageError, match="surrogates"):
+        await bench.insert(records)
+    assert await bench.page() == ([], None)
+    assert await bench.storage.queues() == {}
+
+
+@pytest.mark.parametrize("unique_key", [None, "key"])
+async def test_others_are_woken_with_the_commit(
+    bench: Bench,
+    other: asyncpg.Connection,
+    postgres_url: PostgresPlace,
+    unique_key: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    channel = f"{postgres_url.schema}.background_jobs"
+    await other.add_listener(channel, lambda _, pid, channel, said: heard.put_nowait(said))
+    # Whoever adds a job may die in the next moment: nothing is said after it.
+    monkeypatch.setattr("backroom.storage.postgres.wakeup.Bells.ring", lambda *_: None)
+    await bench.insert([bench.record(unique_key=unique_key)])
+    assert await asyncio.wait_for(heard.get(), 5) == "jobs"
