@@ -103,8 +103,8 @@ MUTANTS = (
         promises=(6,),
         guard="a job whose key has a new holder is not retried, and says so",
         file="storage/sqlite/inspect.py",
-        old="        if not self._connection.changes():\n            raise JobStateError(",
-        new="        if self._connection.changes() < 0:\n            raise JobStateError(",
+        old="        if not self.connection.changes():\n            raise JobStateError(",
+        new="        if self.connection.changes() < 0:\n            raise JobStateError(",
         tests=("contract/test_unique_keys.py",),
     ),
 )

@@ -71,9 +71,6 @@ class Statements:
     def bare(self, part: str) -> str:
         """The name of a table of this store, neither quoted nor with its schema."""
         return self.table if part == "jobs" else f"{self.table}_{part}"
-    def __iter__(self) -> Iterator[str]:
-        """The names of all."""
-        return iter(self._texts)
 
     def __iter__(self) -> Iterator[str]:
         """The names of all."""
