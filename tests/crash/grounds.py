@@ -29,8 +29,6 @@ class Ground(Protocol):
     """Where the jobs of one play are."""
 
     url: str
-    settings: Mapping[str, Any]
-    """Of every service on it, where a scenario says nothing else."""
     counted_ahead: int
     """Jobs of a worker that count as started there before they begin; see `Books`."""
 
@@ -46,7 +44,6 @@ class Ground(Protocol):
 class Folder:
     """A file storage."""
 
-    settings: Final[Mapping[str, Any]] = {}
     counted_ahead: Final = 0
 
     def __init__(self, folder: Path) -> None:
@@ -81,9 +78,7 @@ class Folder:
 class Database:
     """A database of a server that is this play's own, and keeps what it has answered."""
 
-    # Whoever is killed is missed when its lease ends: with the usual one, long after the play.
-    settings: Final[Mapping[str, Any]] = {"lease": 3.0}
-    counted_ahead: Final = 20  # As many as the largest worker has slots.
+    counted_ahead: Final = 300  # What `lanes` clears to start before there is a slot for it.
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server

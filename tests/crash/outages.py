@@ -35,12 +35,11 @@ def restart_storm(stage: Stage) -> None:
     at any moment. Nobody loses a lease by that: so no attempt is charged, and none is wasted."""
     server = _database(stage).server
     stage.plan = {"kinds": KINDS, "seconds": 0.1}
-    long = {"lease": 30.0}
     everybody = [
-        stage.producer(**long),
-        stage.producer("produce_and_work", concurrency=10, **long),
-        stage.worker(concurrency=10, isolated=True, **long),
-        stage.worker(concurrency=20, **long),
+        stage.producer(),
+        stage.producer("produce_and_work", concurrency=10),
+        stage.worker(concurrency=10, isolated=True),
+        stage.worker(concurrency=20),
     ]
     for child in everybody:
         eventually(lambda: stage.has_noted(child), "each works", 30)  # noqa: B023

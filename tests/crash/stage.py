@@ -78,7 +78,6 @@ class Stage:
 
     def _start(self, *command: str, **plan: Any) -> Child:
         told = {"storage": self.ground.url} | self.plan | plan
-        told["service"] = dict(self.ground.settings) | plan["service"]
         return self.family.start(*command, env={"CHAOS_TEST_PLAN": json.dumps(told)})
 
     def up_or_gone(self) -> None:

@@ -25,8 +25,6 @@ __all__ = ["family"]
 
 pytestmark = pytest.mark.crash
 
-LEASE = 2.0
-
 
 class Database:
     """A database of one test, and who is connected to it."""
@@ -58,7 +56,7 @@ def ready(family: Family, database: Database, count: int) -> Child:
     """A supervisor whose workers have all begun."""
     supervisor = family.worker(
         *("--processes", str(count), "--concurrency", "2"),
-        storage=database.url, lease=LEASE, poll_interval=0.2,
+        storage=database.url, poll_interval=0.2,
     )  # fmt: skip
     eventually(lambda: supervisor.text.count("\n  runs ") == count, "all workers run")
     return supervisor
