@@ -110,6 +110,17 @@ async def test_a_claim_that_was_given_back_cannot_be_finished(bench: Bench) -> N
         assert await bench.info(job) == before
 
 
+async def test_an_outcome_stands_no_more_once_a_later_claim_was_given_back(bench: Bench) -> None:
+    job, worker, claim = await bench.running()
+    waits = bench.snoozed(claim, delay=0)
+    assert await bench.finish(worker, waits) == [True]
+    await bench.claim_one(worker)
+    await bench.storage.give_back(worker, [])
+    before = await bench.info(job)
+    assert await bench.finish(worker, waits) == [False]
+    assert await bench.info(job) == before
+
+
 async def test_a_claim_of_a_worker_that_retired_cannot_be_finished(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     await bench.storage.retire(worker)

@@ -10,8 +10,11 @@ ROOM = "storage/postgres"
 
 
 def on_postgres(file: str, *names: str) -> tuple[str, ...]:
-    """Tests of the contract, on PostgreSQL alone."""
-    return tuple(f"contract/{file}.py::{name}[postgres]" for name in names)
+    """Tests of the contract, on PostgreSQL alone; of a test that is several, the one of them."""
+    named = (name.partition(" ") for name in names)
+    return tuple(
+        f"contract/{file}.py::{name}[postgres{which and '-'}{which}]" for name, _, which in named
+    )
 
 
 CLAIMS = """), claims AS MATERIALIZED (
@@ -135,8 +138,9 @@ MUTANTS = (
         file=f"{ROOM}/claims.sql",
         old="UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token <> 0",
         new="UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token < 0",
-        tests=("property/test_storage_model.py",),
-        limit=120.0,
+        tests=on_postgres(
+            "test_fences", "test_an_outcome_stands_no_more_once_a_later_claim_was_given_back"
+        ),
     ),
     Mutant(
         name="pg-same-id-same-job",
@@ -159,7 +163,7 @@ MUTANTS = (
         old="SELECT g.*, a.id IS NOT NULL AND g.state IN (0, 6) AS stopped",
         new="SELECT g.*, false AS stopped",
         tests=on_postgres(
-            "test_finishing", "test_a_cancel_that_was_asked_for_wins_over_running_again"
+            "test_finishing", "test_a_cancel_that_was_asked_for_wins_over_running_again retried"
         ),
     ),
     Mutant(
@@ -226,7 +230,9 @@ MUTANTS = (
         file=f"{ROOM}/inserts.sql",
         old="FILTER (WHERE start)",
         new="FILTER (WHERE start IS NULL)",
-        tests=on_postgres("test_direct_claims", "test_only_what_starts_at_once_counts_as_started"),
+        tests=on_postgres(
+            "test_direct_claims", "test_only_what_starts_at_once_counts_as_started True-1"
+        ),
     ),
     Mutant(
         name="pg-only-starts-are-charged",
@@ -247,8 +253,9 @@ MUTANTS = (
         file=f"{ROOM}/claims.sql",
         old="WHERE b.token = s.token AND b.id = ANY(s.ids)",
         new="WHERE b.id = ANY(s.ids)",
-        tests=("property/test_storage_model.py",),
-        limit=120.0,
+        tests=on_postgres(
+            "test_leases", "test_an_attempt_that_ended_is_not_charged_to_the_next_claim_of_the_job"
+        ),
     ),
     Mutant(
         name="pg-starts-are-charged",
@@ -361,7 +368,9 @@ MUTANTS = (
         file=f"{ROOM}/outcomes.sql",
         old="DELETE FROM {keys} WHERE id IN (SELECT id FROM mine)",
         new="DELETE FROM {keys} WHERE id IN (SELECT id FROM mine) AND id IS NULL",
-        tests=("contract/test_unique_keys.py",),
+        tests=on_postgres(
+            "test_unique_keys", "test_a_key_is_free_again_once_its_job_has_ended completed"
+        ),
     ),
     # -- order ----------------------------------------------------------------------------------
     Mutant(
@@ -410,7 +419,7 @@ MUTANTS = (
         old="AS w (at) WHERE w.at <= $13)",
         new="AS w (at) WHERE w.at < 0)",
         tests=on_postgres(
-            "test_direct_claims", "test_a_job_does_not_overtake_one_of_equal_or_higher_priority"
+            "test_direct_claims", "test_a_job_does_not_overtake_one_of_equal_or_higher_priority 1"
         ),
     ),
     # -- retention, expiry ----------------------------------------------------------------------
@@ -528,8 +537,8 @@ MUTANTS = (
         file=f"{ROOM}/texts.py",
         old='if text is None or ("\\0" not in text and _MARK not in text):',
         new="if text is None or _MARK not in text:",
-        tests=on_postgres(
-            "test_bad_items", "test_whatever_a_handler_says_is_kept_to_the_last_character"
+        tests=(
+            "contract/test_bad_items.py::test_whatever_a_handler_says_is_kept_to_the_last_character",
         ),
     ),
     # -- tables ---------------------------------------------------------------------------------
