@@ -12,7 +12,7 @@ from tests.crash.stage import Scenario, play
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 
-ON_A_SERVER = ("kill storm", "frozen workers", "restart storm")
+ON_A_SERVER = ("kill storm", "restart storm")
 """The others are played there by the soak alone: what they show of the engine is shown here."""
 PLAYS = [*chosen(storages=["file"]), *chosen(ON_A_SERVER, ["postgres"])]
 

@@ -52,7 +52,12 @@ MUTANTS = (
         file=f"{ROOM}/outcomes.sql",
         old=TAKING_OUT + FENCE,
         new=TAKING_OUT + "    SELECT * FROM given",
-        tests=on_postgres("test_fences", "test_a_worker_that_lost_its_lease_cannot_finish_a_job"),
+        tests=on_postgres(
+            "test_fences",
+            "test_a_worker_that_lost_its_lease_cannot_finish_what_another_runs",
+            "test_a_worker_that_lost_its_lease_cannot_change_what_another_finished",
+            "test_one_stale_outcome_among_five_hundred_is_the_only_one_refused",
+        ),
     ),
     Mutant(
         name="pg-token-of-progress",
@@ -72,7 +77,7 @@ MUTANTS = (
         file=f"{ROOM}/claims.sql",
         old=") AS f WHERE EXISTS (SELECT FROM living)",
         new=") AS f",
-        tests=on_postgres("test_leases", "test_a_worker_that_was_declared_dead_is_told_so"),
+        tests=("postgres/test_guards.py::test_a_claim_waits_for_who_declares_its_worker_dead",),
     ),
     Mutant(
         name="pg-claim-locks-its-worker",
