@@ -261,6 +261,20 @@ async def test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_ove
     assert (await bench.info(other)).crashes == 1
 
 
+async def test_a_start_that_came_with_the_claim_is_not_charged_once_it_was_disowned(
+    bench: Bench,
+) -> None:
+    job, worker = await bench.add(), await bench.enlist()
+    claim = await bench.claim_one(worker, starts=1)
+    bench.storage.note_start(worker, claim)
+    await bench.storage.disown(worker, [claim.key])
+
+    assert (await bench.end_leases()).untouched == 1
+
+    info = await bench.info(job)
+    assert (info.status, info.attempt, info.crashes) == ("pending", 0, 0)
+
+
 async def test_a_job_that_was_disowned_has_begun_and_does_not_expire(bench: Bench) -> None:
     job, worker, claim = await bench.running(expires_at=bench.later(10))
     await bench.storage.disown(worker, [claim.key])

@@ -279,6 +279,18 @@ MUTANTS = (
         old="ARRAY(SELECT i FROM unnest(started) AS i WHERE NOT i = ANY($2::uuid[]))",
         new="started",
         tests=on_postgres(
+            "test_leases",
+            "test_a_start_that_came_with_the_claim_is_not_charged_once_it_was_disowned",
+        ),
+    ),
+    Mutant(
+        name="pg-disowned-marks-cost-nothing",
+        promises=(4, 11),
+        guard="the same for what was counted as started by itself",
+        file=f"{ROOM}/living.py",
+        old="        begun.unmark(keys)",
+        new="",
+        tests=on_postgres(
             "test_leases", "test_jobs_that_were_disowned_come_back_uncharged_when_the_lease_is_over"
         ),
     ),
