@@ -187,7 +187,8 @@ class Lease:
                 self._took(await asyncio.wait_for(self._storage.extend(self.worker), left))
                 well = True
             except (LeaseLostError, TimeoutError) as error:
-                log.error("the lease is lost: %s", error or "the storage did not answer in time")
+                late = "the storage did not answer in time"
+                log.error("the lease is lost: %s", str(error) or late)
                 self._tell()
                 return
             except Exception as error:  # Also a bug of the storage's: this loop must not end.

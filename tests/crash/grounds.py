@@ -29,6 +29,8 @@ class Ground(Protocol):
     """Where the jobs of one play are."""
 
     url: str
+    lease: float
+    """Seconds of the leases that are to end: no longer than a play can wait for."""
     counted_ahead: int
     """Jobs of a worker that count as started there before they begin; see `Books`."""
 
@@ -44,6 +46,7 @@ class Ground(Protocol):
 class Folder:
     """A file storage."""
 
+    lease: Final = 1.0
     counted_ahead: Final = 0
 
     def __init__(self, folder: Path) -> None:
@@ -78,6 +81,7 @@ class Folder:
 class Database:
     """A database of a server that is this play's own, and keeps what it has answered."""
 
+    lease: Final = 3.0  # On a busy machine, its keeper needs a second to connect.
     counted_ahead: Final = 300  # What `lanes` clears to start before there is a slot for it.
 
     def __init__(self, server: PostgresServer) -> None:

@@ -14,7 +14,6 @@ from tests.servers.wires import Wire
 
 __all__ = ["broken_network", "restart_storm"]
 
-LEASE = 1.5
 KINDS = [*["QUICK", "NAP"] * 8, *["THREAD", "FLAKY"] * 4, "ISOLATED"]
 TERMINATE = b"""
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -92,10 +91,11 @@ def broken_network(stage: Stage) -> None:
         "seconds": 0.3,
         "pause": 0.2,
     }
+    away = 3 * stage.ground.lease
     wires = [Wire(server.port) for _ in range(4)]
     try:
         processes = [
-            *(_start(stage, wire, lease=LEASE, concurrency=8) for wire in wires[:3]),
+            *(_start(stage, wire, lease=stage.ground.lease, concurrency=8) for wire in wires[:3]),
             _start(stage, wires[3]),
         ]
         for child in processes:
@@ -108,7 +108,12 @@ def broken_network(stage: Stage) -> None:
                 blows["cut"] += 1
                 continue
             place = stage.chance.randrange(3)
-            stage.cut_off(processes[place], wires[place].stand_still, wires[place].go_on, 3 * LEASE)
+            stage.cut_off(
+                processes[place],
+                wires[place].stand_still,
+                wires[place].go_on,
+                away,
+            )
             blows["stood still"] += 1
             _works(stage, processes[place])
         books = stage.settle()
@@ -119,7 +124,7 @@ def broken_network(stage: Stage) -> None:
         stage.violations.append("no worker lost a job by an outage of three leases")
     refused = sum(worker.text.count("was not kept") for worker in processes[:3])
     stage.figures.append(
-        f"{blows['cut']} times cut, {blows['stood still']} times stood still for {3 * LEASE:g} s,"
+        f"{blows['cut']} times cut, {blows['stood still']} times stood still for {away:g} s,"
         f" {refused} stale outcomes refused"
     )
 

@@ -10,7 +10,6 @@ from tests.process.parts import eventually
 
 __all__ = ["blocked_loop", "clock_steps", "frozen_workers"]
 
-LEASE = 1.0
 HOUR = 3600.0
 WORKING = ["NAP", "NAP", "THREAD", "THREAD", "THREAD", "FLAKY"]
 
@@ -20,7 +19,10 @@ def frozen_workers(stage: Stage) -> None:
     still says of them is refused, and it goes on working."""
     stage.plan = {"kinds": [*WORKING * 3, "ISOLATED"], "seconds": 0.8, "pause": 0.25}
     stage.producer()
-    workers = [stage.worker(lease=LEASE, concurrency=8, isolated=place == 0) for place in range(3)]
+    workers = [
+        stage.worker(lease=stage.ground.lease, concurrency=8, isolated=place == 0)
+        for place in range(3)
+    ]
     freezes = 0
 
     def refused() -> int:
@@ -30,7 +32,7 @@ def frozen_workers(stage: Stage) -> None:
         victim = stage.chance.choice(workers)
         eventually(lambda: stage.has_noted(victim), "the next victim works", 30)  # noqa: B023
         stage.pause(0.5)
-        stage.freeze(victim, 3 * LEASE)
+        stage.freeze(victim, 3 * stage.ground.lease)
         freezes += 1
         again = time.monotonic()
         eventually(
@@ -48,9 +50,9 @@ def frozen_workers(stage: Stage) -> None:
 def blocked_loop(stage: Stage) -> None:
     """Handlers that block the loop of their worker for three leases: nobody robs it. No blow
     was dealt, so the books explain neither a second start nor a crash."""
-    stage.plan = {"kinds": [*WORKING * 16, "BLOCK"], "pause": 0.3, "block": 3 * LEASE}
+    stage.plan = {"kinds": [*WORKING * 16, "BLOCK"], "pause": 0.3, "block": 3 * stage.ground.lease}
     stage.producer()
-    workers = [stage.worker(lease=LEASE, concurrency=8) for _ in range(3)]
+    workers = [stage.worker(lease=stage.ground.lease, concurrency=8) for _ in range(3)]
 
     def blocked() -> int:
         started = {(entry.job, entry.pid) for entry in stage.family.entries("blocked")}
@@ -63,7 +65,7 @@ def blocked_loop(stage: Stage) -> None:
         for complaint in ("the lease is lost", "took back"):
             if complaint in worker.text:
                 stage.violations.append(f"worker {worker.pid} says {complaint!r}")
-    stage.figures.append(f"{blocked()} loops blocked for {3 * LEASE:g} s")
+    stage.figures.append(f"{blocked()} loops blocked for {3 * stage.ground.lease:g} s")
 
 
 def clock_steps(stage: Stage) -> None:
@@ -72,8 +74,8 @@ def clock_steps(stage: Stage) -> None:
     stage.plan = {"kinds": [*WORKING * 3, "ISOLATED"], "clock": True}
     stage.producer()
     for isolated in (True, False):
-        stage.worker(lease=LEASE, concurrency=8, isolated=isolated)
-    stage.producer("produce_and_work", lease=LEASE, concurrency=8)
+        stage.worker(lease=stage.ground.lease, concurrency=8, isolated=isolated)
+    stage.producer("produce_and_work", lease=stage.ground.lease, concurrency=8)
     eventually(lambda: stage.noted("finished") > 20, "they work", 30)
     steps = 0
     while stage.goes_on(steps >= 6, "too few steps"):

@@ -740,3 +740,15 @@ async def test_a_worker_begins_no_more_while_its_outcomes_are_not_taken(
         for job_id in ids:
             await service.result(job_id, timeout=60)
     assert len(begun) == 400
+
+
+async def test_a_lease_that_is_lost_by_silence_says_so(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = world.service(world.faults.store, lease=10)
+    service.declare("JOB")
+    async with service:
+        answer = world.faults.keep_back("extend")
+        await asyncio.sleep(20)
+        assert "the lease is lost: the storage did not answer in time" in caplog.text
+        answer.send()
