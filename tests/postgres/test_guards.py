@@ -11,8 +11,11 @@ import pytest
 
 from backroom import DatabaseJobStorage
 from backroom.errors import LeaseLostError, StorageError
-from tests.contract.parts import Bench, SettableClock
+from backroom.ports import Report
+from tests.contract.parts import WEEK, Bench, SettableClock
 from tests.servers.fixtures import PostgresPlace
+
+LINE = (1, "info", "a line of its log")
 
 
 @pytest.fixture
@@ -71,7 +74,9 @@ async def test_a_claim_waits_for_who_declares_its_worker_dead(
 
 
 async def test_several_statements_are_kept_whole_or_not_at_all(bench: Bench) -> None:
-    records = [*bench.records(2500), bench.record(type="\ud800")]
+    # With keys, some hundred go into one statement.
+    records = [bench.record(unique_key=str(number)) for number in range(500)]
+    records.append(bench.record(type="\ud800"))
     with pytest.raises((StorageError, ValueError), match="surrogates"):
         await bench.insert(records)
     assert await bench.page() == ([], None)
@@ -92,3 +97,18 @@ async def test_others_are_woken_with_the_commit(
     monkeypatch.setattr("backroom.storage.postgres.wakeup.Bells.ring", lambda *_: None)
     await bench.insert([bench.record(unique_key=unique_key)])
     assert await asyncio.wait_for(heard.get(), 5) == "jobs"
+
+
+async def test_what_retention_removes_leaves_no_row(
+    bench: Bench, other: asyncpg.Connection
+) -> None:
+    _, worker, claim = await bench.running()
+    await bench.storage.report(worker, [Report(claim.key, claim.token, 1, None, None, [LINE])])
+    await bench.finish(worker, bench.failed(claim))
+    for table in ("errors", "logs", "ended"):
+        assert await other.fetchval(f"SELECT count(*) FROM background_jobs_{table}") == 1
+    bench.clock.advance(WEEK + 1)
+    assert await bench.prune_all() == 1
+    for table in ("errors", "logs", "ended", "keys"):
+        assert await other.fetchval(f"SELECT count(*) FROM background_jobs_{table}") == 0
+    assert await other.fetchval("SELECT count(*) FROM background_jobs") == 0

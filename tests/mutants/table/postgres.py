@@ -458,7 +458,7 @@ MUTANTS = (
         file=f"{ROOM}/retention.sql",
         old="m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone))",
         new="m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone) AND job IS NULL)",
-        tests=on_postgres("test_retention", "test_a_removed_job_leaves_nothing_behind"),
+        tests=("postgres/test_guards.py::test_what_retention_removes_leaves_no_row",),
     ),
     Mutant(
         name="pg-expired-in-their-time",
