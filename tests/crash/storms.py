@@ -41,7 +41,7 @@ def kill_storm(stage: Stage) -> None:
         place = stage.chance.randrange(len(makers))
         victim = alive[place]
         # Not before it has done something, and then at any moment of the next half second.
-        eventually(lambda: stage.has_noted(victim), "the next victim works")  # noqa: B023
+        eventually(lambda: stage.has_noted(victim), "the next victim works", 30)  # noqa: B023
         stage.pause(0.5)
         stage.kill(victim)
         family += 1
