@@ -11,9 +11,9 @@ from backroom.storage import FileJobStorage, MemoryJobStorage
 from backroom.storage.postgres import DatabaseJobStorage
 from tests.contract.parts import MakeStore
 from tests.servers.binaries import Binaries
-from tests.servers.fixtures import other_version, shared_place
+from tests.servers.fixtures import other_version, shared_pgbouncer, shared_place
 
-__all__ = ["STORAGES", "Prepare", "other_server"]
+__all__ = ["STORAGES", "WAYS", "Prepare", "other_server"]
 
 Prepare = Callable[[Path], AbstractAsyncContextManager[MakeStore]]
 """Makes ready what a kind of storage needs for one test, and clears it away afterwards."""
@@ -37,7 +37,20 @@ async def postgres(folder: Path, binaries: Binaries | None = None) -> AsyncItera
         )
 
 
+@asynccontextmanager
+async def postgres_behind_a_proxy(folder: Path) -> AsyncIterator[MakeStore]:
+    """Which gives each transaction another session."""
+    bouncer = shared_pgbouncer()
+    with shared_place() as place:
+        yield lambda clock, retention: DatabaseJobStorage(
+            bouncer.of(place.url), schema=place.schema, retention=retention, clock=clock,
+            pooled=True, listen_url=place.url,
+        )  # fmt: skip
+
+
 STORAGES: dict[str, Prepare] = {"memory": memory, "file": file, "postgres": postgres}
+WAYS: dict[str, Prepare] = {"postgres-behind-a-proxy": postgres_behind_a_proxy}
+"""Other ways to them, which change nothing of what they are."""
 
 
 def other_server() -> dict[str, Prepare]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.servers.binaries import Binaries, find_binaries
+from tests.servers.pgbouncer import NO_PGBOUNCER, PgBouncer, find_pgbouncer
 from tests.servers.postgres import Postgres, PostgresServer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "postgres_database",
     "postgres_server",
     "postgres_url",
+    "shared_pgbouncer",
     "shared_place",
     "shared_postgres",
 ]
@@ -56,9 +58,18 @@ def shared_postgres(binaries: Binaries | None = None) -> tuple[Postgres, str]:
     return server, name
 
 
+@functools.cache
+def shared_pgbouncer() -> PgBouncer:
+    """Before the server of this process. Skips where this machine has none."""
+    if find_pgbouncer() is None:
+        pytest.skip(NO_PGBOUNCER)
+    return _open.enter_context(PgBouncer(shared_postgres()[0].url()))
+
+
 def close_shared() -> None:
     """At the end of a run."""
     _open.close()
+    shared_pgbouncer.cache_clear()
     shared_postgres.cache_clear()
 
 

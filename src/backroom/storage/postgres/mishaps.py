@@ -94,7 +94,7 @@ def told(error: BaseException, url: str, sure: bool) -> BaseException:
     """The same in our words. `sure`: no earlier try may have been carried out."""
     if isinstance(error, BackroomError):
         return error
-    name, what = masked(url), error if str(error) else type(error).__name__
+    name, what = masked(url), _says(error)
     end = UNCHANGED if sure else UNKNOWN
     if isinstance(error, exceptions.DiskFullError):
         return StorageFullError(f"{name}: the disk of the server is full: {what}; {end}")
@@ -118,7 +118,7 @@ def told(error: BaseException, url: str, sure: bool) -> BaseException:
 
 def no_connection(error: Exception, url: str, sure: bool, within: float) -> BackroomError:
     """Why there is no connection, and what to do about it; `within`: seconds it had."""
-    name, what = masked(url), str(error) or type(error).__name__
+    name, what = masked(url), _says(error)
     if isinstance(error, asyncpg.PostgresConnectionError) and "startup parameter" in what:
         return ConfigurationError(
             f"{name} is a pooling proxy, as it seems: {what}; use DatabaseJobStorage(url,"
@@ -145,6 +145,12 @@ def no_connection(error: Exception, url: str, sure: bool, within: float) -> Back
     if isinstance(error, asyncpg.PostgresError):  # It answered.
         mend = ""
     return StorageError(f"no connection to {name}: {what}; {mend}{UNCHANGED if sure else UNKNOWN}")
+
+
+def _says(error: BaseException) -> str:
+    """In one line. Of plans that a proxy has lost, the driver has a long story to tell."""
+    first, *more = [line for line in str(error).splitlines() if line] or [type(error).__name__]
+    return first if isinstance(error, _POOLED) else "; ".join([first, *more])
 
 
 def is_of_values(error: BaseException) -> bool:
