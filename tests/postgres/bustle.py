@@ -58,10 +58,10 @@ class Bustle:
         self._busy = True
 
         @self.service.handler("STEP", retries=3, retry_delay=0.05)
-        async def step(job: Job[dict[str, int]]) -> int:
+        async def step(job: Job[dict[str, Any]]) -> int:
             await asyncio.sleep(takes)
             self.runs[job.data["n"]] += 1
-            return job.data["n"]
+            return int(job.data["n"])
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -83,12 +83,16 @@ class Bustle:
             await self.schedule()
             await asyncio.sleep(self._every)
 
-    async def schedule(self) -> int | None:
+    def pause(self) -> None:
+        """Nobody schedules any more but who calls `schedule`."""
+        self._busy = False
+
+    async def schedule(self, more: dict[str, str] | None = None) -> int | None:
         """The number of the new job, if it was acknowledged."""
         number = self._next
         self._next += 1
         try:
-            self.kept[number] = await self.service.schedule("STEP", {"n": number})
+            self.kept[number] = await self.service.schedule("STEP", {"n": number, **(more or {})})
         except StorageError as error:
             if "nothing was changed" in str(error):
                 self.refused[number] = error

@@ -10,7 +10,7 @@ import pytest
 from backroom import DatabaseJobStorage, Job, JobService
 from backroom.errors import ConfigurationError
 from backroom.ports import Wake
-from tests.postgres.parts import Bustle, audit
+from tests.postgres.bustle import Bustle, audit
 from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace, shared_pgbouncer
 from tests.servers.pgbouncer import PgBouncer
@@ -46,6 +46,18 @@ async def test_without_being_told_of_the_proxy_it_says_what_to_do(
     with pytest.raises(ConfigurationError, match=r"pooling proxy.*pooled=True") as caught:
         await storage.open()
     assert "backroom@" not in str(caught.value)
+
+
+async def test_a_url_is_enough_to_say_that_there_is_a_proxy(
+    bouncer: PgBouncer, postgres_url: PostgresPlace
+) -> None:
+    url = bouncer.of(postgres_url.url)
+    service = JobService(DatabaseJobStorage(f"{url}?pooled=true", schema=postgres_url.schema))
+    service.declare("MAIL")
+    await service.schedule("MAIL", {})
+    assert (await service.get_stats()).by_status["pending"] == 1
+    assert service.storage.url.endswith(url.rpartition("@")[2])
+    await service.stop()
 
 
 async def test_it_does_not_listen_where_nobody_would_be_heard(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from backroom.errors import BackroomError
 from backroom.storage.postgres.sources import Source
 
-__all__ = ["ANSWER", "CONNECT", "LOCK", "LONGEST", "SESSION", "connect"]
+__all__ = ["ANSWER", "CONNECT", "LOCK", "LONGEST", "SESSION", "connect", "without_pooled"]
 
 CONNECT: Final = 5.0
 """Seconds that a connection may take to be made."""
@@ -78,6 +78,17 @@ async def connect(
             raise told(error) from error
         raise
     return connection
+
+
+def without_pooled(url: str) -> tuple[str, bool]:
+    """A URL as the server knows it, and whether it said `pooled=true`."""
+    if "pooled=" not in url:
+        return url, False
+    parts = urlsplit(url)
+    said = parse_qsl(parts.query, keep_blank_values=True)
+    others = [(name, value) for name, value in said if name != "pooled"]
+    pooled = any(name == "pooled" and value.lower() in ("true", "1", "on") for name, value in said)
+    return urlunsplit(parts._replace(query=urlencode(others))), pooled
 
 
 def _has_choice(url: str) -> bool:

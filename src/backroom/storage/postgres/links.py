@@ -7,13 +7,15 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import asyncpg
+from asyncpg import exceptions
 
 from backroom.errors import BackroomError, LeaseLostError, StorageClosedError, StorageError
 from backroom.storage.masks import masked
 from backroom.storage.postgres.connecting import ANSWER, CONNECT, SESSION, connect
+from backroom.storage.postgres.loops import MOST, OfLoop
 from backroom.storage.postgres.mishaps import (
     UNCHANGED,
     UNKNOWN,
@@ -33,67 +35,13 @@ log = logging.getLogger("backroom.storage")
 
 T = TypeVar("T")
 
-MOST: Final = 6
-"""Connections a loop has open at most, beside the one that listens."""
 TRIES: Final = 5
 """How often a change is tried that another transaction was in the way of."""
 ROOM: Final = 30.0
 """Seconds that work may wait for a connection of the loop that is free."""
-CLOSE: Final = 1.0
-"""Seconds that a connection may take to say good-bye."""
 
 _SAME_ANYWAY: Final = (LeaseLostError, StorageError)
 """What is as true if an earlier try was carried out."""
-
-
-class _Loop:
-    """The connections of one loop."""
-
-    def __init__(self, most: int) -> None:
-        self.idle: list[asyncpg.Connection] = []
-        self.room = asyncio.Semaphore(most)
-        self.working: set[asyncio.Task[Any]] = set()
-        self.minding = asyncio.get_running_loop().create_task(self._mind())
-
-    def take(self) -> asyncpg.Connection | None:
-        """One that idles."""
-        while self.idle:
-            link = self.idle.pop()
-            if not link.is_closed():
-                return link
-        return None
-
-    def put_back(self, link: asyncpg.Connection, mishap: Mishap) -> None:
-        """After something went wrong on it."""
-        if mishap in (Mishap.REFUSED, Mishap.AGAIN):
-            self.idle.append(link)
-            return
-        link.terminate()
-        if mishap is not Mishap.ODD:
-            self.drop_idle()
-
-    def drop_idle(self) -> None:
-        """What befell another one befell them, too."""
-        for link in self.idle:
-            link.terminate()
-        self.idle.clear()
-
-    async def close(self) -> None:
-        """When all that runs has ended."""
-        if self.working:
-            await asyncio.wait(self.working)
-        idle, self.idle = self.idle, []
-        await asyncio.gather(*map(_close, idle))
-        self.minding.cancel()
-        await asyncio.wait([self.minding])
-
-    async def _mind(self) -> None:
-        """Who runs a loop to its end cancels what is left on it: then these end, too."""
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self.drop_idle()
-            await asyncio.sleep(0)  # The sockets are closed in the loop's next turn.
 
 
 class Links:
@@ -120,7 +68,7 @@ class Links:
         """What keeps wake-ups from being heard."""
         if self.ear not in (None, source):
             self.deafness = Outage(f"{masked(str(listen_url))}, for wake-ups,")
-        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
         self.open = False
 
     async def connect(self, within: float = CONNECT, sure: bool = True) -> asyncpg.Connection:
@@ -158,13 +106,13 @@ class Links:
         said = no_connection(error, url, True, min(self.answer, CONNECT))
         return type(said)(f"no wake-ups: {said}; jobs are found by looking every poll_interval")
 
-    async def _take(self, ours: _Loop, within: float, sure: bool) -> asyncpg.Connection:
+    async def _take(self, ours: OfLoop, within: float, sure: bool) -> asyncpg.Connection:
         pool = self.source.pool_here()
         if pool is not None:
             return await self.source.borrow(pool, within)
-        return ours.take() or await self.connect(within, sure)
+        return ours.take() or await self._another(ours, within, sure)
 
-    async def _give(self, ours: _Loop, link: asyncpg.Connection, mishap: Mishap | None) -> None:
+    async def _give(self, ours: OfLoop, link: asyncpg.Connection, mishap: Mishap | None) -> None:
         pool = self.source.pool_here()
         if pool is None:
             if mishap is None:
@@ -207,7 +155,7 @@ class Links:
         task.add_done_callback(ours.working.discard)
         return await asyncio.shield(task)
 
-    def _here(self) -> _Loop:
+    def _here(self) -> OfLoop:
         if not self.open:
             raise StorageClosedError(f"the job store {masked(self.url)} is not open")
         loop = asyncio.get_running_loop()
@@ -215,12 +163,12 @@ class Links:
         if ours is None:
             # Those of a loop that has ended go with it, as the lease's thread has one of its own.
             self._loops = {one: its for one, its in self._loops.items() if not one.is_closed()}
-            ours = self._loops[loop] = _Loop(self.most)
+            ours = self._loops[loop] = OfLoop(self.most)
         return ours
 
     async def _run(
         self,
-        ours: _Loop,
+        ours: OfLoop,
         work: Callable[[asyncpg.Connection], Awaitable[T]],
         within: float,
         once: bool,
@@ -231,6 +179,7 @@ class Links:
             await self._enter(ours, sure)
             try:
                 link = await self._take(ours, within, sure)
+                ours.busy += 1
                 late = loop.call_later(within, link.terminate)
                 try:
                     answer = await work(link)
@@ -247,6 +196,8 @@ class Links:
                     return answer
                 finally:
                     late.cancel()
+                    ours.busy -= 1
+                    ours.back.set()
             finally:
                 ours.room.release()
             again = mishap is Mishap.AGAIN and attempt < TRIES - 1
@@ -261,7 +212,39 @@ class Links:
             await asyncio.sleep(0.01 * 2**attempt * random.random())
         raise AssertionError("unreachable")
 
-    async def _enter(self, ours: _Loop, sure: bool) -> None:
+    async def _another(self, ours: OfLoop, within: float, sure: bool) -> asyncpg.Connection:
+        """A new one; or, where the server has none to give, one of ours that comes back. Who has
+        none at all, the lease say, comes before what idles elsewhere."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        while True:
+            try:
+                return await self.connect(within, sure)
+            except StorageError as error:
+                full = isinstance(error.__cause__, exceptions.TooManyConnectionsError)
+                if not full or loop.time() >= until:
+                    raise
+                link = ours.take()
+                if link is not None:
+                    return link
+                if ours.busy:
+                    ours.back.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(ours.back.wait(), within)
+                elif self._end_idle(ours):
+                    await asyncio.sleep(0.05)  # Until the server has seen that.
+                else:
+                    raise
+
+    def _end_idle(self, ours: OfLoop) -> bool:
+        """Ends what idles on other loops, if there is any."""
+        idle = [(loop, its) for loop, its in self._loops.items() if its is not ours and its.idle]
+        for loop, theirs in idle:
+            with suppress(RuntimeError):  # It has ended, and its connections with it.
+                loop.call_soon_threadsafe(theirs.drop_idle)
+        return bool(idle)
+
+    async def _enter(self, ours: OfLoop, sure: bool) -> None:
         """One connection is ours to use."""
         if not ours.room.locked():
             await ours.room.acquire()
@@ -301,10 +284,3 @@ class Links:
         for loop, theirs in loops.items():
             with suppress(RuntimeError):  # It has ended, and its connections with it.
                 loop.call_soon_threadsafe(theirs.minding.cancel)
-
-
-async def _close(link: asyncpg.Connection) -> None:
-    try:
-        await link.close(timeout=CLOSE)
-    except Exception as error:  # It is gone all the same: asyncpg aborts what does not answer.
-        log.debug("a connection did not say good-bye: %r", error)

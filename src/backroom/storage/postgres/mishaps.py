@@ -30,6 +30,8 @@ __all__ = [
 UNKNOWN: Final = "whether it was carried out is not known"
 UNCHANGED: Final = "nothing was changed"
 
+_MEND: Final = "use DatabaseJobStorage(url, pooled=True), or ?pooled=true in the URL"
+
 _AGAIN: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -103,10 +105,7 @@ def told(error: BaseException, url: str, sure: bool) -> BaseException:
     if isinstance(error, exceptions.ReadOnlySQLTransactionError):
         return StorageError(f"{name} is read-only, a standby perhaps: {what}; {end}")
     if isinstance(error, _POOLED):
-        return ConfigurationError(
-            f"{name} is a pooling proxy, as it seems: {what}; use DatabaseJobStorage(url,"
-            " pooled=True)"
-        )
+        return ConfigurationError(f"{name} is a pooling proxy, as it seems: {what}; {_MEND}")
     if isinstance(error, _REFUSED):
         return StorageError(f"{name} gave it up: {what}; {end}")
     if isinstance(error, _CUT):
@@ -119,11 +118,8 @@ def told(error: BaseException, url: str, sure: bool) -> BaseException:
 def no_connection(error: Exception, url: str, sure: bool, within: float) -> BackroomError:
     """Why there is no connection, and what to do about it; `within`: seconds it had."""
     name, what = masked(url), _says(error)
-    if isinstance(error, asyncpg.PostgresConnectionError) and "startup parameter" in what:
-        return ConfigurationError(
-            f"{name} is a pooling proxy, as it seems: {what}; use DatabaseJobStorage(url,"
-            " pooled=True)"
-        )
+    if isinstance(error, asyncpg.PostgresConnectionError) and "startup parameter" in str(error):
+        return ConfigurationError(f"{name} is a pooling proxy, as it seems: {what}; {_MEND}")
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return ConfigurationError(
             f"{name}: {what}; make it (CREATE DATABASE), or check the end of the URL"

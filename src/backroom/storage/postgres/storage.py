@@ -31,6 +31,7 @@ from backroom.storage.postgres.adding import Adding
 from backroom.storage.postgres.along import Along
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.claiming import Claiming
+from backroom.storage.postgres.connecting import without_pooled
 from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
@@ -80,7 +81,7 @@ class DatabaseJobStorage(Spooling):
         clock: for tests: tells the lease time, too.
         pooled: the URL leads to a proxy that gives each transaction another session (PgBouncer
             in transaction mode): all is as correct, and slower, since no plan is kept, and jobs
-            are found by looking every `poll_interval`.
+            are found by looking every `poll_interval`. `?pooled=true` in the URL says the same.
         listen_url: where wake-ups can be heard if not by `url`: of the same database, past the
             proxy.
 
@@ -105,13 +106,16 @@ class DatabaseJobStorage(Spooling):
         pooled: bool = False,
         listen_url: str | None = None,
     ) -> None:
+        asked = False
+        if isinstance(connection, str):
+            connection, asked = without_pooled(connection)
         try:
             self.retention = None if retention is None else duration("retention", retention)
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
-        self._links = Links(source_of(connection), pooled=pooled, listen_url=listen_url)
+        self._links = Links(source_of(connection), pooled=pooled or asked, listen_url=listen_url)
         self._loans = Loans(self._links.source)
         self._schema = Schema(self.url, self._statements)
         self.migrates = migrate
