@@ -29,6 +29,9 @@ class Claimer(Loop):
     became free. `poll_interval` is the fallback for a wake-up that was lost.
     """
 
+    MAX_PAUSE = 2.0
+    """Jobs wait no longer for a storage that is back."""
+
     def __init__(
         self,
         storage: JobStorage,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
+from backroom.errors import StorageError
 from backroom.lifecycle import Loop
 from tests.engine.world import World
 
@@ -19,12 +21,13 @@ class Turns(Loop):
         self.at: list[float] = []
         self.wait: float | None = 10
         self.fails = 0
+        self.error: Exception = RuntimeError("injected")
 
     async def turn(self) -> float | None:
         self.at.append(self._world.elapsed)
         if self.fails:
             self.fails -= 1
-            raise RuntimeError("injected")
+            raise self.error
         return self.wait
 
 
@@ -116,3 +119,20 @@ async def test_stop_lets_the_turn_under_way_end(world: World) -> None:
     await asyncio.sleep(1)
     await slow.stop()
     assert ended == [10]
+
+
+async def test_a_minute_without_a_storage_is_few_turns_and_no_more_words_than_were_said(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns = Turns(world)
+    error = StorageError("away")
+    error.logged = True
+    turns.fails, turns.error = 1000, error
+    turns.start()
+    await asyncio.sleep(60)
+    turns.fails = 0
+    await asyncio.sleep(Loop.MAX_PAUSE)
+    assert turns.at[-1] >= 60, "it looks again within a pause of what it may be"
+    await turns.stop()
+    assert len(turns.at) < 25
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -184,12 +184,12 @@ MUTANTS = (
         guard="an outcome of which is not known whether it was kept is written again",
         file="recorder.py",
         old="""
-        log.warning("%d outcomes wait, in %.2f s again: %r", len(batch), pause, error)
+        )  # fmt: skip
         await asyncio.sleep(pause)
         pause = min(pause * 2, MAX_PAUSE)
         """,
         new="""
-        log.warning("%d outcomes were not kept: %r", len(batch), error)
+        )
         stands = [False] * len(batch)
         break
         """,

@@ -213,8 +213,11 @@ MUTANTS = (
         old="""
                 try:
                     await self._lease.start()
-                except Exception:
-                    log.exception("the worker could not enlist again, in 1 s once more")
+                except Exception as error:
+                    log.log(
+                        level_of(error, logging.ERROR),
+                        "the worker could not enlist again, in 1 s once more", exc_info=True,
+                    )  # fmt: skip
                     await asyncio.sleep(1)
                 else:
                     break
