@@ -79,7 +79,7 @@ async def test_it_does_not_listen_where_nobody_would_be_heard(
         job = await elsewhere.schedule("NEWS", {})
         await asyncio.wait_for(done.wait(), 10)
         assert await elsewhere.result(job, timeout=10) == 7
-    assert not pooled._base.bells._listeners
+        assert not pooled._base.bells._listeners
     await elsewhere.stop()
 
 

@@ -114,7 +114,13 @@ async def test_a_lease_survives_a_connection_that_was_forgotten(
     proxy: Proxy, postgres_url: PostgresPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Others wait longer for an answer than this lease lasts.
-    async with JobService(short(by_way_of(proxy, postgres_url), 3), lease=2):
+    storage = short(by_way_of(proxy, postgres_url), 3)
+    async with JobService(storage, lease=2):
+        # The lease's thread has a loop of its own.
+        await eventually_async(lambda: len(storage._links._loops) == 2, "its first heartbeat")
+        await eventually_async(
+            lambda: all(its.idle for its in storage._links._loops.values()), "all idle"
+        )
         proxy.forget()
         await asyncio.sleep(4)  # It would have ended twice.
     assert "lease is lost" not in caplog.text
@@ -189,6 +195,17 @@ async def test_nobody_waits_for_ever_for_a_connection_that_does_not_answer(
         await service.get_stats()
     await service.stop()
     assert time.monotonic() - began < 8
+
+
+async def test_what_befell_one_connection_befell_the_others(
+    store: DatabaseJobStorage, proxy: Proxy
+) -> None:
+    await asyncio.gather(*[store.queues() for _ in range(6)])
+    proxy.forget()
+    began = time.monotonic()
+    for _ in range(6):
+        await store.queues()
+    assert time.monotonic() - began < 3, "only the first one is waited for"
 
 
 async def test_a_transaction_in_a_black_hole_ends_in_time(

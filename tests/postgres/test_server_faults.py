@@ -388,7 +388,14 @@ async def test_what_an_admin_sets_for_all_ends_no_statement_of_ours(
     try:
         async with bustle.at_work():
             bustle.pause()
+            listening = (
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'backroom'"
+                f" AND datname = '{name}' AND query ~ '^(LISTEN|SELECT 1)'"
+            ).encode()
+            before = server.execute(listening)
+            assert len(before) == 1
             await asyncio.sleep(1)  # Its connections idle, and are ended.
+            assert server.execute(listening) == before, "but not the one that listens"
             await bustle.schedule()
     finally:
         server.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())

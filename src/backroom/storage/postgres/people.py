@@ -28,12 +28,14 @@ class People:
     def __init__(self, base: Base) -> None:
         self._base = base
 
-    async def _ask(self, look: Callable[[Inspector], Awaitable[T]]) -> T:
+    async def _ask(
+        self, look: Callable[[Inspector], Awaitable[T]], within: float | None = None
+    ) -> T:
         async def ask(link: Any) -> T:
             async with link.transaction(isolation="repeatable_read", readonly=True):
                 return await look(Inspector(self._base.statements, link))
 
-        return await self._base.links.run(ask, within=LONGEST)
+        return await self._base.links.run(ask, within=within)
 
     async def _steer(self, change: Callable[[Inspector], Awaitable[T]], *wakes: Wake) -> T:
         answer = await self._base.change(
@@ -52,10 +54,10 @@ class People:
     async def page(
         self, which: Filter, now: int, limit: int, cursor: str | None
     ) -> tuple[list[JobInfo], str | None]:
-        return await self._ask(lambda jobs: jobs.page(which, now, limit, cursor))
+        return await self._ask(lambda jobs: jobs.page(which, now, limit, cursor), LONGEST)
 
     async def stats(self, now: int) -> JobStats:
-        return await self._ask(lambda jobs: jobs.stats(now))
+        return await self._ask(lambda jobs: jobs.stats(now), LONGEST)
 
     async def queues(self) -> dict[str, bool]:
         return {from_text(name): paused for name, paused in await self._base.fetch("queues")}
@@ -98,7 +100,7 @@ class People:
             choose = partial(
                 Inspector.chosen, which=which, now=now, ended=ended, after=after, limit=BULK
             )
-            keys = await self._ask(choose)
+            keys = await self._ask(choose, LONGEST)
             if keys:
                 total += await self._steer(partial(_apply, change, keys), *wakes)
             if len(keys) < BULK:
