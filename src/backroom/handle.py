@@ -6,17 +6,22 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 
 import msgspec
 
+from backroom.errors import ServiceError
 from backroom.job import PRIORITIES, JobId, Priority, to_datetime
 from backroom.ports import Report
+from backroom.transactions import Transaction
 from backroom.transition import Claim, Policy, Transition
 
 __all__ = ["Job", "JobLog", "spoken"]
 
+C = TypeVar("C")
 T = TypeVar("T")
+
+Transact: TypeAlias = "Callable[[Job[Any], Claim, Any, Any], Transaction[Any]]"
 
 MAX_LINES: Final = 1000
 """Lines kept of one attempt."""
@@ -36,6 +41,7 @@ class Job(Generic[T]):
         "_policy",
         "_progress",
         "_stop",
+        "_transact",
         "data",
         "saw_stop",
         "started_at",
@@ -49,12 +55,15 @@ class Job(Generic[T]):
         started_at: int,
         now: Callable[[], int],
         changed: Callable[[Job[Any]], None],
+        transact: Transact | None = None,
     ) -> None:
+        """`transact`: how this attempt may end within a transaction; None: it may not."""
         self.data = data
         self.started_at = started_at
         self._claim = claim
         self._policy = policy
         self._changed = changed
+        self._transact = transact
         self._progress: tuple[float, str | None] | None = None
         self._log: JobLog | Callable[[], int] = now
         self._stop = False
@@ -145,6 +154,38 @@ class Job(Generic[T]):
         self._progress = (float(fraction), text)
         self._changed(self)
 
+    @overload
+    def transaction(self, *, result: Any = None) -> Transaction[Any]: ...
+    @overload
+    def transaction(self, connection: C, *, result: Any = None) -> Transaction[C]: ...
+    def transaction(self, connection: Any = None, *, result: Any = None) -> Transaction[Any]:
+        """Completes the job with the handler's own writes: `async with job.transaction() as
+        connection:` gives a connection of asyncpg, in a transaction, to the PostgreSQL of the
+        jobs. At its end what was written there, the jobs that were scheduled with
+        `connection=connection`, and the completion of this job are committed together, once. An
+        exception rolls all back and fails the attempt.
+
+        With a `connection` of the application's own that is in no transaction, as
+        `JobService.schedule` takes it, that is used instead; a `def` handler writes `with`.
+
+        What the job completes with is `result`, or what is set as the `result` of this
+        transaction before its end. The commit is final, whatever the handler does after it.
+
+        Raises, at the end of the block:
+            LeaseLostError: the job belongs to another by now; nothing was written.
+            JobTypeError, PayloadTooLargeError: the result does not fit; nothing was written.
+        Raises, at its begin:
+            ConfigurationError: the storage has no transactions; or the connection is in one, or
+                leads to another database.
+            ServiceError: it is the second one of an attempt, or runs in a child process.
+        """
+        if self._transact is None:
+            raise ServiceError(
+                "job.transaction() is for handlers that a worker runs in its own process: take"
+                ' isolation="process" away, or let the handler commit by itself'
+            )
+        return self._transact(self, self._claim, connection, result)
+
     # -- the runner's side -----------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -178,6 +219,10 @@ class Job(Generic[T]):
             self._progress = None
         if isinstance(self._log, JobLog):
             transition.log = self._log.take() or None
+
+    def take_back(self, transition: Transition) -> None:
+        """What was to travel with that, which was not written."""
+        self.repeat(transition.progress, transition.progress_message, transition.log or [])
 
     def __repr__(self) -> str:
         return f"<Job {self.type} {self.id} attempt {self.attempt}>"

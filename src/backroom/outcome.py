@@ -13,7 +13,7 @@ from backroom.handle import spoken
 from backroom.job import Cancel, Snooze, duration
 from backroom.transition import Cancelled, Completed, Errored, Outcome, Snoozed
 
-__all__ = ["MAX_MESSAGE", "clip", "errored", "raised", "returned"]
+__all__ = ["MAX_MESSAGE", "clip", "errored", "kept", "raised", "returned"]
 
 MAX_MESSAGE: Final = 4096
 MAX_TRACEBACK: Final = 16_384
@@ -34,12 +34,12 @@ def returned(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int)
     if isinstance(value, Cancel):
         return Cancelled(clip(spoken(value.reason), MAX_MESSAGE))
     try:
-        return Completed(_kept(type_, codec, value, max_payload))
+        return Completed(kept(type_, codec, value, max_payload))
     except (JobTypeError, PayloadTooLargeError) as error:
         return errored(error, retry=False)
 
 
-def _kept(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int) -> str:
+def kept(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int) -> str:
     """A result as text.
 
     Raises:

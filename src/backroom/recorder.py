@@ -64,6 +64,11 @@ class Recorder:
         self._batch.append((claim, transition))
         self._unrecorded += 1
 
+    def written(self, claim: Claim, transition: Transition) -> None:
+        """Takes an outcome that the storage has already."""
+        self._recorded([(claim, transition)])
+        self._flushed()
+
     @property
     def full(self) -> bool:
         """Whether the storage is so far behind that no job should start."""

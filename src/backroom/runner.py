@@ -12,18 +12,19 @@ from typing import Any, Final, Literal
 import msgspec
 
 from backroom.deadlines import Deadlines
-from backroom.errors import JobTypeError
+from backroom.errors import JobTypeError, ServiceError
 from backroom.frames import Ended, Run
 from backroom.handle import Job
 from backroom.handlers import importable_name
 from backroom.lanes import Lanes
-from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
+from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
 from backroom.processes import Died, Execution, Processes
 from backroom.registry import Known, Registry
 from backroom.retry import Backoff
-from backroom.telling import talks, tell
+from backroom.telling import talks, tell, tell_after
 from backroom.threads import Threads
+from backroom.transactions import Attempt, Transaction, Transactions
 from backroom.transition import (
     Cancelled,
     Claim,
@@ -76,6 +77,10 @@ class Running(msgspec.Struct, eq=False):
     """Why it was told to stop."""
     recorded: bool = False
     """Its outcome is decided, though its code may still run."""
+    transacted: bool = False
+    """It has had its transaction."""
+    completed: Transition | None = None
+    """What was committed with that."""
 
     @property
     def is_thread(self) -> bool:
@@ -92,6 +97,7 @@ class Runner:
         clock: Clock,
         threads: Threads,
         processes: Processes,
+        transactions: Transactions,
         *,
         max_payload: int,
         may_run: Callable[[], bool],
@@ -109,6 +115,7 @@ class Runner:
         self._clock = clock
         self._threads = threads
         self._processes = processes
+        self._transactions = transactions
         self._max_payload = max_payload
         self._may_run = may_run
         self._note_start = note_start
@@ -182,7 +189,7 @@ class Runner:
         if claim.key in self.running:
             # Its lease was lost, yet it still runs; this worker has claimed the job anew.
             self._forsake(self.running[claim.key])
-        job = Job(claim, data, policy, now, self._clock.now, self._changed)
+        job = Job(claim, data, policy, now, self._clock.now, self._changed, self._transact)
         group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
         if known.isolation == "process":
@@ -247,8 +254,7 @@ class Runner:
             if self._note_start(running.claim):
                 running.group.add(running, self._loop.time())
                 value = await handler(job)
-                kind = running.known.result
-                outcome = returned(running.claim.type, kind, value, self._max_payload)
+                outcome = self._returned(running, value)
             else:
                 outcome = Released(begun=False)
         except asyncio.CancelledError as error:
@@ -267,8 +273,7 @@ class Runner:
         try:
             if self._note_start(running.claim):
                 value = self._context.copy().run(handler, job)
-                kind = running.known.result
-                outcome = returned(running.claim.type, kind, value, self._max_payload)
+                outcome = self._returned(running, value)
             else:
                 outcome = Released(begun=False)
         except Exception as error:
@@ -300,6 +305,41 @@ class Runner:
             ended=lambda ended: self._end(running, _of_process(ended, running)),
         )
         self._processes.run(running.execution)
+
+    def _returned(self, running: Running, value: Any) -> Outcome:
+        if running.completed is not None and value is None:
+            return Completed("null")  # The result was said with the commit.
+        return returned(running.claim.type, running.known.result, value, self._max_payload)
+
+    def _transact(
+        self, job: Job[Any], claim: Claim, connection: Any, result: Any
+    ) -> Transaction[Any]:
+        """In which an attempt may end."""
+
+        def begin() -> None:
+            running = self.running.get(claim.key)
+            if running is None or running.job is not job or running.recorded:
+                raise ServiceError(f"{job!r}: this attempt has ended")
+            if running.transacted:
+                raise ServiceError(f"{job!r}: an attempt has one job.transaction(), not two")
+            running.transacted = True
+
+        def end(result: Any) -> Transition:
+            known = self._registry.get(claim.type)
+            codec = None if known is None else known.result
+            text = kept(claim.type, codec, result, self._max_payload)
+            transition = Transition.completed(claim, job.started_at, self._clock.now(), text)
+            job.settle(transition)
+            return transition
+
+        def completed(transition: Transition) -> None:
+            running = self.running.get(claim.key)
+            if running is not None and running.job is job:
+                running.completed = transition
+            self._transactions.finished(claim, transition)
+
+        attempt = Attempt(claim, begin, end, job.take_back, completed)
+        return Transaction(self._transactions, attempt, connection, result)
 
     def _interrupted(self, running: Running) -> Outcome | None:
         """The outcome of an attempt that was told to stop, by the reason it was given."""
@@ -344,6 +384,9 @@ class Runner:
     def _settle(self, running: Running, outcome: Outcome) -> None:
         running.recorded = True
         claim, job = running.claim, running.job
+        if running.completed is not None:
+            tell_after(claim, outcome, running.completed, self._clock.now())
+            return
         try:
             transition = decide(
                 claim, outcome, self._clock.now(), running.policy,

@@ -6,9 +6,18 @@ import logging
 from typing import Final
 
 from backroom.job import SECOND, State
-from backroom.transition import Cancelled, Claim, Completed, Errored, Outcome, Transition
+from backroom.transition import (
+    Cancelled,
+    Claim,
+    Completed,
+    Errored,
+    Outcome,
+    Released,
+    Snoozed,
+    Transition,
+)
 
-__all__ = ["talks", "tell"]
+__all__ = ["talks", "tell", "tell_after"]
 
 logger: Final = logging.getLogger("backroom.job")
 
@@ -30,6 +39,28 @@ def tell(claim: Claim, outcome: Outcome, transition: Transition, now: int) -> No
     else:
         what = type(outcome).__name__.lower()
         logger.debug("%s %s was %s", claim.type, claim.id, what)
+
+
+def tell_after(claim: Claim, outcome: Outcome, final: Transition, now: int) -> None:
+    """Tells how code ended that had completed its job within a transaction: that stands."""
+    if isinstance(outcome, Completed) and outcome.result in ("null", final.result):
+        tell(claim, outcome, final, now)
+    elif not isinstance(outcome, Released):
+        logger.warning(
+            "%s %s stays completed, as job.transaction() has committed it; after that its"
+            " handler %s, which counts for nothing",
+            claim.type, claim.id, _deed(outcome),
+        )  # fmt: skip
+
+
+def _deed(outcome: Outcome) -> str:
+    if isinstance(outcome, Errored):
+        return f"failed ({outcome.kind}: {outcome.message})"
+    if isinstance(outcome, Snoozed):
+        return "asked to be run again"
+    if isinstance(outcome, Cancelled):
+        return f"was cancelled ({outcome.reason})"
+    return "returned another result than that of the transaction"
 
 
 def _tell_error(claim: Claim, error: Errored, transition: Transition, now: int) -> None:

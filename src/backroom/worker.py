@@ -24,6 +24,7 @@ from backroom.registry import Registry
 from backroom.runner import Runner
 from backroom.settings import Settings
 from backroom.threads import Threads
+from backroom.transactions import Transactions
 from backroom.transition import Claim, Transition
 from backroom.upkeep import Upkeep
 
@@ -86,6 +87,13 @@ class Worker:
             clock,
             self._threads,
             self._processes,
+            Transactions(
+                storage,
+                worker=self._number,
+                leased=self._lease.stands,
+                now=clock.now,
+                written=self._recorder.written,
+            ),
             max_payload=settings.max_payload,
             may_run=self._may_run,
             note_start=self._note_start,

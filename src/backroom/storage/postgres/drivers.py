@@ -91,7 +91,8 @@ class Asyncpg(Line):
         await self._transaction.commit()
 
     async def rollback(self) -> None:
-        await self._transaction.rollback()
+        if self.given.is_in_transaction():  # A commit that failed has rolled back.
+            await self._transaction.rollback()
 
 
 class Psycopg(Line):

@@ -37,11 +37,6 @@ class Loan(Asyncpg):
             self.given = await self._loans.connect()
             await super().begin()
 
-    async def rollback(self) -> None:
-        if self.given.is_closed():
-            return  # Rolled back by the server.
-        await super().rollback()
-
 
 class Loans(Links):
     """A few for each loop; who asks for more waits until one comes back."""
@@ -59,9 +54,8 @@ class Loans(Links):
         """
         ours = self._here()
         async with ours.room:
-            idle = [one for one in ours.idle if not one.is_closed()]
-            loan = Loan(idle.pop() if idle else await self.connect(), self)
-            ours.idle[:] = idle
+            ours.idle[:] = [one for one in ours.idle if not one.is_closed()]
+            loan = Loan(ours.idle.pop() if ours.idle else await self.connect(), self)
             try:
                 yield loan
             finally:

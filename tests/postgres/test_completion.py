@@ -1,0 +1,673 @@
+"""`job.transaction()`: what a handler writes, the jobs that follow, and the completion of its own
+are committed together, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+from backroom import (
+    Cancel,
+    DatabaseJobStorage,
+    FailJob,
+    Job,
+    JobFailedError,
+    JobInfo,
+    JobNotFoundError,
+    JobService,
+    JobType,
+    LeaseLostError,
+    MemoryJobStorage,
+    Snooze,
+    blocking,
+)
+from backroom.ports import Want, WorkerSpec
+from backroom.storage.postgres.drivers import Asyncpg, Psycopg
+from backroom.transactions import at_once
+from backroom.transition import Claim, Transition
+from tests.postgres.clients import PLAIN, Client, orders
+from tests.process.parts import eventually_async
+from tests.servers.fixtures import PostgresPlace
+
+
+@dataclass
+class Report:
+    total: int
+
+
+REPORT = JobType("REPORT", dict[str, Any], result=Report)
+
+
+@pytest.fixture
+async def service(place: PostgresPlace) -> AsyncIterator[JobService]:
+    service = JobService(
+        DatabaseJobStorage(place.url, schema=place.schema), poll_interval=0.2, concurrency=5,
+        default_retry_delay=0.05,
+    )  # fmt: skip
+    service.declare("MAIL")
+    yield service
+    await service.stop(0)
+
+
+def order(place: PostgresPlace, name: str) -> str:
+    return f"INSERT INTO {place.schema}.orders VALUES ('{name}')"
+
+
+async def ended(service: JobService, job_id: str) -> JobInfo:
+    async def look() -> JobInfo | None:
+        info = await service.get_job(job_id)
+        return info if info.status.terminal else None
+
+    return await eventually_async(look, "the job has ended")  # type: ignore[arg-type,return-value]
+
+
+async def held_by(service: JobService) -> dict[int, Any]:
+    """What the storage believes that workers of this process hold or have begun."""
+    begun = service.storage._base.begun  # type: ignore[attr-defined]
+    return {
+        key: token for one in begun.values() for key, token in (one.claimed | one.marks).items()
+    }
+
+
+# -- together ------------------------------------------------------------------------------------
+
+
+async def test_all_is_committed_together(
+    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished: list[Transition] = []
+    finish = service.storage.finish
+
+    async def watch(worker: int, transitions: Any) -> list[bool]:
+        finished.extend(transitions)
+        return await finish(worker, transitions)
+
+    monkeypatch.setattr(service.storage, "finish", watch)
+    inside, go = asyncio.Event(), asyncio.Event()
+    mails: list[str] = []
+
+    @service.handler(REPORT)
+    async def report(job: Job[dict[str, Any]]) -> Report:
+        async with job.transaction(result=Report(5)) as connection:
+            await connection.execute(order(place, "tea"))
+            mails.append(await service.schedule("MAIL", {}, connection=connection, delay=60))
+            inside.set()
+            await go.wait()
+        return Report(5)
+
+    await service.start()
+    job_id = await service.schedule(REPORT, {})
+    await asyncio.wait_for(inside.wait(), 10)
+    assert (await service.get_job_status(job_id), await orders(place)) == ("active", [])
+    with pytest.raises(JobNotFoundError):
+        await service.get_job(mails[0])
+    go.set()
+    assert await service.result(job_id, timeout=10) == Report(5)
+    assert await orders(place) == ["tea"]
+    assert await service.get_job_status(mails[0]) == "scheduled"
+    info = await service.get_job(job_id)
+    assert (info.attempt, info.crashes, info.result) == (1, 0, {"total": 5})
+    await eventually_async(lambda: service.idle, "the worker has done all")
+    assert finished == []  # It was written once, with the commit.
+    assert await held_by(service) == {}
+
+
+async def test_an_error_in_the_block_rolls_all_back(
+    place: PostgresPlace, service: JobService
+) -> None:
+    @service.handler("ORDER", retries=1)
+    async def buy(job: Job[Any]) -> str:
+        transaction = job.transaction()
+        async with transaction as connection:
+            await connection.execute(order(place, f"tea of attempt {job.attempt}"))
+            await service.schedule("MAIL", {}, unique_key="tea", connection=connection)
+            if job.attempt == 1:
+                raise OSError("no tea")
+            transaction.result = "tea"
+        return "tea"
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    assert await service.result(job_id, timeout=10) == "tea"
+    assert await orders(place) == ["tea of attempt 2"]
+    info = await service.get_job(job_id)
+    assert (info.attempt, [one.message for one in info.errors]) == (2, ["no tea"])
+    assert len(list(await service.get_jobs(type="MAIL"))) == 1
+
+
+async def test_a_connection_of_the_applications_own_is_taken(
+    place: PostgresPlace, service: JobService, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also one without asyncio: its statements then run on the loop."""
+    await service.start()
+
+    @service.handler("ORDER", retries=1)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(client.connection, result=[1]) as same:
+            assert same is client.connection
+            await client.order(f"tea of attempt {job.attempt}")
+            job.progress(1.0, "100% done")
+            job.log.info("ordered in attempt %d", job.attempt)
+            await service.schedule("MAIL", {}, unique_key="tea", connection=same, delay=60)
+            if job.attempt == 1:
+                raise OSError("no tea")
+
+    job_id = await service.schedule("ORDER", {})
+    assert await service.result(job_id, timeout=10) == [1]
+    assert await orders(place) == ["tea of attempt 2"]
+    info = await service.get_job(job_id)
+    assert (info.attempt, info.progress, info.progress_message) == (2, 1.0, "100% done")
+    assert [line.message for line in info.log] == [f"ordered in attempt {n}" for n in (1, 2)]
+    assert len(list(await service.get_jobs(type="MAIL"))) == 1
+    assert not [r for r in caplog.records if "rolled back" in r.getMessage()]
+
+
+async def test_many_at_once_end_each_for_itself(place: PostgresPlace, service: JobService) -> None:
+    service.configure(concurrency=40)  # More than connections are lent at once.
+    at_once = most = 0
+
+    @service.handler("ORDER", retries=3)
+    async def buy(job: Job[dict[str, int]]) -> int:
+        nonlocal at_once, most
+        async with job.transaction(result=job.data["n"]) as connection:
+            at_once += 1
+            most = max(most, at_once)
+            await connection.execute("SET lock_timeout = '77s'")
+            await connection.execute(order(place, f"{job.data['n']:03}"))
+            await asyncio.sleep(0.01)
+            at_once -= 1
+            if job.data["n"] % 3 == job.attempt:
+                raise OSError("again")
+        return job.data["n"]
+
+    await service.start()
+    ids = [await service.schedule("ORDER", {"n": n}) for n in range(100)]
+    assert [await service.result(one, timeout=30) for one in ids] == list(range(100))
+    assert await orders(place) == [f"{n:03}" for n in range(100)]
+    assert 1 < most <= 20
+    async with service.storage.lend() as along:  # type: ignore[attr-defined]
+        assert await along.connection.fetchval("SHOW lock_timeout") == "0"
+
+
+# -- when it may not -----------------------------------------------------------------------------
+
+
+async def test_who_has_lost_the_lease_writes_nothing(
+    place: PostgresPlace, service: JobService
+) -> None:
+    other = DatabaseJobStorage(place.url, schema=place.schema)
+    await other.open()
+    caught: list[LeaseLostError] = []
+    inside, go = threading.Event(), threading.Event()
+
+    @service.handler("ORDER", retries=0)
+    def buy(job: Job[Any]) -> None:
+        with psycopg.connect(place.url) as connection:
+            try:
+                with job.transaction(connection):
+                    connection.execute(order(place, "tea"))
+                    inside.set()
+                    go.wait(10)
+            except LeaseLostError as error:
+                caught.append(error)
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    await asyncio.to_thread(inside.wait, 10)
+    await end_leases(place)
+    assert (await other.reclaim(other.clock.now())).crashed == 1
+    go.set()
+    await eventually_async(lambda: caught, "the handler has been told")
+    assert "nothing of its transaction was written" in str(caught[0])
+    info = await ended(service, job_id)
+    assert (info.status, info.crashes, await orders(place)) == ("failed", 1, [])
+    await other.close()
+
+
+async def end_leases(place: PostgresPlace) -> None:
+    connection = await asyncpg.connect(place.url)
+    workers = f"{place.schema}.background_jobs_workers"
+    await connection.execute(f"UPDATE {workers} SET lease_until = 0")
+    await connection.close()
+
+
+async def test_the_store_itself_refuses_who_has_lost_the_lease(
+    place: PostgresPlace, service: JobService, speaker: Client
+) -> None:
+    """And takes what one says who has not, of a job of several in one claim."""
+    storage: Any = service.storage
+    ids = [await service.schedule("MAIL", {"n": n}) for n in range(3)]
+    await end_leases(place)
+    stale, worker = [(await storage.enlist(WorkerSpec("ada:1", 30))).worker for _ in range(2)]
+    want = Want(None, (), (1, 1, 1, 1), 1)
+    [lost] = (await storage.claim(stale, want, storage.clock.now())).claims
+    await storage.retire(stale)
+    want = Want(None, (), (3, 3, 3, 3), 3)
+    claims = (await storage.claim(worker, want, storage.clock.now())).claims
+    assert [claim.id for claim in claims] == ids
+
+    async def complete(claim: Claim, name: str, commit: bool) -> bool:
+        along = await storage.along(speaker.connection, ())
+        await along.begin()
+        await speaker.order(name)
+        now = storage.clock.now()
+        stood: bool = await along.finish(Transition.completed(claim, now, now, "1"), now)
+        await (along.commit() if commit else along.rollback())
+        return stood
+
+    assert not await complete(lost, "lost", False)
+    assert await complete(claims[0], "tea", True)
+    assert not await complete(claims[0], "twice", False)
+    assert await complete(claims[1], "rolled back", False)
+    assert [await service.get_job_status(one) for one in ids] == ["completed", "active", "active"]
+    assert await orders(place) == ["tea"]
+    await storage.retire(worker)
+    assert (await service.get_stats()).by_status["pending"] == 2
+
+
+async def test_a_thread_that_is_overdue_writes_nothing(
+    place: PostgresPlace, service: JobService
+) -> None:
+    """Its attempt has ended without it."""
+    outcome: list[Any] = []
+    recorded = threading.Event()
+
+    @service.handler("ORDER", retries=0, timeout=0.2)
+    def buy(job: Job[Any]) -> None:
+        with psycopg.connect(place.url) as connection:
+            try:
+                with job.transaction(connection):
+                    connection.execute(order(place, "tea"))
+                    recorded.wait(10)
+            except LeaseLostError as error:
+                outcome.append(error)
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    with pytest.raises(JobFailedError, match="timed out"):
+        await service.result(job_id, timeout=10)
+    recorded.set()
+    await eventually_async(lambda: outcome, "the thread has seen it")
+    assert await orders(place) == []
+    assert await service.get_job_status(job_id) == "failed"
+
+
+async def test_an_attempt_has_one_transaction(place: PostgresPlace, service: JobService) -> None:
+    @service.handler("ORDER", retries=0)
+    async def buy(job: Job[dict[str, bool]]) -> None:
+        try:
+            async with job.transaction() as connection:
+                await connection.execute(order(place, str(job.data["fail"])))
+                if job.data["fail"]:
+                    raise OSError
+        except OSError:
+            pass
+        async with job.transaction():
+            raise AssertionError("never comes here")
+
+    await service.start()
+    kept = await service.schedule("ORDER", {"fail": False})
+    assert await service.result(kept, timeout=10) is None
+    failed = await service.schedule("ORDER", {"fail": True})
+    with pytest.raises(JobFailedError, match=r"one job\.transaction\(\), not two"):
+        await service.result(failed, timeout=10)
+    assert len(await orders(place)) == 1
+
+
+async def test_a_connection_that_is_in_a_transaction_is_refused(
+    place: PostgresPlace, service: JobService, speaker: Client
+) -> None:
+    await speaker.begin()
+    await speaker.order("coffee")
+
+    @service.handler("ORDER", retries=0)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(speaker.connection):
+            raise AssertionError("never comes here")
+
+    await service.start()
+    with pytest.raises(JobFailedError, match="but the connection is in one"):
+        await service.result(await service.schedule("ORDER", {}), timeout=10)
+    await speaker.commit()
+    assert await orders(place) == ["coffee"]
+
+
+@pytest.mark.parametrize("way", ["timeout", "cancel", "stop"])
+async def test_an_interrupted_block_is_rolled_back(
+    place: PostgresPlace, service: JobService, way: str
+) -> None:
+    inside = asyncio.Event()
+
+    @service.handler("ORDER", retries=0, timeout=0.5 if way == "timeout" else 60)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction() as connection:
+            await connection.execute(order(place, "tea"))
+            inside.set()
+            await connection.execute("SELECT pg_sleep(30)")
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    await asyncio.wait_for(inside.wait(), 10)
+    if way == "stop":
+        await service.stop(0)
+        await service.open()
+        info = await service.get_job(job_id)
+        assert (info.status, info.attempt) == ("pending", 0)
+    elif way == "cancel":
+        await service.cancel_job(job_id)
+        assert (await ended(service, job_id)).status == "cancelled"
+    else:
+        assert (await ended(service, job_id)).error == "timed out after 0.5 s"
+    assert await orders(place) == []
+
+
+async def test_a_result_that_does_not_fit_rolls_all_back(
+    place: PostgresPlace, service: JobService
+) -> None:
+    @service.handler(REPORT, retries=0)
+    async def report(job: Job[dict[str, Any]]) -> Report:
+        async with job.transaction(result=job.data.get("result")) as connection:
+            await connection.execute(order(place, "tea"))
+        return Report(1)
+
+    await service.start()
+    for data in ({"result": {"total": "many"}}, {}):
+        job_id = await service.schedule(REPORT, data)
+        with pytest.raises(JobFailedError, match="REPORT"):
+            await service.result(job_id, timeout=10)
+        assert "JobTypeError" in (await service.get_job(job_id)).errors[0].kind
+    assert await orders(place) == []
+
+
+# -- the answer to COMMIT is lost ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stands", [True, False])
+async def test_whether_it_stands_is_asked_where_the_answer_was_lost(
+    place: PostgresPlace, service: JobService, stands: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, lost = Asyncpg.commit, []
+
+    async def cut(self: Asyncpg) -> None:
+        if lost:
+            return await commit(self)
+        lost.append(1)
+        if stands:
+            await commit(self)
+        self.given.terminate()
+        raise ConnectionResetError("cut")
+
+    monkeypatch.setattr(Asyncpg, "commit", cut)
+    after: list[int] = []
+
+    @service.handler("ORDER", retries=1)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(result=job.attempt) as connection:
+            await connection.execute(order(place, f"tea of attempt {job.attempt}"))
+        after.append(job.attempt)
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    attempt = 1 if stands else 2
+    assert await service.result(job_id, timeout=10) == attempt
+    assert await orders(place) == [f"tea of attempt {attempt}"]
+    assert after == [attempt]
+    assert (await service.get_job(job_id)).attempt == attempt
+
+
+async def test_a_commit_that_is_on_its_way_is_waited_for(
+    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is given up while the server still has the transaction open; it commits after
+    the question was put."""
+    commit = Asyncpg.commit
+    late: list[asyncio.Task[None]] = []
+    stood = DatabaseJobStorage.stood
+    asked = asyncio.Event()
+
+    async def cut(self: Asyncpg) -> None:
+        async def later() -> None:
+            await asked.wait()
+            async with asyncio.timeout(10):  # Until the question waits for it.
+                watcher = await asyncpg.connect(place.url)
+                while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+                await watcher.close()
+            await commit(self)
+
+        late.append(asyncio.create_task(later()))
+        raise ConnectionResetError("cut")
+
+    async def ask(self: DatabaseJobStorage, transition: Transition) -> bool:
+        asked.set()
+        return await stood(self, transition)
+
+    monkeypatch.setattr(Asyncpg, "commit", cut)
+    monkeypatch.setattr(DatabaseJobStorage, "stood", ask)
+
+    @service.handler("ORDER", retries=0)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(result="tea") as connection:
+            await connection.execute(order(place, "tea"))
+
+    await service.start()
+    assert await service.result(await service.schedule("ORDER", {}), timeout=15) == "tea"
+    await asyncio.gather(*late)
+    assert await orders(place) == ["tea"]
+
+
+@pytest.mark.parametrize("way", ["timeout", "release"])
+async def test_who_is_interrupted_while_it_commits_has_committed(
+    place: PostgresPlace, service: JobService, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Asyncpg.commit
+    committing, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Asyncpg) -> None:
+        committing.set()
+        await go.wait()
+        await commit(self)
+
+    monkeypatch.setattr(Asyncpg, "commit", slow)
+    stopped: list[str] = []
+
+    @service.handler("ORDER", retries=3, timeout=0.5 if way == "timeout" else 60)
+    async def buy(job: Job[Any]) -> None:
+        try:
+            async with job.transaction(result="tea") as connection:
+                await connection.execute(order(place, "tea"))
+        except asyncio.CancelledError:
+            stopped.append(job.id)
+            raise
+
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    await asyncio.wait_for(committing.wait(), 10)
+    running = next(iter(service._worker._runner.running.values()))  # type: ignore[union-attr]
+    stopping = asyncio.create_task(service.stop(0)) if way == "release" else None
+    await eventually_async(lambda: running.why == way, "it was interrupted")
+    go.set()
+    await eventually_async(lambda: stopped == [job_id], "the handler was interrupted")
+    if stopping is not None:
+        await stopping
+        await service.open()
+    assert await service.result(job_id, timeout=10) == "tea"
+    info = await service.get_job(job_id)
+    assert (info.status, info.attempt, info.result) == ("completed", 1, "tea")
+    assert await orders(place) == ["tea"]
+
+
+# -- what comes after ----------------------------------------------------------------------------
+
+
+async def _raise(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (lambda: Report(6), "returned another result"),
+        (lambda: Snooze(60), "asked to be run again"),
+        (lambda: Cancel("not needed"), "was cancelled"),
+        (lambda: _raise(OSError("no mail")), "failed (OSError: no mail)"),
+        (lambda: _raise(FailJob("no mail")), "failed (FailJob: no mail)"),
+        (lambda: Report(5), None),
+        (lambda: None, None),
+    ],
+)
+async def test_the_commit_is_final_whatever_the_handler_does_then(
+    place: PostgresPlace,
+    service: JobService,
+    caplog: pytest.LogCaptureFixture,
+    after: Callable[[], Any],
+    said: str | None,
+) -> None:
+    runs: list[int] = []
+
+    @service.handler(REPORT, retries=3)
+    async def report(job: Job[dict[str, Any]]) -> Report:
+        runs.append(job.attempt)
+        async with job.transaction(result=Report(5)) as connection:
+            await connection.execute(order(place, "tea"))
+        answer = after()
+        return await answer if isinstance(answer, Awaitable) else answer  # type: ignore[no-any-return]
+
+    await service.start()
+    job_id = await service.schedule(REPORT, {})
+    assert await service.result(job_id, timeout=10) == Report(5)
+    await eventually_async(lambda: service.idle, "the worker has done all")
+    info = await service.get_job(job_id)
+    assert (info.status, info.result, info.errors) == ("completed", {"total": 5}, ())
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    if said is None:
+        assert warnings == []
+    else:
+        assert len(warnings) == 1
+        assert f"{job_id} stays completed" in warnings[0]
+        assert said in warnings[0]
+    assert runs == [1]
+
+
+# -- where it cannot be --------------------------------------------------------------------------
+
+
+async def test_a_storage_without_transactions_says_so() -> None:
+    async with JobService(MemoryJobStorage()) as service:
+
+        @service.handler("ORDER", retries=0)
+        async def buy(job: Job[Any]) -> None:
+            async with job.transaction():
+                pass
+
+        with pytest.raises(JobFailedError, match="cannot take part in a transaction"):
+            await service.result(await service.schedule("ORDER", {}), timeout=10)
+
+
+async def isolated(job: Job[Any]) -> None:
+    async with job.transaction():
+        pass
+
+
+async def test_a_child_process_says_that_it_cannot(
+    place: PostgresPlace, service: JobService
+) -> None:
+    service.register_handler("ORDER", isolated, isolation="process", retries=0)
+    await service.start()
+    with pytest.raises(JobFailedError, match="a worker runs in its own process"):
+        await service.result(await service.schedule("ORDER", {}), timeout=30)
+
+
+# -- without asyncio -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(PLAIN))
+async def test_a_handler_in_a_thread_takes_a_connection_without_asyncio(
+    place: PostgresPlace, service: JobService, kind: str
+) -> None:
+    async with PLAIN[kind](place) as client:
+
+        @service.handler("ORDER", retries=1)
+        def buy(job: Job[Any]) -> list[int]:
+            with job.transaction(client.connection) as same:
+                assert same is client.connection
+                at_once(client.order(f"tea of attempt {job.attempt}"))
+                jobs.schedule("MAIL", {}, unique_key="tea", connection=same, delay=60)
+                if job.attempt == 1:
+                    raise OSError("no tea")
+                job.log.info("ordered")
+            return []
+
+        jobs = blocking.JobService(service=service)
+        await service.start()
+        job_id = await service.schedule("ORDER", {})
+        assert await service.result(job_id, timeout=10) is None
+    assert await orders(place) == ["tea of attempt 2"]
+    info = await service.get_job(job_id)
+    assert (info.attempt, [line.message for line in info.log]) == (2, ["ordered"])
+    assert len(list(await service.get_jobs(type="MAIL"))) == 1
+    assert await held_by(service) == {}
+
+
+async def test_what_cannot_be_in_a_thread_is_refused(
+    place: PostgresPlace, service: JobService
+) -> None:
+    @service.handler("NONE", retries=0)
+    def none(job: Job[Any]) -> None:
+        with job.transaction():
+            raise AssertionError("never comes here")
+
+    @service.handler("ASYNC", retries=0)
+    def for_asyncio(job: Job[Any]) -> None:
+        connection = asyncio.run_coroutine_threadsafe(asyncpg.connect(place.url), loop).result(10)
+        try:
+            with job.transaction(connection):
+                raise AssertionError("never comes here")
+        finally:
+            asyncio.run_coroutine_threadsafe(connection.close(), loop).result(10)
+
+    @service.handler("WITH", retries=0)
+    async def with_alone(job: Job[Any]) -> None:
+        with job.transaction(object()):
+            raise AssertionError("never comes here")
+
+    loop = asyncio.get_running_loop()
+    await service.start()
+    for kind, said in (
+        ("NONE", r"needs a connection of the application's own"),
+        ("ASYNC", "Connection is a connection for asyncio"),
+        ("WITH", r"write `async with job\.transaction"),
+    ):
+        with pytest.raises(JobFailedError, match=said):
+            await service.result(await service.schedule(kind, {}), timeout=10)
+
+
+async def test_a_lost_answer_is_asked_for_from_a_thread_too(
+    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Psycopg.commit
+
+    async def cut(self: Psycopg) -> None:
+        await commit(self)
+        self.given.close()
+        raise psycopg.OperationalError("cut")
+
+    monkeypatch.setattr(Psycopg, "commit", cut)
+
+    @service.handler("ORDER", retries=0)
+    def buy(job: Job[Any]) -> None:
+        connection = psycopg.connect(place.url)
+        with job.transaction(connection, result="tea"):
+            connection.execute(order(place, "tea"))
+
+    await service.start()
+    assert await service.result(await service.schedule("ORDER", {}), timeout=10) == "tea"
+    assert await orders(place) == ["tea"]
