@@ -239,7 +239,7 @@ class JobService:
         without asyncio, and is used in the thread that calls, never in another."""
         if connection is None:
             return self._call(self._service.schedule(type, data, **options))
-        [job_id] = self._call(self._service.prepare(connection, type, data, options)).insert_here()
+        [job_id] = self._call(self._service._prepare(connection, type, data, options)).insert_here()
         return job_id
 
     def schedule_many(
@@ -248,7 +248,7 @@ class JobService:
         """Keeps all these jobs or none. At most 100,000. With a `connection`, as `schedule`."""
         if connection is None:
             return self._call(self._service.schedule_many(requests))
-        return self._call(self._service.prepare_many(connection, requests)).insert_here()
+        return self._call(self._service._prepare_many(connection, requests)).insert_here()
 
     # -- look up ---------------------------------------------------------------------------------
 

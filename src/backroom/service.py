@@ -228,7 +228,7 @@ class JobService(Declaring, Steering):
                 application's connection is raised as its driver raises it.
         """
         if connection is not None:
-            [job_id] = await (await self.prepare(connection, type, data, options)).insert()
+            [job_id] = await (await self._prepare(connection, type, data, options)).insert()
             return job_id
         if not self._opened:
             await self._ready()
@@ -249,7 +249,7 @@ class JobService(Declaring, Steering):
             like `schedule`; the error's `index` and text say which request was refused.
         """
         if connection is not None:
-            return await (await self.prepare_many(connection, requests)).insert()
+            return await (await self._prepare_many(connection, requests)).insert()
         await self._ready()
         now = self._clock.now()
         records = await self._make_all(requests, now)
@@ -272,7 +272,7 @@ class JobService(Declaring, Steering):
             await asyncio.sleep(0)
         return records
 
-    async def prepare(
+    async def _prepare(
         self, connection: object, type: Any, data: Any, options: Mapping[str, Any]
     ) -> Prepared:
         """All of a `schedule` along a connection but the writing itself, which may be done in
@@ -281,7 +281,7 @@ class JobService(Declaring, Steering):
         now = self._clock.now()
         return await self._prepared(connection, [self._records.make(type, data, options, now)], now)
 
-    async def prepare_many(
+    async def _prepare_many(
         self, connection: object, requests: Sequence[JobRequest[Any]]
     ) -> Prepared:
         """The same of a `schedule_many`."""

@@ -22,7 +22,7 @@ from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.mishaps import Mishap, is_of_values, mishap_of, no_connection, told
 from backroom.storage.postgres.outage import CALM, Outage
-from tests.postgres.parts import by_way_of
+from tests.postgres.bustle import by_way_of
 from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace
 from tests.servers.proxy import Proxy

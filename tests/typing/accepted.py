@@ -179,7 +179,9 @@ class Fake:
         self.scheduled.append((type, data, options))
         return JobId("019c")
 
-    async def schedule_many(self, requests: Sequence[JobRequest[Any]]) -> list[JobId[Any]]:
+    async def schedule_many(
+        self, requests: Sequence[JobRequest[Any]], *, connection: object = None
+    ) -> list[JobId[Any]]:
         return [await self.schedule(r.type, r.data) for r in requests]
 
     async def result(self, job_id: JobId[Any], *, timeout: float | timedelta | None = None) -> Any:

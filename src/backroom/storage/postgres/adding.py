@@ -11,7 +11,7 @@ from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.groups import Group
-from backroom.storage.postgres.inserts import Addition, Inserts
+from backroom.storage.postgres.inserts import Addition, Inserts, queues_of
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.texts import to_text
 
@@ -27,8 +27,8 @@ class Adding:
     def __init__(self, base: Base) -> None:
         self._base = base
         self._queues: set[str] = set()
-        """Those that have a row."""
-        self._adding = Inserts(base.statements, lambda: base.marks.columns())
+        """Those that have a row for good."""
+        self._adding = Inserts(base.statements, self._queues, lambda: base.marks.columns())
         self._groups: dict[asyncio.AbstractEventLoop, Group[Addition, list[Inserted]]] = {}
 
     def insert(
@@ -48,7 +48,6 @@ class Adding:
         copy = not again and self._adding.copies(additions)
         word = self._base.bells.along()
         try:
-            await self.know({job.queue for one in additions for job in one.jobs})
             answers = list(
                 await self._base.carry(
                     lambda link: self._adding.add(link, additions, word, copy),
@@ -65,6 +64,7 @@ class Adding:
             for one in additions:  # Whose fault it was is not known.
                 answers += await self._add([one])
             return answers
+        self._queues |= queues_of(additions)
         for one, said in zip(additions, answers, strict=True):
             if one.worker is not None and isinstance(said, list):
                 claims = [made.claim for made in said if made.claim is not None]
@@ -76,8 +76,8 @@ class Adding:
         return answers
 
     async def know(self, queues: Collection[str]) -> None:
-        """Makes sure that workers look for jobs in these queues. In a transaction of its own, for
-        until the end of the one that names a queue first, all others that name it wait."""
+        """Makes sure that workers look for jobs in these queues, before somebody's transaction
+        does it: until the end of one that names a queue first, all others that name it wait."""
         new = set(queues) - self._queues
         if new:
             await self._base.fetch("new_queues", [to_text(name) for name in sorted(new)])

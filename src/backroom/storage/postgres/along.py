@@ -10,7 +10,7 @@ from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.drivers import Line
-from backroom.storage.postgres.inserts import Addition, Inserts
+from backroom.storage.postgres.inserts import Addition, Inserts, queues_of
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.transition import Transition
@@ -48,7 +48,8 @@ class Along:
         addition = Addition(jobs, now, None, False)
 
         async def insert() -> list[Inserted]:
-            inserts = Inserts(self._base.statements, self._base.marks.columns)
+            queues, marks = queues_of([addition]), self._base.marks.columns
+            inserts = Inserts(self._base.statements, queues, marks)
             [made] = await inserts.add(self._line, [addition], Wake.JOBS.value, copy=False)
             return made
 

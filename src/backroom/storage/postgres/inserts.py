@@ -3,7 +3,7 @@ a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.transition import Claim
 
-__all__ = ["Addition", "Inserts"]
+__all__ = ["Addition", "Inserts", "queues_of"]
 
 CHUNK: Final = 2000
 """Jobs a statement."""
@@ -54,9 +54,16 @@ class Inserts:
     MOST: ClassVar = 1000
     """Jobs a group."""
 
-    def __init__(self, statements: Statements, marks: Callable[[], list[list[Any]]]) -> None:
-        """`marks`: from where to look for who waits in front."""
+    def __init__(
+        self,
+        statements: Statements,
+        queues: Collection[str],
+        marks: Callable[[], list[list[Any]]],
+    ) -> None:
+        """`queues`: the names that are known to have a row. `marks`: from where to look for who
+        waits in front."""
         self._statements = statements
+        self._queues = queues
         self._marks = marks
 
     def copies(self, additions: Sequence[Addition]) -> bool:
@@ -67,15 +74,22 @@ class Inserts:
         """Whether `add` will say one statement that changes something."""
         jobs = sum(len(one.jobs) for one in additions)
         plain = additions[0].plain
-        most = min(CHUNK, BULK - 1) if plain else LANE
-        return all(one.plain == plain for one in additions) and jobs <= most
+        return (
+            all(one.plain == plain for one in additions)
+            and jobs <= (min(CHUNK, BULK - 1) if plain else LANE)
+            and all(job.queue in self._queues for one in additions for job in one.jobs)
+        )
 
     async def add(
         self, link: Any, additions: Sequence[Addition], word: str | None, copy: bool
     ) -> list[list[Inserted]]:
-        """Keeps all jobs of all of them, or none; their queues have a row. `word`: what the
-        transaction says to those who listen, if jobs wait then. `copy`: by COPY, which fails
-        where a job is there."""
+        """Keeps all jobs of all of them, or none. `word`: what the transaction says to those
+        who listen, if jobs wait then. `copy`: by COPY, which fails where a job is there."""
+        new = queues_of(additions).difference(self._queues)
+        if new:
+            await link.execute(
+                self._statements["new_queues"], [to_text(name) for name in sorted(new)]
+            )
         answers: list[list[Inserted]] = []
         known: set[str] | None = None
         plain = [one for one in additions if one.plain]
@@ -175,6 +189,11 @@ class Inserts:
             for job in keyed
             if job.id not in there
         }
+
+
+def queues_of(additions: Sequence[Addition]) -> set[str]:
+    """The names of all queues that get jobs."""
+    return {job.queue for one in additions for job in one.jobs}
 
 
 def _answer(job_id: str, known: set[str]) -> Inserted:
