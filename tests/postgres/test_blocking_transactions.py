@@ -10,14 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-import django
 import psycopg
 import pytest
-from django.conf import settings
 
 from backroom import DatabaseJobStorage, JobNotFoundError, JobRequest, OptionError
 from backroom.blocking import JobService
 from tests.postgres.clients import PLAIN, Client, orders
+from tests.postgres.django_project import django_connection
 from tests.servers.fixtures import PostgresPlace
 
 
@@ -118,22 +117,8 @@ def test_a_task_takes_a_connection_among_its_options(
 @pytest.fixture
 def database(place: PostgresPlace) -> Iterator[Any]:
     """`django.db.connection`, in a project that has nothing else."""
-    from django.db import connections
-
-    parts = urlsplit(place.url)
-    where = {
-        "ENGINE": "django.db.backends.postgresql", "NAME": parts.path[1:], "HOST": parts.hostname,
-        "PORT": parts.port, "USER": parts.username, "PASSWORD": parts.password,
-    }  # fmt: skip
-    if not settings.configured:
-        settings.configure(DATABASES={"default": where}, USE_TZ=True)
-        django.setup()
-    connections.configure_settings(None)
-    from django.db import connection
-
-    connection.ensure_connection()
-    yield connection
-    connection.close()
+    with django_connection(urlsplit(place.url)) as connection:
+        yield connection
 
 
 def write(database: Any, place: PostgresPlace, name: str) -> None:
