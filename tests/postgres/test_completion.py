@@ -30,6 +30,7 @@ from backroom import (
     blocking,
 )
 from backroom.ports import Want, WorkerSpec
+from backroom.storage.postgres import along
 from backroom.storage.postgres.drivers import Asyncpg, Psycopg
 from backroom.transactions import at_once
 from backroom.transition import Claim, Transition
@@ -120,6 +121,23 @@ async def test_all_is_committed_together(
     assert await held_by(service) == {}
 
 
+async def test_the_result_is_heard_of_at_once(place: PostgresPlace) -> None:
+    """By who waits in this process, without another look at the store."""
+    service = JobService(DatabaseJobStorage(place.url, schema=place.schema), poll_interval=60)
+    done = asyncio.Event()
+
+    @service.handler("ORDER")
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(result="tea"):
+            service.storage._base.bells._subscribers.clear()  # type: ignore[attr-defined]
+        await done.wait()
+
+    async with service:
+        job_id = await service.schedule("ORDER", {})
+        assert await service.result(job_id, timeout=10) == "tea"
+        done.set()
+
+
 async def test_an_error_in_the_block_rolls_all_back(
     place: PostgresPlace, service: JobService
 ) -> None:
@@ -193,8 +211,29 @@ async def test_many_at_once_end_each_for_itself(place: PostgresPlace, service: J
     assert [await service.result(one, timeout=30) for one in ids] == list(range(100))
     assert await orders(place) == [f"{n:03}" for n in range(100)]
     assert 1 < most <= 20
-    async with service.storage.lend() as along:  # type: ignore[attr-defined]
-        assert await along.connection.fetchval("SHOW lock_timeout") == "0"
+    async with service.storage.lend() as lent:  # type: ignore[attr-defined]
+        assert await lent.connection.fetchval("SHOW lock_timeout") == "0"
+
+
+async def test_a_connection_that_was_cut_while_it_lay_idle_costs_no_attempt(
+    place: PostgresPlace, service: JobService
+) -> None:
+    pids: list[int] = []
+
+    @service.handler("ORDER", retries=0)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction() as connection:
+            pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
+
+    await service.start()
+    killer = await asyncpg.connect(place.url)
+    for _ in range(3):
+        await service.result(await service.schedule("ORDER", {}), timeout=10)
+    assert len(set(pids)) == 1
+    await killer.execute("SELECT pg_terminate_backend($1, 5000)", pids[0])
+    await service.result(await service.schedule("ORDER", {}), timeout=10)
+    assert len(set(pids)) == 2
+    await killer.close()
 
 
 # -- when it may not -----------------------------------------------------------------------------
@@ -255,12 +294,12 @@ async def test_the_store_itself_refuses_who_has_lost_the_lease(
     assert [claim.id for claim in claims] == ids
 
     async def complete(claim: Claim, name: str, commit: bool) -> bool:
-        along = await storage.along(speaker.connection, ())
-        await along.begin()
+        line = await storage.along(speaker.connection, ())
+        await line.begin()
         await speaker.order(name)
         now = storage.clock.now()
-        stood: bool = await along.finish(Transition.completed(claim, now, now, "1"), now)
-        await (along.commit() if commit else along.rollback())
+        stood: bool = await line.finish(Transition.completed(claim, now, now, "1"), now)
+        await (line.commit() if commit else line.rollback())
         return stood
 
     assert not await complete(lost, "lost", False)
@@ -412,6 +451,7 @@ async def test_whether_it_stands_is_asked_where_the_answer_was_lost(
     async def buy(job: Job[Any]) -> None:
         async with job.transaction(result=job.attempt) as connection:
             await connection.execute(order(place, f"tea of attempt {job.attempt}"))
+            job.log.info("in attempt %d", job.attempt)
         after.append(job.attempt)
 
     await service.start()
@@ -420,7 +460,34 @@ async def test_whether_it_stands_is_asked_where_the_answer_was_lost(
     assert await service.result(job_id, timeout=10) == attempt
     assert await orders(place) == [f"tea of attempt {attempt}"]
     assert after == [attempt]
-    assert (await service.get_job(job_id)).attempt == attempt
+    info = await service.get_job(job_id)
+    assert info.attempt == attempt
+    assert [line.message for line in info.log] == [f"in attempt {n + 1}" for n in range(attempt)]
+
+
+async def test_a_commit_that_never_comes_is_not_waited_for_long(
+    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has the transaction open still, of a client that it hears no more of."""
+    commit, lost = Asyncpg.commit, []
+
+    async def cut(self: Asyncpg) -> None:
+        if lost:
+            return await commit(self)
+        lost.append(1)
+        raise ConnectionResetError("cut")
+
+    monkeypatch.setattr(Asyncpg, "commit", cut)
+    monkeypatch.setattr(along, "PATIENCE", "500ms")
+
+    @service.handler("ORDER", retries=1)
+    async def buy(job: Job[Any]) -> None:
+        async with job.transaction(result=job.attempt) as connection:
+            await connection.execute(order(place, f"tea of attempt {job.attempt}"))
+
+    await service.start()
+    assert await service.result(await service.schedule("ORDER", {}), timeout=8) == 2
+    assert await orders(place) == ["tea of attempt 2"]
 
 
 async def test_a_commit_that_is_on_its_way_is_waited_for(

@@ -20,6 +20,7 @@ from backroom import (
     JobService,
     MemoryJobStorage,
     OptionError,
+    StorageError,
 )
 from backroom.ports import Wake
 from tests.postgres.clients import CLIENTS, Client, alchemy, async_alchemy, orders
@@ -283,6 +284,43 @@ async def test_nobody_waits_for_a_transaction_that_names_a_new_queue(
         await elsewhere.stop()
         await client.rollback()
     assert await count(service) == 1
+
+
+async def test_a_queue_whose_first_insert_did_not_commit_is_served_by_its_next(
+    place: PostgresPlace, service: JobService
+) -> None:
+    connection = await asyncpg.connect(place.url, server_settings={"search_path": place.schema})
+    await connection.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE 'refused at the commit'; END $$;"
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON background_jobs DEFERRABLE INITIALLY"
+        " DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    service.register_handler("WORK", lambda job: None, queue="new")
+    with pytest.raises(StorageError, match="refused at the commit"):
+        await service.schedule("WORK", {})
+    await connection.execute("DROP TRIGGER late ON background_jobs")
+    await connection.close()
+    await service.start()
+    await service.result(await service.schedule("WORK", {}), timeout=10)
+
+
+async def test_who_waits_for_a_key_keeps_nobody_else_waiting(
+    place: PostgresPlace, service: JobService
+) -> None:
+    async with CLIENTS["asyncpg"](place) as client:
+        await client.begin()
+        first = await service.schedule("MAIL", {}, unique_key="ada", connection=client.connection)
+        waiting = [
+            asyncio.create_task(service.schedule("MAIL", {}, unique_key="ada")) for _ in range(5)
+        ]
+        await asyncio.wait_for(
+            asyncio.gather(*[service.schedule("MAIL", {}) for _ in range(5)]), 10
+        )
+        assert not any(task.done() for task in waiting)
+        await client.commit()
+        assert await asyncio.gather(*waiting) == [first] * 5
+    assert await count(service) == 6
 
 
 async def test_tasks_take_a_connection_among_their_options(

@@ -13,6 +13,7 @@ from tests.mutants.table import (
     postgres,
     starts,
     stopping,
+    transactions,
 )
 
 __all__ = ["MUTANTS"]
@@ -28,4 +29,5 @@ MUTANTS = (
     *order.MUTANTS,
     *corruption.MUTANTS,
     *postgres.MUTANTS,
+    *transactions.MUTANTS,
 )

@@ -22,23 +22,27 @@ AT_ONCE: Final = 2000
 
 
 class Adding:
-    """Group commit of new jobs: one group for each loop."""
+    """Group commit of new jobs: two groups for each loop. Jobs with a unique key may have to wait
+    for somebody's transaction that holds it; those without one never wait with them."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._queues: set[str] = set()
         """Those that have a row for good."""
         self._adding = Inserts(base.statements, self._queues, lambda: base.marks.columns())
-        self._groups: dict[asyncio.AbstractEventLoop, Group[Addition, list[Inserted]]] = {}
+        self._groups: dict[
+            tuple[asyncio.AbstractEventLoop, bool], Group[Addition, list[Inserted]]
+        ] = {}
 
     def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> Awaitable[list[Inserted]]:
         """See `JobStorage.insert`."""
-        loop = asyncio.get_running_loop()
-        group = self._groups.get(loop)
+        keyed = any(job.unique_key is not None for job in jobs)
+        which = asyncio.get_running_loop(), keyed
+        group = self._groups.get(which)
         if group is None:
-            group = self._groups[loop] = Group(self._add, Addition.size, Inserts.MOST, 2)
+            group = self._groups[which] = Group(self._add, Addition.size, Inserts.MOST, 2)
         return group.add(Addition(jobs, now, worker, start))
 
     async def _add(
@@ -85,9 +89,8 @@ class Adding:
 
     async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """What was asked on this loop, or on any, has been carried out."""
-        groups = list(self._groups.values()) if loop is None else [self._groups.get(loop)]
-        for group in groups:
-            if group is not None:
+        for (its, _), group in list(self._groups.items()):
+            if loop is None or its is loop:
                 await group.settled()
 
     async def close(self) -> None:

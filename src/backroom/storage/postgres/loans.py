@@ -17,6 +17,8 @@ __all__ = ["Loan", "Loans"]
 
 log = logging.getLogger("backroom.storage")
 
+KEPT: Final = 5
+"""Connections that lie idle until somebody asks for one."""
 CLEAN: Final = 5.0
 """Seconds that a connection may take to forget what was set there."""
 
@@ -59,7 +61,7 @@ class Loans(Links):
             try:
                 yield loan
             finally:
-                if await self._fit(loan.given):
+                if len(ours.idle) < KEPT and await self._fit(loan.given):
                     ours.idle.append(loan.given)
                 else:
                     loan.given.terminate()
