@@ -239,7 +239,9 @@ class JobService:
         without asyncio, and is used in the thread that calls, never in another."""
         if connection is None:
             return self._call(self._service.schedule(type, data, **options))
-        [job_id] = self._call(self._service._prepare(connection, type, data, options)).insert_here()
+        along = self._service._along(connection)
+        prepared = self._call(self._service._prepare(along, type, data, options))
+        [job_id] = prepared.insert_here()
         return job_id
 
     def schedule_many(
@@ -248,7 +250,8 @@ class JobService:
         """Keeps all these jobs or none. At most 100,000. With a `connection`, as `schedule`."""
         if connection is None:
             return self._call(self._service.schedule_many(requests))
-        return self._call(self._service._prepare_many(connection, requests)).insert_here()
+        along = self._service._along(connection)
+        return self._call(self._service._prepare_many(along, requests)).insert_here()
 
     # -- look up ---------------------------------------------------------------------------------
 

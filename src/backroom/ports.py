@@ -433,6 +433,10 @@ class Along(Protocol):
     """It is one of asyncio. Else none of these coroutines ever waits: each runs to its end
     where it is called (`at_once`), in whichever thread."""
 
+    async def prepare(self, queues: Collection[str]) -> None:
+        """Before all else, on the loop of the storage: for jobs of these queues."""
+        ...
+
     async def insert(self, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
         """As `JobStorage.insert`, and all of it with the transaction that is open there.
 
@@ -460,8 +464,9 @@ class Along(Protocol):
 class Transactional(Protocol):
     """A storage that can write within a transaction of the application's."""
 
-    async def along(self, connection: object, queues: Collection[str]) -> Along:
-        """A connection of the application's to the same database, for jobs of these queues.
+    def along(self, connection: object) -> Along:
+        """A connection of the application's to the same database. To be called in the thread
+        that uses it, for what is given may stand for another one in each thread.
 
         Raises:
             OptionError: it is none of those that are known.

@@ -29,7 +29,7 @@ from backroom.job import (
     duration,
 )
 from backroom.options import Isolation, check_isolation, check_name, check_retries
-from backroom.ports import Store
+from backroom.ports import Along, Store
 from backroom.registry import Defaults, JobType, Registry
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
@@ -228,7 +228,8 @@ class JobService(Declaring, Steering):
                 application's connection is raised as its driver raises it.
         """
         if connection is not None:
-            [job_id] = await (await self._prepare(connection, type, data, options)).insert()
+            prepared = await self._prepare(self._along(connection), type, data, options)
+            [job_id] = await prepared.insert()
             return job_id
         if not self._opened:
             await self._ready()
@@ -249,7 +250,8 @@ class JobService(Declaring, Steering):
             like `schedule`; the error's `index` and text say which request was refused.
         """
         if connection is not None:
-            return await (await self._prepare_many(connection, requests)).insert()
+            prepared = await self._prepare_many(self._along(connection), requests)
+            return await prepared.insert()
         await self._ready()
         now = self._clock.now()
         records = await self._make_all(requests, now)
@@ -272,26 +274,27 @@ class JobService(Declaring, Steering):
             await asyncio.sleep(0)
         return records
 
+    def _along(self, connection: object) -> Along:
+        """In the thread that uses the connection."""
+        return transactional(self.storage).along(connection)
+
     async def _prepare(
-        self, connection: object, type: Any, data: Any, options: Mapping[str, Any]
+        self, along: Along, type: Any, data: Any, options: Mapping[str, Any]
     ) -> Prepared:
         """All of a `schedule` along a connection but the writing itself, which may be done in
         another thread."""
         await self._ready()
         now = self._clock.now()
-        return await self._prepared(connection, [self._records.make(type, data, options, now)], now)
+        return await self._prepared(along, [self._records.make(type, data, options, now)], now)
 
-    async def _prepare_many(
-        self, connection: object, requests: Sequence[JobRequest[Any]]
-    ) -> Prepared:
+    async def _prepare_many(self, along: Along, requests: Sequence[JobRequest[Any]]) -> Prepared:
         """The same of a `schedule_many`."""
         await self._ready()
         now = self._clock.now()
-        return await self._prepared(connection, await self._make_all(requests, now), now)
+        return await self._prepared(along, await self._make_all(requests, now), now)
 
-    async def _prepared(self, connection: object, records: list[JobRecord], now: int) -> Prepared:
-        queues = {record.queue for record in records}
-        along = await transactional(self.storage).along(connection, queues)
+    async def _prepared(self, along: Along, records: list[JobRecord], now: int) -> Prepared:
+        await along.prepare({record.queue for record in records})
         return Prepared(along, records, now)
 
     # -- life ------------------------------------------------------------------------------------

@@ -124,7 +124,9 @@ class Transactions:
         storage = transactional(self._storage)
         if connection is None:
             return await stack.enter_async_context(storage.lend())
-        return await self._on_loop(storage.along(connection, ()))
+        along = storage.along(connection)
+        await self._on_loop(along.prepare(()))
+        return along
 
     async def finish(self, along: Along, transition: Transition) -> None:
         """Writes an outcome, and commits it with all that was done.

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
     async_scoped_session,
     create_async_engine,
 )
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from tests.servers.fixtures import PostgresPlace
 
@@ -146,17 +146,27 @@ async def by_psycopg2(place: PostgresPlace) -> AsyncIterator[Client]:
         yield Client(connection, place, say, connection.commit, connection.rollback)
 
 
-def by_session(driver: str, scoped: bool = False) -> Open:
+def by_session(driver: str) -> Open:
     @asynccontextmanager
     async def opened(place: PostgresPlace) -> AsyncIterator[Client]:
         with alchemy(place, driver) as engine, Session(engine) as session:
-            given = scoped_session(lambda: session) if scoped else session
             yield Client(
-                given, place, lambda said: session.execute(text(said)),
+                session, place, lambda said: session.execute(text(said)),
                 session.commit, session.rollback,
             )  # fmt: skip
 
     return opened
+
+
+@asynccontextmanager
+async def by_scoped_session(place: PostgresPlace) -> AsyncIterator[Client]:
+    """It is another session in each thread."""
+    with alchemy(place, "psycopg") as engine:
+        given = scoped_session(sessionmaker(engine))
+        yield Client(
+            given, place, lambda said: given.execute(text(said)), given.commit, given.rollback
+        )
+        given.remove()
 
 
 def by_connection(driver: str) -> Open:
@@ -197,7 +207,7 @@ PLAIN: dict[str, Open] = {
     "psycopg2": by_psycopg2,
     "Session-psycopg": by_session("psycopg"),
     "Session-psycopg2": by_session("psycopg2"),
-    "scoped_session": by_session("psycopg", scoped=True),
+    "scoped_session": by_scoped_session,
     "Connection-psycopg": by_connection("psycopg"),
     "Connection-psycopg2": by_connection("psycopg2"),
 }

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import psycopg
@@ -35,6 +36,7 @@ from backroom.storage.postgres.drivers import Asyncpg, Psycopg
 from backroom.transactions import at_once
 from backroom.transition import Claim, Transition
 from tests.postgres.clients import PLAIN, Client, orders
+from tests.postgres.django_project import django_connection
 from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace
 
@@ -294,7 +296,8 @@ async def test_the_store_itself_refuses_who_has_lost_the_lease(
     assert [claim.id for claim in claims] == ids
 
     async def complete(claim: Claim, name: str, commit: bool) -> bool:
-        line = await storage.along(speaker.connection, ())
+        line = storage.along(speaker.connection)
+        await line.prepare(())
         await line.begin()
         await speaker.order(name)
         now = storage.clock.now()
@@ -682,6 +685,28 @@ async def test_a_handler_in_a_thread_takes_a_connection_without_asyncio(
     assert (info.attempt, [line.message for line in info.log]) == (2, ["ordered"])
     assert len(list(await service.get_jobs(type="MAIL"))) == 1
     assert await held_by(service) == {}
+
+
+async def test_a_handler_in_a_thread_takes_the_connection_of_django(
+    place: PostgresPlace, service: JobService
+) -> None:
+    @service.handler("ORDER", retries=1)
+    def buy(job: Job[Any]) -> None:
+        with django_connection(urlsplit(place.url)) as connection:
+            with job.transaction(connection, result="tea") as same:
+                with same.cursor() as cursor:
+                    cursor.execute(order(place, f"tea of attempt {job.attempt}"))
+                jobs.schedule("MAIL", {}, unique_key="tea", connection=same, delay=60)
+                if job.attempt == 1:
+                    raise OSError("no tea")
+            assert connection.get_autocommit()
+
+    jobs = blocking.JobService(service=service)
+    await service.start()
+    job_id = await service.schedule("ORDER", {})
+    assert await service.result(job_id, timeout=10) == "tea"
+    assert await orders(place) == ["tea of attempt 2"]
+    assert len(list(await service.get_jobs(type="MAIL"))) == 1
 
 
 async def test_what_cannot_be_in_a_thread_is_refused(

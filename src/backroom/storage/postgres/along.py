@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from backroom.errors import ConfigurationError
@@ -30,13 +30,22 @@ class Along:
     What is at fault with the connection is raised as its driver raises it.
     """
 
-    def __init__(self, base: Base, line: Line, here: str | None) -> None:
-        """`here`: which server, database and table the store's own connections have; None: it is
-        one of them."""
+    def __init__(
+        self, base: Base, line: Line, know: Callable[[Collection[str]], Awaitable[None]]
+    ) -> None:
+        """`know`: makes sure that queues have a row."""
         self._base = base
         self._line = line
-        self._here = here
+        self._know = know
+        self._here: str | None = None
+        """Which server, database and table the store's own connections have; None: this is one
+        of them."""
         self.waits = line.waits
+
+    async def prepare(self, queues: Collection[str]) -> None:
+        """See `Along.prepare`."""
+        await self._know(queues)
+        self._here = await self._base.here()
 
     @property
     def connection(self) -> Any:

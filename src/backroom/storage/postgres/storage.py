@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -275,15 +275,13 @@ class DatabaseJobStorage(Spooling):
 
     # -- within transactions of the application's ------------------------------------------------
 
-    async def along(self, connection: object, queues: Collection[str]) -> Along:
-        line = line_of(connection)
-        await self._adding.know(queues)
-        return Along(self._base, line, await self._base.here())
+    def along(self, connection: object) -> Along:
+        return Along(self._base, line_of(connection), self._adding.know)
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Along]:
         async with self._loans.lend() as loan:
-            yield Along(self._base, loan, None)
+            yield Along(self._base, loan, self._adding.know)
 
     async def stood(self, transition: Transition) -> bool:
         return await self._ending.stood(transition)
