@@ -224,6 +224,32 @@ async def inject() -> None:
         reveal_type(entered)  # R: backroom.service.JobService
 
 
+# -- within transactions -------------------------------------------------------------------------
+
+
+class Session:
+    """Of whichever library."""
+
+
+async def within(service: JobService, job: Job[Order], session: Session) -> None:
+    job_id = await service.schedule(PERSON, Person(name="Ada"), connection=session, delay=5)
+    reveal_type(job_id)  # R: backroom.job.JobId[int]
+    await service.schedule_many([JobRequest("X", {})], connection=session)
+    async with job.transaction(session, result=5) as same:
+        reveal_type(same)  # R: accepted.Session
+    transaction = job.transaction()
+    async with transaction as connection:
+        reveal_type(connection)  # R: Any
+        transaction.result = 5
+
+
+def within_plain(jobs: plain.JobService, job: Job[Order], session: Session) -> None:
+    with job.transaction(session) as same:
+        reveal_type(same)  # R: accepted.Session
+        job_id = jobs.schedule(PERSON, Person(name="Ada"), connection=session)
+        reveal_type(job_id)  # R: backroom.job.JobId[int]
+
+
 # -- function style ------------------------------------------------------------------------------
 
 registry = JobRegistry()
