@@ -5,13 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
 import psycopg
 import pytest
 
@@ -21,63 +17,28 @@ from backroom import (
     FailJob,
     Job,
     JobFailedError,
-    JobInfo,
     JobNotFoundError,
     JobService,
-    JobType,
-    LeaseLostError,
     MemoryJobStorage,
     Snooze,
-    blocking,
 )
 from backroom.ports import Want, WorkerSpec
-from backroom.storage.postgres import along
-from backroom.storage.postgres.drivers import Asyncpg, Psycopg
-from backroom.transactions import at_once
 from backroom.transition import Claim, Transition
-from tests.postgres.clients import PLAIN, Client, orders
-from tests.postgres.django_project import django_connection
+from tests.postgres.clients import Client, orders
+from tests.postgres.completions import (
+    REPORT,
+    Report,
+    end_leases,
+    ended,
+    held_by,
+    order,
+    worker_service,
+)
+from tests.postgres.isolated import isolated
 from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace
 
-
-@dataclass
-class Report:
-    total: int
-
-
-REPORT = JobType("REPORT", dict[str, Any], result=Report)
-
-
-@pytest.fixture
-async def service(place: PostgresPlace) -> AsyncIterator[JobService]:
-    service = JobService(
-        DatabaseJobStorage(place.url, schema=place.schema), poll_interval=0.2, concurrency=5,
-        default_retry_delay=0.05,
-    )  # fmt: skip
-    service.declare("MAIL")
-    yield service
-    await service.stop(0)
-
-
-def order(place: PostgresPlace, name: str) -> str:
-    return f"INSERT INTO {place.schema}.orders VALUES ('{name}')"
-
-
-async def ended(service: JobService, job_id: str) -> JobInfo:
-    async def look() -> JobInfo | None:
-        info = await service.get_job(job_id)
-        return info if info.status.terminal else None
-
-    return await eventually_async(look, "the job has ended")  # type: ignore[arg-type,return-value]
-
-
-async def held_by(service: JobService) -> dict[int, Any]:
-    """What the storage believes that workers of this process hold or have begun."""
-    begun = service.storage._base.begun  # type: ignore[attr-defined]
-    return {
-        key: token for one in begun.values() for key, token in (one.claimed | one.marks).items()
-    }
+__all__ = ["worker_service"]
 
 
 # -- together ------------------------------------------------------------------------------------
@@ -192,18 +153,13 @@ async def test_a_connection_of_the_applications_own_is_taken(
 
 async def test_many_at_once_end_each_for_itself(place: PostgresPlace, service: JobService) -> None:
     service.configure(concurrency=40)  # More than connections are lent at once.
-    at_once = most = 0
 
     @service.handler("ORDER", retries=3)
     async def buy(job: Job[dict[str, int]]) -> int:
-        nonlocal at_once, most
         async with job.transaction(result=job.data["n"]) as connection:
-            at_once += 1
-            most = max(most, at_once)
             await connection.execute("SET lock_timeout = '77s'")
             await connection.execute(order(place, f"{job.data['n']:03}"))
             await asyncio.sleep(0.01)
-            at_once -= 1
             if job.data["n"] % 3 == job.attempt:
                 raise OSError("again")
         return job.data["n"]
@@ -212,7 +168,6 @@ async def test_many_at_once_end_each_for_itself(place: PostgresPlace, service: J
     ids = [await service.schedule("ORDER", {"n": n}) for n in range(100)]
     assert [await service.result(one, timeout=30) for one in ids] == list(range(100))
     assert await orders(place) == [f"{n:03}" for n in range(100)]
-    assert 1 < most <= 20
     async with service.storage.lend() as lent:  # type: ignore[attr-defined]
         assert await lent.connection.fetchval("SHOW lock_timeout") == "0"
 
@@ -223,61 +178,36 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_costs_no_attempt(
     pids: list[int] = []
 
     @service.handler("ORDER", retries=0)
-    async def buy(job: Job[Any]) -> None:
+    async def buy(job: Job[dict[str, bool]]) -> None:
+        if job.data["cut"]:
+            # No turn of the loop from here to the first word: nobody can have noticed.
+            with psycopg.connect(place.url) as killer:
+                killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
         async with job.transaction() as connection:
             pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
 
     await service.start()
-    killer = await asyncpg.connect(place.url)
-    for _ in range(3):
-        await service.result(await service.schedule("ORDER", {}), timeout=10)
-    assert len(set(pids)) == 1
-    await killer.execute("SELECT pg_terminate_backend($1, 5000)", pids[0])
-    await service.result(await service.schedule("ORDER", {}), timeout=10)
-    assert len(set(pids)) == 2
-    await killer.close()
+    for cut in (False, False, True):
+        await service.result(await service.schedule("ORDER", {"cut": cut}), timeout=10)
+    assert pids[0] == pids[1] != pids[2]
+
+
+async def test_who_asks_for_more_connections_than_are_lent_waits(service: JobService) -> None:
+    await service.open()
+    storage: Any = service.storage
+    lent = [storage.lend() for _ in range(21)]
+    for one in lent[:20]:
+        await one.__aenter__()
+    last = asyncio.create_task(lent[20].__aenter__())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(last), 0.5)
+    await lent[0].__aexit__(None, None, None)
+    assert await asyncio.wait_for(last, 10)
+    for one in lent[1:]:
+        await one.__aexit__(None, None, None)
 
 
 # -- when it may not -----------------------------------------------------------------------------
-
-
-async def test_who_has_lost_the_lease_writes_nothing(
-    place: PostgresPlace, service: JobService
-) -> None:
-    other = DatabaseJobStorage(place.url, schema=place.schema)
-    await other.open()
-    caught: list[LeaseLostError] = []
-    inside, go = threading.Event(), threading.Event()
-
-    @service.handler("ORDER", retries=0)
-    def buy(job: Job[Any]) -> None:
-        with psycopg.connect(place.url) as connection:
-            try:
-                with job.transaction(connection):
-                    connection.execute(order(place, "tea"))
-                    inside.set()
-                    go.wait(10)
-            except LeaseLostError as error:
-                caught.append(error)
-
-    await service.start()
-    job_id = await service.schedule("ORDER", {})
-    await asyncio.to_thread(inside.wait, 10)
-    await end_leases(place)
-    assert (await other.reclaim(other.clock.now())).crashed == 1
-    go.set()
-    await eventually_async(lambda: caught, "the handler has been told")
-    assert "nothing of its transaction was written" in str(caught[0])
-    info = await ended(service, job_id)
-    assert (info.status, info.crashes, await orders(place)) == ("failed", 1, [])
-    await other.close()
-
-
-async def end_leases(place: PostgresPlace) -> None:
-    connection = await asyncpg.connect(place.url)
-    workers = f"{place.schema}.background_jobs_workers"
-    await connection.execute(f"UPDATE {workers} SET lease_until = 0")
-    await connection.close()
 
 
 async def test_the_store_itself_refuses_who_has_lost_the_lease(
@@ -313,33 +243,6 @@ async def test_the_store_itself_refuses_who_has_lost_the_lease(
     assert await orders(place) == ["tea"]
     await storage.retire(worker)
     assert (await service.get_stats()).by_status["pending"] == 2
-
-
-async def test_a_thread_that_is_overdue_writes_nothing(
-    place: PostgresPlace, service: JobService
-) -> None:
-    """Its attempt has ended without it."""
-    outcome: list[Any] = []
-    recorded = threading.Event()
-
-    @service.handler("ORDER", retries=0, timeout=0.2)
-    def buy(job: Job[Any]) -> None:
-        with psycopg.connect(place.url) as connection:
-            try:
-                with job.transaction(connection):
-                    connection.execute(order(place, "tea"))
-                    recorded.wait(10)
-            except LeaseLostError as error:
-                outcome.append(error)
-
-    await service.start()
-    job_id = await service.schedule("ORDER", {})
-    with pytest.raises(JobFailedError, match="timed out"):
-        await service.result(job_id, timeout=10)
-    recorded.set()
-    await eventually_async(lambda: outcome, "the thread has seen it")
-    assert await orders(place) == []
-    assert await service.get_job_status(job_id) == "failed"
 
 
 async def test_an_attempt_has_one_transaction(place: PostgresPlace, service: JobService) -> None:
@@ -429,152 +332,6 @@ async def test_a_result_that_does_not_fit_rolls_all_back(
     assert await orders(place) == []
 
 
-# -- the answer to COMMIT is lost ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stands", [True, False])
-async def test_whether_it_stands_is_asked_where_the_answer_was_lost(
-    place: PostgresPlace, service: JobService, stands: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit, lost = Asyncpg.commit, []
-
-    async def cut(self: Asyncpg) -> None:
-        if lost:
-            return await commit(self)
-        lost.append(1)
-        if stands:
-            await commit(self)
-        self.given.terminate()
-        raise ConnectionResetError("cut")
-
-    monkeypatch.setattr(Asyncpg, "commit", cut)
-    after: list[int] = []
-
-    @service.handler("ORDER", retries=1)
-    async def buy(job: Job[Any]) -> None:
-        async with job.transaction(result=job.attempt) as connection:
-            await connection.execute(order(place, f"tea of attempt {job.attempt}"))
-            job.log.info("in attempt %d", job.attempt)
-        after.append(job.attempt)
-
-    await service.start()
-    job_id = await service.schedule("ORDER", {})
-    attempt = 1 if stands else 2
-    assert await service.result(job_id, timeout=10) == attempt
-    assert await orders(place) == [f"tea of attempt {attempt}"]
-    assert after == [attempt]
-    info = await service.get_job(job_id)
-    assert info.attempt == attempt
-    assert [line.message for line in info.log] == [f"in attempt {n + 1}" for n in range(attempt)]
-
-
-async def test_a_commit_that_never_comes_is_not_waited_for_long(
-    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server has the transaction open still, of a client that it hears no more of."""
-    commit, lost = Asyncpg.commit, []
-
-    async def cut(self: Asyncpg) -> None:
-        if lost:
-            return await commit(self)
-        lost.append(1)
-        raise ConnectionResetError("cut")
-
-    monkeypatch.setattr(Asyncpg, "commit", cut)
-    monkeypatch.setattr(along, "PATIENCE", "500ms")
-
-    @service.handler("ORDER", retries=1)
-    async def buy(job: Job[Any]) -> None:
-        async with job.transaction(result=job.attempt) as connection:
-            await connection.execute(order(place, f"tea of attempt {job.attempt}"))
-
-    await service.start()
-    assert await service.result(await service.schedule("ORDER", {}), timeout=8) == 2
-    assert await orders(place) == ["tea of attempt 2"]
-
-
-async def test_a_commit_that_is_on_its_way_is_waited_for(
-    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The connection is given up while the server still has the transaction open; it commits after
-    the question was put."""
-    commit = Asyncpg.commit
-    late: list[asyncio.Task[None]] = []
-    stood = DatabaseJobStorage.stood
-    asked = asyncio.Event()
-
-    async def cut(self: Asyncpg) -> None:
-        async def later() -> None:
-            await asked.wait()
-            async with asyncio.timeout(10):  # Until the question waits for it.
-                watcher = await asyncpg.connect(place.url)
-                while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                    await asyncio.sleep(0.01)
-                await watcher.close()
-            await commit(self)
-
-        late.append(asyncio.create_task(later()))
-        raise ConnectionResetError("cut")
-
-    async def ask(self: DatabaseJobStorage, transition: Transition) -> bool:
-        asked.set()
-        return await stood(self, transition)
-
-    monkeypatch.setattr(Asyncpg, "commit", cut)
-    monkeypatch.setattr(DatabaseJobStorage, "stood", ask)
-
-    @service.handler("ORDER", retries=0)
-    async def buy(job: Job[Any]) -> None:
-        async with job.transaction(result="tea") as connection:
-            await connection.execute(order(place, "tea"))
-
-    await service.start()
-    assert await service.result(await service.schedule("ORDER", {}), timeout=15) == "tea"
-    await asyncio.gather(*late)
-    assert await orders(place) == ["tea"]
-
-
-@pytest.mark.parametrize("way", ["timeout", "release"])
-async def test_who_is_interrupted_while_it_commits_has_committed(
-    place: PostgresPlace, service: JobService, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = Asyncpg.commit
-    committing, go = asyncio.Event(), asyncio.Event()
-
-    async def slow(self: Asyncpg) -> None:
-        committing.set()
-        await go.wait()
-        await commit(self)
-
-    monkeypatch.setattr(Asyncpg, "commit", slow)
-    stopped: list[str] = []
-
-    @service.handler("ORDER", retries=3, timeout=0.5 if way == "timeout" else 60)
-    async def buy(job: Job[Any]) -> None:
-        try:
-            async with job.transaction(result="tea") as connection:
-                await connection.execute(order(place, "tea"))
-        except asyncio.CancelledError:
-            stopped.append(job.id)
-            raise
-
-    await service.start()
-    job_id = await service.schedule("ORDER", {})
-    await asyncio.wait_for(committing.wait(), 10)
-    running = next(iter(service._worker._runner.running.values()))  # type: ignore[union-attr]
-    stopping = asyncio.create_task(service.stop(0)) if way == "release" else None
-    await eventually_async(lambda: running.why == way, "it was interrupted")
-    go.set()
-    await eventually_async(lambda: stopped == [job_id], "the handler was interrupted")
-    if stopping is not None:
-        await stopping
-        await service.open()
-    assert await service.result(job_id, timeout=10) == "tea"
-    info = await service.get_job(job_id)
-    assert (info.status, info.attempt, info.result) == ("completed", 1, "tea")
-    assert await orders(place) == ["tea"]
-
-
 # -- what comes after ----------------------------------------------------------------------------
 
 
@@ -642,11 +399,6 @@ async def test_a_storage_without_transactions_says_so() -> None:
             await service.result(await service.schedule("ORDER", {}), timeout=10)
 
 
-async def isolated(job: Job[Any]) -> None:
-    async with job.transaction():
-        pass
-
-
 async def test_a_child_process_says_that_it_cannot(
     place: PostgresPlace, service: JobService
 ) -> None:
@@ -654,112 +406,3 @@ async def test_a_child_process_says_that_it_cannot(
     await service.start()
     with pytest.raises(JobFailedError, match="a worker runs in its own process"):
         await service.result(await service.schedule("ORDER", {}), timeout=30)
-
-
-# -- without asyncio -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", list(PLAIN))
-async def test_a_handler_in_a_thread_takes_a_connection_without_asyncio(
-    place: PostgresPlace, service: JobService, kind: str
-) -> None:
-    async with PLAIN[kind](place) as client:
-
-        @service.handler("ORDER", retries=1)
-        def buy(job: Job[Any]) -> list[int]:
-            with job.transaction(client.connection) as same:
-                assert same is client.connection
-                at_once(client.order(f"tea of attempt {job.attempt}"))
-                jobs.schedule("MAIL", {}, unique_key="tea", connection=same, delay=60)
-                if job.attempt == 1:
-                    raise OSError("no tea")
-                job.log.info("ordered")
-            return []
-
-        jobs = blocking.JobService(service=service)
-        await service.start()
-        job_id = await service.schedule("ORDER", {})
-        assert await service.result(job_id, timeout=10) is None
-    assert await orders(place) == ["tea of attempt 2"]
-    info = await service.get_job(job_id)
-    assert (info.attempt, [line.message for line in info.log]) == (2, ["ordered"])
-    assert len(list(await service.get_jobs(type="MAIL"))) == 1
-    assert await held_by(service) == {}
-
-
-async def test_a_handler_in_a_thread_takes_the_connection_of_django(
-    place: PostgresPlace, service: JobService
-) -> None:
-    @service.handler("ORDER", retries=1)
-    def buy(job: Job[Any]) -> None:
-        with django_connection(urlsplit(place.url)) as connection:
-            with job.transaction(connection, result="tea") as same:
-                with same.cursor() as cursor:
-                    cursor.execute(order(place, f"tea of attempt {job.attempt}"))
-                jobs.schedule("MAIL", {}, unique_key="tea", connection=same, delay=60)
-                if job.attempt == 1:
-                    raise OSError("no tea")
-            assert connection.get_autocommit()
-
-    jobs = blocking.JobService(service=service)
-    await service.start()
-    job_id = await service.schedule("ORDER", {})
-    assert await service.result(job_id, timeout=10) == "tea"
-    assert await orders(place) == ["tea of attempt 2"]
-    assert len(list(await service.get_jobs(type="MAIL"))) == 1
-
-
-async def test_what_cannot_be_in_a_thread_is_refused(
-    place: PostgresPlace, service: JobService
-) -> None:
-    @service.handler("NONE", retries=0)
-    def none(job: Job[Any]) -> None:
-        with job.transaction():
-            raise AssertionError("never comes here")
-
-    @service.handler("ASYNC", retries=0)
-    def for_asyncio(job: Job[Any]) -> None:
-        connection = asyncio.run_coroutine_threadsafe(asyncpg.connect(place.url), loop).result(10)
-        try:
-            with job.transaction(connection):
-                raise AssertionError("never comes here")
-        finally:
-            asyncio.run_coroutine_threadsafe(connection.close(), loop).result(10)
-
-    @service.handler("WITH", retries=0)
-    async def with_alone(job: Job[Any]) -> None:
-        with job.transaction(object()):
-            raise AssertionError("never comes here")
-
-    loop = asyncio.get_running_loop()
-    await service.start()
-    for kind, said in (
-        ("NONE", r"needs a connection of the application's own"),
-        ("ASYNC", "Connection is a connection for asyncio"),
-        ("WITH", r"write `async with job\.transaction"),
-    ):
-        with pytest.raises(JobFailedError, match=said):
-            await service.result(await service.schedule(kind, {}), timeout=10)
-
-
-async def test_a_lost_answer_is_asked_for_from_a_thread_too(
-    place: PostgresPlace, service: JobService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = Psycopg.commit
-
-    async def cut(self: Psycopg) -> None:
-        await commit(self)
-        self.given.close()
-        raise psycopg.OperationalError("cut")
-
-    monkeypatch.setattr(Psycopg, "commit", cut)
-
-    @service.handler("ORDER", retries=0)
-    def buy(job: Job[Any]) -> None:
-        connection = psycopg.connect(place.url)
-        with job.transaction(connection, result="tea"):
-            connection.execute(order(place, "tea"))
-
-    await service.start()
-    assert await service.result(await service.schedule("ORDER", {}), timeout=10) == "tea"
-    assert await orders(place) == ["tea"]

@@ -9,6 +9,8 @@ __all__ = ["MUTANTS"]
 
 SCHEDULE = "postgres/test_transactions.py"
 COMPLETE = "postgres/test_completion.py"
+LOST = "postgres/test_lost_commits.py"
+THREADS = "postgres/test_completion_in_threads.py"
 ALONG = "storage/postgres/along.py"
 LOANS = "storage/postgres/loans.py"
 TRANSACTIONS = "transactions.py"
@@ -115,8 +117,8 @@ MUTANTS = (
         old="if not self._leased() or not await along.finish(transition, self._now()):",
         new="if await along.finish(transition, self._now()) and not self._leased():",
         tests=(
-            f"{COMPLETE}::test_a_thread_that_is_overdue_writes_nothing",
-            f"{COMPLETE}::test_who_has_lost_the_lease_writes_nothing",
+            f"{THREADS}::test_a_thread_that_is_overdue_writes_nothing",
+            f"{THREADS}::test_who_has_lost_the_lease_writes_nothing",
         ),
     ),
     Mutant(
@@ -144,7 +146,7 @@ MUTANTS = (
         file=TRANSACTIONS,
         old="if not await self._on_loop(self._stood(transition)):",
         new="if True:",
-        tests=(f"{COMPLETE}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
+        tests=(f"{LOST}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
     ),
     Mutant(
         name="lost-commit-not-believed",
@@ -153,7 +155,7 @@ MUTANTS = (
         file=TRANSACTIONS,
         old="if not await self._on_loop(self._stood(transition)):",
         new="if False:",
-        tests=(f"{COMPLETE}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
+        tests=(f"{LOST}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
     ),
     Mutant(
         name="commit-on-its-way",
@@ -162,7 +164,7 @@ MUTANTS = (
         file="storage/postgres/ending.py",
         old='await link.fetch(self._base.statements["wait_for"], [transition.token])',
         new="pass",
-        tests=(f"{COMPLETE}::test_a_commit_that_is_on_its_way_is_waited_for",),
+        tests=(f"{LOST}::test_a_commit_that_is_on_its_way_is_waited_for",),
     ),
     Mutant(
         name="commit-never-comes",
@@ -171,7 +173,7 @@ MUTANTS = (
         file=ALONG,
         old='await self._line.fetch(self._base.statements["hurry"], PATIENCE)',
         new="pass",
-        tests=(f"{COMPLETE}::test_a_commit_that_never_comes_is_not_waited_for_long",),
+        tests=(f"{LOST}::test_a_commit_that_never_comes_is_not_waited_for_long",),
         hangs=True,
     ),
     Mutant(
@@ -181,7 +183,7 @@ MUTANTS = (
         file=TRANSACTIONS,
         old="interrupted = cancelled",
         new="raise",
-        tests=(f"{COMPLETE}::test_who_is_interrupted_while_it_commits_has_committed",),
+        tests=(f"{LOST}::test_who_is_interrupted_while_it_commits_has_committed",),
     ),
     Mutant(
         name="commit-is-final",
@@ -199,7 +201,7 @@ MUTANTS = (
         file=TRANSACTIONS,
         old="self._attempt.take_back(transition)",
         new="pass",
-        tests=(f"{COMPLETE}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
+        tests=(f"{LOST}::test_whether_it_stands_is_asked_where_the_answer_was_lost",),
     ),
     Mutant(
         name="marks-go-with-the-commit",
@@ -240,7 +242,7 @@ MUTANTS = (
         file=LOANS,
         old="async with ours.room:",
         new="if True:",
-        tests=(f"{COMPLETE}::test_many_at_once_end_each_for_itself",),
+        tests=(f"{COMPLETE}::test_who_asks_for_more_connections_than_are_lent_waits",),
     ),
     Mutant(
         name="loans-are-clean",
