@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from backroom.storage.postgres.drivers import placed
+from backroom.storage.postgres.line import placed
 from backroom.storage.postgres.statements import Statements
 from backroom.transactions import at_once
 from tests.process.parts import ROOT

@@ -4,11 +4,14 @@ that commits."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import asyncpg
 import psycopg
+import psycopg2
 import pytest
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from sqlalchemy import create_engine
 
 from backroom import (
@@ -218,6 +221,13 @@ async def test_what_is_no_connection_is_refused(place: PostgresPlace, service: J
     ):
         await service.schedule("MAIL", {}, connection=connection)
     lite.dispose()
+    with pytest.raises(OptionError, match="Django to sqlite: take one to PostgreSQL"):
+        await service.schedule("MAIL", {}, connection=DatabaseWrapper({}))
+    with (
+        contextlib.closing(psycopg2.connect(place.url, async_=True)) as plain,
+        pytest.raises(OptionError, match="psycopg2 in its async mode is not taken"),
+    ):
+        await service.schedule("MAIL", {}, connection=plain)
     assert await count(service) == 0
 
 

@@ -9,8 +9,8 @@ from backroom.errors import ConfigurationError
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.base import Base
-from backroom.storage.postgres.drivers import Line
 from backroom.storage.postgres.inserts import Addition, Inserts, queues_of
+from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.transition import Transition

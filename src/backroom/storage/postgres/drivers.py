@@ -1,68 +1,25 @@
-"""Connections of the application's own: how each driver calls the few things asked of one.
+"""Connections of asyncpg, psycopg and psycopg2; and which connection is of which kind.
 
-A driver is known by the names of a connection's classes, so that none is imported here that the
-application does not use. Whatever goes wrong on a connection is raised as its driver raises it:
-it is the application's transaction, and its own code around it knows what to do.
+That is known by the names of its classes, so that no driver is imported here that the application
+does not use.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
-from uuid import UUID
+from collections.abc import Callable
+from typing import Any, Final
 
 from backroom.errors import OptionError
+from backroom.storage.postgres.frameworks import Alchemy, AsyncAlchemy, Django
+from backroom.storage.postgres.line import IDLE, Line, placed
 
-__all__ = ["Line", "line_of", "placed"]
+__all__ = ["Asyncpg", "Psycopg", "line_of"]
 
 ACCEPTED: Final = (
     "a connection of asyncpg, psycopg 3 or psycopg2, a Session, AsyncSession, Connection or"
     " AsyncConnection of SQLAlchemy over one of these, or django.db.connection"
 )
-_PLACE: Final = re.compile(r"\$(\d+)(?:::(double precision|[a-z]+)(\[\])?)?|%")
-_IDLE: Final = 0
-"""The status of a connection without a transaction, as libpq numbers it."""
-
-
-class Line:
-    """A connection, as the statements of a store are said along it."""
-
-    waits: ClassVar[bool] = False
-    """It is one of asyncio. Else none of its coroutines ever waits: they run where they are
-    called, to their end."""
-
-    def __init__(self, given: Any) -> None:
-        self.given = given
-
-    async def fetch(self, text: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement with the places `$1`, `$2`."""
-        raise NotImplementedError
-
-    async def execute(self, text: str, *arguments: Any) -> None:
-        """The same, of one that has none."""
-        await self.fetch(text, *arguments)
-
-    async def alone(self) -> bool:
-        """Whether a statement would be a transaction by itself."""
-        raise NotImplementedError
-
-    async def busy(self) -> bool:
-        """Whether a transaction is open."""
-        raise NotImplementedError
-
-    async def begin(self) -> None:
-        """Begins a transaction, where none is open."""
-        raise NotImplementedError
-
-    async def commit(self) -> None:
-        """Ends it."""
-        raise NotImplementedError
-
-    async def rollback(self) -> None:
-        """Ends it, and nothing of it was."""
-        raise NotImplementedError
 
 
 class Asyncpg(Line):
@@ -117,7 +74,7 @@ class Psycopg(Line):
         return bool(self.given.autocommit) and not await self.busy()
 
     async def busy(self) -> bool:
-        return bool(self.given.info.transaction_status != _IDLE)
+        return bool(self.given.info.transaction_status != IDLE)
 
     async def begin(self) -> None:
         if self.given.autocommit:
@@ -165,7 +122,7 @@ class Psycopg2(Line):
         return bool(self.given.autocommit) and not await self.busy()
 
     async def busy(self) -> bool:
-        return bool(self.given.info.transaction_status != _IDLE)
+        return bool(self.given.info.transaction_status != IDLE)
 
     async def begin(self) -> None:
         if self.given.autocommit:
@@ -184,125 +141,6 @@ class Psycopg2(Line):
             end()
 
 
-class Django(Line):
-    """`django.db.connection`, or one of `django.db.connections`."""
-
-    _atomic: Any = None
-
-    def __init__(self, given: Any) -> None:
-        if given.vendor != "postgresql":
-            raise OptionError(f"a connection of Django to {given.vendor}: take one to PostgreSQL")
-        super().__init__(given)
-
-    async def fetch(self, text: str, *arguments: Any) -> list[Any]:
-        with self.given.cursor() as cursor:
-            cursor.execute(*placed(text, arguments))
-            return list(cursor.fetchall()) if cursor.description else []
-
-    async def alone(self) -> bool:
-        return bool(self.given.get_autocommit()) and not self.given.in_atomic_block
-
-    async def busy(self) -> bool:
-        return not await self.alone()
-
-    async def begin(self) -> None:
-        self._atomic = sys.modules["django.db.transaction"].atomic(self.given.alias, durable=True)
-        self._atomic.__enter__()
-
-    async def commit(self) -> None:
-        self._atomic.__exit__(None, None, None)
-
-    async def rollback(self) -> None:
-        if self.given.in_atomic_block:  # A commit that failed has rolled back.
-            self.given.set_rollback(True)
-            self._atomic.__exit__(None, None, None)
-
-
-class Alchemy(Line):
-    """A `Session` or `Connection` of SQLAlchemy. What is said goes its way, since the transaction
-    of the driver begins only with the first statement that does."""
-
-    async def _connection(self) -> Any:
-        given = self.given
-        return given.connection() if hasattr(given, "get_bind") else given
-
-    async def _say(self, text: str, arguments: Any) -> Any:
-        return (await self._connection()).exec_driver_sql(text, arguments)
-
-    async def fetch(self, text: str, *arguments: Any) -> list[Any]:
-        dialect = (await self._connection()).dialect
-        if dialect.name != "postgresql" or dialect.driver not in _DIALECTS:
-            raise OptionError(
-                f"a connection of SQLAlchemy over {dialect.name}+{dialect.driver}: take one over"
-                f" postgresql+{', postgresql+'.join(_DIALECTS)}"
-            )
-        if dialect.paramstyle == "pyformat":
-            said = await self._say(*placed(text, arguments))
-        else:
-            said = await self._say(text, arguments or None)
-        return list(said.all()) if said.returns_rows else []
-
-    async def _pooled(self) -> Any:
-        return (await self._connection()).connection
-
-    async def alone(self) -> bool:
-        pooled = await self._pooled()
-        if not pooled.dbapi_connection.autocommit:
-            return False
-        driver = pooled.driver_connection
-        if hasattr(driver, "is_in_transaction"):
-            return not driver.is_in_transaction()
-        return bool(driver.info.transaction_status == _IDLE)
-
-    async def busy(self) -> bool:
-        return bool(self.given.in_transaction())
-
-    async def begin(self) -> None:
-        self.given.begin()
-        await self._not_alone()
-
-    async def _not_alone(self) -> None:
-        if await self.alone():
-            await self.rollback()
-            raise OptionError(
-                f"{type(self.given).__name__} is in autocommit mode, where nothing can be rolled"
-                " back: take one without isolation_level='AUTOCOMMIT'"
-            )
-
-    async def commit(self) -> None:
-        self.given.commit()
-
-    async def rollback(self) -> None:
-        self.given.rollback()
-
-
-class AsyncAlchemy(Alchemy):
-    """An `AsyncSession` or `AsyncConnection`."""
-
-    waits = True
-
-    async def _connection(self) -> Any:
-        given = self.given
-        return await given.connection() if hasattr(given, "get_bind") else given
-
-    async def _say(self, text: str, arguments: Any) -> Any:
-        return await (await self._connection()).exec_driver_sql(text, arguments)
-
-    async def _pooled(self) -> Any:
-        return await (await self._connection()).get_raw_connection()
-
-    async def begin(self) -> None:
-        await self.given.begin()
-        await self._not_alone()
-
-    async def commit(self) -> None:
-        await self.given.commit()
-
-    async def rollback(self) -> None:
-        await self.given.rollback()
-
-
-_DIALECTS: Final = ("asyncpg", "psycopg", "psycopg_async", "psycopg2")
 _LINES: Final[dict[tuple[str, str], type[Line]]] = {
     ("asyncpg", "Connection"): Asyncpg,
     ("asyncpg", "PoolConnectionProxy"): Asyncpg,
@@ -332,27 +170,3 @@ def line_of(given: Any) -> Line:
         if name in _LINES:
             return _LINES[name](given)
     raise OptionError(f"connection must be {ACCEPTED}; got {given!r}")
-
-
-def placed(text: str, arguments: Sequence[Any]) -> tuple[str, dict[str, Any] | None]:
-    """A statement for drivers that take `%(p1)s` where PostgreSQL has `$1`. They may write the
-    values into its text, so the type that is told at one place stands at each of them."""
-    if not arguments:
-        return text, None
-    types = {match[1]: match[2] + (match[3] or "") for match in _PLACE.finditer(text) if match[2]}
-
-    def place(match: re.Match[str]) -> str:
-        number = match[1]
-        if number is None:
-            return "%%"
-        return f"%(p{number})s::{types[number]}" if number in types else f"%(p{number})s"
-
-    named = {f"p{n}": _plain(value) for n, value in enumerate(arguments, 1)}
-    return _PLACE.sub(place, text), named
-
-
-def _plain(value: Any) -> Any:
-    """Ids as text: not every driver knows them."""
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, UUID) else value
