@@ -39,14 +39,20 @@ _ids = JobIds()
 class Process:
     """A storage as a process has it, with a worker that holds some jobs."""
 
-    def __init__(self, url: str, schema: str | None, pooled: bool = False) -> None:
-        self.storage = DatabaseJobStorage(url, schema=schema)
+    def __init__(
+        self, connection: str | asyncpg.Pool, schema: str | None, pooled: bool = False
+    ) -> None:
+        self.storage = DatabaseJobStorage(connection, schema=schema)
         self.storage._links.pooled = pooled
         self.claims: list[Claim] = []
         self.worker = 0
+        self.key: int | None = None
+        """Of its sessions, also when they are gone."""
 
     async def open(self) -> Process:
         await self.storage.open()
+        self.storage._base.presence.begin()  # As by another one who opens it at that moment.
+        self.key = self.storage._base.presence.key
         return self
 
     async def enlist(self, name: str = "host:1", lease: float = LONG, jobs: int = 4) -> None:
@@ -82,10 +88,6 @@ class Process:
             await asyncio.sleep(min(reclaimed.again, 0.1))
         return reclaimed, time.monotonic() - began
 
-    @property
-    def key(self) -> int | None:
-        return self.storage._base.presence.key
-
     async def die(self) -> None:
         """All that the server has of it is gone."""
         self.storage._users = 1
@@ -101,8 +103,8 @@ class Town:
         self._stack = stack
         self._table = "background_jobs" if schema is None else f"{schema}.background_jobs"
 
-    async def process(self, pooled: bool = False) -> Process:
-        process = await Process(self._url, self._schema, pooled).open()
+    async def process(self, pooled: bool = False, pool: asyncpg.Pool | None = None) -> Process:
+        process = await Process(pool or self._url, self._schema, pooled).open()
         self._stack.push_async_callback(process.die)
         return process
 
@@ -113,6 +115,11 @@ class Town:
             return list(await link.fetch(sql.replace("{jobs}", self._table), *arguments))
         finally:
             await link.close()
+
+    async def pool(self) -> asyncpg.Pool:
+        """As an application has one."""
+        pool = asyncpg.create_pool(self._url, min_size=1, max_size=4)
+        return await self._stack.enter_async_context(pool)
 
     async def link(self) -> asyncpg.Connection:
         """Of the test alone."""
@@ -262,11 +269,25 @@ async def test_a_process_with_one_session_does_not_declare_itself_dead(town: Tow
     await here.enlist()
     first = set(await town.sessions(here))
     await town.cut(*first)
-    await eventually_async(lambda: _at_least(town, here, 1), "it has a session again")
-    [alone] = await town.sessions(here)
-    assert alone not in first
+
+    async def has_one() -> bool:
+        sessions = await town.sessions(here)
+        return len(sessions) == 1 and not first & set(sessions)
+
+    await eventually_async(has_one, "it has one session, a new one")
     assert nobody(await here.watch(2 * GRACE))
     assert await here.storage.extend(here.worker)
+
+
+async def test_a_process_whose_connections_are_lent_to_it_shows_itself_by_one_of_its_own(
+    town: Town,
+) -> None:
+    here, there = await town.process(), await town.process(pool=await town.pool())
+    await there.enlist()
+    assert await town.sessions(there)
+    assert nobody(await here.watch(2 * GRACE))
+    await there.die()
+    assert (await here.finds_dead())[0].crashed == 2
 
 
 async def test_several_who_find_a_process_dead_at_once_charge_its_jobs_once(town: Town) -> None:
@@ -340,10 +361,11 @@ async def test_a_server_that_began_anew_makes_nobody_dead(
 ) -> None:
     here, there = await village.process(), await village.process()
     await there.enlist()
-    await there.storage._base.presence.close()  # It comes back late.
+    for staying in there.storage._base.presence._staying.values():
+        staying.cancel()  # It comes back late.
     assert nobody([await here.look()])
     if how == "crash":
-        [victim] = await village.sessions(here)
+        victim, *_ = await village.sessions(here)
         os.kill(victim, signal.SIGKILL)  # Then the server ends all others, too.
         await eventually_async(lambda: _answers(here), "the server has recovered")
     elif how == "fast":
@@ -457,7 +479,7 @@ async def test_a_forked_child_does_not_hold_what_shows_its_parent(
         try:
             kinds = [os.readlink(f"/proc/self/fd/{number}") for number in inherited]
             asyncio.run(there.storage.queues())  # The child may use it, with its own sessions.
-            (tmp_path / "told").write_text(f"{' '.join(kinds)} {there.key}")
+            (tmp_path / "told").write_text(f"{' '.join(kinds)} {there.storage._base.presence.key}")
         finally:
             os._exit(0)
     await asyncio.to_thread(os.waitpid, child, 0)

@@ -106,14 +106,16 @@ class Links:
         said = no_connection(error, url, True, min(self.answer, CONNECT))
         return type(said)(f"no wake-ups: {said}; jobs are found by looking every poll_interval")
 
-    async def _take(self, ours: OfLoop, within: float, sure: bool) -> asyncpg.Connection:
-        pool = self.source.pool_here()
+    async def _take(self, ours: OfLoop, within: float, sure: bool, own: bool) -> asyncpg.Connection:
+        pool = None if own else self.source.pool_here()
         if pool is not None:
             return await self.source.borrow(pool, within)
         return ours.take() or await self._another(ours, within, sure)
 
-    async def _give(self, ours: OfLoop, link: asyncpg.Connection, mishap: Mishap | None) -> None:
-        pool = self.source.pool_here()
+    async def _give(
+        self, ours: OfLoop, link: asyncpg.Connection, mishap: Mishap | None, own: bool
+    ) -> None:
+        pool = None if own else self.source.pool_here()
         if pool is None:
             if mishap is None:
                 ours.idle.append(link)
@@ -134,6 +136,7 @@ class Links:
         *,
         within: float | None = None,
         once: bool = False,
+        own: bool = False,
     ) -> T:
         """Carries out `work`, to its end even where its caller is cancelled. It is done again
         where another transaction was in its way, and once more where the connection broke:
@@ -144,12 +147,13 @@ class Links:
                 not answered by then is given up.
             once: where the connection broke, the caller has to know: what was carried out then
                 is not what would be carried out now.
+            own: on a connection that no pool lent.
 
         Raises: `StorageError`, or what `work` raises of ours.
         """
         ours = self._here()
         task = asyncio.get_running_loop().create_task(
-            self._run(ours, work, within or self.answer, once)
+            self._run(ours, work, within or self.answer, once, own)
         )
         ours.working.add(task)
         task.add_done_callback(ours.working.discard)
@@ -172,13 +176,14 @@ class Links:
         work: Callable[[asyncpg.Connection], Awaitable[T]],
         within: float,
         once: bool,
+        own: bool,
     ) -> T:
         loop = asyncio.get_running_loop()
         sure = fresh = True
         for attempt in range(TRIES):
             await self._enter(ours, sure)
             try:
-                link = await self._take(ours, within, sure)
+                link = await self._take(ours, within, sure, own)
                 ours.busy += 1
                 late = loop.call_later(within, link.terminate)
                 try:
@@ -188,9 +193,9 @@ class Links:
                     failure = error
                     if mishap is Mishap.CUT and late.when() <= loop.time():
                         failure = TimeoutError(f"not within {within:g} s")
-                    await self._give(ours, link, mishap)
+                    await self._give(ours, link, mishap, own)
                 else:
-                    await self._give(ours, link, None)
+                    await self._give(ours, link, None, own)
                     if self.outage.on:
                         self.outage.past()
                     return answer

@@ -36,12 +36,15 @@ class Living:
         """See `JobStorage.enlist`."""
         self._base.presence.stay()
         asked = self._base.clock.uptime()
-        [row] = await self._base.fetch(
-            "enlist", spec.name, spec.lease, self._base.clock.now(), self._base.lease_now(),
+        values = (
+            spec.name, spec.lease, self._base.clock.now(), self._base.lease_now(),
             self._base.presence.key_for(spec.lease),
         )  # fmt: skip
-        self._leases[row[0]] = spec.lease
-        return Heartbeat(row[0], asked + spec.lease)
+        text = self._base.statements["enlist"]
+        # On a session that holds the key, so that there is no moment without one.
+        worker = await self._base.links.run(lambda link: link.fetchval(text, *values), own=True)
+        self._leases[worker] = spec.lease
+        return Heartbeat(worker, asked + spec.lease)
 
     async def extend(self, worker: int) -> Heartbeat:
         """See `JobStorage.extend`."""
@@ -58,7 +61,7 @@ class Living:
         # So soon that a connection that is dead costs no lease: there is time for another one.
         links = self._base.links
         within = max(SHORTEST, min(links.answer, self._leases.get(worker, 0.0) / 8))
-        return await links.run(extend, within=within)
+        return await links.run(extend, within=within, own=True)
 
     async def retire(self, worker: int) -> None:
         """See `JobStorage.retire`."""

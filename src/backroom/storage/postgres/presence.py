@@ -27,8 +27,8 @@ LONGEST_PAUSE: Final = 1.0
 
 
 class Presence:
-    """All sessions of a process hold one key, in common. Who gets it for itself alone knows that
-    none of them is left.
+    """All sessions of a process hold one key, in common, but those that a pool lends us. Who gets
+    it for itself alone knows that none of them is left.
 
     One that is cut is no sign of death: there are others, and each loop in which a lease is
     extended makes a new one at once.
@@ -46,18 +46,25 @@ class Presence:
         _all.add(self)
 
     def begin(self) -> None:
-        """Before the first connection."""
+        """Before the first connection. Safe to call twice."""
+        if self._links.arrive is not None:
+            return
         tells = not self._told and not self._links.pooled
         self.key = _fresh_key() if tells else None
-        self._links.arrive = self._arrive if tells else None
+        self._links.arrive = self._arrive
 
     def key_for(self, lease: float) -> int | None:
         """What a worker with this lease is told by."""
         return self.key if lease <= LONGEST_LEASE else None
 
     async def _arrive(self, session: asyncpg.Connection) -> None:
+        await self.keep_from_children(session)
+        if self.key is not None:
+            await session.execute(self._statements["arrive"], self.key, timeout=CONNECT)
+
+    async def keep_from_children(self, session: asyncpg.Connection) -> None:
+        """A child that this process forks does not have it."""
         self._sessions.add(session)
-        await session.execute(self._statements["arrive"], self.key, timeout=CONNECT)
 
     def stay(self) -> None:
         """From now on the running loop has a session, and another one as soon as it is cut."""
@@ -79,7 +86,7 @@ class Presence:
                 session.add_termination_listener(has_ended)
 
             try:
-                await self._links.run(watch)
+                await self._links.run(watch, own=True)
             except StorageClosedError:
                 return
             except BackroomError:  # Whoever asks for something is told; here it is tried again.
@@ -90,7 +97,7 @@ class Presence:
                 await cut
 
     async def close(self) -> None:
-        """Sessions that are cut are not made anew."""
+        """Sessions that are cut are not made anew. Who begins again has another key."""
         staying, self._staying = self._staying, {}
         here = staying.pop(asyncio.get_running_loop(), None)
         for loop, task in staying.items():
@@ -99,6 +106,8 @@ class Presence:
         if here is not None:
             here.cancel()
             await asyncio.wait([here])
+        self._links.arrive = None
+        self.key = None
 
     def leave_to_parent(self) -> None:
         """In a child that this process forked: the sessions are those of the parent, and are to

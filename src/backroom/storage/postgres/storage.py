@@ -145,6 +145,7 @@ class DatabaseJobStorage(Spooling):
         if self._ready:
             return
         self._base.presence.begin()
+        self._loans.arrive = self._base.presence.keep_from_children
         try:
             away = None
             try:
