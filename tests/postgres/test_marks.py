@@ -69,7 +69,7 @@ async def test_what_this_process_adds_or_gives_back_is_found_at_once(yard: Yard)
     assert (await bench.claim_one(worker)).id == first
 
 
-async def test_what_another_process_gives_back_is_found_within_a_second(yard: Yard) -> None:
+async def test_what_another_process_gives_back_is_found_within_two_seconds(yard: Yard) -> None:
     bench, elsewhere = await yard.bench(), await yard.bench()
     hand = turn_by_hand(bench)
     worker, other = await bench.enlist(), await elsewhere.enlist()
@@ -83,7 +83,7 @@ async def test_what_another_process_gives_back_is_found_within_a_second(yard: Ya
     assert (await bench.claim_one(worker)).id == first
 
 
-async def test_who_finds_nothing_looks_again_within_a_second(yard: Yard) -> None:
+async def test_who_finds_nothing_looks_again_within_two_seconds(yard: Yard) -> None:
     bench, elsewhere = await yard.bench(), await yard.bench()
     hand = turn_by_hand(bench)
     worker, other = await bench.enlist(), await elsewhere.enlist()

@@ -4,7 +4,7 @@ A row that was claimed stays in the index until nobody can see it any more. Whil
 holds a snapshot open, a backup or a report, that is not before it ends: each claim would pass over
 all that was claimed since. So whoever finds that it does so begins where it last stopped. Order is
 kept among what comes after; what has come before, such as a job that was given back in another
-process, is found at the next look from the beginning, which comes within a second, or within ten
+process, is found at the next look from the beginning, which comes within two seconds, or within ten
 times what such a look takes, if that is longer.
 """
 
@@ -27,7 +27,7 @@ SLOW: Final = 0.01
 """Seconds that a claim takes for nothing else."""
 SLOW_EACH: Final = 0.00004
 """The same for each job of it."""
-STALE: Final = 1.0
+STALE: Final = 2.0
 """Seconds until the next look from the beginning, at least."""
 SHARE: Final = 10
 """How many times as long as such a look it is at least."""
