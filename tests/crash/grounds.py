@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import psycopg
+
 from tests.crash.books import Kept, Store
 from tests.process.parts import Child, eventually
 from tests.servers.binaries import find_binaries
@@ -92,20 +94,22 @@ class Database:
         victim.stop_still()
 
     def read(self) -> Store:
-        rows = self._ask(JOBS)
-        wrong = [
-            sentence.format(*row)
-            for question, sentence in DISORDER.items()
-            for row in self._ask(question)
-        ]
-        try:
-            eventually(lambda: not self._ask(CONNECTIONS), "all connections have ended", 5)
-        except AssertionError as error:
-            wrong.append(str(error))
+        with psycopg.connect(self.url, autocommit=True) as reader:
+            rows = reader.execute(JOBS).fetchall()
+            wrong = [
+                sentence.format(*row)
+                for question, sentence in DISORDER.items()
+                for row in reader.execute(question).fetchall()
+            ]
+            try:
+                eventually(
+                    lambda: not reader.execute(CONNECTIONS).fetchall(),
+                    "all connections have ended",
+                    5,
+                )
+            except AssertionError as error:
+                wrong.append(str(error))
         return Store([_kept(*row) for row in rows], wrong)
-
-    def _ask(self, question: str) -> list[tuple[Any, ...]]:
-        return self.server.execute(question.encode(), "chaos")
 
 
 def _kept(

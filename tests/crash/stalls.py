@@ -50,9 +50,10 @@ def frozen_workers(stage: Stage) -> None:
 def blocked_loop(stage: Stage) -> None:
     """Handlers that block the loop of their worker for three leases: nobody robs it. No blow
     was dealt, so the books explain neither a second start nor a crash."""
-    stage.plan = {"kinds": [*WORKING * 16, "BLOCK"], "pause": 0.3, "block": 3 * stage.ground.lease}
+    lease = stage.ground.lease
+    stage.plan = {"kinds": [*WORKING * 16, "BLOCK"], "pause": 0.3 * lease, "block": 3 * lease}
     stage.producer()
-    workers = [stage.worker(lease=stage.ground.lease, concurrency=8) for _ in range(3)]
+    workers = [stage.worker(lease=lease, concurrency=8) for _ in range(3)]
 
     def blocked() -> int:
         started = {(entry.job, entry.pid) for entry in stage.family.entries("blocked")}
@@ -65,7 +66,7 @@ def blocked_loop(stage: Stage) -> None:
         for complaint in ("the lease is lost", "took back"):
             if complaint in worker.text:
                 stage.violations.append(f"worker {worker.pid} says {complaint!r}")
-    stage.figures.append(f"{blocked()} loops blocked for {3 * stage.ground.lease:g} s")
+    stage.figures.append(f"{blocked()} loops blocked for {3 * lease:g} s")
 
 
 def clock_steps(stage: Stage) -> None:
