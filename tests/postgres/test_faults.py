@@ -91,7 +91,7 @@ async def test_a_slow_network_is_no_fault(
         "starving AS",
         "COMMIT",
         "SET begun",
-        "SET lease_until",
+        "SET beat",
     ],
     ids=["insert", "outcome", "claim", "commit", "start", "lease"],
 )
