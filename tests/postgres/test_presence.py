@@ -51,7 +51,6 @@ class Process:
 
     async def open(self) -> Process:
         await self.storage.open()
-        self.storage._base.presence.begin()  # As by another one who opens it at that moment.
         self.key = self.storage._base.presence.key
         return self
 
@@ -288,6 +287,16 @@ async def test_a_process_whose_connections_are_lent_to_it_shows_itself_by_one_of
     assert nobody(await here.watch(2 * GRACE))
     await there.die()
     assert (await here.finds_dead())[0].crashed == 2
+
+
+async def test_a_key_lasts_from_the_first_opening_to_the_last_closing(town: Town) -> None:
+    here = await town.process()
+    here.storage._base.presence.begin()  # As by another one who opened it at that moment.
+    assert here.storage._base.presence.key == here.key
+    before = here.key
+    await here.die()
+    assert here.storage._base.presence.key is None
+    assert (await here.open()).key not in (before, None)
 
 
 async def test_several_who_find_a_process_dead_at_once_charge_its_jobs_once(town: Town) -> None:
