@@ -323,6 +323,20 @@ async def test_several_workers_let_a_partition_go_once(yard: Yard) -> None:
     assert (await benches[0].page())[0] == [live]
 
 
+@pytest.mark.usefixtures("all_go_whole")
+async def test_who_comes_too_late_leaves_a_partition_that_went_alone(yard: Yard) -> None:
+    bench, other = await yard.bench(), await yard.bench()
+    await complete(bench, 5)
+    yard.clock.advance(WIDTH + WEEK)
+    parts = await yard.parts()
+    assert await prune_all(bench) == 5
+    late: Any = other.storage
+    gone = await late._links.run(
+        lambda link: late._retaining._history.let_go(link, parts, yard.clock.now())
+    )
+    assert gone == (0, False)
+
+
 class Killed(BaseException):
     """As if the process ended here."""
 

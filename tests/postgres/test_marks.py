@@ -59,12 +59,13 @@ async def test_what_this_process_adds_or_gives_back_is_found_at_once(yard: Yard)
     first, *_ = await bench.add_many(10, run_at=bench.later(-60))
     await bench.claim(other, 1)
     await bench.claim(worker, 4)
-    older = await bench.add(run_at=bench.later(-120))
-    assert (await bench.claim_one(worker)).id == older
     await bench.storage.give_back(other, [])
     claim = await bench.claim_one(worker)
     assert claim.id == first
-    await bench.claim(worker, 2)
+    await bench.claim(worker, 1)
+    older = await bench.add(run_at=bench.later(-120))
+    assert (await bench.claim_one(worker)).id == older
+    await bench.claim(worker, 1)
     await bench.finish(worker, bench.retried(claim, delay=-60))
     assert (await bench.claim_one(worker)).id == first
 
