@@ -148,18 +148,18 @@ def test_an_error_of_the_driver_in_our_words(
     ("error", "kind", "words"),
     [
         (OSError(111, "refused"), StorageError, "no connection to postgresql://ada:***@"),
-        (TimeoutError(), StorageError, "TimeoutError; nothing was changed"),
+        (TimeoutError(), StorageError, "no answer within 5 s; check host and port"),
         (EXC.TooManyConnectionsError("x"), StorageError, "nothing was changed"),
         (EXC.CannotConnectNowError("starting"), StorageError, "starting"),
         (EXC.InvalidPasswordError("x"), ConfigurationError, "check user, password"),
-        (EXC.InvalidCatalogNameError("x"), ConfigurationError, "check user, password"),
+        (EXC.InvalidCatalogNameError("x"), ConfigurationError, "make it (CREATE DATABASE)"),
         (EXC.ProtocolViolationError("unsupported startup parameter: jit"), ConfigurationError,
          "pooled=True"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )  # fmt: skip
 def test_no_connection_in_our_words(error: Exception, kind: type, words: str) -> None:
-    said = no_connection(error, URL, True)
+    said = no_connection(error, URL, True, within=5)
     assert type(said) is kind
     assert words in str(said)
     assert "hunter22" not in str(said)

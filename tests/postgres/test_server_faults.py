@@ -360,7 +360,7 @@ async def test_a_server_without_room_for_locks_refuses_and_goes_on(
 async def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(
     place: PostgresPlace, store: DatabaseJobStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(connecting._SESSION, "lock_timeout", "300")
+    monkeypatch.setitem(connecting.SESSION, "lock_timeout", "300")
     async with a_session(place) as other:
         await store.close()
         await store.open()  # With a session that has less patience.
@@ -476,7 +476,7 @@ async def test_who_cannot_be_serialized_tries_again(
 async def test_a_process_that_was_stopped_lets_go_of_what_it_had_locked(
     place: PostgresPlace, store: DatabaseJobStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(connecting._SESSION, "idle_in_transaction_session_timeout", "300")
+    monkeypatch.setitem(connecting.SESSION, "idle_in_transaction_session_timeout", "300")
     await store.close()
     await store.open()
     gone = asyncio.Event()
