@@ -48,8 +48,8 @@ MUTANTS = (
         promises=(14,),
         guard="the commit of the application wakes a worker",
         file=ALONG,
-        old="[addition], Wake.JOBS.value)",
-        new="[addition], None if Wake else '')",
+        old="[addition], Wake.JOBS.value, copy=False)",
+        new="[addition], None if Wake else '', copy=False)",
         tests=(f"{SCHEDULE}::test_the_commit_wakes_a_worker",),
     ),
     Mutant(
