@@ -74,8 +74,9 @@ class Adding:
                 claims = [made.claim for made in said if made.claim is not None]
                 self._base.of(one.worker).claimed.update((c.key, c.token) for c in claims)
         if any(one.waits for one in additions):
-            for job in (job for one in additions for job in one.jobs):
-                self._base.marks.lower(job.run_at)
+            moments = [job.run_at for one in additions for job in one.jobs]
+            if moments:
+                self._base.marks.lower(min(moments))
             self._base.bells.ring_here((Wake.JOBS,))
         return answers
 

@@ -70,7 +70,8 @@ class DatabaseJobStorage(Spooling):
             only the URL is used, not its pool and not its `connect_args`.
         table_name: of the table of jobs; the names of the others begin with it.
         schema: where the tables are; None: the first one of the `search_path`.
-        retention: how long ended jobs are kept; seconds or a `timedelta`, None for ever.
+        retention: how long ended jobs are kept at least; seconds or a `timedelta`, None for ever.
+            Many go together, with their partition: up to a quarter of that time later.
         migrate: whether opening makes the tables, and brings older ones forward; without it, that
             is left to `backroom migrate`, and tables that are missing or older are refused.
         spool: where `schedule` keeps jobs while the server is away, for example
