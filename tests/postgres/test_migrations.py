@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 from importlib.resources import files
+from typing import Any
 
 import asyncpg
 import pytest
@@ -15,6 +16,7 @@ from backroom.errors import ConfigurationError, StorageError, StorageVersionErro
 from backroom.ports import WorkerSpec
 from backroom.storage.postgres import schema
 from backroom.storage.postgres.migrations import MIGRATIONS, Migration, tables_of
+from backroom.storage.postgres.statements import Statements
 from tests.postgres.parts import GATE, GATED, NEWER, STRICT, beside, columns, storage
 from tests.process.fixtures import family
 from tests.process.parts import Family, eventually_async
@@ -155,6 +157,33 @@ async def test_many_who_find_nothing_make_the_tables_once(postgres_url: Postgres
         *(one.label for one in MIGRATIONS),
         NEWER.label,
     ]
+
+
+async def test_who_finds_nothing_while_another_one_makes_the_tables_finds_them(
+    postgres_url: PostgresPlace,
+) -> None:
+    class Late:
+        """A connection whose first look comes right before the other one is done."""
+
+        def __init__(self, link: asyncpg.Connection) -> None:
+            self._link = link
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._link, name)
+
+        async def fetch(self, *asked: Any) -> Any:
+            try:
+                return await self._link.fetch(*asked)
+            except asyncpg.UndefinedTableError:
+                await other.open()
+                raise
+
+    other = storage(postgres_url)
+    link = await asyncpg.connect(postgres_url.url)
+    tables = schema.Schema("here", Statements("background_jobs", postgres_url.schema))
+    assert (await tables.look(Late(link))).version == OURS
+    await link.close()
+    await other.close()
 
 
 async def test_an_open_worker_goes_on_while_a_newer_one_changes_the_tables(

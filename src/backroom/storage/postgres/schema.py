@@ -177,9 +177,12 @@ class Schema:
             self.statements.schema,
             names,
         )
-        if found is not None:
-            raise self._foreign(f'"{found}"')
-        return Stored()
+        if found is None:
+            return Stored()
+        # Who opens it in the same moment may have made it since we looked.
+        if await link.fetchval("SELECT to_regclass($1)", self.statements.name("meta")):
+            return await self.look(link)
+        raise self._foreign(f'"{found}"')
 
     def _foreign(self, found: str) -> ConfigurationError:
         return ConfigurationError(
