@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
+import asyncpg
 import msgspec
 
 from backroom.job import JobRecord
@@ -115,14 +116,17 @@ class Inserts:
 
     async def _copy(self, link: Any, jobs: Sequence[JobRecord], word: str | None) -> None:
         """All of them are new."""
-        for part, columns, rows in (
-            ("jobs", _JOB, map(_row, jobs)),
-            ("ready", _READY, map(_waiting, jobs)),
-        ):
-            await link.copy_records_to_table(
-                self._statements.bare(part), schema_name=self._statements.schema,
-                records=rows, columns=columns,
-            )  # fmt: skip
+        try:
+            for part, columns, rows in (
+                ("jobs", _JOB, map(_row, jobs)),
+                ("ready", _READY, map(_waiting, jobs)),
+            ):
+                await link.copy_records_to_table(
+                    self._statements.bare(part), schema_name=self._statements.schema,
+                    records=rows, columns=columns,
+                )  # fmt: skip
+        except UnicodeEncodeError as error:  # Of arguments, the driver says it so.
+            raise asyncpg.DataError(str(error)) from error
         if word is not None:
             await link.execute("SELECT pg_notify($1, $2)", self._statements.channel, word)
 
