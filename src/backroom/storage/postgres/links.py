@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 TRIES: Final = 5
 """How often a change is tried that another transaction was in the way of."""
+FULL: Final = 1.0
+"""Seconds that who has no connection tries to get one of a server that has none to give."""
 ROOM: Final = 30.0
 """Seconds that work may wait for a connection of the loop that is free."""
 
@@ -221,13 +223,13 @@ class Links:
         """A new one; or, where the server has none to give, one of ours that comes back. Who has
         none at all, the lease say, comes before what idles elsewhere."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + within
+        began = loop.time()
         while True:
             try:
                 return await self.connect(within, sure)
             except StorageError as error:
                 full = isinstance(error.__cause__, exceptions.TooManyConnectionsError)
-                if not full or loop.time() >= until:
+                if not full or loop.time() - began >= within:
                     raise
                 link = ours.take()
                 if link is not None:
@@ -236,18 +238,18 @@ class Links:
                     ours.back.clear()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(ours.back.wait(), within)
-                elif self._end_idle(ours):
+                elif loop.time() - began < FULL:
+                    self._end_idle(ours)
                     await asyncio.sleep(0.05)  # Until the server has seen that.
                 else:
                     raise
 
-    def _end_idle(self, ours: OfLoop) -> bool:
-        """Ends what idles on other loops, if there is any."""
+    def _end_idle(self, ours: OfLoop) -> None:
+        """Ends what idles on other loops."""
         idle = [(loop, its) for loop, its in self._loops.items() if its is not ours and its.idle]
         for loop, theirs in idle:
             with suppress(RuntimeError):  # It has ended, and its connections with it.
                 loop.call_soon_threadsafe(theirs.drop_idle)
-        return bool(idle)
 
     async def _enter(self, ours: OfLoop, sure: bool) -> None:
         """One connection is ours to use."""
