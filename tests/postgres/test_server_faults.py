@@ -294,11 +294,11 @@ async def test_where_connections_are_few_they_are_shared(
     server.execute(f'ALTER SCHEMA "{place.schema}" OWNER TO {role}'.encode(), database(place))
     url = place.url.replace("postgres:backroom@", f"{role}:app@")
     try:
-        bustle = Bustle(DatabaseJobStorage(url, schema=place.schema), lease=4)
+        bustle = Bustle(DatabaseJobStorage(url, schema=place.schema), lease=8)
         async with bustle.at_work():
             await asyncio.gather(*[bustle.schedule() for _ in range(50)])
             await asyncio.gather(*[bustle.service.get_stats() for _ in range(10)])
-            await asyncio.sleep(5)  # Longer than a lease.
+            await asyncio.sleep(5)  # More than one heartbeat.
         await audit(bustle, place)
         assert not bustle.refused
         assert not bustle.unknown

@@ -120,7 +120,7 @@ class Links:
         pool = None if own else self.source.pool_here()
         if pool is None:
             if mishap is None:
-                ours.idle.append(link)
+                ours.keep(link)
             else:
                 ours.put_back(link, mishap)
             return
@@ -239,17 +239,17 @@ class Links:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(ours.back.wait(), within)
                 elif loop.time() - began < FULL:
-                    self._end_idle(ours)
+                    self._ask_others(ours)
                     await asyncio.sleep(0.05)  # Until the server has seen that.
                 else:
                     raise
 
-    def _end_idle(self, ours: OfLoop) -> None:
-        """Ends what idles on other loops."""
-        idle = [(loop, its) for loop, its in self._loops.items() if its is not ours and its.idle]
-        for loop, theirs in idle:
-            with suppress(RuntimeError):  # It has ended, and its connections with it.
-                loop.call_soon_threadsafe(theirs.drop_idle)
+    def _ask_others(self, ours: OfLoop) -> None:
+        """Other loops are to spare a connection."""
+        for loop, theirs in self._loops.items():
+            if theirs is not ours:
+                with suppress(RuntimeError):  # It has ended, and its connections with it.
+                    loop.call_soon_threadsafe(theirs.spare_some)
 
     async def _enter(self, ours: OfLoop, sure: bool) -> None:
         """One connection is ours to use."""

@@ -27,6 +27,8 @@ class OfLoop:
         self.idle: list[asyncpg.Connection] = []
         self.busy = 0
         """Those that are in use."""
+        self._wanted = False
+        """The next one that comes back is for another loop."""
         self.back = asyncio.Event()
         """One of them is not any more."""
         self.room = asyncio.Semaphore(most)
@@ -41,10 +43,23 @@ class OfLoop:
                 return link
         return None
 
+    def keep(self, link: asyncpg.Connection) -> None:
+        """It is as good as before."""
+        if self._wanted:
+            self._wanted = False
+            link.terminate()
+        else:
+            self.idle.append(link)
+
+    def spare_some(self) -> None:
+        """Another loop has none: what idles goes, or else the next one that comes back."""
+        self._wanted = not self.idle and self.busy > 0
+        self.drop_idle()
+
     def put_back(self, link: asyncpg.Connection, mishap: Mishap) -> None:
         """After something went wrong on it."""
         if mishap in (Mishap.REFUSED, Mishap.AGAIN):
-            self.idle.append(link)
+            self.keep(link)
             return
         link.terminate()
         if mishap is not Mishap.ODD:
