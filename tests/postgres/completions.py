@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import pytest
 
 from backroom import (
@@ -18,7 +17,7 @@ from backroom import (
 from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace
 
-__all__ = ["REPORT", "Report", "end_leases", "ended", "held_by", "order", "worker_service"]
+__all__ = ["REPORT", "Report", "ended", "held_by", "order", "worker_service"]
 
 
 @dataclass
@@ -47,13 +46,6 @@ async def held_by(service: JobService) -> dict[int, Any]:
     return {
         key: token for one in begun.values() for key, token in (one.claimed | one.marks).items()
     }
-
-
-async def end_leases(place: PostgresPlace) -> None:
-    connection = await asyncpg.connect(place.url)
-    workers = f"{place.schema}.background_jobs_workers"
-    await connection.execute(f"UPDATE {workers} SET lease_until = 0")
-    await connection.close()
 
 
 @pytest.fixture(name="service")

@@ -28,7 +28,6 @@ from tests.postgres.clients import Client, orders
 from tests.postgres.completions import (
     REPORT,
     Report,
-    end_leases,
     ended,
     held_by,
     order,
@@ -216,7 +215,6 @@ async def test_the_store_itself_refuses_who_has_lost_the_lease(
     """And takes what one says who has not, of a job of several in one claim."""
     storage: Any = service.storage
     ids = [await service.schedule("MAIL", {"n": n}) for n in range(3)]
-    await end_leases(place)
     stale, worker = [(await storage.enlist(WorkerSpec("ada:1", 30))).worker for _ in range(2)]
     want = Want(None, (), (1, 1, 1, 1), 1)
     [lost] = (await storage.claim(stale, want, storage.clock.now())).claims
