@@ -141,3 +141,21 @@ async def test_a_plan_that_a_proxy_has_lost_is_told_apart(postgres_url: Postgres
     with pytest.raises(ConfigurationError, match=r"prepared statement .*pooled=True"):
         await storage._links.run(as_by_a_proxy)
     await storage.close()
+
+
+async def test_handlers_complete_their_jobs_within_transactions_behind_a_proxy(
+    pooled: DatabaseJobStorage,
+) -> None:
+    service = JobService(pooled, poll_interval=0.1)
+    service.declare("MAIL")
+
+    @service.handler("ORDER", retries=0)
+    async def buy(job: Job[dict[str, int]]) -> int:
+        async with job.transaction(result=job.data["n"]) as connection:
+            await service.schedule("MAIL", {}, connection=connection)
+        return job.data["n"]
+
+    async with service:
+        ids = [await service.schedule("ORDER", {"n": n}) for n in range(30)]
+        assert [await service.result(one, timeout=20) for one in ids] == list(range(30))
+        assert len(list(await service.get_jobs(type="MAIL"))) == 30

@@ -117,7 +117,7 @@ class DatabaseJobStorage(Spooling):
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
         self._links = Links(source_of(connection), pooled=pooled or asked, listen_url=listen_url)
-        self._loans = Loans(self._links.source)
+        self._loans = Loans(self._links.source, pooled=self._links.pooled)
         self._schema = Schema(self.url, self._statements)
         self.migrates = migrate
         """Whether opening makes and changes tables; set before it opens."""
