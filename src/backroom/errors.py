@@ -27,7 +27,6 @@ after a delay of its own); any other exception is a failed attempt that is retri
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 __all__ = [
@@ -65,9 +64,13 @@ class BackroomError(Exception):
     somebody finds it so."""
 
 
+_DEBUG = 10
+"""As `logging` has it, which is not worth importing for this."""
+
+
 def level_of(error: BaseException, usual: int) -> int:
     """At which level a log tells of an error: what it has already is for those who look closely."""
-    return logging.DEBUG if getattr(error, "logged", False) else usual
+    return _DEBUG if getattr(error, "logged", False) else usual
 
 
 class ConfigurationError(BackroomError, ValueError):

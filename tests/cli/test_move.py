@@ -181,6 +181,8 @@ async def test_what_makes_no_sense_is_refused(
 ) -> None:
     async with Opened(folder) as bench:
         await bench.add()
+    async with Opened(url_of(postgres_url)):
+        pass
     (tmp_path / "link").symlink_to(tmp_path / "jobs")
     nobody = "postgresql://ada:hunter22@127.0.0.1:1/app"
     for source, target, code, says in (

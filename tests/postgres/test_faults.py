@@ -151,12 +151,9 @@ async def test_that_a_job_may_be_there_is_said_also_where_there_is_no_connection
     service = JobService(store)
     service.declare("MAIL")
     await service.schedule("MAIL", {})
-    proxy.lose_reply("INSERT INTO")
-    scheduling = asyncio.create_task(service.schedule("MAIL", {}))
-    await eventually_async(lambda: proxy.losing == [], "it was heard")
-    proxy.refusing = True
+    proxy.lose_reply("INSERT INTO", then_refuse=True)
     with pytest.raises(StorageError, match=r"no connection to .*whether it was carried out is not"):
-        await scheduling
+        await service.schedule("MAIL", {})
     with pytest.raises(StorageError, match=r"no connection to .*nothing was changed"):
         await service.schedule("MAIL", {})
     proxy.heal()

@@ -77,7 +77,8 @@ def shared_place(
     binaries: Binaries | None = None,
 ) -> contextlib.AbstractContextManager[PostgresPlace]:
     """An empty schema in the database of this process, on its server or on that of these."""
-    return a_place(*shared_postgres(binaries))
+    # None is not passed on: for who keeps what was made, that would be another server.
+    return a_place(*(shared_postgres() if binaries is None else shared_postgres(binaries)))
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ class Proxy:
         self.delay = 0.0
         """Seconds that what is said is on its way."""
         self.losing: list[str] = []
+        self.then_refuses = False
         self.lost: list[str] = []
         """Statements whose reply was lost."""
         self.refusing = False
@@ -120,9 +121,10 @@ class Proxy:
 
         self._do(hang_up)
 
-    def lose_reply(self, to: str) -> None:
+    def lose_reply(self, to: str, *, then_refuse: bool = False) -> None:
         """The next statement with `to` in its text is carried out to its end; then its
-        connection is reset, and its reply never heard."""
+        connection is reset, and its reply never heard; and no other one is made, if asked so."""
+        self.then_refuses = then_refuse
         self.losing.append(to)
 
     def heal(self) -> None:
@@ -246,6 +248,7 @@ class _Pair:
             return False
         if ready:
             self._proxy.lost.append(self._losing)
+            self._proxy.refusing |= self._proxy.then_refuses
             self.cut()
         return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 import click
@@ -44,6 +43,8 @@ def move(
 
     Exit codes: 0 all is in TARGET; 1 refused, or something stayed; 2 wrong usage.
     """
+    import asyncio
+
     from backroom.moving import Move
 
     houses = [_house(source, there=True), _house(target, there=False)]

@@ -111,7 +111,7 @@ class Links:
     async def _take(self, ours: OfLoop, within: float, sure: bool, own: bool) -> asyncpg.Connection:
         pool = None if own else self.source.pool_here()
         if pool is not None:
-            return await self.source.borrow(pool, within)
+            return await self.source.borrow(pool, min(within, CONNECT))
         return ours.take() or await self._another(ours, within, sure)
 
     async def _give(
@@ -158,7 +158,7 @@ class Links:
             self._run(ours, work, within or self.answer, once, own)
         )
         ours.working.add(task)
-        task.add_done_callback(ours.working.discard)
+        task.add_done_callback(ours.has_run)
         return await asyncio.shield(task)
 
     def _here(self) -> OfLoop:

@@ -35,6 +35,12 @@ class OfLoop:
         self.working: set[asyncio.Task[Any]] = set()
         self.minding = asyncio.get_running_loop().create_task(self._mind())
 
+    def has_run(self, task: asyncio.Task[Any]) -> None:
+        """Work has come to its end. Where its caller has left meanwhile, nobody asks how."""
+        self.working.discard(task)
+        if not task.cancelled():
+            task.exception()
+
     def take(self) -> asyncpg.Connection | None:
         """One that idles."""
         while self.idle:
