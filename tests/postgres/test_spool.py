@@ -158,7 +158,9 @@ async def test_what_the_server_refuses_is_never_spooled(
             await link.execute(f"ALTER TABLE {table}\" ADD CHECK (type <> 'MAIL') NOT VALID")
             with pytest.raises(StorageError, match="violates check constraint"):
                 await service.schedule("MAIL", {"n": 1})
-            await link.execute(f"UPDATE {table}_meta\" SET value = 99 WHERE name IN ('schema', 'compatible')")
+            await link.execute(
+                f"UPDATE {table}_meta\" SET value = 99 WHERE name IN ('schema', 'compatible')"
+            )
         finally:
             await link.close()
         assert await waiting(tmp_path) == 0
@@ -174,7 +176,9 @@ async def test_a_server_that_comes_back_newer_is_told_of_and_nothing_is_lost(
     async with using(server.url(), tmp_path) as service:
         await service.schedule("MAIL", {"n": 0})
         link = await asyncpg.connect(server.url())
-        await link.execute("UPDATE background_jobs_meta SET value = 99 WHERE name IN ('schema', 'compatible')")
+        await link.execute(
+            "UPDATE background_jobs_meta SET value = 99 WHERE name IN ('schema', 'compatible')"
+        )
         await link.close()
         await asyncio.to_thread(server.stop)
         await service.schedule("MAIL", {"n": 1})
