@@ -76,7 +76,9 @@ async def test_a_year_of_jobs_never_meets_a_time_without_a_partition(yard: Yard)
 async def test_several_workers_make_a_partition_once(yard: Yard) -> None:
     benches = [await yard.bench() for _ in range(4)]
     yard.clock.advance(WIDTH * 0.8)
-    await asyncio.gather(*[bench.prune() for bench in benches * 2])
+    for _ in range(3):
+        await asyncio.gather(*[bench.prune() for bench in benches * 2])
+        yard.clock.advance(31)  # Where all were in each other's way, it is tried again then.
     first, second = await yard.parts()
     assert first.high == second.low
 

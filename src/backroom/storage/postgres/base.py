@@ -35,6 +35,7 @@ class Base:
         self.parked = True
         """Some jobs may be parked."""
         self.begun: dict[int, Begun] = {}
+        self._here: tuple[int, str] | None = None
         self.virtual = virtual
 
     def lease_now(self) -> float | None:
@@ -51,9 +52,13 @@ class Base:
         return await self.links.run(lambda link: link.fetch(text, *arguments))
 
     async def here(self) -> str:
-        """Which server, database and table these are."""
-        [(here, _, _)] = await self.fetch("here", self.statements.name("jobs"))
-        return str(here)
+        """Which server, database and table these are; asked anew after a connection was cut, since
+        another server may have taken over."""
+        if self._here is None or self._here[0] != self.links.cuts:
+            cuts = self.links.cuts
+            [(here, _, _)] = await self.fetch("here", self.statements.name("jobs"))
+            self._here = cuts, str(here)
+        return self._here[1]
 
     async def change(
         self, work: Callable[[asyncpg.Connection], Awaitable[T]], within: float | None = None

@@ -72,6 +72,8 @@ class Links:
             self.deafness = Outage(f"{masked(str(listen_url))}, for wake-ups,")
         self._loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
         self.open = False
+        self.cuts = 0
+        """How often a connection was cut, or led to a server that does not take changes."""
 
     async def connect(self, within: float = CONNECT, sure: bool = True) -> asyncpg.Connection:
         """A connection of one's own. `sure`: nothing was tried before.
@@ -127,6 +129,7 @@ class Links:
         if mishap not in (None, Mishap.REFUSED, Mishap.AGAIN):
             with suppress(asyncpg.InterfaceError):  # Its pool has done so itself.
                 link.terminate()
+            await pool.expire_connections()  # What befell this one befell the others, too.
         try:
             await pool.release(link)  # It cleans it, and throws it away if need be.
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -193,8 +196,9 @@ class Links:
                 except BaseException as error:
                     mishap = mishap_of(error)
                     failure = error
-                    if mishap is Mishap.CUT and late.when() <= loop.time():
-                        failure = TimeoutError(f"not within {within:g} s")
+                    if mishap in (Mishap.CUT, Mishap.ODD) and late.when() <= loop.time():
+                        # What the driver says of a connection that we gave up is anything.
+                        mishap, failure = Mishap.CUT, TimeoutError(f"not within {within:g} s")
                     await self._give(ours, link, mishap, own)
                 else:
                     await self._give(ours, link, None, own)
@@ -209,6 +213,7 @@ class Links:
                 ours.room.release()
             again = mishap is Mishap.AGAIN and attempt < TRIES - 1
             if mishap in (Mishap.CUT, Mishap.STALE):
+                self.cuts += 1
                 again, fresh = fresh and not (once and mishap is Mishap.CUT), False
                 sure = sure and mishap is Mishap.STALE
             if not again:

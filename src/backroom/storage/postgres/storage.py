@@ -282,6 +282,7 @@ class DatabaseJobStorage(Spooling):
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Along]:
+        await self._base.here()  # While no session is taken: behind a proxy they are few.
         async with self._loans.lend() as loan:
             yield Along(self._base, loan, self._adding.know)
 
