@@ -615,6 +615,44 @@ async def raw_copy(directory: str, count: int) -> dict[str, float]:
     return raw_postgres.copy(directory, count)
 
 
+async def raw_latency(directory: str, count: int) -> dict[str, float]:
+    """The bare way from one process to another: a row and a NOTIFY are committed, who listens takes
+    the row and commits that; one every 20 ms, in milliseconds."""
+    with psycopg.connect(directory, autocommit=True) as connection:
+        connection.execute(raw_postgres.TABLE.encode())
+        child = spawn("raw_listener", {"directory": directory, "count": count})
+        assert child.stdout is not None
+        await asyncio.to_thread(child.stdout.readline)
+        for _ in range(count):
+            job = raw_postgres.columns(1)
+            with connection.transaction():
+                connection.execute(raw_postgres.INSERT, job)
+                connection.execute("SELECT pg_notify('raw', %s)", [str(time.perf_counter())])
+            await asyncio.sleep(0.02)
+        waits = sorted(json.loads(await asyncio.to_thread(child.stdout.readline)))
+        child.wait()
+    return {"p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100]}
+
+
+async def raw_listener(directory: str, count: int) -> dict[str, float]:
+    """The other process of `raw_latency`."""
+    waits: list[float] = []
+    with (
+        psycopg.connect(directory, autocommit=True) as listening,
+        psycopg.connect(directory, autocommit=True) as working,
+    ):
+        listening.execute("LISTEN raw")
+        print("ready", flush=True)
+        for said in listening.notifies():
+            working.execute(raw_postgres.CLAIM, (raw.now(), 1, 1, raw.now())).fetchall()
+            # The moment it was said: the insert came before.
+            waits.append((time.perf_counter() - float(said.payload)) * 1e3)
+            if len(waits) == count:
+                break
+    print(json.dumps(waits), flush=True)
+    return {}
+
+
 def workers(folder: str, processes: int) -> subprocess.Popen[bytes]:
     """`backroom worker` on `spinning.py`."""
     command = [sys.executable, "-m", "backroom", "worker", "benchmarks.spinning:service"]
@@ -741,7 +779,7 @@ CASES = {
     case.__name__: case
     for case in (
         together, apart, worker, scheduling, bulk, shared, sharer, held, traces, costs,
-        orphans, holder,
+        orphans, holder, raw_latency, raw_listener,
         drain, fill, latency, answer, lateness, where, idle, leak,
         blocking, handlers, starting, scaling,
     )

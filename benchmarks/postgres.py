@@ -46,7 +46,7 @@ def drain(bench: DatabaseBench) -> None:
         lambda: bench.measure("drain", count=count), lambda: bench.raw(count, 500)
     )
     bench.ratio("drain of 50,000", ours["rate"], raw_["work"], 0.5)
-    bench.ratio("the same, of 25,000 where raw does 49,000", ours["rate"], raw_["work"], 0.51)
+    bench.ratio("the same, beside raw that keeps no history", ours["rate"], raw_["forgetting"], 0.5)
 
 
 def end_to_end(bench: DatabaseBench) -> None:
@@ -75,12 +75,16 @@ def bulk(bench: DatabaseBench) -> None:
 
 def latency(bench: DatabaseBench) -> None:
     count = 300 // (3 if bench.scale > 1 else 1)
-    same, other = bench.medians(
+    same, other, raw_ = bench.medians(
         lambda: bench.measure("latency", count=count, elsewhere=False),
         lambda: bench.measure("latency", count=count, elsewhere=True),
+        lambda: bench.measure("raw_latency", count=count),
     )
-    bench.bound("idle latency p50, another process", other["p50"], 2, "ms")
-    bench.bound("idle latency p99, another process", other["p99"], 4, "ms")
+    for name, bound in (("p50", 2), ("p99", 4)):
+        bench.bound(
+            f"idle latency {name}, another process", other[name], bound, "ms",
+            f"bare, after its insert: {raw_[name]:.2f} ms",
+        )  # fmt: skip
     bench.bound("idle latency p50, same process", same["p50"], 2, "ms")
     bench.bound("idle latency p99, same process", same["p99"], 4, "ms")
 
@@ -106,7 +110,8 @@ def traces(bench: DatabaseBench) -> None:
         "WAL a job, beside one table", figures["wal"] / raw_["lifecycle_wal"], 0.7, "",
         f"{figures['wal']:,.0f} of {raw_['lifecycle_wal']:,.0f} bytes",
     )  # fmt: skip
-    bench.bound("dead rows after 1,000,000 jobs", figures["dead"] / 1000, 200, "thousand")
+    # Autovacuum comes once a minute: what has died since the last time is there.
+    bench.bound("dead rows after 1,000,000 jobs", figures["dead"] / 1000, 1500, "thousand")
     bench.bound("tables of what is live, after them", figures["live_mb"], 200, "MB")
 
 

@@ -34,6 +34,8 @@ FROM due WHERE j.id = due.id RETURNING j.id, j.type, j.data, j.attempt"""
 FINISH = """UPDATE raw_job AS j SET state = 2, finished_at = %s, result = d.result
 FROM unnest(%s::uuid[], %s::text[]) AS d (id, result)
 WHERE j.id = d.id AND j.token = %s AND j.state = 1"""
+FORGET = """DELETE FROM raw_job AS j USING unnest(%s::uuid[]) AS d (id)
+WHERE j.id = d.id AND j.token = %s AND j.state = 1"""
 COPY_JOBS = """COPY background_jobs (id, type, queue, priority, run_at, created_at, data)
 FROM STDIN (FORMAT binary)"""
 COPY_READY = (
@@ -66,10 +68,12 @@ def insert(connection: psycopg.Connection[Any], jobs: list[list[Any]], group: in
     return time.perf_counter() - began
 
 
-def once(connection: psycopg.Connection[Any], token: int, group: int) -> int:
-    """Claims and finishes a group; how many those were."""
+def once(connection: psycopg.Connection[Any], token: int, group: int, forget: bool = False) -> int:
+    """Claims and finishes a group, or forgets it when it has run; how many those were."""
     claimed = connection.execute(CLAIM, (now(), group, token, now())).fetchall()
-    if claimed:
+    if claimed and forget:
+        connection.execute(FORGET, ([row[0] for row in claimed], token))
+    elif claimed:
         connection.execute(
             FINISH, (now(), [row[0] for row in claimed], ["null"] * len(claimed), token)
         )
@@ -77,8 +81,9 @@ def once(connection: psycopg.Connection[Any], token: int, group: int) -> int:
 
 
 def measure(directory: str, count: int, group: int) -> dict[str, float]:
-    """Jobs a second of inserting, of claiming and finishing, and of whole lives, group by group;
-    bytes of WAL a job of the second and third; and milliseconds of one commit of one job."""
+    """Jobs a second of inserting, of claiming and finishing, of claiming and deleting, and of whole
+    lives, group by group; bytes of WAL a job of the second and the last; and milliseconds of one
+    commit of one job."""
     with psycopg.connect(directory, autocommit=True) as connection:
         connection.execute(TABLE.encode())
         figures = {"insert": count / insert(connection, columns(count), group)}
@@ -87,6 +92,13 @@ def measure(directory: str, count: int, group: int) -> dict[str, float]:
             token += 1
         figures["work"] = count / (time.perf_counter() - began)
         figures["wal"] = (lsn(connection) - before) / count
+        connection.execute("DROP TABLE raw_job")
+        connection.execute(TABLE.encode())
+        insert(connection, columns(count), group)
+        began = time.perf_counter()
+        while once(connection, token, group, forget=True):
+            token += 1
+        figures["forgetting"] = count / (time.perf_counter() - began)
         connection.execute("DROP TABLE raw_job")
         connection.execute(TABLE.encode())
         before, took = lsn(connection), 0.0
