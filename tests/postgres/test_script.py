@@ -167,16 +167,22 @@ def test_what_can_be_no_role_is_refused(role: str) -> None:
 
 
 async def test_an_examination_leaves_no_connection(postgres_url: PostgresPlace) -> None:
-    one = storage(postgres_url)
-    await one.migrate()
-    await one.examine()
     async with beside(postgres_url) as link:
 
-        async def none_left() -> bool:
-            return not await link.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backroom' AND"
+        async def theirs() -> set[int]:
+            rows = await link.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'backroom' AND"
                 " datname = current_database()"
             )
+            return {row[0] for row in rows}
+
+        before = await theirs()
+        one = storage(postgres_url)
+        await one.migrate()
+        await one.examine()
+
+        async def none_left() -> bool:
+            return await theirs() <= before
 
         await eventually_async(none_left, "the server has no connection of ours")
     with pytest.raises(StorageError, match="not open"):
