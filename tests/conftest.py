@@ -34,7 +34,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     for a few files, which have run before the others have begun."""
     if config.args and all(".py" in argument for argument in config.args):
         return 0
-    return min(2 * (os.cpu_count() or 1), 8)
+    return min((os.cpu_count() or 1) + 1, 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

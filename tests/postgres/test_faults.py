@@ -118,15 +118,15 @@ async def test_a_lease_survives_a_connection_that_was_forgotten(
     proxy: Proxy, postgres_url: PostgresPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Others wait longer for an answer than this lease lasts.
-    storage = short(by_way_of(proxy, postgres_url), 3)
-    async with JobService(storage, lease=2):
+    storage = short(by_way_of(proxy, postgres_url), 6)
+    async with JobService(storage, lease=4):
         # The lease's thread has a loop of its own.
         await eventually_async(lambda: len(storage._links._loops) == 2, "its first heartbeat")
         await eventually_async(
             lambda: all(its.idle for its in storage._links._loops.values()), "all idle"
         )
         proxy.forget()
-        await asyncio.sleep(4)  # It would have ended twice.
+        await asyncio.sleep(6)  # It would have ended by then.
     assert "lease is lost" not in caplog.text
 
 
