@@ -91,7 +91,7 @@ async def test_a_slow_network_is_no_fault(
         "kept AS",
         "starving AS",
         "COMMIT",
-        "SET begun",
+        'INSERT INTO "{schema}"."background_jobs_begun" ',
         "SET beat",
     ],
     ids=["insert", "outcome", "claim", "commit", "start", "lease"],

@@ -17,6 +17,8 @@ class Begun:
         self.claimed: dict[int, int] = {}
         self.marks: dict[int, int] = {}
         """Those that were said to start, one by one: what counted with its claim is kept there."""
+        self.lists = 0
+        """How many lists of these were written."""
         self.writing = asyncio.Lock()
 
     def mark(self, keys: Iterable[int]) -> None:

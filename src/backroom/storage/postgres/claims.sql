@@ -72,8 +72,18 @@ LEFT JOIN marks AS m ON m.queue = q.name AND m.priority = p.priority, LATERAL (
     ORDER BY w.run_at, w.id LIMIT 1
 ) AS f;
 
--- start: worker, all ids whose code may have begun, their tokens -> the worker, if it lives
-UPDATE {workers} SET begun = $2, under = $3 WHERE id = $1 RETURNING id;
+-- start: worker, all ids whose code may have begun, their tokens, the number of this list -> the
+--     worker, if it lives. The list before it goes: a row that was written again and again would leave
+--     all its versions in the way of who looks it up, as long as somebody holds a snapshot
+WITH living AS MATERIALIZED (
+    SELECT id FROM {workers} WHERE id = $1 FOR KEY SHARE
+), before AS (
+    DELETE FROM {begun} WHERE worker = $1 AND number = $4::bigint - 1
+), noted AS (
+    INSERT INTO {begun} (worker, number, ids, tokens) SELECT id, $4, $2, $3 FROM living
+    ON CONFLICT (worker, number) DO UPDATE SET ids = excluded.ids, tokens = excluded.tokens
+)
+SELECT id FROM living;
 
 -- tokens_of: worker, ids -> id, token of its claims
 SELECT i.id, h.token FROM {held} AS h, unnest(h.ids) AS i (id)
@@ -126,9 +136,9 @@ WITH seized AS (
 )
 SELECT s.worker, s.ids, ARRAY(
     SELECT i FROM unnest(s.ids) AS i WHERE i = ANY(s.started)
-    UNION SELECT b.id FROM unnest(w.begun, w.under) AS b (id, token)
-    WHERE b.token = s.token AND b.id = ANY(s.ids)) AS started
-FROM seized AS s JOIN {workers} AS w ON w.id = s.worker;
+    UNION SELECT b.id FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
+    WHERE l.worker = s.worker AND b.token = s.token AND b.id = ANY(s.ids)) AS started
+FROM seized AS s;
 
 -- charge: ids, now, reason -> nothing
 WITH charged AS (
@@ -139,4 +149,5 @@ INSERT INTO {errors} (job, attempt, at, kind, message)
 SELECT id, attempt, $2, 'crash', $3 FROM charged;
 
 -- dismiss: workers -> nothing
+WITH begun AS (DELETE FROM {begun} WHERE worker = ANY($1::bigint[]))
 DELETE FROM {workers} WHERE id = ANY($1::bigint[]);

@@ -93,7 +93,10 @@ class Living:
         after the other: each writes all."""
         async with begun.writing:
             ids = [to_id(key) for key in begun.marks]
-            return bool(await self._base.fetch("start", worker, ids, list(begun.marks.values())))
+            tokens, number = list(begun.marks.values()), begun.lists + 1
+            lives = bool(await self._base.fetch("start", worker, ids, tokens, number))
+            begun.lists = number
+            return lives
 
     async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
         """See `JobStorage.give_back`."""

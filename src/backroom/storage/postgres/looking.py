@@ -38,8 +38,9 @@ _INFO: Final = """
            CASE WHEN e.id IS NULL THEN j.started_at ELSE e.started_at END AS started_at,
            CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END AS reason,
            a.worker IS NOT NULL AS active, w.name AS worker,
-           a.counted OR EXISTS (SELECT FROM unnest(w.begun, w.under) AS b (id, token)
-                                WHERE b.id = j.id AND b.token = a.token) AS counted,
+           a.counted OR EXISTS (
+               SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
+               WHERE l.worker = a.worker AND b.id = j.id AND b.token = a.token) AS counted,
            EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
            EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                    AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked

@@ -125,7 +125,6 @@ CREATE TABLE {queues} (
 
 -- beat: one more each time the lease is extended. lease_until: only where a test tells lease time.
 -- presence: the key that all sessions of its process hold; served: in which life of the server.
--- begun, under: the jobs whose code may have begun, and the claim under which.
 CREATE TABLE {workers} (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name        text NOT NULL,
@@ -134,10 +133,17 @@ CREATE TABLE {workers} (
     beat        bigint NOT NULL DEFAULT 0,
     lease_until double precision,
     presence    bigint,
-    served      timestamptz[] NOT NULL,
-    begun       uuid[] NOT NULL DEFAULT '{}',
-    under       bigint[] NOT NULL DEFAULT '{}'
+    served      timestamptz[] NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Of each worker one list: the jobs whose code may have begun, and the claim under which.
+CREATE TABLE {begun} (
+    worker bigint NOT NULL,
+    number bigint NOT NULL,
+    ids    uuid[] NOT NULL,
+    tokens bigint[] NOT NULL,
+    PRIMARY KEY (worker, number)
+);
 
 CREATE SEQUENCE {tokens};
 
