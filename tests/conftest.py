@@ -30,8 +30,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each core, since many tests wait, for a process or for time; none beside this one
-    for a few files, which have run before the others have begun."""
+    """One more than cores, since many tests wait, for a process or for time, and some measure it;
+    none beside this one for a few files, which have run before the others have begun."""
     if config.args and all(".py" in argument for argument in config.args):
         return 0
     return min((os.cpu_count() or 1) + 1, 8)

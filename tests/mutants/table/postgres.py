@@ -260,8 +260,8 @@ MUTANTS = (
         promises=(4,),
         guard="a start of an earlier claim of a job is not charged to the present one",
         file=f"{ROOM}/claims.sql",
-        old="WHERE b.token = s.token AND b.id = ANY(s.ids)",
-        new="WHERE b.id = ANY(s.ids)",
+        old="WHERE l.worker = s.worker AND b.token = s.token AND b.id = ANY(s.ids)",
+        new="WHERE l.worker = s.worker AND b.id = ANY(s.ids)",
         tests=on_postgres(
             "test_leases", "test_an_attempt_that_ended_is_not_charged_to_the_next_claim_of_the_job"
         ),
