@@ -1,4 +1,4 @@
-"""What a worker of this process holds, and which of it may have begun."""
+"""What a worker of this process holds, which of it may have begun, and for how long."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Begun:
         self.claimed: dict[int, int] = {}
         self.marks: dict[int, int] = {}
         """Those that were said to start, one by one: what counted with its claim is kept there."""
+        self.lease = 0.0
+        """Seconds that it has from each time it extends it."""
         self.lists = 0
         """How many lists of these were written."""
         self.writing = asyncio.Lock()

@@ -52,7 +52,21 @@ class Asyncpg(Line):
             await self._transaction.rollback()
 
 
-class Psycopg(Line):
+class OfLibpq(Line):
+    """What all of psycopg tell of a connection alike."""
+
+    async def alone(self) -> bool:
+        return bool(self.given.autocommit) and not await self.busy()
+
+    async def busy(self) -> bool:
+        return bool(self.given.info.transaction_status != IDLE)
+
+    async def begin(self) -> None:
+        if self.given.autocommit:
+            await self.execute("BEGIN")
+
+
+class Psycopg(OfLibpq):
     """`psycopg.Connection`."""
 
     def _cursor(self, kind: str) -> Any:
@@ -69,16 +83,6 @@ class Psycopg(Line):
         with self._cursor("RawCursor") as cursor:
             cursor.execute(text, arguments or None)
             return cursor.fetchall() if cursor.description else []
-
-    async def alone(self) -> bool:
-        return bool(self.given.autocommit) and not await self.busy()
-
-    async def busy(self) -> bool:
-        return bool(self.given.info.transaction_status != IDLE)
-
-    async def begin(self) -> None:
-        if self.given.autocommit:
-            await self.execute("BEGIN")
 
     async def commit(self) -> None:
         self.given.commit()
@@ -104,7 +108,7 @@ class AsyncPsycopg(Psycopg):
         await self.given.rollback()
 
 
-class Psycopg2(Line):
+class Psycopg2(OfLibpq):
     """A connection of psycopg2."""
 
     def __init__(self, given: Any) -> None:
@@ -117,16 +121,6 @@ class Psycopg2(Line):
         with self.given.cursor(cursor_factory=plain) as cursor:
             cursor.execute(*placed(text, arguments))
             return cursor.fetchall() if cursor.description else []
-
-    async def alone(self) -> bool:
-        return bool(self.given.autocommit) and not await self.busy()
-
-    async def busy(self) -> bool:
-        return bool(self.given.info.transaction_status != IDLE)
-
-    async def begin(self) -> None:
-        if self.given.autocommit:
-            await self.execute("BEGIN")
 
     async def commit(self) -> None:
         await self._end("COMMIT", self.given.commit)

@@ -29,8 +29,6 @@ class Living:
         self._base = base
         self._settled = settled
         self._watch = Watch(base.virtual)
-        self._leases: dict[int, float] = {}
-        """Of the workers of this process, in seconds."""
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
         """See `JobStorage.enlist`."""
@@ -43,7 +41,7 @@ class Living:
         text = self._base.statements["enlist"]
         # On a session that holds the key, so that there is no moment without one.
         worker = await self._base.links.run(lambda link: link.fetchval(text, *values), own=True)
-        self._leases[worker] = spec.lease
+        self._base.of(worker).lease = spec.lease
         return Heartbeat(worker, asked + spec.lease)
 
     async def extend(self, worker: int) -> Heartbeat:
@@ -59,8 +57,8 @@ class Living:
             return Heartbeat(worker, asked + rows[0][0], tuple(row[0].int for row in cancelled))
 
         # So soon that a connection that is dead costs no lease: there is time for another one.
-        links = self._base.links
-        within = max(SHORTEST, min(links.answer, self._leases.get(worker, 0.0) / 8))
+        links, ours = self._base.links, self._base.begun.get(worker)
+        within = max(SHORTEST, min(links.answer, (ours.lease if ours else 0.0) / 8))
         return await links.run(extend, within=within, own=True)
 
     async def retire(self, worker: int) -> None:
@@ -71,7 +69,6 @@ class Living:
             back = await self._let_go(link, worker, ())
             await link.execute(self._base.statements["dismiss"], [worker])
             self._base.begun.pop(worker, None)
-            self._leases.pop(worker, None)
             return back
 
         if await self._base.change(retire):
