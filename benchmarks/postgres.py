@@ -83,7 +83,7 @@ def latency(bench: DatabaseBench) -> None:
     for name, bound in (("p50", 2), ("p99", 4)):
         bench.bound(
             f"idle latency {name}, another process", other[name], bound, "ms",
-            f"bare, after its insert: {raw_[name]:.2f} ms",
+            f"bare: {raw_[name]:.2f} ms",
         )  # fmt: skip
     bench.bound("idle latency p50, same process", same["p50"], 2, "ms")
     bench.bound("idle latency p99, same process", same["p99"], 4, "ms")

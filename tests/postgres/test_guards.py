@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import Random
+from typing import Any, Final
 
 import asyncpg
 import pytest
 
 from backroom import DatabaseJobStorage
 from backroom.errors import LeaseLostError, StorageError
-from backroom.ports import Report
+from backroom.ports import Claimed, Report
 from tests.contract.parts import WEEK, Bench, SettableClock
 from tests.servers.fixtures import PostgresPlace
 
@@ -37,27 +39,54 @@ async def other(postgres_url: PostgresPlace) -> AsyncIterator[asyncpg.Connection
     await connection.close()
 
 
+WAYS: Final = {"few": "claim_few", "many": "claim", "parked": "claim_parked"}
+"""The statements that claim: for who has had all there was, for who has not, and where some jobs
+wait for a worker that knows them."""
+
+
+async def claim_by(way: str, bench: Bench, worker: int, room: int = 100, **options: Any) -> Claimed:
+    """A claim by one of these statements, and by no other one."""
+    storage = bench.storage
+    assert isinstance(storage, DatabaseJobStorage)
+    storage._base.parked = way == "parked"
+    storage._claiming._plenty = True
+    if way == "many":
+        options |= {"starving": 1, "starving_since": bench.later(-60)}
+    with pytest.MonkeyPatch.context() as patch:
+        for other in set(WAYS.values()) - {WAYS[way]}:
+            patch.delitem(storage._statements._texts, other)
+        return await bench.look(worker, room, **{"queues": None} | options)
+
+
+def ids(claimed: Claimed) -> list[str]:
+    return [claim.id for claim in claimed.claims]
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_claim_passes_over_what_others_are_about_to_take(
-    bench: Bench, other: asyncpg.Connection
+    bench: Bench, other: asyncpg.Connection, way: str
 ) -> None:
     first, second = await bench.add_many(2)
     worker = await bench.enlist()
     async with other.transaction():
         await other.execute("SELECT FROM background_jobs_ready ORDER BY id LIMIT 1 FOR UPDATE")
         async with asyncio.timeout(5):
-            assert [claim.id for claim in await bench.claim(worker)] == [second]
-    assert [claim.id for claim in await bench.claim(worker)] == [first]
+            claimed = await claim_by(way, bench, worker)
+            assert ids(claimed) == [second]
+            assert claimed.more, "the other one may let go of its job"
+    assert ids(await claim_by(way, bench, worker)) == [first]
 
 
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_claim_waits_for_who_declares_its_worker_dead(
-    bench: Bench, other: asyncpg.Connection, postgres_url: PostgresPlace
+    bench: Bench, other: asyncpg.Connection, postgres_url: PostgresPlace, way: str
 ) -> None:
     await bench.add()
     worker = await bench.enlist()
     dying = other.transaction()
     await dying.start()
     await other.execute("DELETE FROM background_jobs_workers")
-    claiming = asyncio.ensure_future(bench.claim(worker))
+    claiming = asyncio.ensure_future(claim_by(way, bench, worker))
     pid = other.get_server_pid()
     looking = await asyncpg.connect(postgres_url.url)
     async with asyncio.timeout(10):
@@ -71,6 +100,48 @@ async def test_a_claim_waits_for_who_declares_its_worker_dead(
     with pytest.raises(LeaseLostError, match="declared dead"):
         await claiming
     assert await other.fetchval("SELECT count(*) FROM background_jobs_held") == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_way_to_claim_takes_too_much_at_once(bench: Bench, way: str) -> None:
+    jobs = await bench.add_many(14, data='{"a":"' + "x" * 3_000_000 + '"}')
+    worker = await bench.enlist()
+    claimed = await claim_by(way, bench, worker)
+    assert (ids(claimed), claimed.more) == (jobs[:11], True), "as much as 32 MiB hold"
+    assert ids(await claim_by(way, bench, worker)) == jobs[11:]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_all_ways_to_claim_take_the_same(
+    bench: Bench, other: asyncpg.Connection, seed: int
+) -> None:
+    chance = Random(seed)
+    for queue in ("a", "b", "c"):
+        await bench.add_many(
+            chance.randrange(12), queue=queue, priority=chance.randrange(4),
+            run_at=bench.later(chance.choice((-2, -1, 0, 5))),
+        )  # fmt: skip
+        await bench.add_many(3, queue=queue, priority=chance.randrange(4), data="{}" * 9)
+    if chance.random() < 0.5:
+        await bench.storage.pause("b", True)
+    options: dict[str, Any] = {
+        "queues": chance.choice((None, ("a", "c"), ("b",), ("none",))),
+        "but": chance.choice(((), ("a",))),
+        "starts": chance.randrange(5),
+    }
+    room, worker = chance.choice((1, 5, 100)), await bench.enlist()
+    seen = []
+    for way in WAYS:
+        claimed = await claim_by(way, bench, worker, room, **options)
+        claims = claimed.claims
+        assert len({claim.token for claim in claims}) <= 1
+        started = await other.fetchval("SELECT started FROM background_jobs_held")
+        assert [str(one) for one in started or ()] == ids(claimed)[: options["starts"]]
+        assert claimed.started == min(options["starts"], len(claims))
+        seen.append(([(claim.id, claim.run_at, claim.data) for claim in claims],
+                     claimed.more, claimed.next_due))  # fmt: skip
+        await bench.storage.give_back(worker, ())
+    assert seen[0] == seen[1] == seen[2]
 
 
 async def test_several_statements_are_kept_whole_or_not_at_all(bench: Bench) -> None:

@@ -11,6 +11,8 @@ from backroom.transition import Claim
 
 __all__ = ["Claiming"]
 
+FEW: Final = 240
+"""Jobs whose ids fit into one row of those that are held."""
 MOST_BYTES: Final = 32 * 2**20
 """Of data that one claim takes at most, where it takes more than one job."""
 
@@ -20,6 +22,8 @@ class Claiming:
 
     def __init__(self, base: Base) -> None:
         self._base = base
+        self._plenty = True
+        """The last claim may have left some that were due."""
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         """See `JobStorage.claim`."""
@@ -30,17 +34,25 @@ class Claiming:
         )
 
     async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
+        parked = self._base.parked
+        marks = self._base.marks.columns()
+        but = [to_text(name) for name in want.but]
         queues = None if want.queues is None else [to_text(name) for name in want.queues]
-        arguments: list[Any] = [
-            queues, list(want.rooms), now, worker, want.starts,
-            min(want.starving, want.rooms[3]), want.starving_since, MOST_BYTES,
-            [to_text(name) for name in want.but], *self._base.marks.columns(),
-        ]  # fmt: skip
-        parked, text = self._base.parked, self._base.statements["claim"]
-        if parked:
-            text = self._base.statements["claim_parked"]
-            arguments.append([to_text(kind) for kind in want.types])
-        rows = await link.fetch(text, *arguments)
+        level = want.rooms[0] == want.rooms[3] <= FEW
+        # Where all that was due was taken, none starves.
+        few = level and not (parked or marks[0] or (want.starving and self._plenty))
+        if few:
+            rows = await link.fetch(
+                self._base.statements["claim_few"], queues, want.rooms[0], now, worker, MOST_BYTES,
+                but, want.starts,
+            )  # fmt: skip
+        else:
+            rows = await link.fetch(
+                self._base.statements["claim_parked" if parked else "claim"], queues,
+                list(want.rooms), now, worker, want.starts, min(want.starving, want.rooms[3]),
+                want.starving_since, MOST_BYTES, but, *marks,
+                *([[to_text(kind) for kind in want.types]] if parked else ()),
+            )  # fmt: skip
         if not rows[0]["living"]:
             raise self._base.declared_dead(worker)
         self._base.parked = rows[0]["parked"]
@@ -51,15 +63,17 @@ class Claiming:
         self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
         cut = rows[0]["due"] > len(claims)
         self._base.marks.took(want, claims, rows[0]["took"], now, cut)
-        full = len(claims) >= max(want.rooms) or cut
-        if claims and (full or unseen):
+        self._plenty = len(claims) >= max(want.rooms) or cut
+        if claims and (self._plenty or unseen):
             return Claimed(claims, started, True, None)
         if unseen:
             return await self._claim(link, worker, want, now)
-        following = await link.fetchval(
-            self._base.statements["next"], queues, [to_text(name) for name in want.but],
-            *self._base.marks.columns(),
-        )  # fmt: skip
+        if few:
+            following = rows[0]["following"]
+        else:
+            following = await link.fetchval(
+                self._base.statements["next"], queues, but, *self._base.marks.columns()
+            )
         again = self._base.marks.left
         if again:  # What came in front of a mark waits for nothing else.
             following = min(now + again, now + again if following is None else following)

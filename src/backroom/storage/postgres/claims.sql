@@ -57,6 +57,53 @@ SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due,
 FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN tokens AS k USING (part)
 ORDER BY t.n;
 
+-- claim_few: queues (null: all), how many, now, worker, most bytes, but, starts -> as `claim`; and
+--     the moment of the first job that it left. For a worker that had all there was the last time,
+--     and has as much room for each priority: a third of the time
+WITH due AS MATERIALIZED (
+    SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
+        SELECT w.* FROM ({open_few}) AS q, LATERAL (
+            SELECT ctid AS place, id, run_at FROM {ready} AS w
+            WHERE w.queue = q.name AND w.priority = p.priority AND w.run_at <= $3
+            ORDER BY w.run_at, w.id LIMIT $2 FOR UPDATE SKIP LOCKED) AS w
+        ORDER BY w.run_at, w.id LIMIT $2) AS r
+    LIMIT $2
+), living AS MATERIALIZED (
+    SELECT id FROM {workers} WHERE id = $4 AND EXISTS (SELECT FROM due) FOR KEY SHARE
+), weighed AS MATERIALIZED (
+    SELECT d.place, d.run_at, j.id, j.type, j.queue, j.priority, j.created_at,
+           j.data, j.options, j.attempt, j.crashes, j.budget,
+           CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at,
+           row_number() OVER so_far AS n,
+           sum(octet_length(j.data) + coalesce(octet_length(j.options), 0)) OVER so_far AS bytes
+    FROM due AS d JOIN {jobs} AS j ON j.id = d.id WHERE EXISTS (SELECT FROM living)
+    WINDOW so_far AS (ORDER BY j.priority, d.run_at, j.id)
+), taken AS MATERIALIZED (
+    SELECT * FROM weighed WHERE n = 1 OR bytes <= $5
+), unready AS (
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
+), claimed AS (
+    INSERT INTO {held} (token, worker, ids, started)
+    SELECT nextval('{tokens}'), $4, t.ids, t.ids[: $7]
+    FROM (SELECT array_agg(id ORDER BY n) AS ids FROM taken HAVING count(*) > 0) AS t
+    RETURNING token
+)
+SELECT EXISTS (SELECT FROM living) OR NOT EXISTS (SELECT FROM due)
+           AND EXISTS (SELECT FROM {workers} WHERE id = $4) AS living,
+       (SELECT count(*) FROM due) AS due,
+       EXISTS (SELECT FROM {parked}) AS parked,
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
+       t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
+       t.expires_at, t.attempt, t.crashes, t.budget, (
+           SELECT min(f.run_at) FROM ({open_few}) AS q
+           CROSS JOIN generate_series(0, 3) AS p (priority), LATERAL (
+               SELECT w.run_at FROM {ready} AS w WHERE w.queue = q.name
+               AND w.priority = p.priority AND w.id NOT IN (SELECT id FROM taken)
+               ORDER BY w.run_at, w.id LIMIT 1) AS f
+       ) AS following
+FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN claimed AS k ON true
+ORDER BY t.n;
+
 -- next: queues (null: all), but, and by queue and priority from where to look -> the moment of
 --     the first job
 WITH marks AS MATERIALIZED (

@@ -120,6 +120,8 @@ def _sections() -> dict[str, str]:
     for name in ("next", "admit"):
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
+    few = _opened("$1::text[]", "$6::text[]")
+    texts["claim_few"] = texts["claim_few"].replace("{open_few}", few)
     claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)
     texts["claim_parked"] = _claim(claim, parked=True)
