@@ -157,6 +157,7 @@ class Claimer(Loop):
 
     async def _count(self, claims: list[Claim]) -> None:
         worker = self._worker()
+        began = self._clock.uptime()
         try:
             await self._storage.start(worker, [claim.key for claim in claims])
         except LeaseLostError:
@@ -170,6 +171,7 @@ class Claimer(Loop):
             self._lanes.returned(claims)
             self._release(claims)
         else:
+            self._lanes.counted(self._clock.uptime() - began)
             if self._stands_for(worker):
                 unwanted = [claim for claim in claims if self._unwanted(claim)]
                 if unwanted:

@@ -22,7 +22,10 @@ __all__ = ["EVERY", "Lanes"]
 EVERY: Final = 8
 """Every so many claims, the oldest starving job goes first."""
 ROUNDS: Final = 8
-"""Work is claimed ahead for so many round trips to the storage; half of it is cleared to start."""
+"""Work is claimed ahead for so many round trips to the storage."""
+COUNTS: Final = 2
+"""At most half of that is cleared to start, and no more than ends while starts are counted so many
+times: where a worker dies, what was cleared may have begun, for all that others can know."""
 LEAST_AHEAD: Final = 0.05
 LONGEST_AHEAD: Final = 0.5
 """Seconds of work claimed ahead, at least and at most."""
@@ -60,6 +63,7 @@ class Lanes:
         self._since = uptime()
         self._rate = 0.0
         self._round = 0.0
+        self._count_round = 0.0
         self._ahead = 0
         self._cleared_ahead = 0
         self._fallen_since: float | None = None
@@ -80,11 +84,16 @@ class Lanes:
             self._since = now
             seconds = min(LONGEST_AHEAD, max(LEAST_AHEAD, self._round * ROUNDS))
             self._ahead = min(MOST_AHEAD, int(self._rate * seconds))
-            self._cleared_ahead = self._ahead // 2
+            while_counted = 1 + int(self._rate * self._count_round * COUNTS)
+            self._cleared_ahead = min(self._ahead // 2, while_counted)
 
     def took(self, seconds: float) -> None:
-        """A round trip to the storage took so long."""
+        """A claim took so long."""
         self._round += (seconds - self._round) / 4
+
+    def counted(self, seconds: float) -> None:
+        """It took so long until starts were counted."""
+        self._count_round += (seconds - self._count_round) / 4
 
     def _to_clear(self) -> int:
         """How many more claims may be counted as started now."""

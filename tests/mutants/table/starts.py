@@ -18,6 +18,15 @@ MUTANTS = (
         tests=("engine/test_storage_errors.py::test_no_code_begins_before_its_start_is_counted",),
     ),
     Mutant(
+        name="cleared-as-needed",
+        promises=(4,),
+        guard="no more is cleared to start than begins while starts are counted",
+        file="lanes.py",
+        old="self._cleared_ahead = min(self._ahead // 2, while_counted)",
+        new="self._cleared_ahead = self._ahead // 2",
+        tests=("unit/test_lanes.py::test_no_more_is_cleared_than_begins_while_starts_are_counted",),
+    ),
+    Mutant(
         name="claim-counts-starts",
         promises=(4,),
         guard="a claim counts what finds a free slot as started",
