@@ -35,7 +35,7 @@ class Claiming:
 
     async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
         parked = self._base.parked
-        marks = self._base.marks.columns()
+        marks = self._base.marks.columns(claiming=True)
         but = [to_text(name) for name in want.but]
         queues = None if want.queues is None else [to_text(name) for name in want.queues]
         level = want.rooms[0] == want.rooms[3] <= FEW

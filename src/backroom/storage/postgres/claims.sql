@@ -1,6 +1,6 @@
 -- asked_to_end: worker -> ids of its claims that people cancelled
 SELECT c.id FROM {cancels} AS c
-WHERE c.id IN (SELECT unnest(h.ids) FROM {held} AS h WHERE h.worker = $1);
+WHERE EXISTS (SELECT FROM {held} AS h WHERE h.worker = $1 AND c.id = ANY(h.ids));
 
 -- claim: queues (null: all), rooms, now, worker, starts, starving, since, most bytes, but, and by
 --     queue and priority from where to look[, types] -> whether it lives, how many were due,

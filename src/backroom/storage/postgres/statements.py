@@ -20,6 +20,7 @@ _FILES: Final = (
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
+_NOTIFY: Final = re.compile(r"pg_notify\((\$\d+), \$\d+\)")
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 _READY: Final = """SELECT f.* FROM (
@@ -67,6 +68,12 @@ class Statements:
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
+
+    def hush(self) -> None:
+        """None of them calls `pg_notify` any more: whoever may not call it may not even say a
+        statement that would not come to it."""
+        # Its channel stays a value of the statement.
+        self._texts = {n: _NOTIFY.sub(r"left(\1::text, 0)", t) for n, t in self._texts.items()}
 
     def bare(self, part: str) -> str:
         """The name of a table of this store, neither quoted nor with its schema."""

@@ -85,6 +85,8 @@ class DatabaseJobStorage(Spooling):
             are found by looking every `poll_interval`. `?pooled=true` in the URL says the same.
         listen_url: where wake-ups can be heard if not by `url`: of the same database, past the
             proxy.
+        notify: whether workers are woken by NOTIFY, which takes a lock of the whole server as it
+            commits. Without it, and where the server refuses it, they look every `poll_interval`.
 
     Raises:
         ConfigurationError: a name that is no plain identifier, no URL of PostgreSQL, or a spool
@@ -106,6 +108,7 @@ class DatabaseJobStorage(Spooling):
         clock: Clock | None = None,
         pooled: bool = False,
         listen_url: str | None = None,
+        notify: bool = True,
     ) -> None:
         asked = False
         if isinstance(connection, str):
@@ -123,6 +126,7 @@ class DatabaseJobStorage(Spooling):
         """Whether opening makes and changes tables; set before it opens."""
         base = Base(self._links, self._statements, self.clock, clock is not None)
         super().__init__(base)
+        base.bells.on = notify
         self._users = 0
         self._ready = False
         self._adding = Adding(base)
@@ -164,6 +168,9 @@ class DatabaseJobStorage(Spooling):
     async def _prepare(self) -> None:
         if await self._schema.prepare(self._patiently, self.migrates):
             await self._retaining.begin()
+        await self._base.bells.may_notify()
+        if not self._base.bells.on:
+            self._statements.hush()
         self._ready = True
 
     async def _patiently(self, work: Callable[[Any], Awaitable[Any]]) -> Any:

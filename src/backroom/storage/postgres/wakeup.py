@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from backroom.errors import BackroomError, StorageError
 from backroom.ports import Wake
-from backroom.storage.postgres.links import Links
+from backroom.storage.postgres.links import Links, masked
 
 __all__ = ["Bells"]
 
@@ -24,6 +24,7 @@ FINISHED: Final = 0.02
 """The same where only ends are told of: who waits for one in another process has the time."""
 AGAIN: Final = 1.0
 """Seconds until a listener that was cut off connects again."""
+FUNCTION: Final = "pg_catalog.pg_notify(text, text)"
 LOOK: Final = 15.0
 """Seconds without a word after which a listener asks whether its connection lives."""
 
@@ -32,6 +33,8 @@ class Bells:
     """Tells the subscribers of this process, and those of others."""
 
     def __init__(self, links: Links, channel: str) -> None:
+        self.on = True
+        """Others are told, and heard of; else each looks for itself."""
         self._links = links
         self._channel = channel
         self._subscribers: dict[Callable[[Wake], None], asyncio.AbstractEventLoop] = {}
@@ -44,7 +47,7 @@ class Bells:
         """`callback` is called on the running loop, until what this returns is called."""
         loop = asyncio.get_running_loop()
         self._subscribers[callback] = loop
-        if loop not in self._listeners and self._links.ear is not None:
+        if self.on and loop not in self._listeners and self._links.ear is not None:
             self._listeners[loop] = loop.create_task(self._listen(loop))
 
         def unsubscribe() -> None:
@@ -61,6 +64,8 @@ class Bells:
         """Tells the subscribers here at once, and the others within a moment."""
         wakes = tuple(wakes)
         self.ring_here(wakes)
+        if not self.on:
+            return
         self._pending.update(wakes)
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.get_running_loop().create_task(self._notify())
@@ -79,6 +84,8 @@ class Bells:
     def along(self) -> str | None:
         """What a transaction that adds jobs says to the others as it commits; None where that
         was said a moment ago: then it is said again a moment later."""
+        if not self.on:
+            return None
         now = asyncio.get_running_loop().time()
         if now - self._said >= PAUSE:
             self._said = now
@@ -87,6 +94,22 @@ class Bells:
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.get_running_loop().create_task(self._notify())
         return None
+
+    async def may_notify(self) -> None:
+        """Finds out whether the server lets this role; if not, the others are told nothing."""
+        if not self.on:
+            return
+        link, ask = (
+            self._links,
+            "SELECT has_function_privilege($1, 'EXECUTE'), quote_ident(current_user)",
+        )
+        [(self.on, role)] = await link.run(lambda one: one.fetch(ask, FUNCTION))
+        if not self.on:
+            log.warning(
+                "%s: the role %s may not NOTIFY: each worker looks for new jobs by itself, every"
+                " poll_interval; GRANT EXECUTE ON FUNCTION %s TO %s mends that",
+                masked(link.url), role, FUNCTION, role,
+            )  # fmt: skip
 
     async def _notify(self) -> None:
         while self._pending:
