@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,7 +11,16 @@ import asyncpg
 from backroom.errors import BackroomError
 from backroom.storage.postgres.sources import Source
 
-__all__ = ["ANSWER", "CONNECT", "LOCK", "LONGEST", "SESSION", "connect", "without_pooled"]
+__all__ = [
+    "ANSWER",
+    "CONNECT",
+    "LOCK",
+    "LONGEST",
+    "READING",
+    "SESSION",
+    "connect",
+    "without_pooled",
+]
 
 CONNECT: Final = 5.0
 """Seconds that a connection may take to be made."""
@@ -35,6 +44,8 @@ SESSION: Final = {
     "idle_in_transaction_session_timeout": f"{ANSWER * 1000:.0f}",
 }
 """What statements that have been given up by their caller must not outlive for long."""
+READING: Final = {"default_transaction_read_only": "on"}
+"""What of a session that changes nothing."""
 _LISTENING: Final = {"idle_session_timeout": "0"}
 
 
@@ -42,28 +53,29 @@ async def connect(
     source: Source,
     told: Callable[[Exception], BackroomError],
     *,
-    settings: dict[str, str],
+    settings: Mapping[str, str],
     pooled: bool = False,
     listening: bool = False,
     within: float = CONNECT,
     arrive: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+    attributes: str = "read-write",
 ) -> asyncpg.Connection:
     """A connection with these settings. `pooled`: by way of a proxy that gives each transaction
     another session: it is asked for nothing that a session keeps. `listening`: it idles for long,
     and whatever is said on it is answered within `within` seconds, or not at all. `arrive`: what is
-    done first on it.
+    done first on it. `attributes`: of several servers, which one is meant (`target_session_attrs`).
 
     Raises:
         BackroomError: what `told` says of what went wrong.
     """
-    session = {} if pooled else settings | (_LISTENING if listening else {})
+    session = {} if pooled else dict(settings) | (_LISTENING if listening else {})
     options: dict[str, Any] = {"server_settings": {"application_name": "backroom"} | session}
     if pooled:
         options["statement_cache_size"] = 0
     if listening:
         options["command_timeout"] = within
     if _has_choice(source.url):
-        options["target_session_attrs"] = "read-write"
+        options["target_session_attrs"] = attributes
     connection = None
     try:
         connection = await source.connect(within, options)
@@ -92,7 +104,6 @@ def without_pooled(url: str) -> tuple[str, bool]:
 
 
 def _has_choice(url: str) -> bool:
-    """Of several servers that the URL names, the one that is no standby is meant, if it does not
-    say otherwise."""
+    """Several servers are named, and not which one of them is meant."""
     parts = urlsplit(url)
     return "," in parts.netloc and "target_session_attrs" not in parse_qs(parts.query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar, Final, TypeVar
 
@@ -14,7 +14,7 @@ from asyncpg import exceptions
 
 from backroom.errors import BackroomError, LeaseLostError, StorageClosedError, StorageError
 from backroom.storage.masks import masked
-from backroom.storage.postgres.connecting import ANSWER, CONNECT, SESSION, connect
+from backroom.storage.postgres.connecting import ANSWER, CONNECT, READING, SESSION, connect
 from backroom.storage.postgres.loops import MOST, OfLoop
 from backroom.storage.postgres.mishaps import (
     UNCHANGED,
@@ -50,11 +50,20 @@ class Links:
     """Runs work on connections, and says in our words what went wrong."""
 
     most: ClassVar[int] = MOST
-    settings: ClassVar[dict[str, str]] = SESSION
+    settings: Mapping[str, str] = SESSION
 
     def __init__(
-        self, source: Source, *, pooled: bool = False, listen_url: str | None = None
+        self,
+        source: Source,
+        *,
+        pooled: bool = False,
+        listen_url: str | None = None,
+        read_only: bool = False,
     ) -> None:
+        self.read_only = read_only
+        """Nothing may be changed; any server will do, a standby rather than its primary."""
+        if read_only:
+            self.settings = SESSION | READING
         self.source = source
         self.url = url = source.url
         self.pooled = pooled
@@ -90,7 +99,7 @@ class Links:
 
         return await connect(
             self.source, told, settings=self.settings, pooled=self.pooled, within=within,
-            arrive=self.arrive,
+            arrive=self.arrive, attributes="prefer-standby" if self.read_only else "read-write",
         )  # fmt: skip
 
     async def connect_to_listen(self) -> asyncpg.Connection:

@@ -4,7 +4,7 @@ long keeps nobody from claiming, scheduling or ending jobs."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
@@ -40,12 +40,16 @@ class Loan(Asyncpg):
             await super().begin()
 
 
+PLAIN: Final[Mapping[str, str]] = {}
+"""What the sessions of handlers are told: they are as the application knows them."""
+
+
 class Loans(Links):
     """A few for each loop; who asks for more waits until one comes back."""
 
     most: ClassVar[int] = 20
     """Transactions of handlers at once."""
-    settings: ClassVar[dict[str, str]] = {}
+    settings: Mapping[str, str] = PLAIN
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Loan]:

@@ -47,10 +47,15 @@ class Schema:
     """The tables of one store."""
 
     def __init__(
-        self, name: str, statements: Statements, migrations: tuple[Migration, ...] = MIGRATIONS
+        self,
+        name: str,
+        statements: Statements,
+        migrations: tuple[Migration, ...] = MIGRATIONS,
+        read_only: bool = False,
     ) -> None:
-        """`name`: of the database, as errors tell it."""
+        """`name`: of the database, as errors tell it. `read_only`: nothing is to be changed."""
         self.name = name
+        self.read_only = read_only
         self.statements = statements
         self.migrations = migrations
 
@@ -123,7 +128,7 @@ class Schema:
         # The server tells these with every connection, unasked.
         said = {name: getattr(link.get_settings(), name, "off") for name in _READ_ONLY}
         for name, value in said.items():
-            if value == "on":
+            if value == "on" and not self.read_only:
                 raise StorageError(f"{self.name} is read-only ({name} is on): {_READ_ONLY[name]}")
 
     async def look(self, link: Any) -> Stored:
@@ -296,7 +301,7 @@ class Schema:
 
 _READ_ONLY: Final = {
     "in_hot_standby": "it is a standby; name its primary, or all with target_session_attrs=primary"
-    " after a ? in the URL",
+    " after a ? in the URL; for look-ups alone, read_only=True takes it",
     "default_transaction_read_only": "ALTER ROLE or ALTER DATABASE ... RESET"
     " default_transaction_read_only lets it write",
 }

@@ -87,10 +87,12 @@ class DatabaseJobStorage(Spooling):
             proxy.
         notify: whether workers are woken by NOTIFY, which takes a lock of the whole server as it
             commits. Without it, and where the server refuses it, they look every `poll_interval`.
+        read_only: for look-ups alone, at a standby, say; of several servers that the URL names,
+            rather one of those. Whatever would change something is refused.
 
     Raises:
-        ConfigurationError: a name that is no plain identifier, no URL of PostgreSQL, or a spool
-            that is no durable storage.
+        ConfigurationError: a name that is no plain identifier, no URL of PostgreSQL, a spool
+            that is no durable storage; or `read_only` along a pool, a proxy or a spool.
     """
 
     capabilities = Capabilities(durable=True, shared=True, transactional=True)
@@ -109,6 +111,7 @@ class DatabaseJobStorage(Spooling):
         pooled: bool = False,
         listen_url: str | None = None,
         notify: bool = True,
+        read_only: bool = False,
     ) -> None:
         asked = False
         if isinstance(connection, str):
@@ -119,14 +122,22 @@ class DatabaseJobStorage(Spooling):
             raise ConfigurationError(str(error)) from None
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
-        self._links = Links(source_of(connection), pooled=pooled or asked, listen_url=listen_url)
+        pooled = pooled or asked
+        if read_only and (pooled or spool or isinstance(connection, asyncpg.Pool)):
+            raise ConfigurationError(
+                "read_only=True wants sessions of its own, which are told to change nothing: a URL,"
+                " and neither a pool nor a proxy (pooled=True); and it has no use for a spool"
+            )
+        self._links = Links(
+            source_of(connection), pooled=pooled, listen_url=listen_url, read_only=read_only
+        )
         self._loans = Loans(self._links.source, pooled=self._links.pooled)
-        self._schema = Schema(self.url, self._statements)
-        self.migrates = migrate
+        self._schema = Schema(self.url, self._statements, read_only=read_only)
+        self.migrates = migrate and not read_only
         """Whether opening makes and changes tables; set before it opens."""
         base = Base(self._links, self._statements, self.clock, clock is not None)
         super().__init__(base)
-        base.bells.on = notify
+        base.bells.on = notify and not read_only
         self._users = 0
         self._ready = False
         self._adding = Adding(base)
