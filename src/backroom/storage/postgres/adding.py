@@ -51,6 +51,8 @@ class Adding:
         answers: list[list[Inserted] | BaseException]
         copy = not again and self._adding.copies(additions)
         word = self._base.bells.along()
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             answers = list(
                 await self._base.carry(
@@ -68,6 +70,7 @@ class Adding:
             for one in additions:  # Whose fault it was is not known.
                 answers += await self._add([one])
             return answers
+        self._base.bells.committed(now() - began)
         self._queues |= queues_of(additions)
         for one, said in zip(additions, answers, strict=True):
             if one.worker is not None and isinstance(said, list):

@@ -17,9 +17,12 @@ __all__ = ["Bells"]
 
 log = logging.getLogger("backroom.storage")
 
-PAUSE: Final = 0.004
-"""Seconds between two notifications of one kind by one loop: NOTIFY takes a lock of the whole
-server when it commits."""
+COMMITS: Final = 3
+"""Two notifications of one process are so many commits apart, as long as those take lately: NOTIFY
+takes a lock of the whole server as it commits, so they take longer where many wait for it."""
+SHORTEST: Final = 0.001
+LONGEST: Final = 0.02
+"""Seconds that this is at least and at most."""
 FINISHED: Final = 0.02
 """The same where only ends are told of: who waits for one in another process has the time."""
 AGAIN: Final = 1.0
@@ -42,6 +45,8 @@ class Bells:
         self._pending: set[Wake] = set()
         self._ringing: asyncio.Task[None] | None = None
         self._said = 0.0
+        self._commit = 0.0
+        """Seconds that a commit takes lately."""
 
     def subscribe(self, callback: Callable[[Wake], None]) -> Callable[[], None]:
         """`callback` is called on the running loop, until what this returns is called."""
@@ -81,13 +86,22 @@ class Bells:
                     with suppress(RuntimeError):
                         loop.call_soon_threadsafe(callback, wake)
 
+    @property
+    def pause(self) -> float:
+        """Seconds between two notifications."""
+        return min(LONGEST, max(SHORTEST, COMMITS * self._commit))
+
+    def committed(self, seconds: float) -> None:
+        """A transaction that adds jobs took so long."""
+        self._commit += (min(seconds, LONGEST / COMMITS) - self._commit) / 8
+
     def along(self) -> str | None:
         """What a transaction that adds jobs says to the others as it commits; None where that
         was said a moment ago: then it is said again a moment later."""
         if not self.on:
             return None
         now = asyncio.get_running_loop().time()
-        if now - self._said >= PAUSE:
+        if now - self._said >= self.pause:
             self._said = now
             return Wake.JOBS.value
         self._pending.add(Wake.JOBS)
@@ -113,7 +127,7 @@ class Bells:
 
     async def _notify(self) -> None:
         while self._pending:
-            await asyncio.sleep(PAUSE if self._pending - {Wake.FINISHED} else FINISHED)
+            await asyncio.sleep(self.pause if self._pending - {Wake.FINISHED} else FINISHED)
             wakes, self._pending = self._pending, set()
             said = ",".join(sorted(wake.value for wake in wakes))
             try:

@@ -1,7 +1,9 @@
-"""Where nobody is woken by NOTIFY all is as correct, and a job waits for the next look."""
+"""Words from process to process: not too many; and where there are none at all, all is as correct,
+and a job waits for the next look."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ import psycopg
 import pytest
 
 from backroom import DatabaseJobStorage, Job, JobService
-from tests.servers.fixtures import Postgres
+from backroom.storage.postgres import wakeup
+from tests.servers.fixtures import Postgres, PostgresPlace
 
 
 @pytest.fixture
@@ -94,3 +97,37 @@ async def test_what_is_told_not_to_notify_says_nothing_and_listens_to_nobody(
     finally:
         await ear.close()
         postgres_server.drop_database(name)
+
+
+async def test_commits_that_follow_each_other_are_told_of_together(
+    postgres_url: PostgresPlace,
+) -> None:
+    heard: list[str] = []
+    storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
+    service = JobService(storage)
+    service.declare("MAIL")
+    ear = await asyncpg.connect(postgres_url.url)
+    await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
+    bells = storage._base.bells
+    try:
+        await service.schedule("MAIL", {})
+        for _ in range(50):  # Commits are slow lately.
+            bells.committed(1.0)
+        assert bells.pause == pytest.approx(wakeup.LONGEST, rel=0.01)
+        await asyncio.sleep(5 * wakeup.LONGEST)
+        heard.clear()
+        await service.schedule("MAIL", {})
+        await ear.fetchval("SELECT 1")
+        assert heard == ["jobs"], "it was told with its commit"
+        for _ in range(6):
+            await service.schedule("MAIL", {})
+            bells.committed(1.0)
+        await asyncio.sleep(5 * wakeup.LONGEST)
+        await ear.fetchval("SELECT 1")
+        assert 2 <= len(heard) < 7, "some commits were told of together, none was not told of"
+        for _ in range(50):
+            bells.committed(0.0)
+        assert bells.pause == wakeup.SHORTEST
+    finally:
+        await ear.close()
+        await service.stop()
