@@ -399,9 +399,11 @@ async def holder(directory: str, count: int) -> dict[str, float]:
     return {}
 
 
-async def latency(directory: str, count: int, elsewhere: bool) -> dict[str, float]:
-    """One job every 20 ms; from `schedule` to the handler's start, in milliseconds. The first ones
-    are not counted: they make connections and plans."""
+async def latency(
+    directory: str, count: int, elsewhere: bool, pause: float = 0.02
+) -> dict[str, float]:
+    """One job after the other, so many seconds apart; from `schedule` to the handler's start, in
+    milliseconds. The first ones are not counted: they make connections and plans."""
     waits: list[float] = []
     count += WARM
 
@@ -420,7 +422,7 @@ async def latency(directory: str, count: int, elsewhere: bool) -> dict[str, floa
     jobs.declare("PING")
     for _ in range(count):
         await jobs.schedule("PING", {"at": time.perf_counter()})
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
     if elsewhere:
         waits = json.loads(await asyncio.to_thread(child.stdout.readline))
         child.wait()
@@ -625,9 +627,9 @@ async def raw_copy(directory: str, count: int) -> dict[str, float]:
     return raw_postgres.copy(directory, count)
 
 
-async def raw_latency(directory: str, count: int) -> dict[str, float]:
+async def raw_latency(directory: str, count: int, pause: float = 0.02) -> dict[str, float]:
     """The bare way from one process to another: a row and a NOTIFY are committed, who listens takes
-    the row and commits that; one every 20 ms, in milliseconds from before the insert."""
+    the row and commits that; in milliseconds from before the insert. `word`: the NOTIFY alone."""
     count += WARM
     with psycopg.connect(directory, autocommit=True) as connection:
         connection.execute(raw_postgres.TABLE.encode())
@@ -640,10 +642,13 @@ async def raw_latency(directory: str, count: int) -> dict[str, float]:
                 began = time.perf_counter()
                 connection.execute(raw_postgres.INSERT, job)
                 connection.execute("SELECT pg_notify('raw', %s)", [str(began)])
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+        for _ in range(count):
+            connection.execute("SELECT pg_notify('raw', %s)", [f"-{time.perf_counter()}"])
+            await asyncio.sleep(pause)
         waits = json.loads(await asyncio.to_thread(child.stdout.readline))
         child.wait()
-    return spread(waits)
+    return spread(waits[:count]) | {"word": spread(waits[count:])["p50"]}
 
 
 async def raw_listener(directory: str, count: int) -> dict[str, float]:
@@ -656,9 +661,10 @@ async def raw_listener(directory: str, count: int) -> dict[str, float]:
         listening.execute("LISTEN raw")
         print("ready", flush=True)
         for said in listening.notifies():
-            working.execute(raw_postgres.CLAIM, (raw.now(), 1, 1, raw.now())).fetchall()
-            waits.append((time.perf_counter() - float(said.payload)) * 1e3)
-            if len(waits) == count:
+            if not said.payload.startswith("-"):  # A job came with it.
+                working.execute(raw_postgres.CLAIM, (raw.now(), 1, 1, raw.now())).fetchall()
+            waits.append((time.perf_counter() - abs(float(said.payload))) * 1e3)
+            if len(waits) == 2 * count:
                 break
     print(json.dumps(waits), flush=True)
     return {}

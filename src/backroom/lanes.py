@@ -22,10 +22,7 @@ __all__ = ["EVERY", "Lanes"]
 EVERY: Final = 8
 """Every so many claims, the oldest starving job goes first."""
 ROUNDS: Final = 8
-"""Work is claimed ahead for so many round trips to the storage."""
-COUNTS: Final = 2
-"""At most half of that is cleared to start, and no more than ends while starts are counted so many
-times: where a worker dies, what was cleared may have begun, for all that others can know."""
+"""Work is claimed ahead for so many round trips to the storage, at most half of it cleared."""
 LEAST_AHEAD: Final = 0.05
 LONGEST_AHEAD: Final = 0.5
 """Seconds of work claimed ahead, at least and at most."""
@@ -84,8 +81,7 @@ class Lanes:
             self._since = now
             seconds = min(LONGEST_AHEAD, max(LEAST_AHEAD, self._round * ROUNDS))
             self._ahead = min(MOST_AHEAD, int(self._rate * seconds))
-            while_counted = 1 + int(self._rate * self._count_round * COUNTS)
-            self._cleared_ahead = min(self._ahead // 2, while_counted)
+            self._cleared_ahead = min(self._ahead // 2, self._end_while_counted())
 
     def took(self, seconds: float) -> None:
         """A claim took so long."""
@@ -94,6 +90,13 @@ class Lanes:
     def counted(self, seconds: float) -> None:
         """It took so long until starts were counted."""
         self._count_round += (seconds - self._count_round) / 4
+
+    def _end_while_counted(self) -> int:
+        """How many jobs end at this pace while starts are counted; more, where all slots are free
+        again several times by then. No more is cleared ahead: where a worker dies, what was
+        cleared may have begun, for all that others can know."""
+        ends = self._rate * self._count_round
+        return 1 + int(ends * (1 + ends / self.slots))
 
     def _to_clear(self) -> int:
         """How many more claims may be counted as started now."""

@@ -86,17 +86,17 @@ def test_a_worker_of_quick_jobs_claims_ahead_but_not_without_bound() -> None:
     assert want.rooms[3] <= MOST_AHEAD + 4
 
 
-@pytest.mark.parametrize(("counting", "cleared"), [(0.001, 1 + 2), (0.01, 1 + 20), (1.0, 50 // 2)])
+@pytest.mark.parametrize(("counting", "cleared"), [(0.001, 1 + 1), (0.01, 1 + 15), (1.0, 50 // 2)])
 def test_no_more_is_cleared_than_begins_while_starts_are_counted(
     counting: float, cleared: int
 ) -> None:
     """Where the worker dies, each of them may have begun, for all that others know."""
-    bench = Bench(slots=4)
+    bench = Bench(slots=20)
     for _ in range(50):
         bench.lanes.counted(counting)
     bench.run(5000, seconds=5)
     bench.lanes.accept(bench.claims(500), 0)
-    assert len(bench.lanes.clear(NOW)) == pytest.approx(4 + cleared, abs=1)
+    assert len(bench.lanes.clear(NOW)) == pytest.approx(20 + cleared, abs=1)
 
 
 def test_a_critical_job_has_room_however_full_the_rest_is() -> None:
@@ -210,7 +210,7 @@ def test_what_has_not_begun_can_be_taken_out() -> None:
 
 def test_what_was_claimed_for_a_pace_that_has_fallen_goes_back() -> None:
     bench = Bench(slots=2)
-    bench.lanes.counted(0.2)
+    bench.lanes.counted(0.2)  # All that is claimed ahead may be cleared.
     bench.run(10_000, seconds=1)
     want = bench.lanes.want(NOW)
     assert want is not None

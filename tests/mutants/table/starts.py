@@ -22,7 +22,7 @@ MUTANTS = (
         promises=(4,),
         guard="no more is cleared to start than begins while starts are counted",
         file="lanes.py",
-        old="self._cleared_ahead = min(self._ahead // 2, while_counted)",
+        old="self._cleared_ahead = min(self._ahead // 2, self._end_while_counted())",
         new="self._cleared_ahead = self._ahead // 2",
         tests=("unit/test_lanes.py::test_no_more_is_cleared_than_begins_while_starts_are_counted",),
     ),

@@ -50,7 +50,7 @@ class Adding:
     ) -> list[list[Inserted] | BaseException]:
         answers: list[list[Inserted] | BaseException]
         copy = not again and self._adding.copies(additions)
-        word = self._base.bells.along()
+        word = self._base.bells.along(Wake.JOBS)
         now = asyncio.get_running_loop().time
         began = now()
         try:

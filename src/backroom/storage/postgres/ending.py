@@ -39,10 +39,11 @@ class Ending:
         return await group.add(Results(worker, transitions))
 
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
-        now = self._base.clock.now()
+        now, plain = self._base.clock.now(), self._ending.is_one(results)
+        word = self._base.bells.along(Wake.FINISHED) if plain else None
         try:
             answers = await self._base.carry(
-                lambda link: self._ending.finish(link, results, now), self._ending.is_one(results)
+                lambda link: self._ending.finish(link, results, now, word), plain
             )
         except Exception as error:
             if not is_of_values(error):
@@ -55,7 +56,10 @@ class Ending:
             return apart
         for said, stands in zip(results, answers, strict=True):
             self._base.of(said.worker).finished(said.transitions, stands)
-        self._base.ring(Wake.FINISHED)
+        if plain:
+            self._base.bells.ring_here((Wake.FINISHED,))
+        else:
+            self._base.ring(Wake.FINISHED)
         states = {t.state for one in results for t in one.transitions}
         self._base.parked = self._base.parked or State.PARKED in states
         if State.PARKED in states or State.WAITING in states:

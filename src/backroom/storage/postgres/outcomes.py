@@ -44,13 +44,16 @@ class Outcomes:
         """Whether `finish` will say one statement that changes something."""
         return all(_is_plain(t) for one in results for t in one.transitions)
 
-    async def finish(self, link: Any, results: Sequence[Results], now: int) -> list[list[bool]]:
-        """Applies the transitions whose token stands; says which stand."""
+    async def finish(
+        self, link: Any, results: Sequence[Results], now: int, word: str | None = None
+    ) -> list[list[bool]]:
+        """Applies the transitions whose token stands; says which stand. `word`: what is said to
+        those who listen, if some have completed."""
         asked: dict[tuple[int, int], Transition] = {}
         for one in results:
             for t in one.transitions:
                 asked.setdefault((t.key, t.token), t)
-        stood = await self.write(link, list(asked.values()), now)
+        stood = await self.write(link, list(asked.values()), now, word)
         missing = [t for t in asked.values() if (t.key, t.token) not in stood]
         if missing:  # An earlier call whose answer was lost may have written them.
             stood |= await self.stood(link, missing)
@@ -62,7 +65,7 @@ class Outcomes:
         return {(to_key(id_), token) for id_, token in rows}
 
     async def write(
-        self, link: Any, transitions: Sequence[Transition], now: int
+        self, link: Any, transitions: Sequence[Transition], now: int, word: str | None = None
     ) -> set[tuple[int, int]]:
         """Those whose claim stood, and are written now, by key and token."""
         plain = [t for t in transitions if _is_plain(t)]
@@ -72,9 +75,9 @@ class Outcomes:
             rows = await link.fetch(
                 self._statements["complete"], *_ids(plain), [t.attempt for t in plain],
                 [t.started_at for t in plain], [t.finished_at for t in plain],
-                [t.result for t in plain],
+                [t.result for t in plain], word, self._statements.channel,
             )  # fmt: skip
-            stood.update((to_key(id_), token) for id_, token in rows)
+            stood.update((to_key(id_), token) for id_, token, _ in rows)
         if others:
             rows = await link.fetch(self._statements["take_out"], *_ids(others))
             out = {(to_key(id_), token) for id_, token in rows}

@@ -1,4 +1,5 @@
--- complete: ids, tokens, attempts, started, finished, results -> id, token of those that stood
+-- complete: ids, tokens, attempts, started, finished, results, what is said to those who listen
+--     (null: nothing), where -> id, token of those that stood
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[],
                          $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
@@ -26,8 +27,10 @@ WITH given AS MATERIALIZED (
     SELECT id, token, 2, attempt, started_at, finished_at, result FROM mine
 ), told AS (
     INSERT INTO {tally} SELECT 2, count(*) FROM mine HAVING count(*) > 0
+), said AS MATERIALIZED (
+    SELECT pg_notify($8, $7) AS said WHERE $7::text IS NOT NULL AND EXISTS (SELECT FROM mine)
 )
-SELECT id, token FROM mine;
+SELECT m.id, m.token, s.said FROM mine AS m LEFT JOIN said AS s ON true;
 
 -- take_out: ids, tokens -> id, token of those that stood
 WITH given AS MATERIALIZED (

@@ -17,7 +17,7 @@ __all__ = ["Bells"]
 
 log = logging.getLogger("backroom.storage")
 
-COMMITS: Final = 3
+COMMITS: Final = 2
 """Two notifications of one process are so many commits apart, as long as those take lately: NOTIFY
 takes a lock of the whole server as it commits, so they take longer where many wait for it."""
 SHORTEST: Final = 0.001
@@ -44,7 +44,7 @@ class Bells:
         self._listeners: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._pending: set[Wake] = set()
         self._ringing: asyncio.Task[None] | None = None
-        self._said = 0.0
+        self._said: dict[Wake, float] = {}
         self._commit = 0.0
         """Seconds that a commit takes lately."""
 
@@ -69,11 +69,8 @@ class Bells:
         """Tells the subscribers here at once, and the others within a moment."""
         wakes = tuple(wakes)
         self.ring_here(wakes)
-        if not self.on:
-            return
-        self._pending.update(wakes)
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.get_running_loop().create_task(self._notify())
+        if self.on:
+            self._later(wakes)
 
     def ring_here(self, wakes: Iterable[Wake]) -> None:
         """Tells the subscribers of this process."""
@@ -95,19 +92,25 @@ class Bells:
         """A transaction that adds jobs took so long."""
         self._commit += (min(seconds, LONGEST / COMMITS) - self._commit) / 8
 
-    def along(self) -> str | None:
-        """What a transaction that adds jobs says to the others as it commits; None where that
-        was said a moment ago: then it is said again a moment later."""
+    def along(self, wake: Wake) -> str | None:
+        """What a transaction says to the others as it commits; None where that was said a moment
+        ago: then it is said again a moment later."""
         if not self.on:
             return None
         now = asyncio.get_running_loop().time()
-        if now - self._said >= self.pause:
-            self._said = now
-            return Wake.JOBS.value
-        self._pending.add(Wake.JOBS)
+        if now - self._said.get(wake, 0.0) >= self._apart(wake):
+            self._said[wake] = now
+            return wake.value
+        self._later((wake,))
+        return None
+
+    def _apart(self, wake: Wake) -> float:
+        return FINISHED if wake is Wake.FINISHED else self.pause
+
+    def _later(self, wakes: Iterable[Wake]) -> None:
+        self._pending.update(wakes)
         if self._ringing is None or self._ringing.done():
             self._ringing = asyncio.get_running_loop().create_task(self._notify())
-        return None
 
     async def may_notify(self) -> None:
         """Finds out whether the server lets this role; if not, the others are told nothing."""
@@ -127,7 +130,7 @@ class Bells:
 
     async def _notify(self) -> None:
         while self._pending:
-            await asyncio.sleep(self.pause if self._pending - {Wake.FINISHED} else FINISHED)
+            await asyncio.sleep(min(map(self._apart, self._pending)))
             wakes, self._pending = self._pending, set()
             said = ",".join(sorted(wake.value for wake in wakes))
             try:
