@@ -28,6 +28,7 @@ FINISHED: Final = 0.02
 AGAIN: Final = 1.0
 """Seconds until a listener that was cut off connects again."""
 FUNCTION: Final = "pg_catalog.pg_notify(text, text)"
+ALLOWED: Final = "SELECT has_function_privilege($1, 'EXECUTE'), quote_ident(current_user)"
 LOOK: Final = 15.0
 """Seconds without a word after which a listener asks whether its connection lives."""
 
@@ -43,7 +44,8 @@ class Bells:
         self._subscribers: dict[Callable[[Wake], None], asyncio.AbstractEventLoop] = {}
         self._listeners: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._pending: set[Wake] = set()
-        self._ringing: asyncio.Task[None] | None = None
+        self._ringing: dict[Wake, asyncio.Task[None]] = {}
+        """On whatever loop they were asked for."""
         self._said: dict[Wake, float] = {}
         self._commit = 0.0
         """Seconds that a commit takes lately."""
@@ -108,33 +110,31 @@ class Bells:
         return FINISHED if wake is Wake.FINISHED else self.pause
 
     def _later(self, wakes: Iterable[Wake]) -> None:
+        """What is said by itself: each for itself, as one may have more time than another."""
         self._pending.update(wakes)
-        if self._ringing is None or self._ringing.done():
-            self._ringing = asyncio.get_running_loop().create_task(self._notify())
+        for wake in wakes:
+            ringing = self._ringing.get(wake)
+            if ringing is None or ringing.done() or ringing.get_loop().is_closed():
+                self._ringing[wake] = asyncio.get_running_loop().create_task(self._notify(wake))
 
     async def may_notify(self) -> None:
         """Finds out whether the server lets this role; if not, the others are told nothing."""
         if not self.on:
             return
-        link, ask = (
-            self._links,
-            "SELECT has_function_privilege($1, 'EXECUTE'), quote_ident(current_user)",
-        )
-        [(self.on, role)] = await link.run(lambda one: one.fetch(ask, FUNCTION))
+        [(self.on, role)] = await self._links.run(lambda link: link.fetch(ALLOWED, FUNCTION))
         if not self.on:
             log.warning(
                 "%s: the role %s may not NOTIFY: each worker looks for new jobs by itself, every"
                 " poll_interval; GRANT EXECUTE ON FUNCTION %s TO %s mends that",
-                masked(link.url), role, FUNCTION, role,
+                masked(self._links.url), role, FUNCTION, role,
             )  # fmt: skip
 
-    async def _notify(self) -> None:
-        while self._pending:
-            await asyncio.sleep(min(map(self._apart, self._pending)))
-            wakes, self._pending = self._pending, set()
-            said = ",".join(sorted(wake.value for wake in wakes))
+    async def _notify(self, wake: Wake) -> None:
+        while wake in self._pending:
+            await asyncio.sleep(self._apart(wake))
+            self._pending.discard(wake)
             try:
-                await self._links.run(partial(_say, self._channel, said))
+                await self._links.run(partial(_say, self._channel, wake.value))
             except BackroomError as error:
                 log.debug("nobody could be woken: %s", error)
                 return
@@ -182,13 +182,15 @@ class Bells:
         for loop, listener in listeners.items():
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(listener.cancel)
-        here = listeners.get(asyncio.get_running_loop())
-        if here is not None:
-            await asyncio.wait([here])
-        if self._ringing is not None and not self._ringing.done():
-            self._ringing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._ringing
+        for ringing in self._ringing.values():
+            with suppress(RuntimeError):
+                ringing.get_loop().call_soon_threadsafe(ringing.cancel)
+        loop = asyncio.get_running_loop()
+        tasks = (*listeners.values(), *self._ringing.values())
+        here = [task for task in tasks if task.get_loop() is loop]
+        if here:
+            await asyncio.wait(here)
+        self._ringing.clear()
         self._subscribers.clear()
 
 
