@@ -49,7 +49,7 @@ async def claim_by(way: str, bench: Bench, worker: int, room: int = 100, **optio
     storage = bench.storage
     assert isinstance(storage, DatabaseJobStorage)
     storage._base.parked = way == "parked"
-    storage._claiming._plenty = True
+    storage._claiming._had_all.clear()
     if way == "many":
         options |= {"starving": 1, "starving_since": bench.later(-60)}
     with pytest.MonkeyPatch.context() as patch:
@@ -142,6 +142,24 @@ async def test_all_ways_to_claim_take_the_same(
                      claimed.more, claimed.next_due))  # fmt: skip
         await bench.storage.give_back(worker, ())
     assert seen[0] == seen[1] == seen[2]
+
+
+async def test_who_starves_in_one_queue_is_not_forgotten_for_another_that_is_empty(
+    bench: Bench,
+) -> None:
+    """Each of them has a worker's slots of its own, and is claimed from by itself."""
+    since = bench.later(-60)
+    full, empty = ("full",), ("empty",)
+    low = await bench.add(queue="full", priority=3, run_at=bench.later(-90))
+    await bench.add_many(30, queue="full", priority=1)
+    worker = await bench.enlist()
+    seen: list[str] = []
+    for turn in range(4):
+        assert await bench.claim(worker, 5, queues=empty, starving=1, starving_since=since) == []
+        options = {"starving": 1, "starving_since": since} if turn else {}
+        claims = await bench.claim(worker, 5, queues=full, **options)
+        seen += [claim.id for claim in claims]
+    assert seen.index(low) == 5, "the first of the second claim"
 
 
 async def test_several_statements_are_kept_whole_or_not_at_all(bench: Bench) -> None:

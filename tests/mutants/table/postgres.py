@@ -460,6 +460,18 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="pg-starving-in-each-queue",
+        promises=(12,),
+        guard="whose queues are not empty asks for what starves, whatever other queues are",
+        file=f"{ROOM}/claiming.py",
+        old="calm = not want.starving or which in self._had_all",
+        new="calm = not want.starving or bool(self._had_all)",
+        tests=(
+            "postgres/test_guards.py"
+            "::test_who_starves_in_one_queue_is_not_forgotten_for_another_that_is_empty",
+        ),
+    ),
+    Mutant(
         name="pg-starving-claimed-once",
         promises=(12, 2),
         guard="a starving job is not claimed a second time by its priority",

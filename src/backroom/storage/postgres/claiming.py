@@ -22,8 +22,8 @@ class Claiming:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._plenty = True
-        """The last claim may have left some that were due."""
+        self._had_all: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
+        """Of which queues, all but which, the last claim took whatever was due."""
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         """See `JobStorage.claim`."""
@@ -40,7 +40,9 @@ class Claiming:
         queues = None if want.queues is None else [to_text(name) for name in want.queues]
         level = want.rooms[0] == want.rooms[3] <= FEW
         # Where all that was due was taken, none starves.
-        few = level and not (parked or marks[0] or (want.starving and self._plenty))
+        which = want.queues, want.but
+        calm = not want.starving or which in self._had_all
+        few = level and calm and not (parked or marks[0])
         if few:
             rows = await link.fetch(
                 self._base.statements["claim_few"], queues, want.rooms[0], now, worker, MOST_BYTES,
@@ -63,8 +65,9 @@ class Claiming:
         self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
         cut = rows[0]["due"] > len(claims)
         self._base.marks.took(want, claims, rows[0]["took"], now, cut)
-        self._plenty = len(claims) >= max(want.rooms) or cut
-        if claims and (self._plenty or unseen):
+        full = len(claims) >= max(want.rooms) or cut
+        (self._had_all.discard if full else self._had_all.add)(which)
+        if claims and (full or unseen):
             return Claimed(claims, started, True, None)
         if unseen:
             return await self._claim(link, worker, want, now)
