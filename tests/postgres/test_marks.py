@@ -10,9 +10,14 @@ import pytest
 from backroom.ports import Want
 from backroom.storage.postgres import marks
 from backroom.storage.postgres.marks import Marks
+from backroom.transition import Claim
 from tests.contract.parts import WEEK, Bench
 from tests.postgres.yard import Yard, a_yard
 from tests.servers.fixtures import PostgresPlace
+
+
+def claim(queue: str, priority: int) -> Claim:
+    return Claim(1, 1, "id", "T", queue, priority, 10**15, 10**15, "{}", None, None)
 
 
 class Hand:
@@ -173,6 +178,17 @@ async def test_a_claim_that_is_quick_looks_from_the_beginning(postgres_url: Post
             await bench.claim(worker, 5)
         kept = bench.storage._base.marks  # type: ignore[attr-defined]
         assert kept.columns() == [[], [], [], []]
+
+
+def test_a_quick_look_for_what_is_critical_alone_tells_nothing_of_the_rest() -> None:
+    kept = Marks(Hand())
+    claims = [claim("default", 2)] * marks.MANY
+    kept.took(Want(None, (), (9, 9, 9, 9)), claims, 0.0, 10**15, cut=False)
+    for _ in range(3):
+        kept.took(Want(None, (), (9, 0, 0, 0)), [], 0.0, 10**15, cut=False)
+        assert kept.columns() == [[], [], [], []]
+    kept.took(Want(None, (), (9, 9, 9, 9)), claims[:9], 1.0, 10**15, cut=True)
+    assert kept.columns()[0] == ["default"]
 
 
 def test_a_look_from_the_beginning_costs_a_small_part_of_the_time() -> None:

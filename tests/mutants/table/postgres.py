@@ -230,8 +230,8 @@ MUTANTS = (
         promises=(3, 11),
         guard="a job that was cancelled ends when it is given back, and waits no more",
         file=f"{ROOM}/claims.sql",
-        old="FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked);",
-        new="FROM {jobs} WHERE id = ANY($1::uuid[]);",
+        old="FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked)\n",
+        new="FROM {jobs} WHERE id = ANY($1::uuid[])\n",
         tests=on_postgres(
             "test_giving_back", "test_a_job_that_was_cancelled_ends_when_it_is_given_back"
         ),
@@ -400,8 +400,8 @@ MUTANTS = (
         promises=(11, 5),
         guard="who leaves gives back what it holds",
         file=f"{ROOM}/living.py",
-        old="            back = await self._let_go(link, worker, ())",
-        new="            back = 0",
+        old="            gone = await self._let_go(link, worker, ())",
+        new="            gone = 0, None",
         tests=on_postgres(
             "test_leases", "test_a_worker_that_retires_gives_back_what_it_holds_untouched"
         ),

@@ -82,10 +82,14 @@ class Base:
             return await self.links.run(work, within=within)
         return await self.change(work, within)
 
-    def ring(self, *wakes: Wake) -> None:
-        """Wakes those who listen, here and elsewhere. Jobs may have come back, from any time."""
+    def ring(self, *wakes: Wake, since: int | None = None) -> None:
+        """Wakes those who listen, here and elsewhere. Jobs may have come back, that wait since
+        this moment, or any."""
         if Wake.JOBS in wakes:
-            self.marks.forget()
+            if since is None:
+                self.marks.forget()
+            else:
+                self.marks.lower(since)
         self.bells.ring(wakes)
 
     def declared_dead(self, worker: int) -> LeaseLostError:

@@ -149,7 +149,7 @@ WHERE token = ANY($1::bigint[]);
 -- drop_empty: worker -> nothing
 DELETE FROM {held} WHERE worker = $1 AND cardinality(ids) = 0;
 
--- release: ids, now -> nothing: they wait again, or end if that was asked
+-- release: ids, now -> since when the first of them waits again; they end if that was asked
 WITH asked AS (
     DELETE FROM {cancels} WHERE id = ANY($1::uuid[]) RETURNING id
 ), ended AS (
@@ -163,11 +163,14 @@ WITH asked AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM asked)
 ), renewed AS (  -- An outcome before this claim stands no more.
     UPDATE {jobs} SET token = 0 WHERE id = ANY($1::uuid[]) AND token <> 0
+), back AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id,
+           CASE WHEN attempt = 0 AND started_at IS NULL THEN expires_at END
+    FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked)
+    RETURNING run_at
 )
-INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
-SELECT queue, priority, run_at, id,
-       CASE WHEN attempt = 0 AND started_at IS NULL THEN expires_at END
-FROM {jobs} WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM asked);
+SELECT min(run_at) FROM back;
 
 -- disown: worker, ids, now -> nothing
 WITH begun AS (

@@ -64,15 +64,14 @@ class Living:
     async def retire(self, worker: int) -> None:
         """See `JobStorage.retire`."""
 
-        async def retire(link: Any) -> int:
+        async def retire(link: Any) -> tuple[int, int | None]:
             await link.execute(self._base.statements["lock_worker"], worker)
-            back = await self._let_go(link, worker, ())
+            gone = await self._let_go(link, worker, ())
             await link.execute(self._base.statements["dismiss"], [worker])
             self._base.begun.pop(worker, None)
-            return back
+            return gone
 
-        if await self._base.change(retire):
-            self._base.ring(Wake.JOBS, Wake.FINISHED)
+        self._came_back(*await self._base.change(retire))
 
     async def start(self, worker: int, keys: Sequence[int]) -> None:
         """See `JobStorage.start`."""
@@ -99,12 +98,18 @@ class Living:
         """See `JobStorage.give_back`."""
         # What nobody waits for any more may claim a job.
         await self._settled(asyncio.get_running_loop())
-        back = await self._base.change(lambda link: self._let_go(link, worker, keep))
-        if back:
-            self._base.ring(Wake.JOBS, Wake.FINISHED)
+        back, since = await self._base.change(lambda link: self._let_go(link, worker, keep))
+        self._came_back(back, since)
         return back
 
-    async def _let_go(self, link: Any, worker: int, keep: Collection[tuple[int, int]]) -> int:
+    def _came_back(self, jobs: int, since: int | None) -> None:
+        if jobs:
+            self._base.ring(Wake.JOBS, Wake.FINISHED, since=since)
+
+    async def _let_go(
+        self, link: Any, worker: int, keep: Collection[tuple[int, int]]
+    ) -> tuple[int, int | None]:
+        """How many have come back, and since when the first of them waits."""
         kept = {(to_id(key), token) for key, token in keep}
         tokens, back = [], []
         for token, ids in await link.fetch(self._base.statements["holds"], worker):
@@ -112,12 +117,15 @@ class Living:
             if gone:
                 tokens.append(token)
                 back += gone
+        since = None
         if back:
             await link.execute(self._base.statements["keep"], tokens, back)
             await link.execute(self._base.statements["drop_empty"], worker)
-            await link.execute(self._base.statements["release"], back, self._base.clock.now())
+            since = await link.fetchval(
+                self._base.statements["release"], back, self._base.clock.now()
+            )
             self._base.of(worker).forget(id_.int for id_ in back)
-        return len(back)
+        return len(back), since
 
     async def disown(self, worker: int, keys: Sequence[int]) -> None:
         """See `JobStorage.disown`."""

@@ -90,9 +90,8 @@ class Marks:
         self._taken += len(claims)
         self._lanes.update((claim.queue, claim.priority) for claim in claims)
         if not self._stand:  # It was one from the beginning.
-            if seconds < SLOW + SLOW_EACH * len(claims):
-                self._taken = 0
-            if self._taken < MANY:
+            # One that was quick proves little: it may have looked for what is critical alone.
+            if self._taken < MANY or seconds < SLOW + SLOW_EACH * len(claims):
                 return
             self._until = self._clock() + max(STALE, SHARE * seconds)
             self._glance = self._clock() + GLANCE
