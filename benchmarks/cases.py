@@ -538,6 +538,22 @@ async def idle(directory: str, seconds: float) -> dict[str, float]:
     return {"cpu_percent": 100 * used / seconds, "rss_mb": memory}
 
 
+async def bare_idle(directory: str, seconds: float) -> dict[str, float]:
+    """A loop that wakes ten times a second for nothing: what a machine takes for that alone."""
+
+    async def wake() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+
+    waking = asyncio.create_task(wake())
+    await asyncio.sleep(1)
+    before = time.process_time()
+    await asyncio.sleep(seconds)
+    used = time.process_time() - before
+    waking.cancel()
+    return {"cpu_percent": 100 * used / seconds}
+
+
 async def leak(directory: str, count: int) -> dict[str, float]:
     """Jobs in a row, half a thousand at a time; memory after a tenth of them and at the end."""
     counter = Counter(count)
@@ -797,7 +813,7 @@ CASES = {
     for case in (
         together, apart, worker, scheduling, bulk, shared, sharer, held, traces, costs,
         orphans, holder, raw_latency, raw_listener,
-        drain, fill, latency, answer, lateness, where, idle, leak,
+        drain, fill, latency, answer, lateness, where, idle, bare_idle, leak,
         blocking, handlers, starting, scaling,
     )
 }  # fmt: skip
