@@ -76,23 +76,23 @@ def bulk(bench: DatabaseBench) -> None:
 def latency(bench: DatabaseBench) -> None:
     """One job after the other; and one that comes after a silence, when the machine itself has to
     wake up for each word that is said."""
+    _one_alone(bench, "one after the other", 0.002)
+    _one_alone(bench, "after 20 ms of silence", 0.02)
+
+
+def _one_alone(bench: DatabaseBench, rhythm: str, pause: float) -> None:
     count = 300 // (3 if bench.scale > 1 else 1)
-    for rhythm, pause in (("one after the other", 0.002), ("after 20 ms of silence", 0.02)):
-        same, other, raw_ = bench.medians(
-            *(
-                lambda elsewhere=elsewhere, pause=pause: bench.measure(
-                    "latency", count=count, elsewhere=elsewhere, pause=pause
-                )
-                for elsewhere in (False, True)
-            ),
-            lambda pause=pause: bench.measure("raw_latency", count=count, pause=pause),
-        )
-        for place, waits in (("another process", other), ("same process", same)):
-            for name, bound in (("p50", 2), ("p99", 4)):
-                bench.bound(
-                    f"idle latency {name}, {place}, {rhythm}", waits[name], bound, "ms",
-                    f"bare: {raw_[name]:.2f} ms, NOTIFY alone {raw_['word']:.2f}",
-                )  # fmt: skip
+    same, other, raw_ = bench.medians(
+        lambda: bench.measure("latency", count=count, elsewhere=False, pause=pause),
+        lambda: bench.measure("latency", count=count, elsewhere=True, pause=pause),
+        lambda: bench.measure("raw_latency", count=count, pause=pause),
+    )
+    for place, waits in (("another process", other), ("same process", same)):
+        for name, bound in (("p50", 2), ("p99", 4)):
+            bench.bound(
+                f"idle latency {name}, {place}, {rhythm}", waits[name], bound, "ms",
+                f"bare: {raw_[name]:.2f} ms, NOTIFY alone {raw_['word']:.2f}",
+            )  # fmt: skip
 
 
 def backlog(bench: DatabaseBench) -> None:

@@ -37,7 +37,7 @@ def place(primary: PostgresServer) -> PostgresPlace:
 
 
 async def test_who_names_both_works_on_with_the_standby(
-    primary: PostgresServer, place: PostgresPlace, caplog: pytest.LogCaptureFixture
+    primary: PostgresServer, place: PostgresPlace
 ) -> None:
     with await asyncio.to_thread(Standby, primary) as standby:
         await asyncio.to_thread(standby.follow)

@@ -3,43 +3,29 @@ and a job waits for the next look."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
-import psycopg
 import pytest
 
 from backroom import DatabaseJobStorage, Job, JobService
 from backroom.storage.postgres import wakeup
+from tests.postgres.parts import a_user, beside
+from tests.process.parts import eventually_async
 from tests.servers.fixtures import Postgres, PostgresPlace
 
 
 @pytest.fixture
-def refusing(postgres_server: Postgres) -> Iterator[str]:
-    """A database that lets nobody NOTIFY, for a role that has all other rights there."""
-    name, role = f"quiet_{secrets.token_hex(4)}", f'Ada "{secrets.token_hex(4)}"'
-    url = postgres_server.create_database(name)
-    quoted = psycopg.sql.Identifier(role)
-    with psycopg.connect(url, autocommit=True) as link:
-        for text in (
-            "CREATE ROLE {} LOGIN PASSWORD 'ada'",
-            "GRANT CREATE, USAGE ON SCHEMA public TO {}",
-            "REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC, {}",
-        ):
-            link.execute(psycopg.sql.SQL(text).format(quoted))
-    parts = urlsplit(url)
-    user = role.replace(" ", "%20").replace('"', "%22")
-    yield parts._replace(netloc=f"{user}:ada@{parts.netloc.rpartition('@')[2]}").geturl()
-    with psycopg.connect(url, autocommit=True) as link:
-        link.execute(psycopg.sql.SQL("DROP OWNED BY {0}").format(quoted))
+def quiet(postgres_server: Postgres) -> Iterator[PostgresPlace]:
+    """A database of its own, that others do not hear."""
+    name = f"quiet_{secrets.token_hex(4)}"
+    place = PostgresPlace(postgres_server.create_database(name), name)
+    postgres_server.execute(f"CREATE SCHEMA {name}".encode(), name)
+    yield place
     postgres_server.drop_database(name)
-    with psycopg.connect(postgres_server.url(), autocommit=True) as link:
-        link.execute(psycopg.sql.SQL("DROP ROLE {0}").format(quoted))
 
 
 async def run_all(storage: DatabaseJobStorage, elsewhere: DatabaseJobStorage, url: str) -> None:
@@ -67,36 +53,39 @@ async def run_all(storage: DatabaseJobStorage, elsewhere: DatabaseJobStorage, ur
 
 
 async def test_a_server_that_refuses_notify_is_looked_at_instead(
-    refusing: str, caplog: pytest.LogCaptureFixture
+    quiet: PostgresPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "backroom"):
-        await run_all(DatabaseJobStorage(refusing), DatabaseJobStorage(refusing), refusing)
+    async with a_user(quiet, f"GRANT CREATE, USAGE ON SCHEMA {quiet.schema}") as url:
+        async with beside(quiet) as link:
+            await link.execute("REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC")
+        stores = [DatabaseJobStorage(url, schema=quiet.schema) for _ in range(2)]
+        with caplog.at_level(logging.WARNING, "backroom"):
+            await run_all(stores[0], stores[1], url)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2, "each store says it once, and nothing else"
     assert "may not NOTIFY: each worker looks for new jobs by itself" in said[0]
-    assert 'GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO "Ada' in said[0]
+    grant = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) TO ada_quiet_"
+    assert grant in said[0]
 
 
 async def test_what_is_told_not_to_notify_says_nothing_and_listens_to_nobody(
-    postgres_server: Postgres,
+    quiet: PostgresPlace,
 ) -> None:
-    name = f"quiet_{secrets.token_hex(4)}"
-    url = postgres_server.create_database(name)
     heard: list[Any] = []
-    ear = await asyncpg.connect(url)
-    await ear.add_listener("background_jobs", lambda *said: heard.append(said))
-    try:
-        quiet = [DatabaseJobStorage(url, notify=False) for _ in range(2)]
-        await run_all(quiet[0], quiet[1], url)
-        assert await ear.fetchval("SELECT count(*) FROM background_jobs_ended") == 6
+
+    def store(notify: bool) -> DatabaseJobStorage:
+        return DatabaseJobStorage(quiet.url, schema=quiet.schema, notify=notify)
+
+    async with beside(quiet) as ear:
+        channel = store(False)._statements.channel
+        await ear.add_listener(channel, lambda *said: heard.append(said))
+        await run_all(store(False), store(False), quiet.url)
+        ended = f"SELECT count(*) FROM {quiet.schema}.background_jobs_ended"
+        assert await ear.fetchval(ended) == 6
         assert heard == []
-        loud = [DatabaseJobStorage(url) for _ in range(2)]
-        await run_all(loud[0], loud[1], url)
+        await run_all(store(True), store(True), quiet.url)
         await ear.fetchval("SELECT 1")
         assert heard
-    finally:
-        await ear.close()
-        postgres_server.drop_database(name)
 
 
 async def test_commits_that_follow_each_other_are_told_of_together(
@@ -106,15 +95,15 @@ async def test_commits_that_follow_each_other_are_told_of_together(
     storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
     service = JobService(storage)
     service.declare("MAIL")
-    ear = await asyncpg.connect(postgres_url.url)
-    await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
     bells = storage._base.bells
-    try:
+    async with beside(postgres_url) as ear:
+        await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
         await service.schedule("MAIL", {})
         for _ in range(50):  # Commits are slow lately.
             bells.committed(1.0)
         assert bells.pause == pytest.approx(wakeup.LONGEST, rel=0.01)
-        await asyncio.sleep(5 * wakeup.LONGEST)
+        bells._said.clear()  # As if the last word were long ago.
+        await ear.fetchval("SELECT 1")
         heard.clear()
         await service.schedule("MAIL", {})
         await ear.fetchval("SELECT 1")
@@ -122,12 +111,9 @@ async def test_commits_that_follow_each_other_are_told_of_together(
         for _ in range(6):
             await service.schedule("MAIL", {})
             bells.committed(1.0)
-        await asyncio.sleep(5 * wakeup.LONGEST)
-        await ear.fetchval("SELECT 1")
-        assert 2 <= len(heard) < 7, "some commits were told of together, none was not told of"
+        await eventually_async(lambda: not bells._pending and len(heard) > 1, "all was told of")
+        assert len(heard) < 7, "some commits were told of together"
         for _ in range(50):
             bells.committed(0.0)
         assert bells.pause == wakeup.SHORTEST
-    finally:
-        await ear.close()
         await service.stop()

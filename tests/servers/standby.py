@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from tests.process.parts import eventually
 from tests.servers.postgres import PASSWORD, USER, PostgresError, PostgresServer
 
-__all__ = ["FOLLOWED", "Standby"]
-
-FOLLOWED: Final = {"synchronous_standby_names": "*"}
-"""What the first one is told once there is a second: no commit is answered before both have it."""
+__all__ = ["Standby"]
 
 
 class Standby(PostgresServer):
     """Made from a copy of a server that runs; it streams what that one commits, and can be read."""
 
-    def __init__(self, first: PostgresServer, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(first.binaries, durable=True, settings=settings)
+    def __init__(self, first: PostgresServer) -> None:
+        super().__init__(first.binaries, durable=True)
         self._first = first
         self._promoted = False
 
     def follow(self) -> None:
         """From now on no commit of the first one is answered that is not here."""
-        for name, value in FOLLOWED.items():
-            self._first.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+        self._first.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self._first.execute("SELECT pg_reload_conf()")
         question = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
         eventually(lambda: self._first.execute(question) == [(1,)], "the standby follows", 30)

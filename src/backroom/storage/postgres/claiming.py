@@ -66,7 +66,10 @@ class Claiming:
         cut = rows[0]["due"] > len(claims)
         self._base.marks.took(want, claims, rows[0]["took"], now, cut)
         full = len(claims) >= max(want.rooms) or cut
-        (self._had_all.discard if full else self._had_all.add)(which)
+        if full:
+            self._had_all.discard(which)
+        else:
+            self._had_all.add(which)
         if claims and (full or unseen):
             return Claimed(claims, started, True, None)
         if unseen:

@@ -59,7 +59,7 @@ ORDER BY t.n;
 
 -- claim_few: queues (null: all), how many, now, worker, most bytes, but, starts -> as `claim`; and
 --     the moment of the first job that it left. For a worker that had all there was the last time,
---     and has as much room for each priority: a third of the time
+--     and has as much room for each priority: two thirds of the time
 WITH due AS MATERIALIZED (
     SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
         SELECT w.* FROM ({open_few}) AS q, LATERAL (

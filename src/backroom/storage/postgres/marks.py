@@ -6,7 +6,7 @@ all that was claimed since. So whoever finds that it does so begins where it las
 kept among what comes after. What has come before is found by looks that begin sooner: four times a
 second a second sooner, for jobs of a machine whose clock is behind or whose transaction took long;
 and at the beginning, for a job that was given back in another process, say, within two seconds, or
-within fifteen times what such a look takes, if that is longer.
+within ten times what such a look takes, if that is longer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SLOW_EACH: Final = 0.00002
 """The same for each job of it."""
 STALE: Final = 2.0
 """Seconds until the next look from the beginning, at least."""
-SHARE: Final = 15
+SHARE: Final = 10
 """How many times as long as such a look it is at least."""
 BEHIND: Final = SECOND // 10
 """Microseconds that jobs may come late: where a claim had all there was, it stopped so long ago."""

@@ -123,7 +123,7 @@ class DatabaseJobStorage(Spooling):
         self.clock: Clock = clock or SystemClock()
         self._statements = Statements(table_name, schema)
         pooled = pooled or asked
-        if read_only and (pooled or spool or isinstance(connection, asyncpg.Pool)):
+        if read_only and (pooled or spool is not None or isinstance(connection, asyncpg.Pool)):
             raise ConfigurationError(
                 "read_only=True wants sessions of its own, which are told to change nothing: a URL,"
                 " and neither a pool nor a proxy (pooled=True); and it has no use for a spool"

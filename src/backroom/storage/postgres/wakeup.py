@@ -133,6 +133,7 @@ class Bells:
         while wake in self._pending:
             await asyncio.sleep(self._apart(wake))
             self._pending.discard(wake)
+            self._said[wake] = asyncio.get_running_loop().time()
             try:
                 await self._links.run(partial(_say, self._channel, wake.value))
             except BackroomError as error:
