@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.ports import Claimed, Want
@@ -24,6 +25,8 @@ class Claiming:
         self._base = base
         self._had_all: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
         """Of which queues, all but which, the last claim took whatever was due."""
+        self._had_none: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
+        """Of which the last claim found nothing due."""
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
         """See `JobStorage.claim`."""
@@ -43,6 +46,15 @@ class Claiming:
         which = want.queues, want.but
         calm = not want.starving or which in self._had_all
         few = level and calm and not (parked or marks[0])
+        if few and which in self._had_none:
+            # What comes now comes alone, most likely; if not, the next look takes the others.
+            self._had_none.discard(which)
+            rows = await link.fetch(
+                self._base.statements["claim_one"], queues, now, worker, but, want.starts
+            )
+            if rows:
+                claims = self._took(worker, want, now, rows, cut=True)
+                return Claimed(claims, min(want.starts, 1), True, None)
         if few:
             rows = await link.fetch(
                 self._base.statements["claim_few"], queues, want.rooms[0], now, worker, MOST_BYTES,
@@ -60,11 +72,11 @@ class Claiming:
         self._base.parked = rows[0]["parked"]
         # Some were parked, and this claim passed them over.
         unseen = self._base.parked and not parked
-        claims = [_claim(row) for row in rows] if rows[0]["id"] is not None else []
+        cut = rows[0]["due"] > (rows[0]["id"] is not None) * len(rows)
+        claims = self._took(worker, want, now, rows, cut=cut)
         started = min(want.starts, len(claims))
-        self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
-        cut = rows[0]["due"] > len(claims)
-        self._base.marks.took(want, claims, rows[0]["took"], now, cut)
+        if not claims and not cut:
+            self._had_none.add(which)
         full = len(claims) >= max(want.rooms) or cut
         if full:
             self._had_all.discard(which)
@@ -85,6 +97,15 @@ class Claiming:
             following = min(now + again, now + again if following is None else following)
         more = following is not None and following <= now
         return Claimed(claims, started, more, None if more else following)
+
+    def _took(
+        self, worker: int, want: Want, now: int, rows: Sequence[Any], *, cut: bool
+    ) -> list[Claim]:
+        """The claims of these rows, where there are any, and what is to be remembered of them."""
+        claims = [_claim(row) for row in rows] if rows[0]["id"] is not None else []
+        self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
+        self._base.marks.took(want, claims, rows[0]["took"], now, cut)
+        return claims
 
 
 def _claim(row: Any) -> Claim:

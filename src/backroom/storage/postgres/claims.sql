@@ -61,13 +61,7 @@ ORDER BY t.n;
 --     the moment of the first job that it left. For a worker that had all there was the last time,
 --     and has as much room for each priority: two thirds of the time
 WITH due AS MATERIALIZED (
-    SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
-        SELECT w.* FROM ({open_few}) AS q, LATERAL (
-            SELECT ctid AS place, id, run_at FROM {ready} AS w
-            WHERE w.queue = q.name AND w.priority = p.priority AND w.run_at <= $3
-            ORDER BY w.run_at, w.id LIMIT $2 FOR UPDATE SKIP LOCKED) AS w
-        ORDER BY w.run_at, w.id LIMIT $2) AS r
-    LIMIT $2
+    {due_few}
 ), living AS MATERIALIZED (
     SELECT id FROM {workers} WHERE id = $4 AND EXISTS (SELECT FROM due) FOR KEY SHARE
 ), weighed AS MATERIALIZED (
@@ -103,6 +97,26 @@ SELECT EXISTS (SELECT FROM living) OR NOT EXISTS (SELECT FROM due)
        ) AS following
 FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN claimed AS k ON true
 ORDER BY t.n;
+
+-- claim_one: queues (null: all), now, worker, but, starts -> as `claim_few`, of the first job alone; no
+--     row where nothing is due, or the worker does not live. For a worker that had nothing the last
+--     time: a third of the steps
+WITH due AS MATERIALIZED (
+    {due_one}
+), living AS MATERIALIZED (
+    SELECT id FROM {workers} WHERE id = $3 AND EXISTS (SELECT FROM due) FOR KEY SHARE
+), unready AS (
+    DELETE FROM {ready} WHERE ctid = (SELECT place FROM due) AND EXISTS (SELECT FROM living)
+), claimed AS (
+    INSERT INTO {held} (token, worker, ids, started)
+    SELECT nextval('{tokens}'), l.id, ARRAY[d.id], (ARRAY[d.id])[: $5] FROM due AS d, living AS l
+    RETURNING token
+)
+SELECT extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
+       j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options,
+       CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at,
+       j.attempt, j.crashes, j.budget
+FROM claimed AS k, {jobs} AS j WHERE j.id = (SELECT id FROM due);
 
 -- next: queues (null: all), but, and by queue and priority from where to look -> the moment of
 --     the first job

@@ -132,6 +132,10 @@ class Inserts:
 
     async def _add(self, link: Any, jobs: Sequence[JobRecord], word: str | None) -> set[str] | None:
         """The ids that were there already; None if all jobs are new."""
+        if len(jobs) == 1:
+            told = word, self._statements.channel
+            rows = await link.fetch(self._statements["add_one"], *_row(jobs[0]), *told)
+            return None if rows else {jobs[0].id}
         known: set[str] | None = None
         for at in range(0, len(jobs), CHUNK):
             part = jobs[at : at + CHUNK]

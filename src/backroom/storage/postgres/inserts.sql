@@ -17,6 +17,18 @@ SELECT count(*), CASE WHEN count(*) < cardinality($1)
        CASE WHEN $10::text IS NOT NULL AND count(*) > 0 THEN pg_notify($11, $10) END
 FROM added;
 
+-- add_one: the same of one job alone, plain values -> a row, where it is new
+WITH added AS (
+    INSERT INTO {jobs} (id, type, queue, priority, run_at, created_at, data, options, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), waiting AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT $3, $4, $5, id, $9 FROM added
+)
+SELECT CASE WHEN $10::text IS NOT NULL THEN pg_notify($11, $10) END FROM added;
+
 -- admit: any jobs, those of a worker straight to it where nothing waits in front; at the end, by
 --     queue and priority from where to look ->
 --     of each new job its id, and the token of its claim

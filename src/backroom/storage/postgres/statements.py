@@ -39,6 +39,14 @@ _PARKED: Final = """UNION ALL
             WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
             AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
+_DUE: Final = """SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
+        SELECT w.* FROM ({open}) AS q, LATERAL (
+            SELECT ctid AS place, id, run_at FROM {{ready}} AS w
+            WHERE w.queue = q.name AND w.priority = p.priority AND w.run_at <= {now}
+            ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS w
+        ORDER BY w.run_at, w.id LIMIT {most}) AS r
+    LIMIT {most}"""
+"""The first jobs that are due."""
 _INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
 """Named without a schema where it is made."""
 _OF_PARTS: Final = ("jobs_part", "ended_part", "low", "high")
@@ -128,7 +136,10 @@ def _sections() -> dict[str, str]:
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     few = _opened("$1::text[]", "$6::text[]")
-    texts["claim_few"] = texts["claim_few"].replace("{open_few}", few)
+    due = _DUE.format(open=few, now="$3", most="$2")
+    texts["claim_few"] = texts["claim_few"].replace("{due_few}", due).replace("{open_few}", few)
+    due = _DUE.format(open=_opened("$1::text[]", "$4::text[]"), now="$2", most="1")
+    texts["claim_one"] = texts["claim_one"].replace("{due_one}", due)
     claim = texts.pop("claim").replace("{open}", _opened("$1::text[]", "$9::text[]"))
     texts["claim"] = _claim(claim, parked=False)
     texts["claim_parked"] = _claim(claim, parked=True)

@@ -91,8 +91,9 @@ class Bells:
         return min(LONGEST, max(SHORTEST, COMMITS * self._commit))
 
     def committed(self, seconds: float) -> None:
-        """A transaction that adds jobs took so long."""
-        self._commit += (min(seconds, LONGEST / COMMITS) - self._commit) / 8
+        """A transaction that adds jobs took so long. One that took long among others says little."""
+        most = max(2 * self._commit, SHORTEST)
+        self._commit += (min(seconds, most, LONGEST / COMMITS) - self._commit) / 8
 
     def along(self, wake: Wake) -> str | None:
         """What a transaction says to the others as it commits; None where that was said a moment
@@ -130,10 +131,11 @@ class Bells:
             )  # fmt: skip
 
     async def _notify(self, wake: Wake) -> None:
+        now = asyncio.get_running_loop().time
         while wake in self._pending:
-            await asyncio.sleep(self._apart(wake))
+            await asyncio.sleep(self._said.get(wake, 0.0) + self._apart(wake) - now())
             self._pending.discard(wake)
-            self._said[wake] = asyncio.get_running_loop().time()
+            self._said[wake] = now()
             try:
                 await self._links.run(partial(_say, self._channel, wake.value))
             except BackroomError as error:
