@@ -40,10 +40,11 @@ class Bench:
         result: Figures = json.loads(ran.stdout.splitlines()[-1])
         return result
 
-    def medians(self, *cases: Callable[[], Figures]) -> list[Figures]:
-        """Several cases in turn, A B A B, and the median of each figure."""
+    def medians(self, *cases: Callable[[], Figures], times: int = 1) -> list[Figures]:
+        """Several cases in turn, A B A B, and the median of each figure; so many times the usual
+        runs, where a small difference counts."""
         taken: list[list[Figures]] = [[] for _ in cases]
-        for _ in range(self.runs):
+        for _ in range(self.runs * times):
             for case, results in zip(cases, taken, strict=True):
                 results.append(case())
         return [

@@ -222,7 +222,8 @@ class JobStorage(Protocol):
         ...
 
     async def claim(self, worker: int, want: Want, now: int) -> Claimed:
-        """Claims due jobs, in order: priority, run_at, insertion.
+        """Claims due jobs, in order: priority, run_at, insertion. As many as there is room for,
+        or fewer, if it tells of `more`.
 
         Raises:
             LeaseLostError: the worker was declared dead.

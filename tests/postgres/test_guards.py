@@ -39,23 +39,31 @@ async def other(postgres_url: PostgresPlace) -> AsyncIterator[asyncpg.Connection
     await connection.close()
 
 
-WAYS: Final = {"few": "claim_few", "many": "claim", "parked": "claim_parked"}
+SEVERAL: Final = {"few": "claim_few", "many": "claim", "parked": "claim_parked"}
 """The statements that claim: for who has had all there was, for who has not, and where some jobs
 wait for a worker that knows them."""
+WAYS: Final = {"one": "claim_one", **SEVERAL}
+"""And the one of a single job, for who has found nothing."""
 
 
 async def claim_by(way: str, bench: Bench, worker: int, room: int = 100, **options: Any) -> Claimed:
-    """A claim by one of these statements, and by no other one."""
+    """A claim by one of these statements, and by no other one; if one is not there, by few."""
     storage = bench.storage
     assert isinstance(storage, DatabaseJobStorage)
     storage._base.parked = way == "parked"
-    storage._claiming._had_all.clear()
+    claiming = storage._claiming
+    claiming._had_all.clear()
+    claiming._had_none.clear()
+    options = {"queues": None} | options
+    if way == "one":
+        claiming._had_none.add((options["queues"], options.get("but", ())))
     if way == "many":
         options |= {"starving": 1, "starving_since": bench.later(-60)}
+    used = {WAYS[way]} | ({"claim_few"} if way == "one" else set())
     with pytest.MonkeyPatch.context() as patch:
-        for other in set(WAYS.values()) - {WAYS[way]}:
+        for other in set(WAYS.values()) - used:
             patch.delitem(storage._statements._texts, other)
-        return await bench.look(worker, room, **{"queues": None} | options)
+        return await bench.look(worker, room, **options)
 
 
 def ids(claimed: Claimed) -> list[str]:
@@ -100,9 +108,10 @@ async def test_a_claim_waits_for_who_declares_its_worker_dead(
     with pytest.raises(LeaseLostError, match="declared dead"):
         await claiming
     assert await other.fetchval("SELECT count(*) FROM background_jobs_held") == 0
+    assert await other.fetchval("SELECT count(*) FROM background_jobs_ready") == 1, "it waits on"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", SEVERAL)
 async def test_no_way_to_claim_takes_too_much_at_once(bench: Bench, way: str) -> None:
     jobs = await bench.add_many(14, data='{"a":"' + "x" * 3_000_000 + '"}')
     worker = await bench.enlist()
@@ -131,7 +140,7 @@ async def test_all_ways_to_claim_take_the_same(
     }
     room, worker = chance.choice((1, 5, 100)), await bench.enlist()
     seen = []
-    for way in WAYS:
+    for way in SEVERAL:
         claimed = await claim_by(way, bench, worker, room, **options)
         claims = claimed.claims
         assert len({claim.token for claim in claims}) <= 1
@@ -142,6 +151,38 @@ async def test_all_ways_to_claim_take_the_same(
                      claimed.more, claimed.next_due))  # fmt: skip
         await bench.storage.give_back(worker, ())
     assert seen[0] == seen[1] == seen[2]
+    first = await claim_by("one", bench, worker, room, **options)
+    if not seen[0][0]:
+        assert (first.claims, first.more, first.next_due) == seen[0]
+        return
+    assert [(claim.id, claim.run_at, claim.data) for claim in first.claims] == seen[0][0][:1]
+    assert first.more, "there may be others"
+    assert first.started == min(options["starts"], 1)
+    started = await other.fetchval("SELECT started FROM background_jobs_held")
+    assert [str(one) for one in started] == ids(first)[: options["starts"]]
+    rest = await claim_by("few", bench, worker, max(1, room - 1), **options)
+    assert ids(rest) == [id_ for id_, _, _ in seen[0][0]][1:] or room == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_first_of_all_queues_is_taken_first(bench: Bench, way: str) -> None:
+    later = await bench.add(queue="a", run_at=bench.later(-1))
+    first = await bench.add(queue="b", run_at=bench.later(-2))
+    worker = await bench.enlist()
+    assert ids(await claim_by(way, bench, worker, 1)) == [first]
+    assert ids(await claim_by(way, bench, worker, 1)) == [later]
+
+
+async def test_who_has_found_nothing_takes_the_next_job_alone(bench: Bench) -> None:
+    worker = await bench.enlist()
+    claiming = bench.storage._claiming  # type: ignore[attr-defined]
+    for _ in range(3):
+        assert not (await bench.look(worker, 10, queues=None)).claims
+        assert claiming._had_none, "it knows that nothing was due"
+        jobs = await bench.add_many(3)
+        first = await bench.look(worker, 10, queues=None)
+        assert (ids(first), first.more) == (jobs[:1], True)
+        assert ids(await bench.look(worker, 9, queues=None)) == jobs[1:]
 
 
 async def test_who_starves_in_one_queue_is_not_forgotten_for_another_that_is_empty(
@@ -171,12 +212,13 @@ async def test_several_statements_are_kept_whole_or_not_at_all(bench: Bench) -> 
     assert await bench.page() == ([], None)
 
 
-@pytest.mark.parametrize("unique_key", [None, "key"])
+@pytest.mark.parametrize(("unique_key", "jobs"), [(None, 1), (None, 2), ("key", 1)])
 async def test_others_are_woken_with_the_commit(
     bench: Bench,
     other: asyncpg.Connection,
     postgres_url: PostgresPlace,
     unique_key: str | None,
+    jobs: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
@@ -184,7 +226,7 @@ async def test_others_are_woken_with_the_commit(
     await other.add_listener(channel, lambda _, pid, channel, said: heard.put_nowait(said))
     # Whoever adds a job may die in the next moment: nothing is said after it.
     monkeypatch.setattr("backroom.storage.postgres.wakeup.Bells.ring", lambda *_: None)
-    await bench.insert([bench.record(unique_key=unique_key)])
+    await bench.insert([bench.record(unique_key=unique_key) for _ in range(jobs)])
     assert await asyncio.wait_for(heard.get(), 5) == "jobs"
 
 

@@ -48,12 +48,12 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_parcel", "admit", "again", "alone", "any_past",
-    "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting",
-    "charge", "claim", "claim_few", "claim_parked", "complete", "count_active", "count_ended",
-    "count_parked", "count_ready", "dead", "detach", "dismiss", "disown", "drop", "drop_empty",
-    "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors", "errors_of", "expire",
-    "extend", "fold", "forget", "forget_ended", "free_keys", "held_now", "here", "holds",
+    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "again", "alone",
+    "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting",
+    "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete", "count_active",
+    "count_ended", "count_parked", "count_ready", "dead", "detach", "dismiss", "disown", "drop",
+    "drop_empty", "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors", "errors_of",
+    "expire", "extend", "fold", "forget", "forget_ended", "free_keys", "held_now", "here", "holds",
     "hurry", "in_the_way", "keep", "keys_after", "lock_active", "lock_worker", "log", "log_of",
     "look_round", "make", "make_parcels", "move", "new_queues", "next", "old", "oldest_parcel",
     "outlook", "parts", "pause", "place_again", "present", "progress", "queues", "release",

@@ -3,6 +3,7 @@ and a job waits for the next look."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 
 from backroom import DatabaseJobStorage, Job, JobService
+from backroom.ports import Wake
 from backroom.storage.postgres import wakeup
 from tests.postgres.parts import a_user, beside
 from tests.process.parts import eventually_async
@@ -99,7 +101,7 @@ async def test_commits_that_follow_each_other_are_told_of_together(
     async with beside(postgres_url) as ear:
         await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
         await service.schedule("MAIL", {})
-        for _ in range(50):  # Commits are slow lately.
+        for _ in range(99):  # Commits are slow lately.
             bells.committed(1.0)
         assert bells.pause == pytest.approx(wakeup.LONGEST, rel=0.01)
         bells._said.clear()  # As if the last word were long ago.
@@ -116,4 +118,35 @@ async def test_commits_that_follow_each_other_are_told_of_together(
         for _ in range(50):
             bells.committed(0.0)
         assert bells.pause == wakeup.SHORTEST
+        await service.stop()
+
+
+def test_one_slow_commit_among_others_keeps_no_word_back() -> None:
+    bells = wakeup.Bells(None, "jobs")  # type: ignore[arg-type]
+    for _ in range(50):
+        bells.committed(0.001)
+    bells.committed(1.0)
+    assert bells.pause < 0.0025, "it was twice as long as the others"
+    for _ in range(50):
+        bells.committed(1.0)
+    assert bells.pause > 0.019, "they are all slow"
+
+
+async def test_a_word_that_waits_has_only_the_rest_of_the_pause_to_wait(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
+    service = JobService(storage)
+    service.declare("MAIL")
+    await service.open()
+    async with beside(postgres_url) as ear:
+        await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
+        monkeypatch.setattr(wakeup, "SHORTEST", 60.0)
+        monkeypatch.setattr(wakeup, "LONGEST", 60.0)
+        storage._base.bells._said[Wake.JOBS] = asyncio.get_running_loop().time() - 59.5
+        await service.schedule("MAIL", {})
+        await ear.fetchval("SELECT 1")
+        assert heard == [], "the last word was said a moment ago"
+        await eventually_async(lambda: heard == ["jobs"], "it was told of in half a second")
         await service.stop()

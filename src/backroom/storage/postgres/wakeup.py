@@ -91,7 +91,7 @@ class Bells:
         return min(LONGEST, max(SHORTEST, COMMITS * self._commit))
 
     def committed(self, seconds: float) -> None:
-        """A transaction that adds jobs took so long. One that took long among others says little."""
+        """A transaction that adds jobs took so long. A slow one among others says little."""
         most = max(2 * self._commit, SHORTEST)
         self._commit += (min(seconds, most, LONGEST / COMMITS) - self._commit) / 8
 
