@@ -1,0 +1,90 @@
+"""Schedules and their ticks as frozen values.
+
+A tick is one due time of a schedule, a moment in microseconds since 1970 (UTC). It fires one job,
+or is skipped, and either way is written down once.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from backroom.job import JobRecord
+
+__all__ = ["CAUGHT_UP", "Firing", "Missed", "Overlap", "ScheduleRecord", "Tick", "TickOutcome"]
+
+Missed: TypeAlias = Literal["skip", "run_once", "run_all"]
+"""What becomes of ticks that nobody was there for: none of them runs, the latest one, or all."""
+Overlap: TypeAlias = Literal["allow", "skip", "queue"]
+"""What becomes of a tick while a job of an earlier one has not ended: it runs beside it, not at
+all, or behind it, where at most one waits."""
+TickOutcome: TypeAlias = Literal["fired", "missed", "overlap", "paused"]
+"""A job was made of it, or why not."""
+
+CAUGHT_UP: Final = 100
+"""How many ticks that were missed `run_all` makes up for at most; older ones are skipped."""
+
+
+class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule as it is kept."""
+
+    name: str
+    rule: str
+    """A cron expression; or `@every` and a whole number of microseconds."""
+    tz: str
+    """The IANA name of the zone in which the rule is read."""
+    type: str
+    queue: str
+    priority: int
+    data: str
+    """JSON, as the jobs get it."""
+    options: str | None = None
+    """As `JobRecord.options`."""
+    expires_in: int | None = None
+    """Microseconds, as the jobs get it."""
+    missed: Missed = "run_once"
+    overlap: Overlap = "allow"
+    jitter: int = 0
+    """Each job comes up to so many microseconds after its tick, by chance."""
+    origin: Literal["code", "call"] = "call"
+    """It stands in the code of an application; or somebody made it while that ran."""
+    paused: bool = False
+    created_at: int
+    revision: int = 1
+    """One more with each change of any of the above: what was decided of an earlier one is not
+    carried out."""
+    next_at: int | None
+    """The next tick that nothing was decided of; None: there is none."""
+    last_at: int | None = None
+    """The last tick that fired."""
+    last_job: str | None = None
+    """The id of its job."""
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a tick; or of several in a row that were all skipped for the same reason."""
+
+    schedule: str
+    at: int
+    until: int
+    """The last of them; the same moment where it is one."""
+    count: int = 1
+    outcome: TickOutcome
+    job: str | None = None
+    """The id of the job that it fired."""
+    decided_at: int
+
+
+class Firing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done about the ticks of one schedule that have come: one change, done by
+    whoever is first, and by nobody else."""
+
+    schedule: str
+    revision: int
+    expected: int
+    """The `next_at` that it was decided on: if that is another one by now, somebody else was
+    first, and nothing is done."""
+    next_at: int | None
+    ticks: tuple[Tick, ...]
+    jobs: tuple[JobRecord, ...] = ()
