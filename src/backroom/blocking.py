@@ -294,9 +294,13 @@ class JobService:
         """Cancels a job that waits at once, and asks for it where it runs; its status then."""
         return self._call(self._service.cancel_job(job_id))
 
-    def retry_job(self, job_id: str | UUID) -> None:
+    def retry_job(self, job_id: str | UUID, *, from_step: int | None = None) -> None:
         """An ended job runs again with a fresh budget of attempts; one that waits runs now."""
-        return self._call(self._service.retry_job(job_id))
+        return self._call(self._service.retry_job(job_id, from_step=from_step))
+
+    def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None:
+        """Sends a job a value that its handler takes with `job.wait_for(name)`."""
+        return self._call(self._service.signal(job_id, name, value))
 
     def delete_job(self, job_id: str | UUID) -> None:
         """Forgets a job and all that was kept with it."""

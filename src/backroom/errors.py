@@ -14,6 +14,8 @@
     │   └── ServiceStoppedError              it was stopped
     ├── JobFailedError                       `result`: the job failed
     ├── JobCancelledError                    `result`: the job was cancelled
+    ├── SignalTimeoutError (TimeoutError)    `wait_for`: no signal came in time
+    ├── StepsChangedError                    a handler does not call its steps as it did before
     ├── LeaseLostError                       this worker's right to its jobs has ended
     └── StorageError                         the storage could not answer
         ├── StorageClosedError               it is closed, or was opened before a fork
@@ -44,6 +46,8 @@ __all__ = [
     "RetryJob",
     "ServiceError",
     "ServiceStoppedError",
+    "SignalTimeoutError",
+    "StepsChangedError",
     "StorageClosedError",
     "StorageCorruptError",
     "StorageError",
@@ -115,6 +119,17 @@ class JobFailedError(BackroomError):
 
 class JobCancelledError(BackroomError):
     """The awaited job was cancelled, or expired before it started."""
+
+
+class SignalTimeoutError(BackroomError, TimeoutError):
+    """`job.wait_for`: no signal came within its timeout. That is kept like any step: who does
+    not catch it fails the job without a retry, which would only find the same."""
+
+
+class StepsChangedError(BackroomError):
+    """A run of a handler came to another step than was kept under its number: its code was
+    changed while the job was under way, or does not call its steps in the same order each time.
+    The job fails without a retry; what is kept stays."""
 
 
 class LeaseLostError(BackroomError):

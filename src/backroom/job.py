@@ -34,8 +34,10 @@ __all__ = [
     "LogLine",
     "Priority",
     "QueueStats",
+    "SignalInfo",
     "Snooze",
     "State",
+    "StepInfo",
     "WorkerStats",
     "duration",
     "microseconds",
@@ -238,6 +240,35 @@ class LogLine(msgspec.Struct, frozen=True):
     message: str
 
 
+class StepInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a handler, as it is kept."""
+
+    number: int
+    """From 1 on, in the order of the handler's calls."""
+    kind: Literal["step", "sleep", "signal"]
+    name: str
+    at: datetime
+    """When it began."""
+    done: bool
+    """Whether a run of the handler goes past it at once."""
+    took: float | None = None
+    """Seconds from its begin until it was kept."""
+    until: datetime | None = None
+    """When a sleep ends, or the wait for a signal; None: no such moment."""
+    timed_out: bool = False
+    """No signal came in time."""
+    result: Any = None
+    """What it returned, or the value of the signal, as plain JSON values."""
+
+
+class SignalInfo(msgspec.Struct, frozen=True):
+    """A signal that nobody has taken yet."""
+
+    name: str
+    at: datetime
+    value: Any
+
+
 class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What people see of a job at one moment."""
 
@@ -280,6 +311,12 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The last 50 failed attempts, oldest first; only from `get_job`."""
     log: tuple[LogLine, ...] = ()
     """The last 1,000 lines; only from `get_job`."""
+    steps: tuple[StepInfo, ...] = ()
+    """What is kept of the steps of its handler; only from `get_job`."""
+    signals: tuple[SignalInfo, ...] = ()
+    """Those that wait to be taken, oldest first; only from `get_job`."""
+    waits_for: StepInfo | None = None
+    """The sleep or the signal for which its handler was put aside; only from `get_job`."""
 
 
 class JobPage(Sequence[JobInfo]):

@@ -16,6 +16,7 @@ import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
+from backroom.stepping import Stepping
 from backroom.transition import Claim, Transition
 
 __all__ = [
@@ -488,8 +489,8 @@ class Transactional(Protocol):
         ...
 
 
-class Store(JobStorage, Inspection, Protocol):
-    """Both ports, as every storage of ours serves them."""
+class Store(JobStorage, Inspection, Stepping, Protocol):
+    """The ports, as every storage of ours serves them."""
 
     clock: Clock
     """What the engine on this storage reads time from."""

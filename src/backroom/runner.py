@@ -21,7 +21,9 @@ from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
 from backroom.processes import Died, Execution, Processes
 from backroom.registry import Known, Registry
+from backroom.replay import Aside, aside_of
 from backroom.retry import Backoff
+from backroom.stepper import Stepper
 from backroom.telling import talks, tell, tell_after
 from backroom.threads import Threads
 from backroom.transactions import Attempt, Transaction, Transactions
@@ -37,6 +39,7 @@ from backroom.transition import (
     Released,
     Snoozed,
     Transition,
+    Waiting,
     decide,
     hopeless,
 )
@@ -98,6 +101,7 @@ class Runner:
         threads: Threads,
         processes: Processes,
         transactions: Transactions,
+        stepper: Stepper,
         *,
         max_payload: int,
         may_run: Callable[[], bool],
@@ -116,6 +120,7 @@ class Runner:
         self._threads = threads
         self._processes = processes
         self._transactions = transactions
+        self._stepper = stepper
         self._max_payload = max_payload
         self._may_run = may_run
         self._note_start = note_start
@@ -189,7 +194,9 @@ class Runner:
         if claim.key in self.running:
             # Its lease was lost, yet it still runs; this worker has claimed the job anew.
             self._forsake(self.running[claim.key])
-        job = Job(claim, data, policy, now, self._clock.now, self._changed, self._transact)
+        job = Job(
+            claim, data, policy, now, self._clock.now, self._changed, self._transact, self._stepper
+        )
         group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
         if known.isolation == "process":
@@ -263,7 +270,7 @@ class Runner:
             outcome = raised(error)
         except BaseException as error:
             # SystemExit and the like end the attempt, never the worker.
-            outcome = errored(error)
+            outcome = _of_base(error)
         self._end(running, outcome)
 
     def _run_thread(
@@ -279,7 +286,7 @@ class Runner:
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:
-            outcome = errored(error)
+            outcome = _of_base(error)
         try:
             self._loop.call_soon_threadsafe(self._end, running, outcome)
         except RuntimeError:
@@ -309,6 +316,8 @@ class Runner:
     def _returned(self, running: Running, value: Any) -> Outcome:
         if running.completed is not None and value is None:
             return Completed("null")  # The result was said with the commit.
+        if running.job.aside is not None:  # Which the handler has caught.
+            return _put_aside(running.job.aside)
         return returned(running.claim.type, running.known.result, value, self._max_payload)
 
     def _transact(
@@ -527,6 +536,19 @@ def _of_process(ended: Ended | Died, running: Running) -> Outcome:
     if ended.kind == "interrupted":
         return Released()
     return Completed(ended.result or "null")
+
+
+def _of_base(error: BaseException) -> Outcome:
+    """What became of an attempt whose code ended by what is no `Exception`."""
+    aside = aside_of(error)
+    return errored(error) if aside is None else _put_aside(aside)
+
+
+def _put_aside(aside: Aside) -> Outcome:
+    if aside.step is not None:
+        return Waiting(aside.step)
+    error = aside.error or aside
+    return errored(error.with_traceback(aside.__traceback__), retry=False)
 
 
 def _timed_out(running: Running) -> Errored:

@@ -23,6 +23,7 @@ from backroom.recorder import Recorder
 from backroom.registry import Registry
 from backroom.runner import Runner
 from backroom.settings import Settings
+from backroom.stepper import Stepper
 from backroom.threads import Threads
 from backroom.transactions import Transactions
 from backroom.transition import Claim, Transition
@@ -82,6 +83,13 @@ class Worker:
         self._processes = Processes(
             Limits(settings.max_memory, settings.max_jobs_per_process, settings.max_payload)
         )
+        self._stepper = Stepper(
+            storage,
+            leased=self._lease.stands,
+            now=clock.now,
+            in_thread=self._threads.submit,
+            max_payload=settings.max_payload,
+        )
         self._runner = Runner(
             registry,
             clock,
@@ -94,6 +102,7 @@ class Worker:
                 now=clock.now,
                 written=self._recorder.written,
             ),
+            self._stepper,
             max_payload=settings.max_payload,
             may_run=self._may_run,
             note_start=self._note_start,
@@ -283,7 +292,8 @@ class Worker:
     def in_threads(self) -> bool:
         """Whether a thread runs user code now."""
         runner = self._runner
-        return any(running.is_thread for running in (*runner.running.values(), *runner.overdue))
+        handlers = sum(one.is_thread for one in (*runner.running.values(), *runner.overdue))
+        return handlers + self._stepper.in_threads > 0
 
     # -- an insert that may start at once --------------------------------------------------------
 

@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.job import JobRecord
 from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
+from backroom.step import FOREVER
 from backroom.storage.memory import MemoryJobStorage
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.claims import READ_KEYS, TAKE, UNSTARTED
@@ -23,9 +24,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # A job whose time to start passes without its being started is cancelled, so that is a moment, too.
+# What waits for a signal without a timeout has none.
 NEXT_MOMENT: Final = f"""
     SELECT min(moment) FROM (
-        SELECT run_at AS moment FROM job WHERE state = 0 AND run_at > ?1
+        SELECT run_at AS moment FROM job WHERE state = 0 AND run_at > ?1 AND run_at < {FOREVER}
         UNION ALL
         SELECT expires_at FROM job WHERE state = 0 AND expires_at > ?1 AND {UNSTARTED})
 """

@@ -24,6 +24,7 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.ports import Filter, Outlook
+from backroom.step import SignalRecord, StepRecord, shown
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 
@@ -87,7 +88,7 @@ class Inspector:
         self._connection = connection
 
     async def find(self, job_id: str, now: int) -> JobInfo | None:
-        """One job with its errors and log."""
+        """One job with its errors, its log and its steps."""
         key = identity(job_id)
         if key is None:
             return None
@@ -98,7 +99,7 @@ class Inspector:
             return None
         errors = await self._connection.fetch(self._statements["errors"], key)
         lines = await self._connection.fetch(self._statements["log"], key)
-        return _info(
+        info = _info(
             rows[0],
             now,
             tuple(
@@ -106,6 +107,11 @@ class Inspector:
                 for a, at, kind, m, t in errors
             ),
             tuple(LogLine(to_datetime(at), a, level, from_text(m)) for at, a, level, m in lines),
+        )
+        steps = await self._connection.fetch(self._statements["steps_of"], key)
+        signals = await self._connection.fetch(self._statements["signals_of"], key)
+        return shown(
+            info, [StepRecord(*row) for row in steps], [SignalRecord(*row) for row in signals], now
         )
 
     async def _infos(self, source: str, rest: str, *arguments: Any) -> list[Any]:

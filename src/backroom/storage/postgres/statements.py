@@ -16,7 +16,7 @@ LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
 _FILES: Final = (
-    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving"
+    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving", "steps"
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)

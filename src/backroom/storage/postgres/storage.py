@@ -46,6 +46,7 @@ from backroom.storage.postgres.sources import Engine, source_of
 from backroom.storage.postgres.spool import Spool
 from backroom.storage.postgres.spooling import Spooling
 from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.steps import Stepping
 from backroom.transition import Claim, Transition
 
 __all__ = ["DatabaseJobStorage"]
@@ -55,7 +56,7 @@ SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(Spooling):
+class DatabaseJobStorage(Spooling, Stepping):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,

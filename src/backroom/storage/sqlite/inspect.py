@@ -29,6 +29,8 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.ports import Filter, Outlook
+from backroom.step import shown
+from backroom.storage.sqlite.steps import signals_of, steps_of
 
 __all__ = ["Inspector", "Unreadable"]
 
@@ -100,7 +102,7 @@ class Inspector:
         self._run = connection.execute
 
     def find(self, job_id: str, now: int) -> JobInfo | None:
-        """One job with its errors and log."""
+        """One job with its errors, its log and its steps."""
         row = self._run(_INFO.format(_ALL) + "WHERE j.id = ?", (job_id,)).fetchone()
         if row is None:
             return None
@@ -120,7 +122,8 @@ class Inspector:
                 (key,),
             )
         )
-        return _info(row, now, self._started(row[23]), errors, log)
+        info = _info(row, now, self._started(row[23]), errors, log)
+        return shown(info, steps_of(self._run, key), signals_of(self._run, key), now)
 
     def _started(self, worker: int | None) -> frozenset[int]:
         """The keys of a worker's claims whose attempt is charged already."""

@@ -69,7 +69,8 @@ class Ledger:
         begin above: where a store may take the place of another one, under the eyes of workers
         of that, far from the numbers of any other store.
         """
-        self.run(files("backroom.storage.sqlite").joinpath("schema.sql").read_text())
+        for name in ("schema", "0005_steps"):
+            self.run(files("backroom.storage.sqlite").joinpath(f"{name}.sql").read_text())
         self.run("INSERT INTO meta VALUES ('token', ?), ('store', ?)", (token, store))
         self.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('worker', ?)", (worker,))
         self.run(f"PRAGMA application_id = {APPLICATION_ID}")
