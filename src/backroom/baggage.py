@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.errors import StorageError
 from backroom.job import State
+from backroom.step import SignalRecord, StepRecord
 
 __all__ = [
     "Baggage",
@@ -55,6 +56,9 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Attempt, moment, kind, message, traceback; the oldest first."""
     log: tuple[tuple[int, int, str, str], ...] = ()
     """Moment, attempt, level, message."""
+    steps: tuple[StepRecord, ...] = ()
+    signals: tuple[SignalRecord, ...] = ()
+    """Those that wait, in order."""
 
     @property
     def ended(self) -> bool:

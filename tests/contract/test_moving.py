@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from backroom.baggage import Baggage, checksum
-from backroom.errors import StorageError
+from backroom.errors import JobNotFoundError, StorageError
 from backroom.job import JobInfo, JobStatus
 from backroom.ports import House
+from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
+from backroom.transition import Transition
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.storages import STORAGES, Prepare
 
@@ -90,8 +92,23 @@ async def furnish(bench: Bench) -> dict[str, str]:
         outcome.log = [(bench.now, "info", "first"), (bench.now + 1, "error", "second \0")]
         assert await bench.finish(worker, outcome) == [True]
         await bench.storage.retire(worker)
+    made["waits for a signal"] = await put_aside(bench)
     made["plain"] = await bench.add()
     return made
+
+
+async def put_aside(bench: Bench) -> str:
+    """A job that has done a step, waits for a signal, and has one of another name."""
+    job, worker, claim = await bench.running()
+    done = StepRecord(1, StepKind.STEP, "quote", bench.now, None, bench.now, '{"cents":5}')
+    await bench.storage.keep_step(claim.key, claim.token, done)
+    for n in (1, 2):
+        signal = SignalRecord(f"{n}", "another", f'"{n}"', bench.now)
+        await bench.storage.send_signal(job, signal, bench.now)
+    step = StepRecord(2, StepKind.SIGNAL, "approved", bench.now, FOREVER)
+    assert await bench.finish(worker, Transition.waiting(claim, bench.now, step)) == [True]
+    await bench.storage.retire(worker)
+    return job
 
 
 async def infos(bench: Bench, ids: dict[str, str]) -> dict[str, JobInfo]:
@@ -138,6 +155,23 @@ async def test_a_job_goes_on_where_it_was(ends: Ends) -> None:
     assert (again.id, again.attempt, again.budget) == (job, 1, 0)
     # Who had it before has no say any more, at either place.
     assert await ends.source.finish(worker, ends.source.completed(claim)) == [False]
+
+
+async def test_a_signal_finds_the_job_that_waits_for_it_where_it_is_now(ends: Ends) -> None:
+    job = await put_aside(ends.source)
+    await ends.carry()
+    signal = SignalRecord("3", "approved", "true", ends.target.now)
+    with pytest.raises(JobNotFoundError):
+        await ends.source.storage.send_signal(job, signal, ends.source.now)
+    assert (await ends.target.info(job)).waits_for is not None
+    await ends.target.storage.send_signal(job, signal, ends.target.now)
+    claim = await ends.target.claim_one(await ends.target.enlist())
+    assert claim.id == job
+    quote, wait = await ends.target.storage.steps_of(claim.key)
+    assert quote.result == '{"cents":5}'
+    taken = await ends.target.storage.take_signal(claim.key, claim.token, wait, ends.target.now)
+    assert taken is not None
+    assert taken.result == "true"
 
 
 async def test_jobs_keep_their_order(ends: Ends) -> None:

@@ -28,14 +28,19 @@ from tests.servers.postgres import PostgresServer
 ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 """Jobs of each kind. The plans are the same with a million, which takes a minute."""
 
-BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys")
+BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals")
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
 ANY: Final = frozenset(BIG)
 AS_A_WHOLE: Final = {
     "count_ready": {"ready"},  # All that waits is counted, for people.
     "expire": set(),
-    "sweep": {"errors", "logs"},  # From the beginning to what was there before a partition went.
+    "sweep": {
+        "errors",
+        "logs",
+        "steps",
+        "signals",
+    },  # From the beginning to what was there before a partition went.
     "in_the_way": set(),
     # A partition that goes is read once, by who lets it go.
     "staying": ANY,
@@ -48,18 +53,20 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "again", "alone",
-    "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting",
-    "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete", "count_active",
-    "count_ended", "count_parked", "count_ready", "dead", "detach", "dismiss", "disown", "drop",
-    "drop_empty", "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors", "errors_of",
-    "expire", "extend", "fold", "forget", "forget_ended", "free_keys", "held_now", "here", "holds",
-    "hurry", "in_the_way", "keep", "keys_after", "lock_active", "lock_worker", "log", "log_of",
-    "look_round", "make", "make_parcels", "move", "new_queues", "next", "old", "oldest_parcel",
-    "outlook", "parts", "pause", "place_again", "present", "progress", "queues", "release",
-    "seize", "settle", "sooner", "start", "staying", "stood", "store", "store_number", "sweep",
-    "take_keys", "take_out", "take_place", "there", "tokens_of", "trim_errors", "trim_logs",
-    "twins", "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
+    "add", "add_errors", "add_logs", "add_one", "add_parcel", "add_signals", "add_steps", "admit",
+    "again", "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back",
+    "cancel_waiting", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
+    "count_active", "count_ended", "count_parked", "count_ready", "dead", "detach", "dismiss",
+    "disown", "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors",
+    "errors_of", "expire", "extend", "fold", "forget", "forget_ended", "forget_steps", "free_keys",
+    "held_now", "here", "holds", "hurry", "in_the_way", "keep", "keep_step", "keys_after",
+    "lock_active", "lock_held", "lock_job", "lock_worker", "log", "log_of", "look_round", "make",
+    "make_parcels", "move", "new_queues", "next", "old", "oldest_parcel", "outlook", "parts",
+    "pause", "place_again", "present", "progress", "put_aside", "queues", "release", "seize",
+    "send_signal", "settle", "signals_of", "signals_of_all", "sooner", "start", "staying",
+    "steps_of", "steps_of_all", "stood", "store", "store_number", "sweep", "take_keys", "take_out",
+    "take_place", "take_signal", "there", "tokens_of", "trim_errors", "trim_logs", "twins",
+    "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -118,6 +125,11 @@ async def fill(yard: Yard) -> None:
         SELECT pg_temp.made(n, '0'), 1, 0, 'info', 'no' FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_keys (type, unique_key, id)
         SELECT 'T', n::text, pg_temp.made(n, '1') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_steps (job, number, kind, name, begun_at, ended_at, result)
+        SELECT pg_temp.made(n, '0'), 1, 0, 'quote', 0, 0, '1' FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_signals (job, id, name, value, at)
+        SELECT pg_temp.made(n, '1'), n::text, 'approved', '1', 0
+        FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
         """
     )

@@ -123,6 +123,7 @@ def job(info: JobInfo) -> None:
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
         ("run at", f"{_when(info.run_at)} ({_ago(info.run_at)})"),
+        ("waits", _waits(info)),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),
         ("finished", _when(info.finished_at)),
@@ -144,6 +145,13 @@ def job(info: JobInfo) -> None:
     else:
         for name, value in kept:
             say(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
+    if info.steps:
+        out.print()
+        _print(_steps(info))
+    for signal in info.signals:
+        out.print()
+        sent = f"signal {signal.name}, sent {_when(signal.at)}, is not taken yet: "
+        out.print(_text(f"{sent}{_json(signal.value)}"))
     for error in info.errors:
         out.print()
         out.print(
@@ -157,6 +165,34 @@ def job(info: JobInfo) -> None:
         for line in info.log:
             start = Text(f"{_when(line.at)} {line.level:7} [{line.attempt}] ")
             out.print(start, _text(line.message), sep="")
+
+
+def _waits(info: JobInfo) -> str:
+    step = info.waits_for
+    if step is None:
+        return ""
+    until = "" if step.until is None else f" until {_when(step.until)} ({_ago(step.until)})"
+    if step.kind == "sleep":
+        return f"sleeps{until}"
+    return f"waits for signal {plain(step.name)}{until}"
+
+
+def _steps(info: JobInfo) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "name", "kind", "begun", "took", "result"):
+        table.add_column(heading, no_wrap=heading != "result")
+    for step in info.steps:
+        if step.timed_out:
+            result = "no signal came in time"
+        elif step.done:
+            result = "" if step.kind == "sleep" else _json(step.result)
+        else:
+            result = "waits"
+        took = "" if step.took is None else f"{step.took:.3f} s"
+        table.add_row(
+            str(step.number), _text(step.name), step.kind, _when(step.at), took, Text(result)
+        )
+    return table
 
 
 def _json(value: Any) -> str:

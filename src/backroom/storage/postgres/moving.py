@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import astuple
 
 from backroom.baggage import (
     Baggage,
@@ -21,6 +22,7 @@ from backroom.baggage import (
 )
 from backroom.job import State
 from backroom.ports import Wake
+from backroom.step import SignalRecord, StepRecord
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.texts import from_text, to_text
@@ -103,7 +105,18 @@ class Moving:
         rows = await link.fetch(self._base.statements["whole"], ids)
         errors = _by_job(await link.fetch(self._base.statements["errors_of"], ids))
         log = _by_job(await link.fetch(self._base.statements["log_of"], ids))
-        return [_baggage(row, errors.get(row[0], ()), log.get(row[0], ())) for row in rows]
+        steps = _by_job(await link.fetch(self._base.statements["steps_of_all"], ids))
+        signals = _by_job(await link.fetch(self._base.statements["signals_of_all"], ids))
+        return [
+            _baggage(
+                row,
+                errors.get(row[0], ()),
+                log.get(row[0], ()),
+                tuple(StepRecord(*one) for one in steps.get(row[0], ())),
+                tuple(SignalRecord(*one) for one in signals.get(row[0], ())),
+            )
+            for row in rows
+        ]
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -227,6 +240,13 @@ class Moving:
         ]
         if log:
             await link.execute(text["add_logs"], *map(list, zip(*log, strict=True)))
+        new = [job for job in jobs if job.id in added]
+        steps = [(job.id, *astuple(one)) for job in new for one in job.steps]
+        if steps:
+            await link.execute(text["add_steps"], *map(list, zip(*steps, strict=True)))
+        signals = [(job.id, *astuple(one)) for job in new for one in job.signals]
+        if signals:
+            await link.execute(text["add_signals"], *map(list, zip(*signals, strict=True)))
         return added
 
     def _ring(self, unpacked: Unpacked) -> None:
@@ -250,7 +270,13 @@ def _columns(jobs: Sequence[Baggage]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _baggage(row: Any, errors: Iterable[Any], log: Iterable[Any]) -> Baggage:
+def _baggage(
+    row: Any,
+    errors: Iterable[Any],
+    log: Iterable[Any],
+    steps: tuple[StepRecord, ...],
+    signals: tuple[SignalRecord, ...],
+) -> Baggage:
     values = list(row)
     values[0] = str(values[0])
     for at in _TEXTS:
@@ -260,6 +286,8 @@ def _baggage(row: Any, errors: Iterable[Any], log: Iterable[Any]) -> Baggage:
             *values,
             tuple((a, at, from_text(k), from_text(m), from_text(t)) for a, at, k, m, t in errors),
             tuple((at, a, level, from_text(m)) for at, a, level, m in log),
+            steps,
+            signals,
         )
     )
 

@@ -17,14 +17,14 @@ from backroom.stepping import active, ended, lost, too_many
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Transition
 
-__all__ = ["forget", "keep", "put_aside", "send", "signals_of", "steps_of", "take"]
+__all__ = ["COLUMNS", "forget", "keep", "put_aside", "send", "signals_of", "steps_of", "take"]
 
 Run = Callable[..., Any]
 """`Connection.execute`."""
 
-_COLUMNS = "number, kind, name, begun_at, until, ended_at, result, signal"
-KEEP: Final = f"INSERT OR REPLACE INTO step (job, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-STEPS: Final = f"SELECT {_COLUMNS} FROM step WHERE job = ? ORDER BY number"
+COLUMNS: Final = "number, kind, name, begun_at, until, ended_at, result, signal"
+KEEP: Final = f"INSERT OR REPLACE INTO step (job, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+STEPS: Final = f"SELECT {COLUMNS} FROM step WHERE job = ? ORDER BY number"
 SIGNALS: Final = "SELECT id, name, value, at FROM signal WHERE job = ? ORDER BY number"
 STANDS: Final = "SELECT 1 FROM job WHERE key = ? AND token = ? AND state = 1"
 FIRST: Final = """
