@@ -73,6 +73,7 @@ async def furnish(bench: Bench) -> dict[str, str]:
             options='{"retries":5,"tags":["a","b"],"metadata":{"x":1}}', unique_key="käy\0\ufdd0",
             expires_at=bench.later(120),
         ),
+        "waits for a signal": await put_aside(bench),
     }  # fmt: skip
     for name in ("waits again", "failed", "completed", "cancelled", "parked", "snoozed", "crashed"):
         job, worker, claim = await bench.running(options='{"retries":3}', unique_key=name)
@@ -92,7 +93,6 @@ async def furnish(bench: Bench) -> dict[str, str]:
         outcome.log = [(bench.now, "info", "first"), (bench.now + 1, "error", "second \0")]
         assert await bench.finish(worker, outcome) == [True]
         await bench.storage.retire(worker)
-    made["waits for a signal"] = await put_aside(bench)
     made["plain"] = await bench.add()
     return made
 

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-GUIDE = sorted((Path(__file__).parents[2] / "docs" / "guide").glob("*.md"))
+GUIDE = [
+    *sorted((Path(__file__).parents[2] / "docs" / "guide").glob("*.md")),
+    Path(__file__).parents[2] / "docs" / "steps.md",
+]
 BLOCK = re.compile(
     r"^```python(?: file=(?P<file>\S+))?\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )

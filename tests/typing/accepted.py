@@ -369,3 +369,33 @@ async def test_virtual(number: int) -> str:
 
 
 reveal_type(test_virtual)  # R: def (number: int) -> str
+
+
+async def quote(order: Order, *, rush: bool = False) -> Person:
+    return Person(name=str(order.number))
+
+
+def weigh(picture: Picture) -> float:
+    return picture.width / 2
+
+
+@service.handler("STEPS")
+async def in_steps(job: Job[dict[str, Any]]) -> None:
+    reveal_type(await job.step("quote", quote, Order(1), rush=True))  # R: accepted.Person
+    reveal_type(await job.step("weigh", weigh, Picture(1)))  # R: float
+    await job.sleep("1d")
+    await job.sleep(timedelta(days=1))
+    reveal_type(await job.wait_for("approved", type=Order, timeout="3d"))  # R: accepted.Order
+    reveal_type(await job.wait_for("approved"))  # R: Any
+    await service.signal(job.id, "approved", Order(1))
+    await service.retry_job(job.id, from_step=1)
+
+
+@service.handler("STEPS_IN_A_THREAD")
+def in_steps_in_a_thread(job: Job[dict[str, Any]]) -> None:
+    steps = job.blocking
+    reveal_type(steps.step("quote", quote, Order(1)))  # R: accepted.Person
+    reveal_type(steps.step("weigh", weigh, Picture(1)))  # R: float
+    steps.sleep(60)
+    reveal_type(steps.wait_for("approved", type=Order))  # R: accepted.Order
+    blocking.signal(job.id, "approved", True)

@@ -244,3 +244,19 @@ def crash_test() -> None:
     testing.crash_test(service, "BARE", Order(7))  # E: call-overload
     testing.assert_safe_to_rerun(service, ORDER, Order(7), kinds=["flood"])  # E: list-item
     testing.assert_safe_to_rerun(service, ORDER, Order(7), priority="urgent")  # E: call-overload
+
+
+async def quote(order: Order, *, rush: bool = False) -> int:
+    return order.number
+
+
+async def in_steps(job: Job[Order]) -> None:
+    await job.step("quote", quote, 7)  # E: call-overload
+    await job.step("quote", quote, Order(7), slow=True)  # E: call-arg
+    await job.step(quote, Order(7))  # E: call-overload
+    wrong: str = await job.step("quote", quote, Order(7))  # E: call-overload
+    job.step("quote", quote, Order(7))  # E: unused-coroutine
+    job.sleep("1d")  # E: unused-coroutine
+    await job.sleep([1])  # E: arg-type
+    other: str = await job.wait_for("approved", type=Order)  # E: arg-type
+    print(wrong, other)

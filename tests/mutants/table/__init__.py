@@ -12,6 +12,7 @@ from tests.mutants.table import (
     outcomes,
     postgres,
     starts,
+    steps,
     stopping,
     transactions,
 )
@@ -30,4 +31,5 @@ MUTANTS = (
     *corruption.MUTANTS,
     *postgres.MUTANTS,
     *transactions.MUTANTS,
+    *steps.MUTANTS,
 )
