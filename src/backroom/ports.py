@@ -422,6 +422,23 @@ class Movable(Protocol):
         parcel that is not there any more changes nothing."""
         ...
 
+    async def pack_schedules(self, limit: int, target: int, label: str) -> Parcel | None:
+        """Takes up to so many schedules out of the storage and puts them into a parcel, in one
+        change: from then on none of their ticks is decided here. What became of earlier ones is
+        forgotten. None: there are none."""
+        ...
+
+    async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
+        """Keeps schedules of the store of that number as they are, in one change; how many. One
+        that is there already and says the same is joined with it (`ScheduleRecord.joined`). Of
+        one source parcels come in the order of their numbers: one that came before changes
+        nothing.
+
+        Raises:
+            JobStateError: one that is there says something else; none of them was kept.
+        """
+        ...
+
 
 class Along(Protocol):
     """A connection of the application's, for one use by a storage. What is at fault with it is

@@ -223,9 +223,12 @@ async def test_ticks_of_a_schedule_that_is_dropped_while_it_fires_do_not_stay(
             drops = asyncio.create_task(plans.storage.drop_schedule("digest"))
 
             async def waits() -> bool:
-                return 2 <= await side.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND datname = current_database()"
+                return (
+                    await side.fetchval(
+                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                        " AND datname = current_database()"
+                    )
+                    >= 2
                 )
 
             await eventually_async(waits, "both wait")

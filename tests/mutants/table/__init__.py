@@ -11,6 +11,7 @@ from tests.mutants.table import (
     order,
     outcomes,
     postgres,
+    schedules,
     starts,
     stopping,
     transactions,
@@ -30,4 +31,5 @@ MUTANTS = (
     *corruption.MUTANTS,
     *postgres.MUTANTS,
     *transactions.MUTANTS,
+    *schedules.MUTANTS,
 )

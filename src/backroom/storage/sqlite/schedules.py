@@ -96,9 +96,7 @@ class _State(NamedTuple):
     def lets(self, firing: Firing) -> bool:
         """Whether nobody was there before it."""
         return (
-            self.revision == firing.revision
-            and self.next_at == firing.expected
-            and not self.paused
+            self.revision == firing.revision and self.next_at == firing.expected and not self.paused
         )
 
 
