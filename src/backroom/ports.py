@@ -168,7 +168,7 @@ class Wake(Enum):
     FINISHED = "finished"
     """Jobs have become terminal."""
     CONTROL = "control"
-    """People cancelled running jobs, paused or resumed queues."""
+    """People cancelled running jobs, paused or resumed queues; schedules were changed."""
 
 
 class JobStorage(Protocol):
@@ -280,8 +280,9 @@ class JobStorage(Protocol):
         ...
 
     async def prune(self, now: int, limit: int) -> Pruned:
-        """Removes up to `limit` terminal jobs that are past retention, and cancels waiting
-        ones past their `expires_at`. One call looks through a bounded number of jobs, however
+        """Removes up to `limit` terminal jobs that are past retention, as many ticks of
+        schedules that are, or are more than are kept of one, and cancels waiting jobs past
+        their `expires_at`. One call looks through a bounded number of jobs, however
         many of them must stay: who wants all that may go calls again while there is `more`."""
         ...
 

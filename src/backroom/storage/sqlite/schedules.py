@@ -23,7 +23,7 @@ __all__ = ["drop", "due", "every", "fire", "kept", "pause", "prune", "put", "tic
 Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
 
-LOOKED_AT: Final = 500
+LOOKED_AT: Final = 2000
 """Schedules that one call of retention looks at."""
 
 log = logging.getLogger("backroom.storage")
