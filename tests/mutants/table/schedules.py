@@ -23,7 +23,7 @@ MUTANTS = (
         promises=(7,),
         guard="the fence of a tick: it is decided once, by whoever is first",
         file=FILE,
-        old="            and self.next_at == firing.expected",
+        old="and self.next_at == firing.expected",
         new="",
         tests=embedded(
             "test_what_was_decided_of_a_tick_that_is_past_is_not_carried_out",
@@ -35,8 +35,8 @@ MUTANTS = (
         promises=(7,),
         guard="what was decided of a schedule that says something else by now is not done",
         file=FILE,
-        old="            self.revision == firing.revision",
-        new="            firing.revision > 0",
+        old="self.revision == firing.revision",
+        new="firing.revision > 0",
         tests=embedded("test_what_was_decided_of_another_revision_is_not_carried_out"),
     ),
     Mutant(
@@ -44,8 +44,8 @@ MUTANTS = (
         promises=(7,),
         guard="a paused schedule fires nothing, whoever decided so before",
         file=FILE,
-        old="            and not self.paused",
-        new="",
+        old="== firing.expected and not self.paused",
+        new="== firing.expected",
         tests=embedded("test_a_paused_schedule_is_not_due_and_does_not_fire"),
     ),
     Mutant(
