@@ -573,6 +573,11 @@ async def test_of_one_schedule_a_bounded_number_of_ticks_is_kept(place: Place) -
     assert len(await plans.ticks("seldom")) == 50
     assert not (await plans.bench.storage.prune(plans.bench.now, 100)).more
     assert await plans.ticks("often", 5000) == left
+    # Also where it may remove more at once than there are too many.
+    await many_ticks(plans, "too often", MOST_TICKS + 150)
+    before = await plans.ticks("too often", 5000)
+    assert not (await plans.bench.storage.prune(plans.bench.now, 5000)).more
+    assert await plans.ticks("too often", 5000) == before[:MOST_TICKS]
 
 
 async def test_ticks_of_many_schedules_are_looked_through_call_by_call(place: Place) -> None:
