@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -28,7 +29,7 @@ Values = Sequence[int]
 def explain(fields: Fields) -> str:
     """When it ticks, without the zone."""
     time, days, months = _time(fields), _days(fields), _months(fields.month.values)
-    if time.startswith("at ") and not days:
+    if re.match(r"at \d", time) and not days:
         days = "every day"
     return ", ".join(part for part in (time, days, months) if part)
 
