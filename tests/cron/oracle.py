@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from backroom.cron import Cron
@@ -42,7 +42,7 @@ def day_of(wall: int) -> date:
     return _days(wall // DAY)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _days(number: int) -> date:
     return date(1970, 1, 1) + timedelta(days=number)
 
@@ -78,9 +78,10 @@ class Walk:
 def ticks_of(cron: Cron, first: int, last: int) -> list[int]:
     """What `next` says they are, from the first moment to the last."""
     found = []
-    tick = cron.next(first * SECOND - 1)
-    while tick is not None and tick <= last * SECOND:
+    moment = first * SECOND - 1
+    while (tick := cron.next(moment)) is not None and tick <= last * SECOND:
+        assert tick > moment, "it has to be later, or this never ends"
         assert tick % SECOND == 0
         found.append(tick // SECOND)
-        tick = cron.next(tick)
+        moment = tick
     return found

@@ -16,7 +16,7 @@ from tests.cron.oracle import HOUR, MINUTE, Walk, day_of, shown, ticks_of
 AROUND = 25 * HOUR
 """How much is looked at before and after, by minutes."""
 NEAR = 15 * MINUTE
-"""The same, for expressions that tick every minute; and besides all that is skipped or shown again."""
+"""The same, for expressions that tick every minute; besides what is skipped or twice."""
 CLOSE = 2 * MINUTE
 """The same, by seconds; after it besides all that is shown again."""
 QUIET = 1_742_860_800

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import date, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -65,7 +66,7 @@ near_turns = st.builds(
 @example("30 2 * * *", "Europe/Paris", 1_761_438_600 * SECOND - 1)
 def test_ticks_are_all_that_match_and_nothing_else(text: str, tz: str, after: int) -> None:
     cron, zone, meaning = Cron(text, tz), ZoneInfo(tz), Meaning(text)
-    ticks = []
+    ticks: list[int] = []
     tick = cron.next(after)
     while tick is not None and len(ticks) < 4:
         ticks.append(tick)
@@ -115,10 +116,7 @@ def test_what_is_said_in_words_is_said_of_every_expression(text: str) -> None:
 @SETTINGS
 @given(st.text(alphabet="*/-,#L?@ 0123456789MONFRIJAdaily\n", max_size=20))
 def test_any_other_text_is_refused_or_has_a_meaning(text: str) -> None:
-    try:
+    with suppress(ConfigurationError):
         cron = Cron(text)
-    except ConfigurationError as error:
-        assert "column" in str(error)
-    else:
-        cron.next(0)
-        cron.explain()
+        assert (cron.next(0) or 1) > 0
+        assert cron.explain()

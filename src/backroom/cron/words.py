@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from backroom.cron.fields import LAST, Field, Fields
@@ -109,7 +110,7 @@ def _step(values: Values, size: int) -> int:
 
 def _gap(values: Values) -> int:
     """How far values are apart, if that is the same for all of them; else 0."""
-    gaps = {later - earlier for earlier, later in zip(values, values[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(values)}
     return gaps.pop() if len(gaps) == 1 else 0
 
 

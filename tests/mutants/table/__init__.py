@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.table import (
     corruption,
+    cron,
     durability,
     fences,
     keys,
@@ -25,6 +26,7 @@ MUTANTS = (
     *starts.MUTANTS,
     *leases.MUTANTS,
     *keys.MUTANTS,
+    *cron.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
