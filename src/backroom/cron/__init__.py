@@ -65,8 +65,12 @@ class Cron:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise ConfigurationError(f"a cron expression is text, got {self.text!r}")
+        if not isinstance(self.tz, str):
+            raise ConfigurationError(
+                f"a time zone is given by its IANA name, such as 'Europe/Paris', got {self.tz!r}"
+            )
         object.__setattr__(self, "_pattern", Pattern.read(self.text))
-        object.__setattr__(self, "_zone", Zone(self.tz))
+        object.__setattr__(self, "_zone", Zone.named(self.tz))
 
     def next(self, after: int) -> int | None:
         """The first tick later than a moment; both are microseconds since 1970 (UTC).

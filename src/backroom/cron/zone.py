@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from backroom.errors import ConfigurationError
@@ -16,27 +17,29 @@ __all__ = ["Zone"]
 
 
 class Zone:
-    """A time zone.
-
-    Raises:
-        ConfigurationError: there is none of this name.
-    """
+    """A time zone."""
 
     __slots__ = ("_epoch", "_zone")
 
-    def __init__(self, name: object) -> None:
-        if not isinstance(name, str):
-            raise ConfigurationError(
-                f"a time zone is given by its IANA name, such as 'Europe/Paris', got {name!r}"
-            )
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._epoch = datetime(1970, 1, 1, tzinfo=zone)
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def named(name: str) -> Zone:
+        """The zone of an IANA name. There is one of each: its file is read once.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
         try:
-            self._zone = ZoneInfo(name)
+            return Zone(ZoneInfo(name))
         except (LookupError, ValueError, OSError):  # OSError: the name of a folder of them
             raise ConfigurationError(
                 f"there is no time zone {name!r}{_near(name)} (IANA names are taken, such as"
                 " 'Europe/Paris' or 'UTC')"
             ) from None
-        self._epoch = datetime(1970, 1, 1, tzinfo=self._zone)
 
     def shown(self, moment: int) -> int:
         """The wall time at a moment."""

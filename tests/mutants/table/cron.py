@@ -24,7 +24,7 @@ MUTANTS = (
         guard="a time that is shown twice has ticked once the clock is set back",
         file="cron/__init__.py",
         old="        if first < now:",
-        new="        if first < 0:",
+        new="        if wall is None:",
         tests=TICKS,
     ),
     Mutant(
@@ -42,7 +42,7 @@ MUTANTS = (
         guard="with an asterisk for the hour, what is shown again ticks again",
         file="cron/__init__.py",
         old="            elif back is not None and first >= back:",
-        new="            elif back is not None and first < 0:",
+        new="            elif back is not None and match is None:",
         tests=TICKS,
     ),
     Mutant(
@@ -60,7 +60,7 @@ MUTANTS = (
         guard="with an asterisk for the hour, what is never shown does not tick",
         file="cron/__init__.py",
         old="            if first > second:",
-        new="            if first < 0:",
+        new="            if match is None:",
         tests=TICKS,
     ),
     Mutant(
