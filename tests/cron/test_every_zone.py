@@ -99,16 +99,16 @@ def _around(zone: ZoneInfo, turns: list[int]) -> Iterator[str]:
         yield f"*/30 {hour} * * *"
         yield f"*/7 {hour} {_date(low)} *"
         yield f"{minute},59 {hour},{following} * * *"
-        yield f"*/20 {hour}-23 * * *"
+        yield f"*/20 {hour}-23 {_date(low)} *"
         yield f"{minute} {hour}/2 * * {day_of(low):%a}"
         yield f"10-50/5 0,{hour},12,23 {day_of(low).day} * {day_of(high):%a}"
         # Hours that are not said: whenever the clock shows it.
         yield f"{minute} * * * *"
         yield f"{minute} */2 * * *"
         yield f"59 */3 {_date(low)} *"
-        yield f"*/15 * * * {day_of(low):%a}"
+        yield f"*/10 * * * {day_of(low):%a}"
         yield f"0,{minute} */1 {_date(high)} *"
-    yield from ("0 0 * * *", "30 0 * * *", "0 * * * *", "*/30 * * * *", "0 */6 * * *", "0 0 L * *")
+    yield from ("0 0 * * *", "30 0 * * *", "0,30 * * * *", "0 */6 * * *", "0 0 L * *")
 
 
 def _by_seconds(zone: ZoneInfo, turn: int) -> Iterator[str]:

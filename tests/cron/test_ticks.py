@@ -99,8 +99,6 @@ def test_of_what_never_comes_there_is_no_next(text: str) -> None:
 
 
 def test_the_rarest_days_of_all_are_found_across_a_century_without_a_leap_day() -> None:
-    wanted = ["2072-02-28", "2112-02-28"]
-    assert [day[:10] for day in ticks("0 0 */29 2 0", "2044-03-01", 2)] != wanted
     found = Cron("0 0 29 2 */7").next(at("2088-03-01"))
     assert found is not None
     assert datetime.fromtimestamp(found / SECOND, UTC) == datetime(2128, 2, 29, tzinfo=UTC)

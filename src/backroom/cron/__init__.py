@@ -87,25 +87,25 @@ class Cron:
         """Each time of the clock once: the first moment at which it shows that or a later one."""
         zone = self._zone
         wall = zone.shown(now)
-        first, _ = zone.moments(wall)
+        first = zone.first(wall)
         if first < now:
             # It is shown again. All that was shown until the clock was set back has ticked.
             wall = zone.shown(zone.turn(first, now) - 1)
         match = self._pattern.after(wall)
         if match is None:
             return None
-        first, second = zone.moments(match)
+        first, second = zone.first(match), zone.second(match)
         return first if first <= second else zone.turn(second, first)
 
     def _elapsed(self, now: int) -> int | None:
         """Whenever the clock shows a time that matches."""
         zone = self._zone
         wall = zone.shown(now)
-        _, second = zone.moments(wall)
+        second = zone.second(wall)
         # If this will be shown again: when the clock is set back for that.
         back = zone.turn(now, second) if now < second else None
         while (match := self._pattern.after(wall)) is not None:
-            first, second = zone.moments(match)
+            first, second = zone.first(match), zone.second(match)
             if first > second:  # Never shown: go on with what is, after it.
                 wall = zone.shown(zone.turn(second, first)) - 1
             elif back is not None and first >= back:  # Something may match again before.

@@ -45,14 +45,19 @@ class Zone:
         """The wall time at a moment."""
         return moment + _offset(datetime.fromtimestamp(moment, self._zone))
 
-    def moments(self, wall: int) -> tuple[int, int]:
-        """When a wall time is shown, the first time and the second; mostly they are the same.
-
-        If it is never shown, since the clock is set forward over it, the first is later than the
-        second, and it is set forward after the second and not after the first.
-        """
+    def first(self, wall: int) -> int:
+        """When a wall time is shown; if that is twice, the first time."""
         local = self._epoch + timedelta(seconds=wall)
-        return wall - _offset(local), wall - _offset(local.replace(fold=1))
+        return wall - _offset(local)
+
+    def second(self, wall: int) -> int:
+        """When a wall time is shown; if that is twice, the second time.
+
+        If it is never shown, since the clock is set forward over it, this is before the clock is
+        set forward, and `first` after it, or just then: only then `first` is the later one.
+        """
+        local = (self._epoch + timedelta(seconds=wall)).replace(fold=1)
+        return wall - _offset(local)
 
     def turn(self, before: int, after: int) -> int:
         """The moment in between, or the second one itself, from which on the clock is set
