@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.table import (
     corruption,
+    cron,
     durability,
     fences,
     keys,
@@ -26,6 +27,7 @@ MUTANTS = (
     *starts.MUTANTS,
     *leases.MUTANTS,
     *keys.MUTANTS,
+    *cron.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
