@@ -86,7 +86,7 @@ async def work(bench: Bench) -> None:
     worker = await bench.enlist()
     await bench.add(unique_key="k")
     await bench.insert(bench.records(2), worker=worker)
-    claims = await bench.claim(worker, types=["SEND_EMAIL"], starving=1, queues=None)
+    claims = await bench.claim(worker, types={"SEND_EMAIL": 1}, starving=1, queues=None)
     await bench.begin(worker, *claims)
     report = Report(claims[0].key, claims[0].token, 1, 0.5, None, [(bench.now, "info", "a")])
     await bench.storage.report(worker, [report])

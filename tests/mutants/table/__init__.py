@@ -15,6 +15,7 @@ from tests.mutants.table import (
     starts,
     stopping,
     transactions,
+    versions,
 )
 
 __all__ = ["MUTANTS"]
@@ -32,4 +33,5 @@ MUTANTS = (
     *postgres.MUTANTS,
     *transactions.MUTANTS,
     *schedules.MUTANTS,
+    *versions.MUTANTS,
 )
