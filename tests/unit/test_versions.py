@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import apsw
 import pydantic
 import pytest
 
@@ -19,10 +17,7 @@ from backroom.codec import Codec
 from backroom.declaring import JobRegistry
 from backroom.registry import Defaults, Registry
 from backroom.scheduling import RecordMaker
-from backroom.storage import FileJobStorage
-from backroom.transition import Transition
 from backroom.versions import LATEST, WayUp, mark_of, version_of
-from tests.contract.parts import Bench, SettableClock
 
 
 @dataclass
@@ -370,33 +365,3 @@ def test_a_later_version_is_kept_with_the_options(registry: Registry) -> None:
     assert [version_of(record.options) for record in records] == [3, 3, 3]
     assert (version_of(None), version_of('{"retries":1}')) == (1, 1)
     assert (mark_of(1), mark_of(2)) == (None, '{"version":2}')
-
-
-async def test_a_store_of_an_older_backroom_is_brought_forward_with_what_is_parked_there(
-    tmp_path: Path,
-) -> None:
-    clock = SettableClock()
-    storage = FileJobStorage(tmp_path / "jobs", clock=clock)
-    await storage.open()
-    bench = Bench(storage, clock)
-    job, worker = await bench.add(options='{"retries":3}'), await bench.enlist()
-    await bench.finish(worker, Transition.parked(await bench.claim_one(worker)))
-    await storage.close()
-    before = apsw.Connection(str(tmp_path / "jobs" / "jobs.db"))
-    before.execute(
-        "DROP INDEX job_parked_kind;"
-        " CREATE INDEX job_parked ON job (queue, type, priority, run_at) WHERE state = 6"
-    )
-    before.close()
-
-    storage = FileJobStorage(tmp_path / "jobs", clock=clock)
-    await storage.open()
-    bench = Bench(storage, clock)
-    claim = await bench.claim_one(await bench.enlist(), types={"SEND_EMAIL": 2})
-    assert claim.id == job
-    await storage.close()
-    after = apsw.Connection(str(tmp_path / "jobs" / "jobs.db"))
-    names = {name for (name,) in after.execute("SELECT name FROM sqlite_schema")}
-    assert "job_parked_kind" in names
-    assert "job_parked" not in names
-    after.close()
