@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         StorageFullError,
         StorageVersionError,
         UnknownJobTypeError,
+        UpgradeError,
     )
     from backroom.handle import Job
     from backroom.handlers import JobHandler
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         JobStats,
         JobStatus,
         LogLine,
+        ParkedStats,
         Priority,
         QueueStats,
         Snooze,
@@ -94,6 +96,7 @@ __all__ = [
     "LogLine",
     "MemoryJobStorage",
     "OptionError",
+    "ParkedStats",
     "PayloadTooLargeError",
     "Priority",
     "QueueStats",
@@ -108,6 +111,7 @@ __all__ = [
     "StorageVersionError",
     "Task",
     "UnknownJobTypeError",
+    "UpgradeError",
     "WorkerStats",
     "__version__",
     "current_job",
@@ -139,6 +143,7 @@ _ROOMS = {
         "StorageFullError",
         "StorageVersionError",
         "UnknownJobTypeError",
+        "UpgradeError",
     ),
     "handlers": ("JobHandler",),
     "options": ("HandlerOptions",),
@@ -153,6 +158,7 @@ _ROOMS = {
         "JobStats",
         "JobStatus",
         "LogLine",
+        "ParkedStats",
         "Priority",
         "QueueStats",
         "Snooze",

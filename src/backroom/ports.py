@@ -7,7 +7,7 @@ is the storage's own and never the wall clock; `Heartbeat.deadline` is told in t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Any, Protocol
@@ -109,8 +109,9 @@ class Want(msgspec.Struct, frozen=True):
     starving: int = 0
     """How many places go to the oldest jobs that have been due since `starving_since`."""
     starving_since: int = 0
-    types: Collection[str] = ()
-    """Types that have a handler here: parked jobs of these are claimed like those that wait."""
+    types: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Types that have a handler here, and the version of data it takes: parked jobs of these, of
+    that version or an older one, are claimed like those that wait."""
 
 
 class Claimed(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from backroom.errors import JobStateError, StorageError
 from backroom.job import JobInfo, JobStatus
 from backroom.moving import Move
 from backroom.ports import House
+from backroom.transition import Transition
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.plans import Plans
 from tests.contract.storages import STORAGES, Prepare
@@ -70,7 +71,8 @@ async def furnish(bench: Bench) -> dict[str, str]:
         "later": await bench.add(delay=3600, queue="slow", priority=3),
         "all said": await bench.add(
             delay=60, priority=0, queue="mail", type="BÜRO", data='{"a":[1,"\\u0000é😀"]}',
-            options='{"retries":5,"tags":["a","b"],"metadata":{"x":1}}', unique_key="käy\0\ufdd0",
+            options='{"retries":5,"tags":["a","b"],"metadata":{"x":1},"version":3}',
+            unique_key="käy\0\ufdd0",
             expires_at=bench.later(120),
         ),
     }  # fmt: skip
@@ -127,6 +129,20 @@ async def test_a_job_is_all_that_it_was(ends: Ends) -> None:
     assert await everything(ends.source) == []
     assert (await ends.source.page()) == ([], None)
     assert (await ends.target.page())[0] == came[::-1]
+
+
+async def test_what_is_parked_waits_for_the_same_version_there(ends: Ends) -> None:
+    made: dict[int, str] = {}
+    for version in (1, 2):
+        options = None if version == 1 else '{"version":2}'
+        made[version], worker, claim = await ends.source.running(options=options)
+        assert await ends.source.finish(worker, Transition.parked(claim)) == [True]
+        await ends.source.storage.retire(worker)
+    assert await ends.carry() == list(made.values())
+    worker = await ends.target.enlist()
+    for version, job in made.items():
+        claims = await ends.target.claim(worker, types={"SEND_EMAIL": version})
+        assert [claim.id for claim in claims] == [job]
 
 
 async def test_a_job_goes_on_where_it_was(ends: Ends) -> None:

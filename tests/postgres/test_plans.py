@@ -188,6 +188,17 @@ async def test_every_statement_finds_what_it_wants_by_an_index(yard: Yard) -> No
     assert not bad, bad
 
 
+async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(yard: Yard) -> None:
+    """Each type and version is a range of an index of its own."""
+    steps = await plan_of(yard.side, yard.storages[0]._statements["claim_parked"])
+    used = [step for step in steps if _table(step) == "parked" and "Index Cond" in step]
+    assert [step["Index Name"] for step in used] == ["background_jobs_parked_kind"] * 5
+    for step in used:
+        for part in ("queue = ", "version", "priority = ", "run_at <= "):
+            assert part in step["Index Cond"]
+        assert "Filter" not in step or "version" not in step["Filter"]
+
+
 class Recorder:
     """Takes down what is asked."""
 

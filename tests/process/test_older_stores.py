@@ -14,6 +14,7 @@ from backroom.job import JobStatus
 from backroom.storage import FileJobStorage
 from backroom.storage.backup import back_up, restore
 from backroom.storage.sqlite import migrations
+from backroom.transition import Transition
 from tests.contract.parts import Bench, SettableClock
 from tests.contract.plans import Plans
 
@@ -51,6 +52,21 @@ async def test_a_store_of_the_first_version_gets_what_it_lacks_and_keeps_its_job
     assert await bench.status(job) == JobStatus.PENDING
     assert await plans.fire(plans.firing(await plans.put())) == [True]
     assert len(await plans.ticks()) == 1
+    await bench.storage.close()
+
+
+async def test_what_was_parked_in_it_is_found_by_who_knows_its_version(tmp_path: Path) -> None:
+    old = await opened_by_an_older_one(tmp_path)
+    worker = await old.enlist()
+    jobs = {1: await old.add(), 2: await old.add(options='{"version":2}')}
+    await old.finish(worker, *map(Transition.parked, await old.claim(worker)))
+    await old.storage.close()
+
+    bench = await opened(tmp_path)
+    worker = await bench.enlist()
+    for version, job in jobs.items():
+        claims = await bench.claim(worker, types={"SEND_EMAIL": version})
+        assert [claim.id for claim in claims] == [job]
     await bench.storage.close()
 
 

@@ -86,7 +86,7 @@ async def work(bench: Bench) -> None:
     worker = await bench.enlist()
     await bench.add(unique_key="k")
     await bench.insert(bench.records(2), worker=worker)
-    claims = await bench.claim(worker, types=["SEND_EMAIL"], starving=1, queues=None)
+    claims = await bench.claim(worker, types={"SEND_EMAIL": 1}, starving=1, queues=None)
     await bench.begin(worker, *claims)
     report = Report(claims[0].key, claims[0].token, 1, 0.5, None, [(bench.now, "info", "a")])
     await bench.storage.report(worker, [report])
@@ -143,6 +143,24 @@ async def test_what_an_index_knows_is_not_looked_for_among_all_jobs(
     plans = await watched.plans(act)
     assert plans
     assert {sql: steps for sql, steps in plans.items() if goes_through_all(steps)} == {}
+
+
+async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(
+    watched: Watched,
+) -> None:
+    """Each type and version is a range of an index of its own."""
+    plans = await watched.plans(work)
+    used = {
+        step.partition("USING ")[2]
+        for steps in plans.values()
+        for step in steps
+        if "job_parked_kind" in step and step.startswith("SEARCH")
+    }
+    assert {step for step in used if "run_at" in step or "priority" in step} == {
+        "INDEX job_parked_kind (queue=? AND type=? AND <expr>=? AND priority=? AND run_at<?)",
+        "INDEX job_parked_kind (queue=? AND type=? AND <expr>=? AND priority=?)",
+    }
+    assert "INDEX job_parked_kind (queue=? AND type=? AND <expr>>? AND <expr><?)" in used
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.mutants.table import (
     starts,
     stopping,
     transactions,
+    versions,
 )
 
 __all__ = ["MUTANTS"]
@@ -34,4 +35,5 @@ MUTANTS = (
     *postgres.MUTANTS,
     *transactions.MUTANTS,
     *schedules.MUTANTS,
+    *versions.MUTANTS,
 )

@@ -35,10 +35,10 @@ _READY: Final = """SELECT f.* FROM (
         {parked}
     ) AS f ORDER BY run_at, id LIMIT {most}"""
 _PARKED: Final = """UNION ALL
-        SELECT r.* FROM open AS q CROSS JOIN unnest($14::text[]) AS k (name) {priorities},
-            LATERAL (
+        SELECT r.* FROM open AS q
+            CROSS JOIN unnest($14::text[]) AS k (name) {priorities}, LATERAL (
             SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
-            WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
+            WHERE w.queue = q.name AND {{kind}} = k.name AND w.priority = {priority}
             AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
 _DUE: Final = """SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
@@ -49,6 +49,8 @@ _DUE: Final = """SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL 
         ORDER BY w.run_at, w.id LIMIT {most}) AS r
     LIMIT {most}"""
 """The first jobs that are due."""
+_KIND: Final = "(w.type || ' ' || w.version::text)"
+"""What a parked job waits as: the index that claims read has this very text."""
 _INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
 """Named without a schema where it is made."""
 _OF_PARTS: Final = ("jobs_part", "ended_part", "low", "high")
@@ -178,7 +180,12 @@ def _claim(text: str, *, parked: bool) -> str:
         but = "AND w.id NOT IN (SELECT id FROM starving)"
         text = text.replace(f"{{{name}}}", scan("$3", most, str(priority), "", but))
         before.append(name)
-    return text.replace("{{", "{").replace("}}", "}").replace("{behind_mark}", _BEHIND)
+    return (
+        text.replace("{{", "{")
+        .replace("}}", "}")
+        .replace("{behind_mark}", _BEHIND)
+        .replace("{kind}", _KIND)
+    )
 
 
 def read(file: str) -> str:

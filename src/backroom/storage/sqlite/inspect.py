@@ -15,6 +15,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     AttemptError,
     JobId,
@@ -22,6 +23,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
+    ParkedStats,
     QueueStats,
     State,
     WorkerStats,
@@ -29,6 +31,7 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.ports import Filter, Outlook
+from backroom.storage.sqlite.ledger import VERSION
 
 __all__ = ["Inspector", "Unreadable"]
 
@@ -183,7 +186,16 @@ class Inspector:
                 queue.oldest = oldest
             by_status["scheduled"] += count - due
             by_status["pending"] += due
-        unknown = dict(self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type"))
+        parked = tuple(
+            ParkedStats(*row)
+            for row in self._run(
+                f"SELECT type, {VERSION} AS version, count(*) FROM job WHERE state = 6"
+                " GROUP BY type, version ORDER BY type, version"
+            )
+        )
+        unknown: dict[str, int] = {}
+        for kind in parked:
+            unknown[kind.type] = unknown.get(kind.type, 0) + kind.jobs
         by_status["pending"] += sum(unknown.values())
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
@@ -220,6 +232,7 @@ class Inspector:
             ),
             workers,
             unknown,
+            parked,
         )
 
     def queues(self) -> dict[str, bool]:
@@ -380,6 +393,7 @@ def _info(
         said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
+    version = said.pop("version", FIRST)
     retries = said.get("retries")
     try:
         return JobInfo(
@@ -394,6 +408,7 @@ def _info(
             attempt=attempt + (state == State.ACTIVE and key in started),
             max_attempts=None if retries is None else budget + retries + 1,
             crashes=crashes,
+            version=version,
             parked=state == State.PARKED,
             cancel_requested=bool(cancel_requested),
             created_at=to_datetime(created_at),
