@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         StorageFullError,
         StorageVersionError,
         UnknownJobTypeError,
+        UpgradeError,
     )
     from backroom.handle import Job
     from backroom.handlers import JobHandler
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         JobStats,
         JobStatus,
         LogLine,
+        ParkedStats,
         Priority,
         QueueStats,
         SignalInfo,
@@ -98,6 +100,7 @@ __all__ = [
     "LogLine",
     "MemoryJobStorage",
     "OptionError",
+    "ParkedStats",
     "PayloadTooLargeError",
     "Priority",
     "QueueStats",
@@ -116,6 +119,7 @@ __all__ = [
     "StorageVersionError",
     "Task",
     "UnknownJobTypeError",
+    "UpgradeError",
     "WorkerStats",
     "__version__",
     "current_job",
@@ -149,6 +153,7 @@ _ROOMS = {
         "StorageFullError",
         "StorageVersionError",
         "UnknownJobTypeError",
+        "UpgradeError",
     ),
     "handlers": ("JobHandler",),
     "options": ("HandlerOptions",),
@@ -163,6 +168,7 @@ _ROOMS = {
         "JobStats",
         "JobStatus",
         "LogLine",
+        "ParkedStats",
         "Priority",
         "QueueStats",
         "SignalInfo",

@@ -442,6 +442,11 @@ class JobService:
         """The job types that have a handler here."""
         return self._service.handled_types
 
+    @property
+    def handled_versions(self) -> dict[str, int]:
+        """By job type that has a handler here: the version of data that it takes."""
+        return self._service.handled_versions
+
 
 # -- the end of the interpreter, and forks -------------------------------------------------------
 

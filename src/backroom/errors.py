@@ -7,6 +7,7 @@
     ├── OptionError (ValueError)             an option of one job: delay, priority, retries ...
     ├── JobTypeError (TypeError, ValueError) data or result that does not fit its type
     ├── UnknownJobTypeError (LookupError)    a job type nobody declared
+    ├── UpgradeError (ValueError)            data of an older version could not be upgraded
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
     ├── JobStateError                        the job's status does not allow that
@@ -54,6 +55,7 @@ __all__ = [
     "StorageFullError",
     "StorageVersionError",
     "UnknownJobTypeError",
+    "UpgradeError",
     "level_of",
 ]
 
@@ -91,6 +93,11 @@ class JobTypeError(BackroomError, TypeError, ValueError):
 
 class UnknownJobTypeError(BackroomError, LookupError):
     """A job type was scheduled that no `JobType`, handler or `declare` made known."""
+
+
+class UpgradeError(BackroomError, ValueError):
+    """Data of an older version could not be led up to the one of the code; the message names the
+    step. The attempt failed, and is retried like any other."""
 
 
 class PayloadTooLargeError(BackroomError, ValueError):

@@ -18,6 +18,7 @@ from backroom.errors import OptionError
 from backroom.retry import CENTURY, Backoff
 
 __all__ = [
+    "FIRST",
     "MICROSECOND",
     "PRIORITIES",
     "SECOND",
@@ -32,6 +33,7 @@ __all__ = [
     "JobStats",
     "JobStatus",
     "LogLine",
+    "ParkedStats",
     "Priority",
     "QueueStats",
     "SignalInfo",
@@ -51,6 +53,9 @@ R = TypeVar("R", covariant=True)
 MICROSECOND: Final = 1
 SECOND: Final = 1_000_000
 """How many units of a moment make a second."""
+
+FIRST: Final = 1
+"""The version of a job's data where nothing is said of it."""
 
 LONGEST: Final = CENTURY
 """The longest duration that is taken, in seconds: a hundred years."""
@@ -289,8 +294,10 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """None where only a worker knows it, because the call did not say `retries`."""
     crashes: int = 0
     """How often a worker died under it."""
+    version: int = FIRST
+    """Of its data, as it was scheduled."""
     parked: bool = False
-    """Pending, but no worker that looked at it knew its type."""
+    """Pending, but no worker that looked at it knew its type, or so new a version of its data."""
     cancel_requested: bool = False
     created_at: datetime
     run_at: datetime
@@ -363,6 +370,20 @@ class WorkerStats(msgspec.Struct, frozen=True):
     """Jobs it has claimed, the waiting ones included."""
 
 
+class ParkedStats(msgspec.Struct, frozen=True):
+    """Jobs that wait for a worker that knows their type and the version of their data."""
+
+    type: str
+    version: int
+    """A worker whose code is of this version or a newer one runs them."""
+    jobs: int
+
+    @property
+    def name(self) -> str:
+        """For people: the type, and the version of the data if it is not the first."""
+        return self.type if self.version == FIRST else f"{self.type} (version {self.version})"
+
+
 class JobStats(msgspec.Struct, frozen=True):
     """The whole store at one moment."""
 
@@ -370,7 +391,10 @@ class JobStats(msgspec.Struct, frozen=True):
     queues: tuple[QueueStats, ...]
     workers: tuple[WorkerStats, ...]
     unknown_types: dict[str, int] = msgspec.field(default_factory=dict)
-    """Job types that no worker that looked knew, with how many jobs wait for one."""
+    """Job types that no worker that looked knew, or not in so new a version, with how many jobs
+    wait for one."""
+    parked: tuple[ParkedStats, ...] = ()
+    """The same, for each version of their data by itself."""
 
 
 def duration(name: str, value: object, *, zero: bool = True) -> float:
@@ -427,7 +451,8 @@ class State(IntEnum):
     """The state of a job as a storage keeps it.
 
     `scheduled` and `pending` are both `WAITING`: they differ only by time. `PARKED` is shown
-    as pending: a worker looked at the job and did not know its type.
+    as pending: a worker looked at the job and did not know its type, or not the version of its
+    data.
     """
 
     WAITING = 0

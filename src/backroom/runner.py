@@ -16,6 +16,7 @@ from backroom.errors import JobTypeError, ServiceError
 from backroom.frames import Ended, Run
 from backroom.handle import Job
 from backroom.handlers import importable_name
+from backroom.job import FIRST
 from backroom.lanes import Lanes
 from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
@@ -80,6 +81,8 @@ class Running(msgspec.Struct, eq=False):
     """Why it was told to stop."""
     recorded: bool = False
     """Its outcome is decided, though its code may still run."""
+    older: int | None = None
+    """The version of its data, where that is to be upgraded first."""
     transacted: bool = False
     """It has had its transaction."""
     completed: Transition | None = None
@@ -172,9 +175,12 @@ class Runner:
             self._skip(claim, lanes, Parked(), None)
             return
         handler = known.handler
-        policy = known.policy
+        policy, version = known.policy, FIRST
         if claim.options is not None:
-            policy = _policy(policy, claim.options)
+            policy, version = _said(policy, claim.options)
+            if version > known.version:
+                self._skip(claim, lanes, Parked(), None)
+                return
         if claim.crashes or claim.attempt:
             reason = hopeless(claim, policy)
             if reason is not None:
@@ -184,7 +190,8 @@ class Runner:
             self._skip(claim, lanes, Expired(), policy)
             return
         try:
-            data = known.data.decode(claim.data)
+            # Older data is upgraded where the handler runs: that is user code.
+            data = known.data.decode(claim.data) if version == known.version else None
         except JobTypeError as error:
             reason = Errored(
                 "JobTypeError", clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
@@ -199,6 +206,8 @@ class Runner:
         )
         group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
+        if version != known.version:
+            running.older = version
         if known.isolation == "process":
             self._run_process(running, handler)  # Its time begins when a child takes it.
             return
@@ -260,6 +269,8 @@ class Runner:
         try:
             if self._note_start(running.claim):
                 running.group.add(running, self._loop.time())
+                if running.older is not None:
+                    job.data = running.known.read(running.claim.data, running.older)
                 value = await handler(job)
                 outcome = self._returned(running, value)
             else:
@@ -279,7 +290,7 @@ class Runner:
         outcome: Outcome
         try:
             if self._note_start(running.claim):
-                value = self._context.copy().run(handler, job)
+                value = self._context.copy().run(_call, running, handler, job)
                 outcome = self._returned(running, value)
             else:
                 outcome = Released(begun=False)
@@ -496,26 +507,36 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
     return lambda coroutine, *, loop, context: context.run(loop.create_task, coroutine)
 
 
+def _call(running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
+    """In a thread."""
+    if running.older is not None:
+        job.data = running.known.read(running.claim.data, running.older)
+    return handler(job)
+
+
 class _Said(msgspec.Struct):
-    """The options of a call that are decided when a job runs."""
+    """What the options of a job say to those who run it."""
 
     retries: int | None = None
     retry_delay: float | None = None
     backoff: Backoff | None = None
     timeout: float | None = None
+    version: int = FIRST
 
 
 _said_decoder = msgspec.json.Decoder(_Said)
 
 
-def _policy(policy: Policy, options: str) -> Policy:
+def _said(policy: Policy, options: str) -> tuple[Policy, int]:
+    """How it is retried, and the version of its data."""
     said = _said_decoder.decode(options)
-    return Policy(
+    policy = Policy(
         policy.retries if said.retries is None else said.retries,
         policy.retry_delay if said.retry_delay is None else said.retry_delay,
         policy.backoff if said.backoff is None else said.backoff,
         policy.timeout if said.timeout is None else said.timeout,
     )
+    return policy, said.version
 
 
 def _of_process(ended: Ended | Died, running: Running) -> Outcome:

@@ -61,6 +61,43 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_job: str | None = None
     """The id of its job."""
 
+    def revised(self, said: ScheduleRecord) -> ScheduleRecord:
+        """What is kept once that is said of a schedule of this name: this very record, if it
+        says the same; see `Planning.put_schedule`."""
+        same_rule = (self.rule, self.tz) == (said.rule, said.tz)
+        now = msgspec.structs.replace(
+            said, created_at=self.created_at, revision=self.revision, paused=self.paused,
+            next_at=self.next_at if same_rule else said.next_at, last_at=self.last_at,
+            last_job=self.last_job,
+        )  # fmt: skip
+        if same_rule and now == self:
+            return self
+        return msgspec.structs.replace(now, revision=self.revision + 1)
+
+    def says(self, said: ScheduleRecord) -> bool:
+        """Whether that is no news of it."""
+        return self.revised(said) is self
+
+    def joined(self, other: ScheduleRecord) -> ScheduleRecord:
+        """What is kept of two that say the same, once their storages become one: the earlier of
+        their next ticks, the later of their last ones; and paused it is if one of them was."""
+        last = max(self, other, key=lambda one: one.last_at or 0)
+        moments = [one.next_at for one in (self, other) if one.next_at is not None]
+        return msgspec.structs.replace(
+            self, paused=self.paused or other.paused, next_at=min(moments, default=None),
+            revision=max(self.revision, other.revision) + 1, last_at=last.last_at,
+            last_job=last.last_job,
+        )  # fmt: skip
+
+    def switched(self, paused: bool, next_at: int | None, revision: int) -> ScheduleRecord:
+        """What is kept once it is paused or resumed: this very record, if it is so already, or
+        is not of that revision any more; see `Planning.pause_schedule`."""
+        if paused == self.paused or revision != self.revision:
+            return self
+        return msgspec.structs.replace(
+            self, paused=paused, next_at=next_at, revision=self.revision + 1
+        )
+
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a tick; or of several in a row that were all skipped for the same reason."""
@@ -88,3 +125,8 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     next_at: int | None
     ticks: tuple[Tick, ...]
     jobs: tuple[JobRecord, ...] = ()
+
+    @property
+    def witness(self) -> Tick:
+        """The one of its ticks that tells whether a kept one is of this very firing."""
+        return next((tick for tick in self.ticks if tick.job is not None), self.ticks[0])

@@ -10,6 +10,7 @@ import msgspec
 from backroom.codec import encode_json
 from backroom.errors import ConfigurationError, OptionError, PayloadTooLargeError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     SECOND,
     JobOptions,
@@ -84,7 +85,7 @@ class RecordMaker:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
-                None, None, expires_at,
+                known.mark, None, expires_at,
             )  # fmt: skip
         try:
             said = _check(options)
@@ -100,7 +101,7 @@ class RecordMaker:
             run_at=said["run_at"] if "run_at" in said else now + said.get("delay", 0),
             created_at=now,
             data=text,
-            options=_kept(said),
+            options=_kept(said, known.version),
             unique_key=said.get("unique_key"),
             expires_at=None if expires_in is None else now + round(expires_in * SECOND),
         )
@@ -157,9 +158,12 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _kept(said: Mapping[str, Any]) -> str | None:
-    """What a worker, or a look-up, needs of the options later, as JSON."""
+def _kept(said: Mapping[str, Any], version: int) -> str | None:
+    """What a worker, or a look-up, needs of the options later, as JSON; and the version of the
+    data, if it is not the first."""
     kept = {name: said[name] for name in _KEPT if name in said}
+    if version != FIRST:
+        kept["version"] = version
     return msgspec.json.encode(kept).decode() if kept else None
 
 

@@ -479,6 +479,11 @@ class JobService(Declaring, Steering):
     @property
     def handled_types(self) -> list[str]:
         """The job types that have a handler here."""
+        return list(self._registry.handled)
+
+    @property
+    def handled_versions(self) -> dict[str, int]:
+        """By job type that has a handler here: the version of data that it takes."""
         return self._registry.handled
 
     async def __aenter__(self) -> JobService:

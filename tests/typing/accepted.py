@@ -81,6 +81,25 @@ async def order(job: Job[Order]) -> None:
     job.progress(0.5, "half way")
 
 
+def from_v1(data: dict[str, Any]) -> Picture:
+    return Picture(data["width"])
+
+
+def from_v2(data: Picture) -> dict[str, Any]:
+    return {"number": data.width}
+
+
+UPGRADED = JobType("UPGRADED", Order, version=3, upgrade={1: from_v1, 2: from_v2}, retries=5)
+SECOND = JobType("SECOND", Order, result=Report, version=2, upgrade={1: lambda data: data})
+reveal_type(UPGRADED)  # R: backroom.registry.JobType[accepted.Order, Any]
+reveal_type(SECOND)  # R: backroom.registry.JobType[accepted.Order, accepted.Report]
+
+
+@service.handler(UPGRADED)
+async def upgraded(job: Job[Order]) -> None:
+    print(job.data.number)
+
+
 @service.handler(REPORT)
 async def report(job: Job[Order]) -> Report | Snooze | Cancel:
     if job.cancelled:

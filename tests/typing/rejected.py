@@ -57,6 +57,18 @@ JobType("ORDER", Order, result=Report, delay=3)  # E: call-overload
 JobType("ORDER", Order(1))  # E: call-overload
 JobType(7, Order)  # E: call-overload
 
+
+def two(data: Order, more: int) -> Order:
+    return data
+
+
+JobType("ORDER", Order, version="2")  # E: call-overload
+JobType("ORDER", Order, version=2, upgrade={1: two})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade={1: 7})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade={"1": print})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade=[print])  # E: call-overload
+JobType("ORDER", Order, 2)  # E: call-overload
+
 service = JobService()
 JobService(storage=7)  # E: arg-type
 JobService(concurrency="5")  # E: arg-type

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from backroom.cli.output import say
 from backroom.cli.plain import plain
-from backroom.job import JobInfo, JobPage, JobStats, JobStatus, QueueStats
+from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
 __all__ = ["console", "facts", "job", "jobs", "queues", "stats", "stats_view"]
 
@@ -58,10 +58,15 @@ def _print(table: Table) -> None:
 def _status(info: JobInfo) -> Text:
     text = Text(str(info.status), style=COLOURS[info.status])
     if info.parked:
-        text.append(" (no worker knows its type)", style="red")
+        text.append(f" (no worker knows {_unknown(info.version)})", style="red")
     if info.cancel_requested:
         text.append(" (cancel requested)", style="red")
     return text
+
+
+def _unknown(version: int) -> str:
+    """What of a job no worker knows."""
+    return "its type" if version == FIRST else f"its type, or version {version} of its data"
 
 
 def _when(moment: datetime | None) -> str:
@@ -118,6 +123,7 @@ def job(info: JobInfo) -> None:
     rows: list[tuple[str, object]] = [
         ("id", plain(info.id)),
         ("type", plain(info.type)),
+        ("version", "" if info.version == FIRST else f"{info.version} of its data"),
         ("status", _status(info)),
         ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
@@ -226,8 +232,8 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
     parts: list[Table | Text] = [counts]
     if now.queues:
         parts += [Text(), _queues(now.queues)]
-    for type_, count in now.unknown_types.items():
-        waits = f"{count:,} jobs of type {type_} wait for a worker that knows it"
+    for kind in now.parked:
+        waits = f"{kind.jobs:,} jobs of type {kind.name} wait for a worker that knows it"
         parts += [Text(), _text(waits, "red")]
     parts.append(Text())
     if not now.workers:

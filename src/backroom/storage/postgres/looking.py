@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     AttemptError,
     JobId,
@@ -17,6 +18,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
+    ParkedStats,
     QueueStats,
     State,
     WorkerStats,
@@ -167,15 +169,17 @@ class Inspector:
         active: dict[str, int] = {}
         oldest: dict[str, int] = {}
         unknown: dict[str, int] = {}
+        parked: dict[tuple[str, int], int] = {}
         for queue, count, due, first in await fetch(self._statements["count_ready"], now):
             queue = from_text(queue)
             scheduled[queue], pending[queue] = count - due, due
             if first is not None:
                 oldest[queue] = first
-        for queue, type_, count in await fetch(self._statements["count_parked"]):
+        for queue, type_, version, count in await fetch(self._statements["count_parked"]):
             queue, type_ = from_text(queue), from_text(type_)
             pending[queue] = pending.get(queue, 0) + count
             unknown[type_] = unknown.get(type_, 0) + count
+            parked[type_, version] = parked.get((type_, version), 0) + count
         for queue, count in await fetch(self._statements["count_active"]):
             active[from_text(queue)] = count
         for state, count in await fetch(self._statements["count_ended"]):
@@ -195,6 +199,7 @@ class Inspector:
             ),
             tuple(WorkerStats(name, to_datetime(at), int(count)) for name, at, count in workers),
             unknown,
+            tuple(ParkedStats(*kind, count) for kind, count in sorted(parked.items())),
         )  # fmt: skip
 
     # -- changes -----------------------------------------------------------------------------
@@ -347,6 +352,7 @@ def _info(
         said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
+    version = said.pop("version", FIRST)
     retries = said.get("retries")
     return JobInfo(
         id=JobId(str(row["id"])),
@@ -360,6 +366,7 @@ def _info(
         attempt=row["attempt"] + (state is State.ACTIVE and bool(row["counted"])),
         max_attempts=None if retries is None else row["budget"] + retries + 1,
         crashes=row["crashes"],
+        version=version,
         parked=state is State.PARKED,
         cancel_requested=row["cancel_requested"],
         created_at=to_datetime(row["created_at"]),

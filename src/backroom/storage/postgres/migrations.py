@@ -38,10 +38,17 @@ class Migration:
 
 MIGRATIONS: Final = (
     Migration(1, "the first tables", read("schema"), compatible=1),
-    Migration(2, "steps of handlers", read("migrations/0002_steps"), compatible=1),
+    Migration(2, "schedules and their ticks", read("migrations/0002_schedules"), compatible=1),
+    Migration(
+        3,
+        "versions of parked data",
+        read("migrations/0003_versions_of_parked_data"),
+        compatible=1,
+    ),
+    Migration(4, "steps of handlers", read("migrations/0004_steps"), compatible=1),
 )
-"""All, in their order. The SQL of the next one goes to `migrations/0002_what_it_does.sql`, and is
-`read("migrations/0002_what_it_does")` here. One that was released never changes."""
+"""All, in their order. The SQL of the next one goes to `migrations/0005_what_it_does.sql`, and is
+`read("migrations/0005_what_it_does")` here. One that was released never changes."""
 
 
 def tables_of(migrations: tuple[Migration, ...]) -> tuple[list[str], list[str]]:

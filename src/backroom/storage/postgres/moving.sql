@@ -130,8 +130,9 @@ WITH given AS MATERIALIZED (
     SELECT queue, priority, run_at, id, due_until FROM given
     WHERE state = 0 AND id IN (SELECT id FROM added)
 ), parked AS (
-    INSERT INTO {parked} (queue, type, priority, run_at, id, expires_at)
-    SELECT queue, type, priority, run_at, id, due_until FROM given
+    INSERT INTO {parked} (queue, type, version, priority, run_at, id, expires_at)
+    SELECT queue, type, coalesce((options::json->>'version')::integer, 1), priority, run_at, id,
+           due_until FROM given
     WHERE state = 6 AND id IN (SELECT id FROM added)
 ), ended AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result, reason)

@@ -15,6 +15,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     AttemptError,
     JobId,
@@ -22,6 +23,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
+    ParkedStats,
     QueueStats,
     State,
     WorkerStats,
@@ -30,6 +32,7 @@ from backroom.job import (
 )
 from backroom.ports import Filter, Outlook
 from backroom.step import shown
+from backroom.storage.sqlite.ledger import VERSION
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
 __all__ = ["Inspector", "Unreadable"]
@@ -186,7 +189,16 @@ class Inspector:
                 queue.oldest = oldest
             by_status["scheduled"] += count - due
             by_status["pending"] += due
-        unknown = dict(self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type"))
+        parked = tuple(
+            ParkedStats(*row)
+            for row in self._run(
+                f"SELECT type, {VERSION} AS version, count(*) FROM job WHERE state = 6"
+                " GROUP BY type, version ORDER BY type, version"
+            )
+        )
+        unknown: dict[str, int] = {}
+        for kind in parked:
+            unknown[kind.type] = unknown.get(kind.type, 0) + kind.jobs
         by_status["pending"] += sum(unknown.values())
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
@@ -223,6 +235,7 @@ class Inspector:
             ),
             workers,
             unknown,
+            parked,
         )
 
     def queues(self) -> dict[str, bool]:
@@ -383,6 +396,7 @@ def _info(
         said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
+    version = said.pop("version", FIRST)
     retries = said.get("retries")
     try:
         return JobInfo(
@@ -397,6 +411,7 @@ def _info(
             attempt=attempt + (state == State.ACTIVE and key in started),
             max_attempts=None if retries is None else budget + retries + 1,
             crashes=crashes,
+            version=version,
             parked=state == State.PARKED,
             cancel_requested=bool(cancel_requested),
             created_at=to_datetime(created_at),
