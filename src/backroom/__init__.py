@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backroom.cron import Cron
     from backroom.declaring import JobRegistry
     from backroom.errors import (
         BackroomError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         OptionError,
         PayloadTooLargeError,
         RetryJob,
+        ScheduleNotFoundError,
         ServiceError,
         ServiceStoppedError,
         StorageClosedError,
@@ -54,10 +56,12 @@ if TYPE_CHECKING:
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
+    from backroom.schedule import ScheduleInfo, TickInfo, TickPage
     from backroom.scheduling import JobRequest
     from backroom.service import JobService
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
+    from backroom.timetable import HandlerSchedules, Schedule
 
 __version__ = "0.1.0"
 
@@ -67,10 +71,12 @@ __all__ = [
     "BackroomError",
     "Cancel",
     "ConfigurationError",
+    "Cron",
     "DatabaseJobStorage",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
+    "HandlerSchedules",
     "Job",
     "JobCancelledError",
     "JobFailedError",
@@ -98,6 +104,9 @@ __all__ = [
     "Priority",
     "QueueStats",
     "RetryJob",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
     "Snooze",
@@ -107,6 +116,8 @@ __all__ = [
     "StorageFullError",
     "StorageVersionError",
     "Task",
+    "TickInfo",
+    "TickPage",
     "UnknownJobTypeError",
     "WorkerStats",
     "__version__",
@@ -117,6 +128,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "cron": ("Cron",),
     "declaring": ("JobRegistry",),
     "errors": (
         "BackroomError",
@@ -131,6 +143,7 @@ _ROOMS = {
         "OptionError",
         "PayloadTooLargeError",
         "RetryJob",
+        "ScheduleNotFoundError",
         "ServiceError",
         "ServiceStoppedError",
         "StorageClosedError",
@@ -169,6 +182,11 @@ _ROOMS = {
         "fixed",
         "linear",
     ),
+    "schedule": (
+        "ScheduleInfo",
+        "TickInfo",
+        "TickPage",
+    ),
     "scheduling": ("JobRequest",),
     "service": ("JobService",),
     "storage": (
@@ -179,6 +197,10 @@ _ROOMS = {
     "tasks": (
         "Task",
         "current_job",
+    ),
+    "timetable": (
+        "HandlerSchedules",
+        "Schedule",
     ),
 }
 

@@ -9,6 +9,7 @@
     ├── UnknownJobTypeError (LookupError)    a job type nobody declared
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
+    ├── ScheduleNotFoundError (LookupError)  no schedule with that name
     ├── JobStateError                        the job's status does not allow that
     ├── ServiceError (RuntimeError)          the service cannot do that now
     │   └── ServiceStoppedError              it was stopped
@@ -42,6 +43,7 @@ __all__ = [
     "OptionError",
     "PayloadTooLargeError",
     "RetryJob",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
     "StorageClosedError",
@@ -95,6 +97,10 @@ class PayloadTooLargeError(BackroomError, ValueError):
 
 class JobNotFoundError(BackroomError, LookupError):
     """No job has that id: it never existed, was deleted, or retention removed it."""
+
+
+class ScheduleNotFoundError(BackroomError, LookupError):
+    """No schedule has that name: it never existed, or was deleted."""
 
 
 class JobStateError(BackroomError):
