@@ -29,10 +29,19 @@ class Planning(Protocol):
         ...
 
     async def pause_schedule(
-        self, name: str, paused: bool, next_at: int | None
+        self,
+        name: str,
+        paused: bool,
+        next_at: int | None,
+        *,
+        revision: int,
+        tick: Tick | None = None,
     ) -> ScheduleRecord | None:
-        """Pauses or resumes it, from that tick on; with the next revision, if that changes
-        anything. None: there is none of this name."""
+        """Pauses or resumes it, from that tick on, with the next revision; `tick`, the ones that
+        came while it was paused, is kept in the same change. Nothing is changed where it is so
+        already, or is of another `revision` by now.
+
+        Returns what is kept then; None: there is none of this name."""
         ...
 
     async def drop_schedule(self, name: str) -> bool:
@@ -60,6 +69,10 @@ class Planning(Protocol):
         Returns, for each: whether it was carried out now, or by an earlier call of the same
         values whose reply was lost (its first tick is kept with the same job). One that cannot
         be kept fails alone: False, and a line in the log says why.
+
+        A tick that was decided before, which comes again where a clock was set back and the rule
+        changed, stays what it is, and its job is not made: the schedule moves on all the same.
+        Of a job whose unique key a live one holds, the tick keeps the id of that one.
         """
         ...
 

@@ -63,6 +63,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Several processes may use it at once."""
     transactional: bool = False
     """It is a `Transactional`, too."""
+    planning: bool = False
+    """It keeps schedules: it is a `Planning`, too."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):

@@ -74,6 +74,28 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_job: str | None = None
     """The id of its job."""
 
+    def revised(self, said: ScheduleRecord) -> ScheduleRecord:
+        """What is kept once that is said of a schedule of this name: this very record, if it
+        says the same; see `Planning.put_schedule`."""
+        same_rule = (self.rule, self.tz) == (said.rule, said.tz)
+        now = msgspec.structs.replace(
+            said, created_at=self.created_at, revision=self.revision, paused=self.paused,
+            next_at=self.next_at if same_rule else said.next_at, last_at=self.last_at,
+            last_job=self.last_job,
+        )  # fmt: skip
+        if same_rule and now == self:
+            return self
+        return msgspec.structs.replace(now, revision=self.revision + 1)
+
+    def switched(self, paused: bool, next_at: int | None, revision: int) -> ScheduleRecord:
+        """What is kept once it is paused or resumed: this very record, if it is so already, or
+        is not of that revision any more; see `Planning.pause_schedule`."""
+        if paused == self.paused or revision != self.revision:
+            return self
+        return msgspec.structs.replace(
+            self, paused=paused, next_at=next_at, revision=self.revision + 1
+        )
+
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a tick; or of several in a row that were all skipped for the same reason."""
@@ -102,6 +124,10 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     ticks: tuple[Tick, ...]
     jobs: tuple[JobRecord, ...] = ()
 
+    @property
+    def witness(self) -> Tick:
+        """The one of its ticks that tells whether a kept one is of this very firing."""
+        return next((tick for tick in self.ticks if tick.job is not None), self.ticks[0])
 
 class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What people see of a schedule at one moment."""

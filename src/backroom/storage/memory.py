@@ -11,7 +11,8 @@ import apsw
 
 from backroom.errors import StorageClosedError
 from backroom.ports import Capabilities, Clock
-from backroom.storage.embedded import DEFAULT_RETENTION, EmbeddedStorage
+from backroom.storage.embedded import DEFAULT_RETENTION
+from backroom.storage.planned import PlannedStorage
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.connect import steady_plans
 from backroom.storage.sqlite.inspect import Inspector
@@ -23,14 +24,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class MemoryJobStorage(EmbeddedStorage):
+class MemoryJobStorage(PlannedStorage):
     """For tests, and for work that may be lost. One process only.
 
     Who closes it last forgets everything. Nothing here waits: a verb is done when its coroutine is
     first run, so a test under a virtual clock is deterministic.
     """
 
-    capabilities = Capabilities(durable=False, shared=False)
+    capabilities = Capabilities(durable=False, shared=False, planning=True)
 
     def __init__(
         self,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Sequence
 
 from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
-from backroom.storage.embedded import EmbeddedStorage
+from backroom.storage.planned import PlannedStorage
 from backroom.storage.sqlite import moving
 
 __all__ = ["MovableStorage"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class MovableStorage(EmbeddedStorage):
+class MovableStorage(PlannedStorage):
     """`Movable`."""
 
     async def number(self) -> int:
@@ -50,8 +46,3 @@ class MovableStorage(EmbeddedStorage):
 
     async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
         return await self._write(moving.unload, parcel, back, self.clock.now())
-
-    async def _ask(
-        self, look: Callable[Concatenate[moving.Run, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._read(lambda jobs: look(jobs.connection.execute, *args, **kwargs))

@@ -19,6 +19,7 @@ from backroom.errors import (
 from backroom.storage.folder import Folder
 from backroom.storage.sqlite.inserts import too_large
 from backroom.storage.sqlite.ledger import APPLICATION_ID, SCHEMA_VERSION, Ledger
+from backroom.storage.sqlite.migrations import bring_forward
 
 __all__ = ["Durability", "connect", "damaged", "refusal", "steady_plans"]
 
@@ -57,6 +58,7 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
             _create(writer)
         else:
             _examine(writer, folder)
+            bring_forward(writer)
         opened.append(reader := _connect(folder, durability))
         reader.execute("PRAGMA query_only = true")
         folder.mark()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from importlib.resources import files
 from typing import Any, Final
 
 import apsw
@@ -12,11 +11,13 @@ import msgspec
 
 from backroom.errors import LeaseLostError
 from backroom.ports import Wake
+from backroom.storage.sqlite import migrations
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Ledger", "encode"]
 
 APPLICATION_ID: Final = 0x4261636B  # "Back"
 SCHEMA_VERSION: Final = 1
+"""The oldest version whose code may use the tables that this code makes; see `migrations`."""
 
 # All that a transaction needs to know first, in one statement: each one more would have to
 # wait for the interpreter lock once more.
@@ -43,6 +44,8 @@ class Ledger:
         """Names that have a row already."""
         self.pruned_to: dict[int, int] = {}
         """By state: the key up to which retention has looked."""
+        self.ticks_pruned_to = 0
+        """The key of the schedule up to which retention has looked."""
         self.parked = False
         """Some jobs are parked."""
         self.started: dict[int, set[int]] = {}
@@ -69,7 +72,7 @@ class Ledger:
         begin above: where a store may take the place of another one, under the eyes of workers
         of that, far from the numbers of any other store.
         """
-        self.run(files("backroom.storage.sqlite").joinpath("schema.sql").read_text())
+        migrations.make(self.connection)
         self.run("INSERT INTO meta VALUES ('token', ?), ('store', ?)", (token, store))
         self.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('worker', ?)", (worker,))
         self.run(f"PRAGMA application_id = {APPLICATION_ID}")

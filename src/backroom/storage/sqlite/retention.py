@@ -8,6 +8,7 @@ from typing import Final
 
 from backroom.job import State
 from backroom.ports import Pruned, Wake
+from backroom.storage.sqlite import schedules
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.ledger import Ledger
 
@@ -40,7 +41,8 @@ ENDED: Final = """
 
 
 def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
-    """Removes up to `limit` jobs that ended before `cutoff`; ends those that expired."""
+    """Removes up to `limit` jobs that ended before `cutoff`, and as many ticks; ends what
+    expired."""
     touched, more = 0, False
     for state in (State.COMPLETED, State.FAILED, State.CANCELLED) if cutoff >= 0 else ():
         more = touched >= limit
@@ -57,7 +59,8 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
             ledger.wakes.add(Wake.FINISHED)
         touched += ended
         more = more or ended == limit
-    return Pruned(touched, more)
+    more_ticks = schedules.prune(ledger, cutoff, limit)
+    return Pruned(touched, more or more_ticks)
 
 
 def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple[int, bool]:

@@ -1,0 +1,56 @@
+"""An embedded storage that keeps schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from backroom.schedule import Firing, ScheduleRecord, Tick
+from backroom.storage.embedded import EmbeddedStorage
+from backroom.storage.sqlite import schedules
+
+__all__ = ["PlannedStorage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PlannedStorage(EmbeddedStorage):
+    """`Planning`."""
+
+    async def put_schedule(self, record: ScheduleRecord) -> ScheduleRecord:
+        return await self._write(schedules.put, record)
+
+    async def pause_schedule(
+        self,
+        name: str,
+        paused: bool,
+        next_at: int | None,
+        *,
+        revision: int,
+        tick: Tick | None = None,
+    ) -> ScheduleRecord | None:
+        return await self._write(schedules.pause, name, paused, next_at, revision, tick)
+
+    async def drop_schedule(self, name: str) -> bool:
+        return await self._write(schedules.drop, name)
+
+    async def schedule(self, name: str) -> ScheduleRecord | None:
+        return await self._ask(schedules.kept, name)
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        return await self._ask(schedules.every)
+
+    async def due_schedules(self, now: int, limit: int) -> tuple[list[ScheduleRecord], int | None]:
+        return await self._ask(schedules.due, now, limit)
+
+    async def fire(self, firings: Sequence[Firing], now: int) -> list[bool]:
+        return await self._write(schedules.fire, firings, now)
+
+    async def ticks(self, name: str, limit: int, before: int | None = None) -> list[Tick]:
+        return await self._ask(schedules.ticks, name, limit, before)
+
+    async def _ask(
+        self, look: Callable[Concatenate[schedules.Run, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._read(lambda jobs: look(jobs.connection.execute, *args, **kwargs))
