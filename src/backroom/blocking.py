@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.blocking_schedules import BlockingSchedules
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.handlers import HandlerWrapper, JobHandler
@@ -28,7 +29,6 @@ from backroom.ports import Store
 from backroom.protocols import HandlerDecorator
 from backroom.registry import JobType
 from backroom.scheduling import JobRequest
-from backroom.blocking_schedules import BlockingSchedules
 from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService
 from backroom.tasks import Task as AsyncTask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Literal, TypeVar, Unpack, overload
@@ -100,7 +101,9 @@ class Recurring:
         name: str | None = None, missed: Missed = "run_once",
         overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
     ) -> ScheduleInfo: ...  # fmt: skip
-    async def every(self, interval: Any, type: Any, data: Any = None, /, **said: Any) -> ScheduleInfo:
+    async def every(
+        self, interval: Any, type: Any, data: Any = None, /, **said: Any
+    ) -> ScheduleInfo:
         """Keeps a schedule with ticks at fixed distances: the first comes one interval after it
         was made. Whoever says the same again does not disturb its rhythm. At least a second.
 
@@ -172,15 +175,8 @@ class Recurring:
         Raises:
             OptionError: a limit out of its range, or a cursor that is not ours.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
-            raise OptionError(f"limit must be a whole number from 1 to 1000, got {limit!r}")
-        before = None
-        if cursor is not None:
-            if not isinstance(cursor, str) or not cursor.isascii() or not cursor.isdigit():
-                raise OptionError(
-                    f"{cursor!r} is no cursor; pass the .cursor of a TickPage, unchanged"
-                )
-            before = int(cursor)
+        _check_limit(limit)
+        before = None if cursor is None else _before(cursor)
         await self._find(name)
         ticks = await planned(self.storage).ticks(name, limit, before)
         following = str(ticks[-1].at) if len(ticks) == limit else None
@@ -248,6 +244,17 @@ class Recurring:
         now = self._clock.now()
         [inserted] = await self.storage.insert([job_of(record, None, now, JobIds())], now)
         return JobId(inserted.id)
+
+
+def _check_limit(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}")
+
+
+def _before(cursor: object) -> int:
+    if not isinstance(cursor, str) or not re.fullmatch("[0-9]{1,18}", cursor):
+        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a TickPage, unchanged")
+    return int(cursor)
 
 
 def _info(record: ScheduleRecord, now: int, *, orphaned: bool) -> ScheduleInfo:

@@ -129,6 +129,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
         """The one of its ticks that tells whether a kept one is of this very firing."""
         return next((tick for tick in self.ticks if tick.job is not None), self.ticks[0])
 
+
 class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What people see of a schedule at one moment."""
 
@@ -174,7 +175,7 @@ class TickInfo(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
     """The last of them; the same moment where it is one."""
     count: int
-    """How many. Of a cron expression at most 1,000 are counted: then there may be more."""
+    """How many. Of a cron expression at most 100 are counted: then there may be more."""
     outcome: TickOutcome
     job: JobId[Any] | None
     """The job that it fired, which may have been removed since."""

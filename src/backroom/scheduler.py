@@ -23,8 +23,8 @@ log = logging.getLogger("backroom")
 
 BATCH: Final = 200
 """Schedules that are decided and fired in one change."""
-TURN: Final = 20
-"""Schedules decided in one turn of the event loop."""
+TURN: Final = 0.005
+"""Seconds of one turn of the event loop in which schedules are decided."""
 ALONE: Final = 10
 """Where there is no schedule at all, it looks so many times as seldom."""
 SET_ASIDE: Final = 60.0
@@ -120,9 +120,11 @@ class Scheduler(Loop):
         lasts = await self._lasts(due, now)
         firings: list[Firing] = []
         waiting = 0
-        for number, record in enumerate(due, 1):
-            if number % TURN == 0:
+        turn = self._clock.uptime() + TURN
+        for record in due:
+            if self._clock.uptime() > turn:
                 await asyncio.sleep(0)
+                turn = self._clock.uptime() + TURN
             try:
                 last = lasts.get(record.name, Last())
                 rule = read_rule(record)

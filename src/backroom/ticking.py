@@ -1,8 +1,8 @@
 """What is to be done about the ticks of a schedule that have come: pure decisions, no clock, no
 chance of their own, no I/O.
 
-Nothing here walks through all ticks of a long time: of a schedule that nobody served for a year, with
-a tick each second, the last ones are found by bisection, and those before them are one range.
+Nothing here walks through all ticks of a long time: of a schedule that nobody served for a year,
+with a tick each second, the last ones are found by bisection, and those before them are one range.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 GRACE: Final = 60 * SECOND
 """A tick that is decided up to a minute after it came is late; after that it was missed."""
-COUNTED: Final = 1000
+COUNTED: Final = 100
 """Ticks of a cron expression that are counted in one range; a range of more says so many."""
 _EVERY: Final = "@every "
 
@@ -63,14 +63,14 @@ class Every(msgspec.Struct, frozen=True):
         return self.anchor + max(0, steps) * self.interval
 
     def explain(self) -> str:
-        seconds = self.interval / SECOND
-        for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-            if seconds % length == 0:
-                seconds /= length
-                break
-        else:
-            unit = "second"
-        return f"every {unit}" if seconds == 1 else f"every {seconds:,.15g} {unit}s"
+        unit, length = next(one for one in _UNITS if self.interval % one[1] == 0)
+        count = self.interval / max(length, SECOND)
+        return f"every {unit}" if count == 1 else f"every {count:,.15g} {unit}s"
+
+
+_UNITS: Final = (
+    ("day", 86_400 * SECOND), ("hour", 3600 * SECOND), ("minute", 60 * SECOND), ("second", 1)
+)  # fmt: skip
 
 
 class Last(msgspec.Struct, frozen=True):
@@ -101,7 +101,17 @@ def read_rule(record: ScheduleRecord) -> Rule:
     return _cron(record.rule, record.tz)
 
 
-_cron: Final = lru_cache(maxsize=10_000)(Cron)
+class _Remembered:
+    """A cron expression that remembers its last answers: each is asked for more than once, and
+    many schedules have the same rule."""
+
+    def __init__(self, text: str, tz: str) -> None:
+        cron = Cron(text, tz)
+        self.next = lru_cache(maxsize=4)(cron.next)
+        self.explain = cron.explain
+
+
+_cron: Final = lru_cache(maxsize=10_000)(_Remembered)
 
 
 def first_tick(rule: str, tz: str, after: int) -> int | None:
@@ -300,15 +310,17 @@ def _last_ticks(rule: Rule, first: int, until: int, most: int) -> list[int]:
         last = first + (until - first) // rule.interval * rule.interval
         begin = max(first, last - (most - 1) * rule.interval)
         return list(range(begin, last + 1, rule.interval))
-    few = 4 * most
+    few = 2 * most
     ticks = _walk(rule, first, until, few + 1)
     if len(ticks) <= few:
         return ticks[-most:]
     # They are many: looks for a moment behind which there are enough, and not too many.
+    if most > 1:
+        [until] = _last_ticks(rule, first, until, 1)
     short, span, long = 0, SECOND, 0
     while True:
-        begin = rule.next(max(until - span, first) - 1)
-        ticks = [] if begin is None else _walk(rule, begin, until, few + 1)
+        begun = rule.next(max(until - span, first) - 1)
+        ticks = [] if begun is None else _walk(rule, begun, until, few + 1)
         if most <= len(ticks) <= few:
             return ticks[-most:]
         if len(ticks) < most:
