@@ -114,7 +114,7 @@ class Recurring:
         return await self._make(Schedule(interval, **said), type, data)
 
     async def _make(self, schedule: Schedule, type_: Any, data: Any) -> ScheduleInfo:
-        if "data" in schedule.options:
+        if schedule.data is not None:
             raise OptionError("data stands behind the type, and not among the options")
         await self._ready()
         return self._info(await self._put(schedule, type_, data, "call"))
