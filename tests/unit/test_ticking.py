@@ -321,9 +321,7 @@ def test_an_interval_is_told_in_plain_english(interval: int, text: str) -> None:
     assert Every(interval, 0).explain() == text
 
 
-@pytest.mark.parametrize(
-    "rule", ["@every", "@every ", "@every 0", "@every 5m", "@every -1"
-)
+@pytest.mark.parametrize("rule", ["@every", "@every ", "@every 0", "@every 5m", "@every -1"])
 def test_a_rule_that_cannot_be_read_says_so(rule: str) -> None:
     with pytest.raises(ValueError, match="@"):
         read_rule(schedule(rule))
