@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backroom.errors import StorageError
 from backroom.job import SECOND, JobStatus
 from backroom.ports import Wake
 from backroom.schedule import Firing
@@ -130,9 +131,9 @@ async def test_names_with_strange_characters_are_apart(plans: Plans) -> None:
 
 async def test_what_no_storage_can_write_is_refused_and_nothing_is_kept(plans: Plans) -> None:
     await plans.put()
-    with pytest.raises(ValueError, match="surrogates"):
+    with pytest.raises((StorageError, ValueError)):
         await plans.put(UNWRITABLE)
-    with pytest.raises(ValueError, match="surrogates"):
+    with pytest.raises((StorageError, ValueError)):
         await plans.put(data=UNWRITABLE)
     assert await plans.storage.schedules() == [plans.schedule()]
 
@@ -367,7 +368,7 @@ async def test_many_workers_that_fire_many_ticks_at_once_fire_each_once(place: P
     assert sum(map(sum, answers)) == 30
     assert len(await benches[0].jobs()) == 30
     made = Counter(
-        tick.job for record in records for tick in await benches[0].ticks(record.name)
+        [tick.job for record in records for tick in await benches[0].ticks(record.name)]
     )
     assert set(made.values()) == {1}
     assert set(made) == set(await benches[0].jobs())
