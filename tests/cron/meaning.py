@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 
 __all__ = ["Meaning"]
 
-MONTHS = ["", *"JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()]
-WEEKDAYS = "SUN MON TUE WED THU FRI SAT".split()
+MONTHS = ["", *["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]]
+WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 
 class Meaning:
@@ -53,7 +53,7 @@ class Meaning:
         return _on(self.day, self.month, self.weekday, day)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _members(word: str, low: int, high: int) -> frozenset[int]:
     return frozenset(value for value in range(low, high + 1) if _among(value, word, low, high))
 

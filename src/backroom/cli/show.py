@@ -17,7 +17,18 @@ from backroom.cli.output import say
 from backroom.cli.plain import plain
 from backroom.job import JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
-__all__ = ["console", "facts", "job", "jobs", "queues", "stats", "stats_view"]
+__all__ = [
+    "ago",
+    "as_json",
+    "console",
+    "facts",
+    "job",
+    "jobs",
+    "print_table",
+    "queues",
+    "stats",
+    "stats_view",
+]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -43,8 +54,8 @@ def _text(value: object, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
-def _print(table: Table) -> None:
-    """Without the blanks that fill a line up."""
+def print_table(table: Table) -> None:
+    """On standard output, without the blanks that fill a line up."""
     out = console()
     if out.is_terminal:
         out.print(table)
@@ -73,7 +84,8 @@ def _when(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _ago(moment: datetime | None) -> str:
+def ago(moment: datetime | None) -> str:
+    """How long ago it was, or how soon it will be: "5 m ago"."""
     if moment is None:
         return ""
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -98,10 +110,10 @@ def jobs(page: JobPage) -> None:
     for info in page:
         table.add_row(
             _text(info.id), _text(info.type), _text(info.queue),
-            info.priority, _status(info), _attempts(info), _ago(info.created_at),
+            info.priority, _status(info), _attempts(info), ago(info.created_at),
             Text(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
     if page.cursor is not None:
         say(f"more: --cursor {page.cursor}")
 
@@ -122,7 +134,7 @@ def job(info: JobInfo) -> None:
         ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
-        ("run at", f"{_when(info.run_at)} ({_ago(info.run_at)})"),
+        ("run at", f"{_when(info.run_at)} ({ago(info.run_at)})"),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),
         ("finished", _when(info.finished_at)),
@@ -130,10 +142,10 @@ def job(info: JobInfo) -> None:
         ("unique key", plain(info.unique_key or "")),
         ("tags", plain(", ".join(info.tags))),
         ("progress", "" if info.progress is None else _progress(info)),
-        ("options", _json(info.options)),
-        ("metadata", _json(info.metadata)),
-        ("data", _json(info.data)),
-        ("result", "" if info.result is None else _json(info.result)),
+        ("options", as_json(info.options)),
+        ("metadata", as_json(info.metadata)),
+        ("data", as_json(info.data)),
+        ("result", "" if info.result is None else as_json(info.result)),
         ("error", plain(info.error or "")),
     ]
     kept = [(name, value) for name, value in rows if value not in ("", "{}")]
@@ -159,7 +171,8 @@ def job(info: JobInfo) -> None:
             out.print(start, _text(line.message), sep="")
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value in one line."""
     return plain(msgspec.json.encode(value, enc_hook=str).decode())
 
 
@@ -172,7 +185,7 @@ def stats(now: JobStats) -> None:
     """Counts, queues, workers."""
     for part in _stats_parts(now):
         if isinstance(part, Table):
-            _print(part)
+            print_table(part)
         else:
             console().print(part)
 
@@ -197,7 +210,7 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
     if not now.workers:
         parts.append(Text("no worker is running"))
     for worker in now.workers:
-        since = _ago(worker.started_at)
+        since = ago(worker.started_at)
         parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
     return parts
 
@@ -207,7 +220,7 @@ def facts(rows: Sequence[tuple[str, object]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in rows:
         table.add_row(name, _text(value))
-    _print(table)
+    print_table(table)
 
 
 def queues(all_: Sequence[QueueStats]) -> None:
@@ -215,7 +228,7 @@ def queues(all_: Sequence[QueueStats]) -> None:
     if not all_:
         say("no queue has held a job yet")
         return
-    _print(_queues(all_))
+    print_table(_queues(all_))
 
 
 def _queues(all_: Sequence[QueueStats]) -> Table:
@@ -230,6 +243,6 @@ def _queues(all_: Sequence[QueueStats]) -> Table:
             name.append(" (paused)", style="red")
         table.add_row(
             name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
-            _ago(queue.oldest_pending),
+            ago(queue.oldest_pending),
         )  # fmt: skip
     return table
