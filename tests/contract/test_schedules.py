@@ -585,21 +585,3 @@ async def test_ticks_of_many_schedules_are_looked_through_call_by_call(place: Pl
     assert sum([len(await plans.ticks(one.name)) for one in records]) == 5
     assert not (await plans.bench.storage.prune(plans.bench.now, 15)).more
     assert sum([len(await plans.ticks(one.name)) for one in records]) == 0
-
-
-# -- many --------------------------------------------------------------------------------------
-
-
-async def test_ten_thousand_schedules_that_are_due_at_once(plans: Plans) -> None:
-    count = 10_000
-    for at in range(0, count, 1000):
-        await asyncio.gather(*[plans.put(f"s{n:05}") for n in range(at, at + 1000)])
-    due, following = await plans.storage.due_schedules(plans.bench.now, count)
-    assert (len(due), following) == (count, None)
-    firings = [plans.firing(record) for record in due]
-    assert await plans.fire(*firings) == [True] * count
-    assert await plans.due() == ([], plans.later(60))
-    stats = await plans.bench.storage.stats(plans.bench.now)
-    assert stats.by_status["pending"] == count
-    assert await plans.fire(*firings) == [True] * count
-    assert (await plans.bench.storage.stats(plans.bench.now)).by_status["pending"] == count

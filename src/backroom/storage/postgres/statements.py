@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 from backroom.errors import ConfigurationError
+from backroom.schedule import ScheduleRecord
 
 __all__ = ["Statements", "read"]
 
@@ -16,7 +17,8 @@ LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
 _FILES: Final = (
-    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving"
+    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
+    "schedules",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -59,6 +61,8 @@ it begins its statistics anew."""
 _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
                 coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
 """What is not before the mark of its queue and priority, where there is one."""
+_SCHEDULE: Final = ", ".join(ScheduleRecord.__struct_fields__)
+"""The columns of a schedule, in the order of its values."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -132,6 +136,7 @@ def _sections() -> dict[str, str]:
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
     texts = {name: text.replace("{life}", _LIFE) for name, text in texts.items()}
+    texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}
     for name in ("next", "admit"):
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))

@@ -34,8 +34,8 @@ CREATE TABLE {ticks} (
     until      bigint NOT NULL,
     count      integer NOT NULL,
     outcome    text NOT NULL,
-    job        text,
-    asked      text,
+    job        uuid,
+    asked      uuid,
     decided_at bigint NOT NULL,
     PRIMARY KEY (schedule, at)
 );
