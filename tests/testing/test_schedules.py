@@ -81,9 +81,11 @@ async def test_a_job_that_takes_too_long_is_seen_by_the_next_tick() -> None:
         await service.delete_schedule("skips")
         await service.cron("*/30 * * * *", "FLAKY", name="waits", overlap="queue")
         jobs.fail("FLAKY")
-        await jobs.advance(timedelta(hours=2))
-        ticks = await service.get_ticks("waits")
-        assert [tick.outcome for tick in reversed(ticks)][:3] == ["fired", "overlap", "fired"]
+        ran = await jobs.advance(timedelta(hours=2))
+        assert [job.metadata["tick"][11:16] for job in ran] == ["14:30", "15:00", "15:30", "16:00"]
+        waited = ran[1].started_at
+        assert waited is not None
+        assert (waited - START).total_seconds() == pytest.approx(3.3333 * 3600, abs=1)
 
 
 def test_under_virtual_time_a_started_service_has_its_ticks() -> None:
