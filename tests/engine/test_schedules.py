@@ -392,7 +392,7 @@ async def test_a_job_that_takes_longer_than_the_interval_is_let_end(world: World
 
 
 async def test_a_queued_tick_runs_as_soon_as_the_job_before_it_has_ended(world: World) -> None:
-    service, ran = serving(world, takes=150)
+    service, ran = serving(world, takes=150, poll_interval=60)
     await service.start()
     await service.every(60, DIGEST, Digest(), overlap="queue")
     await asyncio.sleep(600)

@@ -13,6 +13,7 @@ from tests.mutants.table import (
     postgres,
     starts,
     stopping,
+    ticks,
     transactions,
 )
 
@@ -25,6 +26,7 @@ MUTANTS = (
     *starts.MUTANTS,
     *leases.MUTANTS,
     *keys.MUTANTS,
+    *ticks.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
