@@ -168,7 +168,7 @@ class Wake(Enum):
     FINISHED = "finished"
     """Jobs have become terminal."""
     CONTROL = "control"
-    """People cancelled running jobs, paused or resumed queues."""
+    """People cancelled running jobs, paused or resumed queues; schedules were changed."""
 
 
 class JobStorage(Protocol):
@@ -280,8 +280,9 @@ class JobStorage(Protocol):
         ...
 
     async def prune(self, now: int, limit: int) -> Pruned:
-        """Removes up to `limit` terminal jobs that are past retention, and cancels waiting
-        ones past their `expires_at`. One call looks through a bounded number of jobs, however
+        """Removes up to `limit` terminal jobs that are past retention, as many ticks of
+        schedules that are, or are more than are kept of one, and cancels waiting jobs past
+        their `expires_at`. One call looks through a bounded number of jobs, however
         many of them must stay: who wants all that may go calls again while there is `more`."""
         ...
 
@@ -420,6 +421,23 @@ class Movable(Protocol):
     async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
         """Forgets a parcel; of its jobs, `back` return into the storage in the same change. A
         parcel that is not there any more changes nothing."""
+        ...
+
+    async def pack_schedules(self, limit: int, target: int, label: str) -> Parcel | None:
+        """Takes up to so many schedules out of the storage and puts them into a parcel, in one
+        change: from then on none of their ticks is decided here. What became of earlier ones is
+        forgotten. None: there are none."""
+        ...
+
+    async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
+        """Keeps schedules of the store of that number as they are, in one change; how many. One
+        that is there already and says the same is joined with it (`ScheduleRecord.joined`). Of
+        one source parcels come in the order of their numbers: one that came before changes
+        nothing.
+
+        Raises:
+            JobStateError: one that is there says something else; none of them was kept.
+        """
         ...
 
 

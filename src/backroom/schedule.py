@@ -87,6 +87,21 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return msgspec.structs.replace(now, revision=self.revision + 1)
 
+    def says(self, said: ScheduleRecord) -> bool:
+        """Whether that is no news of it."""
+        return self.revised(said) is self
+
+    def joined(self, other: ScheduleRecord) -> ScheduleRecord:
+        """What is kept of two that say the same, once their storages become one: the earlier of
+        their next ticks, the later of their last ones; and paused it is if one of them was."""
+        last = max(self, other, key=lambda one: one.last_at or 0)
+        moments = [one.next_at for one in (self, other) if one.next_at is not None]
+        return msgspec.structs.replace(
+            self, paused=self.paused or other.paused, next_at=min(moments, default=None),
+            revision=max(self.revision, other.revision) + 1, last_at=last.last_at,
+            last_job=last.last_job,
+        )  # fmt: skip
+
     def switched(self, paused: bool, next_at: int | None, revision: int) -> ScheduleRecord:
         """What is kept once it is paused or resumed: this very record, if it is so already, or
         is not of that revision any more; see `Planning.pause_schedule`."""

@@ -28,7 +28,7 @@ from tests.servers.postgres import PostgresServer
 ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 """Jobs of each kind. The plans are the same with a million, which takes a minute."""
 
-BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys")
+BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys", "schedules", "ticks")
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
 ANY: Final = frozenset(BIG)
@@ -37,6 +37,7 @@ AS_A_WHOLE: Final = {
     "expire": set(),
     "sweep": {"errors", "logs"},  # From the beginning to what was there before a partition went.
     "in_the_way": set(),
+    "schedules": {"schedules"},  # They are listed, for people.
     # A partition that goes is read once, by who lets it go.
     "staying": ANY,
     "untell": ANY,
@@ -48,18 +49,21 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "again", "alone",
-    "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting",
-    "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete", "count_active",
-    "count_ended", "count_parked", "count_ready", "dead", "detach", "dismiss", "disown", "drop",
-    "drop_empty", "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors", "errors_of",
-    "expire", "extend", "fold", "forget", "forget_ended", "free_keys", "held_now", "here", "holds",
-    "hurry", "in_the_way", "keep", "keys_after", "lock_active", "lock_worker", "log", "log_of",
-    "look_round", "make", "make_parcels", "move", "new_queues", "next", "old", "oldest_parcel",
-    "outlook", "parts", "pause", "place_again", "present", "progress", "queues", "release",
-    "seize", "settle", "sooner", "start", "staying", "stood", "store", "store_number", "sweep",
-    "take_keys", "take_out", "take_place", "there", "tokens_of", "trim_errors", "trim_logs",
-    "twins", "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
+    "add", "add_errors", "add_logs", "add_one", "add_parcel", "add_schedule", "admit", "again",
+    "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back",
+    "cancel_waiting", "change_schedule", "charge", "claim", "claim_few", "claim_one",
+    "claim_parked", "complete", "count_active", "count_ended", "count_parked", "count_ready",
+    "dead", "decided", "detach", "dismiss", "disown", "drop", "drop_empty", "drop_ended",
+    "drop_parcel", "drop_schedules", "drop_waiting", "enlist", "errors", "errors_of", "expire",
+    "extend", "fewer_ticks", "fired_before", "first_schedules", "fold", "forget", "forget_ended",
+    "forget_ticks", "free_keys", "held_now", "here", "holds", "hurry", "in_the_way", "keep",
+    "keys_after", "lock_active", "lock_schedule", "lock_worker", "log", "log_of", "look_round",
+    "make", "make_parcels", "mark_parcel", "move", "move_on", "new_queues", "next", "old",
+    "oldest_parcel", "outlook", "parts", "pause", "place_again", "present", "progress", "queues",
+    "release", "schedule", "schedules", "schedules_after", "schedules_due", "seize",
+    "seize_schedules", "settle", "sooner", "start", "staying", "stood", "store", "store_number",
+    "sweep", "take_keys", "take_out", "take_place", "there", "ticks", "tokens_of", "trim_errors",
+    "trim_logs", "twins", "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -118,6 +122,12 @@ async def fill(yard: Yard) -> None:
         SELECT pg_temp.made(n, '0'), 1, 0, 'info', 'no' FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_keys (type, unique_key, id)
         SELECT 'T', n::text, pg_temp.made(n, '1') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_schedules (name, rule, tz, type, queue, priority, data, missed,
+            overlap, jitter, origin, paused, created_at, revision, next_at, kept)
+        SELECT 's' || n, '* * * * *', 'UTC', 'T', 'q', 2, '{{}}', 'skip', 'allow', 0, 'call',
+               n % 10 = 0, 0, 1, {newest}000 + n, 1200 FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_ticks (schedule, at, until, count, outcome, decided_at)
+        SELECT n % 30, n, n, 1, 'missed', n FROM generate_series(1, 2 * {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
         """
     )

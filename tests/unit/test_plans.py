@@ -14,6 +14,10 @@ from backroom.ports import Filter, Report
 from backroom.storage import MemoryJobStorage
 from backroom.transition import Transition
 from tests.contract.parts import Bench, SettableClock
+from tests.contract.plans import Plans
+
+TABLES = ("j", "job", "job_error", "job_log", "schedule", "tick")
+"""As the statements call them."""
 
 Act = Callable[[Bench], Awaitable[Any]]
 
@@ -49,10 +53,11 @@ class Watched:
 
 
 def goes_through_all(steps: list[str]) -> bool:
-    """Whether every job, error or line is read. The index of a few of them may be."""
+    """Whether every job, error, line, schedule or tick is read. The index of a few of them may
+    be, and that of schedules in the order in which they are due, from its beginning."""
     return any(
-        step.split()[:2] in (["SCAN", name] for name in ("j", "job", "job_error", "job_log"))
-        and not any(f"INDEX {few}" in step for few in ("job_active", "job_parked"))
+        step.split()[:2] in (["SCAN", name] for name in TABLES)
+        and not any(f"INDEX {few}" in step for few in ("job_active", "job_parked", "schedule_due"))
         for step in steps
     )
 
@@ -97,6 +102,18 @@ async def tidy(bench: Bench) -> None:
     await bench.reclaim()
 
 
+async def plan(bench: Bench) -> None:
+    plans = Plans(bench)
+    records = [await plans.put(f"s{n}") for n in range(5)]
+    await plans.put("s0", data="[]")
+    await plans.storage.pause_schedule("s1", True, None, revision=1)
+    await plans.due()
+    await plans.fire(*[plans.firing(record) for record in records])
+    await plans.ticks("s3")
+    await plans.kept("s3")
+    await plans.storage.drop_schedule("s4")
+
+
 def look(**which: Any) -> Act:
     return lambda bench: bench.page(**which)
 
@@ -105,6 +122,7 @@ def look(**which: Any) -> Act:
     "act",
     [
         work,
+        plan,
         tidy,
         look(status=JobStatus.ACTIVE),
         look(status=JobStatus.ACTIVE, queue="default", type="SEND_EMAIL"),

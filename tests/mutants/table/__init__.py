@@ -11,6 +11,7 @@ from tests.mutants.table import (
     order,
     outcomes,
     postgres,
+    schedules,
     starts,
     stopping,
     ticks,
@@ -32,4 +33,5 @@ MUTANTS = (
     *corruption.MUTANTS,
     *postgres.MUTANTS,
     *transactions.MUTANTS,
+    *schedules.MUTANTS,
 )

@@ -15,7 +15,6 @@ from backroom.baggage import (
     Refusal,
     Unpacked,
     compare,
-    decode,
     encode,
     fitting,
 )
@@ -73,7 +72,7 @@ class Moving:
         if not await self._has_parcels():
             return None
         for number, target, label, jobs in await self._base.fetch("oldest_parcel", after):
-            return Parcel(number, target, label, decode(jobs))
+            return Parcel.opened(number, target, label, jobs)
         return None
 
     async def _has_parcels(self) -> bool:

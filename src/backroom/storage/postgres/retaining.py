@@ -15,7 +15,7 @@ __all__ = ["Retaining"]
 
 LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
-SCHEDULES: Final = 500
+SCHEDULES: Final = 2000
 """Schedules of which one call of `prune` looks at the ticks."""
 FOLDED: Final = 100_000
 """Changes of the tally that one call of `prune` folds at most."""

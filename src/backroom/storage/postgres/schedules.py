@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
-from msgspec.structs import astuple
 
 from backroom.ports import Wake
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.storage.decided import Kept, Move
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.firing import Firings, columns
-from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.rows import from_row, to_row
+from backroom.storage.postgres.texts import to_text
 
 __all__ = ["Schedules"]
 
 LATEST: Final = 2**63 - 1
-
-_TEXTS: Final = ("name", "rule", "tz", "type", "queue")
-"""The columns that hold any text; the others hold JSON, or words of ours."""
-_FIELDS: Final = ScheduleRecord.__struct_fields__
 
 
 class Schedules:
@@ -35,17 +31,17 @@ class Schedules:
     async def schedule(self, name: str) -> ScheduleRecord | None:
         """See `Planning.schedule`."""
         rows = await self._base.fetch("schedule", to_text(name))
-        return _record(rows[0]) if rows else None
+        return from_row(rows[0]) if rows else None
 
     async def schedules(self) -> list[ScheduleRecord]:
         """See `Planning.schedules`."""
-        return [_record(row) for row in await self._base.fetch("schedules")]
+        return [from_row(row) for row in await self._base.fetch("schedules")]
 
     async def due_schedules(self, now: int, limit: int) -> tuple[list[ScheduleRecord], int | None]:
         """See `Planning.due_schedules`."""
         rows = await self._base.fetch("schedules_due", now, limit)
-        left = [row["next_at"] for row in rows if not row[0]]
-        return [_record(row[1:]) for row in rows if row[0]], left[0] if left else None
+        due = [from_row(row[1:]) for row in rows if row["name"] is not None]
+        return due, rows[0]["following"]
 
     async def ticks(self, name: str, limit: int, before: int | None = None) -> list[Tick]:
         """See `Planning.ticks`."""
@@ -69,9 +65,9 @@ class Schedules:
             text = self._base.statements
             row = await link.fetchrow(text["lock_schedule"], to_text(record.name))
             if row is not None:
-                before = _record(row[1:])
+                before = from_row(row[1:])
                 return await self._revise(link, before, before.revised(record))
-            if not await link.fetch(text["add_schedule"], *_columns(record)):
+            if not await link.fetch(text["add_schedule"], *to_row(record)):
                 raise asyncpg.SerializationError("somebody put it just now")  # Done again.
             return record, True
 
@@ -93,7 +89,7 @@ class Schedules:
             row = await link.fetchrow(text["lock_schedule"], to_text(name))
             if row is None:
                 return None
-            before = _record(row[1:])
+            before = from_row(row[1:])
             answer = await self._revise(link, before, before.switched(paused, next_at, revision))
             if answer[1] and tick is not None:
                 kept, move = Kept(row[0], tick, tick.job, None), Move(next_at, kept=1)
@@ -110,7 +106,7 @@ class Schedules:
             text = self._base.statements
             row = await link.fetchrow(text["lock_schedule"], to_text(name))
             if row is not None:
-                await link.execute(text["drop_schedule"], row[0])
+                await link.execute(text["drop_schedules"], [row[0]])
             return row is not None
 
         dropped = await self._base.change(drop)
@@ -122,7 +118,7 @@ class Schedules:
         self, link: Any, before: ScheduleRecord, now: ScheduleRecord
     ) -> tuple[ScheduleRecord, bool]:
         if now is not before:
-            await link.execute(self._base.statements["change_schedule"], *_columns(now))
+            await link.execute(self._base.statements["change_schedule"], *to_row(now))
         return now, now is not before
 
     def _revised(self, answer: tuple[ScheduleRecord, bool]) -> ScheduleRecord:
@@ -137,13 +133,3 @@ class Schedules:
     async def fire(self, firings: Sequence[Firing], now: int) -> list[bool]:
         """See `Planning.fire`."""
         return await self._firings.fire(firings, now)
-
-
-def _columns(record: ScheduleRecord) -> list[Any]:
-    values = dict(zip(_FIELDS, astuple(record), strict=True))
-    return [to_text(value) if field in _TEXTS else value for field, value in values.items()]
-
-
-def _record(row: Sequence[Any]) -> ScheduleRecord:
-    values = dict(zip(_FIELDS, row, strict=True))
-    return ScheduleRecord(**{**values, **{field: from_text(values[field]) for field in _TEXTS}})

@@ -4,15 +4,18 @@ SELECT {schedule_columns} FROM {schedules} WHERE name = $1;
 -- schedules: -> all, by name
 SELECT {schedule_columns} FROM {schedules} ORDER BY name COLLATE "C";
 
--- schedules_due: now, limit -> whether it is due, and the schedule: those that are due, up to so
---     many, and the first of those that are left
-(SELECT true, {schedule_columns} FROM {schedules} WHERE NOT paused AND next_at <= $1
- ORDER BY next_at, id LIMIT $2)
-UNION ALL
-(SELECT false, {schedule_columns} FROM {schedules} WHERE NOT paused AND next_at IS NOT NULL
- ORDER BY next_at, id LIMIT 1 OFFSET (
-    SELECT count(*) FROM (
-        SELECT FROM {schedules} WHERE NOT paused AND next_at <= $1 LIMIT $2) AS d));
+-- schedules_due: now, limit -> the next tick of the first one behind them, due or not; those that
+--     are due, up to so many, or one row without any
+SELECT f.following, d.* FROM (
+    SELECT coalesce(
+        (SELECT next_at FROM {schedules} WHERE NOT paused AND next_at <= $1
+         ORDER BY next_at, id LIMIT 1 OFFSET $2),
+        (SELECT next_at FROM {schedules} WHERE NOT paused AND next_at > $1
+         ORDER BY next_at, id LIMIT 1)) AS following
+) AS f LEFT JOIN LATERAL (
+    SELECT {schedule_columns} FROM {schedules} WHERE NOT paused AND next_at <= $1
+    ORDER BY next_at, id LIMIT $2
+) AS d ON true ORDER BY d.next_at;
 
 -- add_schedule: its columns -> a row, if its name was free
 INSERT INTO {schedules} ({schedule_columns})
@@ -26,10 +29,6 @@ SELECT id, {schedule_columns} FROM {schedules} WHERE name = $1 FOR UPDATE;
 UPDATE {schedules} SET ({schedule_columns}) =
     ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 WHERE name = $1;
-
--- drop_schedule: key, locked before, so that all of its ticks are seen -> nothing
-WITH gone AS (DELETE FROM {ticks} WHERE schedule = $1)
-DELETE FROM {schedules} WHERE id = $1;
 
 -- ticks: name, before, limit -> what became of its ticks, newest first
 SELECT at, until, count, outcome, job, decided_at FROM {ticks}
@@ -94,7 +93,8 @@ WITH page AS MATERIALIZED (
         SELECT t.place FROM page AS p, LATERAL (
             SELECT ctid AS place FROM {ticks} AS t
             WHERE t.schedule = p.id AND t.at < greatest($3::bigint, p.above + 1)
-            AND (t.decided_at < $3 OR t.at <= p.above)) AS t
+            AND (t.decided_at < $3 OR t.at <= p.above)
+            ORDER BY t.at LIMIT $6) AS t
         LIMIT $6))
     RETURNING schedule
 )
@@ -106,3 +106,16 @@ WITH mine AS MATERIALIZED (
     JOIN {schedules} AS s ON s.id = g.id ORDER BY s.id FOR NO KEY UPDATE OF s
 )
 UPDATE {schedules} AS s SET kept = s.kept - m.gone FROM mine AS m WHERE s.id = m.id;
+
+-- first_schedules: limit -> the first so many schedules, and their keys, for this transaction to
+--     take away
+SELECT id, {schedule_columns} FROM {schedules} WHERE id > 0 ORDER BY id LIMIT $1 FOR UPDATE;
+
+-- drop_schedules: keys, locked before, so that all of their ticks are seen -> nothing
+WITH gone AS (DELETE FROM {ticks} WHERE schedule = ANY($1::bigint[]))
+DELETE FROM {schedules} WHERE id = ANY($1::bigint[]);
+
+-- mark_parcel: of which store, number of a parcel -> a row, if it comes for the first time
+INSERT INTO {meta} AS m (name, value) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE m.value < excluded.value
+RETURNING value;

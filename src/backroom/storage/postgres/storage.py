@@ -36,6 +36,7 @@ from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
 from backroom.storage.postgres.firing import Firings
+from backroom.storage.postgres.leaving import Leaving
 from backroom.storage.postgres.links import Links, is_away, masked
 from backroom.storage.postgres.living import Living
 from backroom.storage.postgres.loans import Loans
@@ -57,7 +58,7 @@ SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(Spooling, Schedules):
+class DatabaseJobStorage(Spooling, Schedules, Leaving):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,

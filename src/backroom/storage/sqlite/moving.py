@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, decode, encode, fitting
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, encode, fitting
 from backroom.job import State
 from backroom.ports import Wake
 from backroom.storage.sqlite.bulk import Bulk
@@ -132,7 +132,7 @@ def oldest_parcel(run: Run, after: int) -> Parcel | None:
         "SELECT number, target, label, jobs FROM parcel WHERE number > ? ORDER BY number LIMIT 1",
         (after,),
     ).fetchone()
-    return None if row is None else Parcel(row[0], row[1], row[2], decode(row[3]))
+    return None if row is None else Parcel.opened(*row)
 
 
 def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:

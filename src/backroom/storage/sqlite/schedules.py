@@ -23,7 +23,7 @@ __all__ = ["drop", "due", "every", "fire", "kept", "pause", "prune", "put", "tic
 Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
 
-LOOKED_AT: Final = 500
+LOOKED_AT: Final = 2000
 """Schedules that one call of retention looks at."""
 
 log = logging.getLogger("backroom.storage")
@@ -55,10 +55,9 @@ DECIDED: Final = """
 """
 KEPT_BEFORE: Final = """
     SELECT k.value->>0 FROM json_each(?) AS k
-    JOIN schedule AS s ON s.name = k.value->>1
-    JOIN tick AS t ON t.schedule = s.key AND t.at = k.value->>2
-    WHERE t.until = k.value->>3 AND t.outcome = k.value->>4 AND t.decided_at = k.value->>5
-    AND ifnull(t.asked, t.job) IS k.value->>6
+    JOIN schedule ON name = k.value->>1 JOIN tick ON schedule = schedule.key AND at = k.value->>2
+    WHERE until = k.value->>3 AND outcome = k.value->>4 AND decided_at = k.value->>5
+    AND ifnull(asked, job) IS k.value->>6
 """
 KEEP: Final = Bulk(
     "INSERT INTO tick (schedule, at, until, count, outcome, job, asked, decided_at)"
@@ -74,15 +73,13 @@ MOVE_ON: Final = Bulk(
 )
 OLD: Final = f"""
     DELETE FROM tick WHERE (schedule, at) IN (
-        SELECT t.schedule, t.at FROM (
+        SELECT schedule, at FROM (
             SELECT key, CASE WHEN kept > {MOST_TICKS + MORE_TICKS} THEN (
                 SELECT at FROM tick WHERE schedule = key ORDER BY at DESC
                 LIMIT 1 OFFSET {MOST_TICKS}) END AS above
             FROM schedule WHERE key > ?1 AND key <= ?2
-        ) AS s JOIN tick AS t
-        ON t.schedule = s.key AND t.at < max(?3, ifnull(s.above + 1, ?3))
-        WHERE t.decided_at < ?3 OR t.at <= s.above
-        LIMIT ?4)
+        ) AS s JOIN tick ON schedule = s.key AND at < max(?3, ifnull(s.above + 1, ?3))
+        WHERE decided_at < ?3 OR at <= s.above LIMIT ?4)
     RETURNING schedule
 """
 FEWER: Final = Bulk("UPDATE schedule SET kept = kept - column2 FROM {rows} WHERE key = column1", 2)
@@ -99,9 +96,7 @@ class _State(NamedTuple):
     def lets(self, firing: Firing) -> bool:
         """Whether nobody was there before it."""
         return (
-            self.revision == firing.revision
-            and self.next_at == firing.expected
-            and not self.paused
+            self.revision == firing.revision and self.next_at == firing.expected and not self.paused
         )
 
 
