@@ -244,7 +244,8 @@ async def recurring(service: JobServiceProtocol) -> None:
     await service.every(timedelta(hours=1), REPORT, Order(7), jitter=timedelta(seconds=5))
     await service.every(60, "BARE", {"any": "thing"}, expires_in=60, metadata={})
     reveal_type(info)  # R: backroom.schedule.ScheduleInfo
-    reveal_type([tick.outcome for tick in await service.get_ticks("x")])  # R: list[Literal['fired'] | Literal['missed'] | Literal['overlap'] | Literal['paused']]
+    ticks = await service.get_ticks("x")
+    reveal_type([tick.job for tick in ticks])  # R: list[backroom.job.JobId[Any] | None]
     reveal_type(await service.run_schedule("x"))  # R: backroom.job.JobId[Any]
 
 
