@@ -15,42 +15,59 @@ from tests.cron.oracle import HOUR, MINUTE, Walk, day_of, shown, ticks_of
 
 AROUND = 25 * HOUR
 """How much is looked at before and after, by minutes."""
-NEAR = 150 * MINUTE
-"""The same, for expressions that tick every minute."""
+NEAR = 15 * MINUTE
+"""The same, for expressions that tick every minute; besides what is skipped or twice."""
 CLOSE = 2 * MINUTE
-"""The same, by seconds; and besides whatever is shown twice."""
+"""The same, by seconds; after it besides all that is shown again."""
 QUIET = 1_742_860_800
 """A moment in 2025, for zones whose clocks are not set."""
 
-CLASSES = list(zones.classes().values())
+CLASSES = zones.classes()
 
 
-@pytest.mark.parametrize("names", CLASSES, ids=lambda names: names[0])
+@pytest.mark.slow
+@pytest.mark.parametrize("table", CLASSES, ids=lambda table: CLASSES[table][0])
 def test_what_next_finds_is_what_is_there(
-    names: list[str], record_property: Callable[[str, object], None]
+    table: zones.Table, record_property: Callable[[str, object], None]
 ) -> None:
+    names = CLASSES[table]
     zone = ZoneInfo(names[0])
     turns = list(zones.turns(zone))
+    _check_class(table, names, turns)
     compared = 0
     for first, last, found in _windows(turns or [QUIET], AROUND):
         walk = Walk(zone, first, last)
         for text in sorted(set(_around(zone, found))):
             compared += _compare(text, names[0], walk, first, last)
         for turn in found:
-            for text in ("* * * * *", "* 0-23 * * *", "* */2 * * *", "*/2 0/2 * * *"):
-                compared += _compare(text, names[0], walk, turn - NEAR, turn + NEAR)
+            near = abs(shown(zone, turn) - shown(zone, turn - 1)) + NEAR
+            for text in ("* * * * *", "* 0-23 * * *", "*/3 */2 * * *", "*/4 0/2 * * *"):
+                compared += _compare(text, names[0], walk, turn - near, turn + near)
     for turn in turns:
-        size = abs(shown(zone, turn) - shown(zone, turn - 1))
-        first, last = turn - size - CLOSE, turn + size + CLOSE
+        again = max(0, shown(zone, turn - 1) + 1 - shown(zone, turn))
+        first, last = turn - CLOSE, turn + again + CLOSE
         walk = Walk(zone, first, last, step=1)
         for text in sorted(set(_by_seconds(zone, turn))):
             compared += _compare(text, names[0], walk, first, last)
     assert compared
-    record_property("cron", {"zones": len(names), "turns": len(turns) * len(names), "ticks": compared})
+    record_property(
+        "cron", {"zones": len(names), "turns": len(turns) * len(names), "ticks": compared}
+    )
+
+
+def _check_class(table: zones.Table, names: list[str], turns: list[int]) -> None:
+    """All changes that are told in the file were found, and the clocks of all zones of a class
+    show the same before and after each."""
+    assert {at for at, _ in table.changes if zones.FIRST < at < zones.LAST} <= set(turns)
+    moments = [zones.FIRST, *(at - 1 for at in turns), *turns, zones.LAST]
+    for zone in map(ZoneInfo, names[1:]):
+        assert [shown(zone, at) for at in moments] == [
+            shown(ZoneInfo(names[0]), at) for at in moments
+        ]
 
 
 def _compare(text: str, tz: str, walk: Walk, first: int, last: int) -> int:
-    wanted = [tick for tick in walk.ticks(text) if first <= tick <= last]
+    wanted = walk.ticks(text, first, last)
     assert ticks_of(Cron(text, tz), first, last) == wanted, (text, tz)
     return len(wanted)
 
@@ -115,16 +132,7 @@ def _date(wall: int) -> str:
     return f"{day.day} {day.month}"
 
 
-def test_no_zone_and_no_change_of_a_clock_is_left_out() -> None:
-    found = [name for names in CLASSES for name in names]
+def test_no_zone_is_left_out() -> None:
+    found = [name for names in CLASSES.values() for name in names]
     assert sorted(found) == sorted(zones.names())
     assert len(found) > 590
-    for table, names in zones.classes().items():
-        zone = ZoneInfo(names[0])
-        turns = list(zones.turns(zone))
-        told = [at for at, _ in table.changes if zones.FIRST < at < zones.LAST]
-        assert set(told) <= set(turns), names[0]
-        for other in map(ZoneInfo, names[1:]):
-            for at in (zones.FIRST, *turns, zones.LAST):
-                assert shown(other, at - 1) == shown(zone, at - 1), other
-                assert shown(other, at) == shown(zone, at), other

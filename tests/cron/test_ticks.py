@@ -67,7 +67,7 @@ def ticks(text: str, after: str, count: int, tz: str = "UTC") -> list[str]:
         ("@daily", ["2025-01-16 00:00", "2025-01-17 00:00"]),
         ("@midnight", ["2025-01-16 00:00"]),
         (" @hourly\t", ["2025-01-15 11:00", "2025-01-15 12:00"]),
-        ("\t5  4 *\t* * ", ["2025-01-16 04:05"]),
+        ("\t5  4 *\t* * \n", ["2025-01-16 04:05"]),
     ],
 )
 def test_the_next_ticks_of(text: str, wanted: list[str]) -> None:
@@ -253,7 +253,7 @@ def test_what_clocks_did_in_other_years(tz: str, turn: str) -> None:
     first, last = middle - 60 * HOUR, middle + 60 * HOUR
     walk = Walk(ZoneInfo(tz), first, last)
     for text in ("*/10 * * * *", "*/20 0-23 * * *", "0 9 * * *", "0 */5 * * *", "30 23,0 * * *"):
-        assert ticks_of(Cron(text, tz), first, last) == walk.ticks(text), text
+        assert ticks_of(Cron(text, tz), first, last) == walk.ticks(text, first, last), text
 
 
 # --- a value --------------------------------------------------------------------------------------

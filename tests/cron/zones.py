@@ -28,8 +28,8 @@ MARGIN = 7 * 24 * HOUR
 class Table(NamedTuple):
     """How clocks are set."""
 
-    offset: int
-    """At the beginning, in seconds."""
+    offset: int | None
+    """At the beginning, in seconds; None: as the rule has it."""
     changes: tuple[tuple[int, int], ...]
     """Moments, and the offset from each of them on."""
     rule: bytes
@@ -65,21 +65,24 @@ def table(name: str) -> Table:
     at += times * 9
     offsets = [struct.unpack_from(">l", data, at + kind * 6)[0] for kind in range(types)]
     at += types * 6 + chars + leaps * 12 + std + utc
-    offset, changes = offsets[0], []
+    offset: int | None = offsets[0]
+    changes: list[tuple[int, int]] = []
     for moment, kind in zip(moments, kinds, strict=True):
         if moment <= FIRST - MARGIN:
             offset = offsets[kind]
         elif moment <= LAST + MARGIN and offsets[kind] != (changes[-1][1] if changes else offset):
             changes.append((moment, offsets[kind]))
+    if not moments or moments[-1] <= FIRST - MARGIN:
+        offset = None  # The rule tells all.
     return Table(offset, tuple(changes), data[at:].strip())
 
 
 def turns(zone: ZoneInfo, first: int = FIRST, last: int = LAST) -> Iterator[int]:
     """Each moment from which on a clock is set otherwise than a second before."""
-    before = first
-    for after in range(first + 6 * HOUR, last + 6 * HOUR, 6 * HOUR):
-        offset = shown(zone, before) - before
-        if shown(zone, after) - after != offset:
+    before, offset = first, shown(zone, first) - first
+    for after in range(first + 6 * HOUR, last + 1, 6 * HOUR):
+        changed = shown(zone, after) - after
+        if changed != offset:
             low, high = before, after
             while high - low > 1:
                 middle = (low + high) // 2
@@ -88,4 +91,4 @@ def turns(zone: ZoneInfo, first: int = FIRST, last: int = LAST) -> Iterator[int]
                 else:
                     high = middle
             yield high
-        before = after
+        before, offset = after, changed

@@ -17,13 +17,13 @@ given a day matches that is in either; if one of them begins with `*`, one that 
 
 Where clocks are set forward or back there are two rules, and the field of the hour says which:
 
-- It does not begin with `*`: each time of the clock that matches is one tick, at the first moment at
-  which the clock shows that time or a later one. So a time that is skipped ticks as soon as clocks
-  are set forward, all that are skipped at once tick once, and what is shown twice ticks the
+- It does not begin with `*`: each time of the clock that matches is one tick, at the first moment
+  at which the clock shows that time or a later one. So a time that is skipped ticks as soon as the
+  clock is set forward, all that are skipped at once tick once, and what is shown twice ticks the
   first time.
 - It begins with `*`: there is a tick whenever the clock shows a time that matches. So what is
   shown twice ticks twice, what is skipped does not tick, and `*/15 * * * *` ticks every
-  15 minutes, whatever clocks do.
+  15 minutes, whatever the clock does.
 """
 
 from __future__ import annotations
@@ -65,8 +65,12 @@ class Cron:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise ConfigurationError(f"a cron expression is text, got {self.text!r}")
+        if not isinstance(self.tz, str):
+            raise ConfigurationError(
+                f"a time zone is given by its IANA name, such as 'Europe/Paris', got {self.tz!r}"
+            )
         object.__setattr__(self, "_pattern", Pattern.read(self.text))
-        object.__setattr__(self, "_zone", Zone(self.tz))
+        object.__setattr__(self, "_zone", Zone.named(self.tz))
 
     def next(self, after: int) -> int | None:
         """The first tick later than a moment; both are microseconds since 1970 (UTC).
@@ -105,7 +109,7 @@ class Cron:
             if first > second:  # Never shown: go on with what is, after it.
                 wall = zone.shown(zone.turn(second, first)) - 1
             elif back is not None and first >= back:  # Something may match again before.
-                now, back, wall = back - 1, None, zone.shown(back) - 1
+                now, wall, back = back - 1, zone.shown(back) - 1, None
             else:
                 return first if first > now else second
         return None

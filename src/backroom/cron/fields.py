@@ -89,7 +89,7 @@ class Fields(NamedTuple):
             raise ConfigurationError(
                 f"a cron expression has at most {LONGEST} characters, got {len(text)}"
             )
-        words = [(found.group(), found.start()) for found in re.finditer(r"[^ \t]+", text)]
+        words = [(found.group(), found.start()) for found in re.finditer(r"\S+", text)]
         if words and words[0][0].startswith("@"):
             return cls.read(_meant(text, words))
         if len(words) not in (5, 6):
@@ -204,7 +204,9 @@ class _Reader:
 
     def _last(self, term: str, at: int) -> int:
         if len(term) > 1:
-            raise self._refuse(at + 1, f"'L' is the last day of a month and stands alone, got {term!r}")
+            raise self._refuse(
+                at + 1, f"'L' is the last day of a month and stands alone, got {term!r}"
+            )
         return LAST
 
     def _numbered(self, term: str, at: int) -> tuple[int, int]:

@@ -6,8 +6,8 @@ if no clock were ever set forward or back.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from calendar import monthrange
+from bisect import bisect_left, bisect_right
+from calendar import isleap
 from datetime import MAXYEAR, date
 from functools import lru_cache
 from typing import Final
@@ -21,6 +21,9 @@ YEARS: Final = 50
 is 29 February."""
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_WEEKDAY: Final = 4
+"""Of that day: Thursday."""
+_LENGTHS: Final = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAY: Final = 86_400
 
 
@@ -48,39 +51,41 @@ class Pattern:
 
     def after(self, wall: int) -> int | None:
         """The first match later than a wall time; None: there is none within 50 years."""
-        days, second = divmod(wall, _DAY)
-        today = date.fromordinal(_EPOCH + days)
-        year, month, day = today.year, today.month, today.day
-        if month in self._months and day in self.days(year, month):
-            later = self._later(second)
-            if later is not None:
-                return days * _DAY + later
+        today, second = divmod(wall, _DAY)
+        later = self._later(second)
+        civil = date.fromordinal(_EPOCH + today)
+        year, month, day = civil.year, civil.month, civil.day
+        start = today - day  # The day before the first of the month.
+        if later is None:
+            day += 1
         for _ in range(YEARS * 12):
+            length = 29 if month == 2 and isleap(year) else _LENGTHS[month]
             if month in self._months:
-                candidates = self.days(year, month)
-                index = bisect_right(candidates, day)
-                if index < len(candidates):
-                    found = date(year, month, candidates[index]).toordinal()
-                    return (found - _EPOCH) * _DAY + self._first
-            day = 0
+                days = self._days_of((start + _WEEKDAY) % 7, length)
+                index = bisect_left(days, day)
+                if index < len(days):
+                    found = start + days[index]
+                    time = self._first if later is None or found > today else later
+                    return found * _DAY + time
+            start += length
+            day = 1
             year, month = (year, month + 1) if month < 12 else (year + 1, 1)
             if year == MAXYEAR:
                 break
         return None
 
-    def days(self, year: int, month: int) -> tuple[int, ...]:
-        """The days of a month that match. They depend on its length and on the weekday of its
-        first day alone, so there are 28 different months at most."""
-        shape = monthrange(year, month)
+    def _days_of(self, before: int, length: int) -> tuple[int, ...]:
+        """The days that match of a month of so many days, whose first comes after that weekday
+        (Sunday is 0). There are no more than 28 different months."""
+        shape = before, length
         if shape not in self._days:
-            first, length = shape
             self._days[shape] = tuple(
-                day for day in range(1, length + 1) if self._matches(day, first + day, length)
+                day for day in range(1, length + 1) if self._matches(day, before + day, length)
             )
         return self._days[shape]
 
     def _matches(self, day: int, weekday: int, length: int) -> bool:
-        """Whether a day matches; Sunday is weekday 0, or 7 and so on."""
+        """Whether a day matches; Sunday is weekday 0, 7 and so on."""
         days, weekdays = self.fields.day, self.fields.weekday
         by_day = day in days.values or (day == length and LAST in days.values)
         weekday %= 7

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from backroom.cron.fields import LAST, Field, Fields
@@ -28,7 +30,7 @@ Values = Sequence[int]
 def explain(fields: Fields) -> str:
     """When it ticks, without the zone."""
     time, days, months = _time(fields), _days(fields), _months(fields.month.values)
-    if time.startswith("at ") and not days:
+    if re.match(r"at \d", time) and not days:
         days = "every day"
     return ", ".join(part for part in (time, days, months) if part)
 
@@ -108,7 +110,7 @@ def _step(values: Values, size: int) -> int:
 
 def _gap(values: Values) -> int:
     """How far values are apart, if that is the same for all of them; else 0."""
-    gaps = {later - earlier for earlier, later in zip(values, values[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(values)}
     return gaps.pop() if len(gaps) == 1 else 0
 
 

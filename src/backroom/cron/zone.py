@@ -7,35 +7,34 @@ A moment is in whole seconds since 1970 (UTC). A wall time is what the clock sho
 from __future__ import annotations
 
 from bisect import bisect_left
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from backroom.errors import ConfigurationError
 
 __all__ = ["Zone"]
 
-_EPOCH: Final = datetime(1970, 1, 1)
-_EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = timedelta(seconds=1)
-
 
 class Zone:
-    """A time zone.
+    """A time zone."""
 
-    Raises:
-        ConfigurationError: there is none of this name.
-    """
+    __slots__ = ("_epoch", "_zone")
 
-    __slots__ = ("_zone",)
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._epoch = datetime(1970, 1, 1, tzinfo=zone)
 
-    def __init__(self, name: object) -> None:
-        if not isinstance(name, str):
-            raise ConfigurationError(
-                f"a time zone is given by its IANA name, such as 'Europe/Paris', got {name!r}"
-            )
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def named(name: str) -> Zone:
+        """The zone of an IANA name. There is one of each: its file is read once.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
         try:
-            self._zone = ZoneInfo(name)
+            return Zone(ZoneInfo(name))
         except (LookupError, ValueError, OSError):  # OSError: the name of a folder of them
             raise ConfigurationError(
                 f"there is no time zone {name!r}{_near(name)} (IANA names are taken, such as"
@@ -44,8 +43,7 @@ class Zone:
 
     def shown(self, moment: int) -> int:
         """The wall time at a moment."""
-        local = (_EPOCH_UTC + timedelta(seconds=moment)).astimezone(self._zone)
-        return (local.replace(tzinfo=None) - _EPOCH) // _SECOND
+        return moment + _offset(datetime.fromtimestamp(moment, self._zone))
 
     def moments(self, wall: int) -> tuple[int, int]:
         """When a wall time is shown, the first time and the second; mostly they are the same.
@@ -53,8 +51,8 @@ class Zone:
         If it is never shown, since the clock is set forward over it, the first is later than the
         second, and it is set forward after the second and not after the first.
         """
-        local = (_EPOCH + timedelta(seconds=wall)).replace(tzinfo=self._zone)
-        return int(local.timestamp()), int(local.replace(fold=1).timestamp())
+        local = self._epoch + timedelta(seconds=wall)
+        return wall - _offset(local), wall - _offset(local.replace(fold=1))
 
     def turn(self, before: int, after: int) -> int:
         """The moment in between, or the second one itself, from which on the clock is set
@@ -62,6 +60,12 @@ class Zone:
         offset = self.shown(before) - before
         moments = range(before, after + 1)
         return moments[bisect_left(moments, True, key=lambda at: self.shown(at) - at != offset)]
+
+
+def _offset(local: datetime) -> int:
+    """By how much its clock is ahead of UTC, in seconds."""
+    offset = local.utcoffset() or timedelta()
+    return offset.days * 86_400 + offset.seconds
 
 
 def _near(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.table import (
     corruption,
+    cron,
     durability,
     fences,
     keys,
@@ -27,6 +28,7 @@ MUTANTS = (
     *starts.MUTANTS,
     *leases.MUTANTS,
     *keys.MUTANTS,
+    *cron.MUTANTS,
     *ticks.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
