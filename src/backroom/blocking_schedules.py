@@ -38,9 +38,11 @@ class BlockingSchedules:
         name: str | None = None, tz: str | None = None, missed: Missed = "run_once",
         overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
     ) -> ScheduleInfo: ...  # fmt: skip
-    def cron(self, expression: Any, type: Any, data: Any = None, /, **said: Any) -> ScheduleInfo:
+    def cron(
+        self, expression: Any, type: Any, data: Any = None, /, *, tz: Any = None, **said: Any
+    ) -> ScheduleInfo:
         """Keeps a schedule by a cron expression, under its name."""
-        return self._call(self._service.cron(expression, type, data, **said))
+        return self._call(self._service.cron(expression, type, data, tz=tz, **said))
 
     @overload
     def every(

@@ -70,8 +70,8 @@ MUTANTS = (
         promises=(7,),
         guard="a tick that waited for a job fires, however long that took",
         file=TICKING,
-        old='    elif record.overlap == "queue" and last.ended_at is not None and first <= last.ended_at:',
-        new="    elif False:",
+        old="last.ended_at is not None and first <= last.ended_at:",
+        new="last.ended_at == first == -1:",
         tests=UNIT,
     ),
     Mutant(
