@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backroom.cron import Cron
     from backroom.declaring import JobRegistry
     from backroom.errors import (
         BackroomError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         OptionError,
         PayloadTooLargeError,
         RetryJob,
+        ScheduleNotFoundError,
         ServiceError,
         ServiceStoppedError,
         SignalTimeoutError,
@@ -60,10 +62,12 @@ if TYPE_CHECKING:
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
+    from backroom.schedule import ScheduleInfo, TickInfo, TickPage
     from backroom.scheduling import JobRequest
     from backroom.service import JobService
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
+    from backroom.timetable import HandlerSchedules, Schedule
 
 __version__ = "0.1.0"
 
@@ -73,10 +77,12 @@ __all__ = [
     "BackroomError",
     "Cancel",
     "ConfigurationError",
+    "Cron",
     "DatabaseJobStorage",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
+    "HandlerSchedules",
     "Job",
     "JobCancelledError",
     "JobFailedError",
@@ -105,6 +111,9 @@ __all__ = [
     "Priority",
     "QueueStats",
     "RetryJob",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
     "SignalInfo",
@@ -118,6 +127,8 @@ __all__ = [
     "StorageFullError",
     "StorageVersionError",
     "Task",
+    "TickInfo",
+    "TickPage",
     "UnknownJobTypeError",
     "UpgradeError",
     "WorkerStats",
@@ -129,6 +140,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "cron": ("Cron",),
     "declaring": ("JobRegistry",),
     "errors": (
         "BackroomError",
@@ -143,6 +155,7 @@ _ROOMS = {
         "OptionError",
         "PayloadTooLargeError",
         "RetryJob",
+        "ScheduleNotFoundError",
         "ServiceError",
         "ServiceStoppedError",
         "SignalTimeoutError",
@@ -187,6 +200,11 @@ _ROOMS = {
         "fixed",
         "linear",
     ),
+    "schedule": (
+        "ScheduleInfo",
+        "TickInfo",
+        "TickPage",
+    ),
     "scheduling": ("JobRequest",),
     "service": ("JobService",),
     "storage": (
@@ -197,6 +215,10 @@ _ROOMS = {
     "tasks": (
         "Task",
         "current_job",
+    ),
+    "timetable": (
+        "HandlerSchedules",
+        "Schedule",
     ),
 }
 

@@ -10,6 +10,7 @@
     ├── UpgradeError (ValueError)            data of an older version could not be upgraded
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
+    ├── ScheduleNotFoundError (LookupError)  no schedule with that name
     ├── JobStateError                        the job's status does not allow that
     ├── ServiceError (RuntimeError)          the service cannot do that now
     │   └── ServiceStoppedError              it was stopped
@@ -45,6 +46,7 @@ __all__ = [
     "OptionError",
     "PayloadTooLargeError",
     "RetryJob",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
     "SignalTimeoutError",
@@ -106,6 +108,10 @@ class PayloadTooLargeError(BackroomError, ValueError):
 
 class JobNotFoundError(BackroomError, LookupError):
     """No job has that id: it never existed, was deleted, or retention removed it."""
+
+
+class ScheduleNotFoundError(BackroomError, LookupError):
+    """No schedule has that name: it never existed, or was deleted."""
 
 
 class JobStateError(BackroomError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 import msgspec
@@ -15,6 +15,7 @@ from backroom.handlers import HandlerWrapper, check_handler, check_importable, i
 from backroom.job import FIRST, PRIORITIES
 from backroom.options import HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
+from backroom.timetable import Schedule
 from backroom.transition import Policy
 from backroom.versions import Upgrade, WayUp, check_upgrade, check_version, mark_of
 
@@ -192,6 +193,8 @@ class Registry:
         self._defaults = defaults
         self._known: dict[str, Known] = {}
         self._wrappers: list[HandlerWrapper] = []
+        self.schedules: dict[str, tuple[str | JobType[Any, Any], Schedule]] = {}
+        """What stands beside the handlers, by the name of the schedule."""
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -242,15 +245,17 @@ class Registry:
         type_: str | JobType[Any, Any],
         handler: Callable[[Job[Any]], Any],
         options: Mapping[str, Any],
+        schedules: Sequence[Schedule] = (),
     ) -> None:
-        """Registers the handler of a type.
+        """Registers the handler of a type, and when it runs by itself.
 
         It gets the data as the type that is declared now; under a bare name that nobody
         declared with a type, any JSON object as a `dict`.
 
         Raises:
             ConfigurationError: the type has a handler already, or `handler` cannot be called
-                with a job and end. Nothing is declared then.
+                with a job and end; or two schedules have one name. Nothing is declared then.
+            JobTypeError: the data of a schedule does not fit; neither.
         """
         name = check_type(type_)
         checked = check_options(name, options)
@@ -263,13 +268,35 @@ class Registry:
         said = {**(known.said if known else {}), **_options_of(type_), **checked}
         if said.get("isolation", self._defaults.isolation) == "process":
             check_importable(name, handler)
+        planned = self._plan(type_, schedules)
         known = self.declare(type_)
+        self.schedules.update(planned)
         known.handler = handler
         known.handler_is_async = runs_on_loop
         known.apply(checked, self._defaults)
         _handlers[(*importable_name(handler), known.name)] = known
         for wrapper in self._wrappers:
             known.handler = wrapper(known.handler)
+
+    def _plan(
+        self, type_: str | JobType[Any, Any], schedules: Sequence[Schedule]
+    ) -> dict[str, tuple[str | JobType[Any, Any], Schedule]]:
+        name = check_type(type_)
+        known = self._known.get(name)
+        codec = Codec[Any](name, "data", type_.data if isinstance(type_, JobType) else None)
+        if codec.type is None and known is not None:
+            codec = known.given
+        planned: dict[str, tuple[str | JobType[Any, Any], Schedule]] = {}
+        for schedule in schedules:
+            schedule.data_for(codec)
+            own = schedule.name or name
+            if own in planned or own in self.schedules:
+                raise ConfigurationError(
+                    f"{name}: a schedule is called {own!r} already; give this one a name of its"
+                    ' own, Schedule(..., name="...")'
+                )
+            planned[own] = (type_, schedule)
+        return planned
 
     def wrap(self, wrapper: HandlerWrapper) -> None:
         """Every handler, also one that is registered later, is called through this."""
@@ -282,8 +309,11 @@ class Registry:
         """Whether all that another registry knows could be declared here too.
 
         Raises:
-            ConfigurationError: a type has a handler in both, other types, or another version.
+            ConfigurationError: a type has a handler in both, other types, or another version; or
+                both have a schedule of one name.
         """
+        for name in self.schedules.keys() & other.schedules.keys():
+            raise ConfigurationError(f"a schedule is called {name!r} already; give one a name=")
         for name, known in other._known.items():
             ours = self._known.get(name)
             if ours is None:

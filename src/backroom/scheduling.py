@@ -22,7 +22,7 @@ from backroom.options import check_priority, check_queue, check_retries, near
 from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
 
-__all__ = ["JobRequest", "RecordMaker", "check_tag"]
+__all__ = ["JobRequest", "RecordMaker", "check_options", "check_tag"]
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
@@ -88,7 +88,7 @@ class RecordMaker:
                 known.mark, None, expires_at,
             )  # fmt: skip
         try:
-            said = _check(options)
+            said = check_options(options)
         except OptionError as error:
             raise OptionError(f"{known.name}: {error}") from None
         if "expires_in" in said:
@@ -143,7 +143,12 @@ def _at(index: int, error: E) -> E:
     return named
 
 
-def _check(options: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of one job, as they are kept.
+
+    Raises:
+        OptionError: unknown, or out of its range.
+    """
     said: dict[str, Any] = {}
     for name, value in options.items():
         check = _CHECKS.get(name)

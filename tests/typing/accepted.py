@@ -16,6 +16,7 @@ from flask import Flask
 from backroom import (
     Backoff,
     Cancel,
+    Cron,
     FileJobStorage,
     Job,
     JobHandler,
@@ -31,6 +32,7 @@ from backroom import (
     JobStatus,
     JobType,
     MemoryJobStorage,
+    Schedule,
     Snooze,
     exponential,
     testing,
@@ -241,6 +243,29 @@ async def inject() -> None:
     await sign_up(Fake())
     async with service as entered:
         reveal_type(entered)  # R: backroom.service.JobService
+
+
+# -- schedules -----------------------------------------------------------------------------------
+
+
+@service.handler(ORDER, cron=Cron("@daily", tz="Europe/Paris"), retries=1)
+async def every_day(job: Job[Order]) -> None: ...
+
+
+@service.task(every=timedelta(minutes=5), schedules=[Schedule(60, name="often", jitter=5)])
+def tidy(days: int = 7) -> int:
+    return days
+
+
+async def recurring(service: JobServiceProtocol) -> None:
+    info = await service.cron("0 9 * * *", ORDER, Order(7), name="x", tz="UTC", priority="low")
+    await service.cron(Cron("0 9 * * *"), "BARE", overlap="queue", missed="run_all", tags=["a"])
+    await service.every(timedelta(hours=1), REPORT, Order(7), jitter=timedelta(seconds=5))
+    await service.every(60, "BARE", {"any": "thing"}, expires_in=60, metadata={})
+    reveal_type(info)  # R: backroom.schedule.ScheduleInfo
+    ticks = await service.get_ticks("x")
+    reveal_type([tick.job for tick in ticks])  # R: list[backroom.job.JobId[Any] | None]
+    reveal_type(await service.run_schedule("x"))  # R: backroom.job.JobId[Any]
 
 
 # -- within transactions -------------------------------------------------------------------------

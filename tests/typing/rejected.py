@@ -10,6 +10,7 @@ import msgspec
 import pydantic
 
 from backroom import (
+    Cron,
     Job,
     JobId,
     JobRequest,
@@ -17,6 +18,7 @@ from backroom import (
     JobService,
     JobServiceProtocol,
     JobType,
+    Schedule,
     blocking,
     testing,
 )
@@ -93,6 +95,21 @@ async def data() -> None:
     await service.schedule("BARE", Order(7))  # E: call-overload
     await service.schedule("BARE", [1])  # E: call-overload
     await service.schedule(7, {})  # E: call-overload
+
+
+async def recurring() -> None:
+    await service.cron("0 9 * * *", ORDER)  # E: call-overload
+    await service.cron("0 9 * * *", ORDER, Mail(recipient="ada"))  # E: misc
+    await service.cron("0 9 * * *", ORDER, Order(7), delay=5)  # E: call-overload
+    await service.cron(60, ORDER, Order(7))  # E: call-overload
+    await service.every("5m", ORDER, Order(7))  # E: call-overload
+    await service.every(60, ORDER, Order(7), tz="UTC")  # E: call-overload
+    await service.every(60, ORDER, Order(7), missed="all")  # E: call-overload
+    service.handler(ORDER, cron="0 9 * * *")  # E: call-overload
+    service.handler(ORDER, every="5m")  # E: call-overload
+    JobType("ORDER", Order, cron=Cron("@daily"))  # E: call-overload
+    Schedule("0 9 * * *")  # E: arg-type
+    Schedule(60, unique_key="x")  # E: call-arg
 
 
 async def options() -> None:

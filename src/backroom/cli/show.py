@@ -17,7 +17,18 @@ from backroom.cli.output import say
 from backroom.cli.plain import plain
 from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
-__all__ = ["console", "facts", "job", "jobs", "queues", "stats", "stats_view"]
+__all__ = [
+    "ago",
+    "as_json",
+    "console",
+    "facts",
+    "job",
+    "jobs",
+    "print_table",
+    "queues",
+    "stats",
+    "stats_view",
+]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -43,8 +54,8 @@ def _text(value: object, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
-def _print(table: Table) -> None:
-    """Without the blanks that fill a line up."""
+def print_table(table: Table) -> None:
+    """On standard output, without the blanks that fill a line up."""
     out = console()
     if out.is_terminal:
         out.print(table)
@@ -78,7 +89,8 @@ def _when(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _ago(moment: datetime | None) -> str:
+def ago(moment: datetime | None) -> str:
+    """How long ago it was, or how soon it will be: "5 m ago"."""
     if moment is None:
         return ""
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -103,10 +115,10 @@ def jobs(page: JobPage) -> None:
     for info in page:
         table.add_row(
             _text(info.id), _text(info.type), _text(info.queue),
-            info.priority, _status(info), _attempts(info), _ago(info.created_at),
+            info.priority, _status(info), _attempts(info), ago(info.created_at),
             Text(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
     if page.cursor is not None:
         say(f"more: --cursor {page.cursor}")
 
@@ -128,7 +140,7 @@ def job(info: JobInfo) -> None:
         ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
-        ("run at", f"{_when(info.run_at)} ({_ago(info.run_at)})"),
+        ("run at", f"{_when(info.run_at)} ({ago(info.run_at)})"),
         ("waits", _waits(info)),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),
@@ -137,10 +149,10 @@ def job(info: JobInfo) -> None:
         ("unique key", plain(info.unique_key or "")),
         ("tags", plain(", ".join(info.tags))),
         ("progress", "" if info.progress is None else _progress(info)),
-        ("options", _json(info.options)),
-        ("metadata", _json(info.metadata)),
-        ("data", _json(info.data)),
-        ("result", "" if info.result is None else _json(info.result)),
+        ("options", as_json(info.options)),
+        ("metadata", as_json(info.metadata)),
+        ("data", as_json(info.data)),
+        ("result", "" if info.result is None else as_json(info.result)),
         ("error", plain(info.error or "")),
     ]
     kept = [(name, value) for name, value in rows if value not in ("", "{}")]
@@ -153,11 +165,11 @@ def job(info: JobInfo) -> None:
             say(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
     if info.steps:
         out.print()
-        _print(_steps(info))
+        print_table(_steps(info))
     for signal in info.signals:
         out.print()
         sent = f"signal {signal.name}, sent {_when(signal.at)}, is not taken yet: "
-        out.print(_text(f"{sent}{_json(signal.value)}"))
+        out.print(_text(f"{sent}{as_json(signal.value)}"))
     for error in info.errors:
         out.print()
         out.print(
@@ -177,7 +189,7 @@ def _waits(info: JobInfo) -> str:
     step = info.waits_for
     if step is None:
         return ""
-    until = "" if step.until is None else f" until {_when(step.until)} ({_ago(step.until)})"
+    until = "" if step.until is None else f" until {_when(step.until)} ({ago(step.until)})"
     if step.kind == "sleep":
         return f"sleeps{until}"
     return f"waits for signal {plain(step.name)}{until}"
@@ -191,7 +203,7 @@ def _steps(info: JobInfo) -> Table:
         if step.timed_out:
             result = "no signal came in time"
         elif step.done:
-            result = "" if step.kind == "sleep" else _json(step.result)
+            result = "" if step.kind == "sleep" else as_json(step.result)
         else:
             result = "waits"
         took = "" if step.took is None else f"{step.took:.3f} s"
@@ -201,7 +213,8 @@ def _steps(info: JobInfo) -> Table:
     return table
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value in one line."""
     return plain(msgspec.json.encode(value, enc_hook=str).decode())
 
 
@@ -214,7 +227,7 @@ def stats(now: JobStats) -> None:
     """Counts, queues, workers."""
     for part in _stats_parts(now):
         if isinstance(part, Table):
-            _print(part)
+            print_table(part)
         else:
             console().print(part)
 
@@ -239,7 +252,7 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
     if not now.workers:
         parts.append(Text("no worker is running"))
     for worker in now.workers:
-        since = _ago(worker.started_at)
+        since = ago(worker.started_at)
         parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
     return parts
 
@@ -249,7 +262,7 @@ def facts(rows: Sequence[tuple[str, object]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in rows:
         table.add_row(name, _text(value))
-    _print(table)
+    print_table(table)
 
 
 def queues(all_: Sequence[QueueStats]) -> None:
@@ -257,7 +270,7 @@ def queues(all_: Sequence[QueueStats]) -> None:
     if not all_:
         say("no queue has held a job yet")
         return
-    _print(_queues(all_))
+    print_table(_queues(all_))
 
 
 def _queues(all_: Sequence[QueueStats]) -> Table:
@@ -272,6 +285,6 @@ def _queues(all_: Sequence[QueueStats]) -> Table:
             name.append(" (paused)", style="red")
         table.add_row(
             name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
-            _ago(queue.oldest_pending),
+            ago(queue.oldest_pending),
         )  # fmt: skip
     return table

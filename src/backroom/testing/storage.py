@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.job import JobRecord
 from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
+from backroom.schedule import Firing
 from backroom.step import FOREVER
 from backroom.storage.memory import MemoryJobStorage
 from backroom.storage.sqlite import workers
@@ -19,6 +20,9 @@ from backroom.testing.virtual import VirtualClock
 from backroom.transition import Claim, Failure, Transition
 
 __all__ = ["TestStorage"]
+
+MOST_SCHEDULES: Final = 1_000_000
+"""Of one test."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +93,12 @@ class TestStorage(MemoryJobStorage):
             await self.after_insert()
         return answers
 
+    async def fire(self, firings: Sequence[Firing], now: int) -> list[bool]:
+        stands = await super().fire(firings, now)
+        for firing, stood in zip(firings, stands, strict=True):
+            self.inserted += firing.jobs if stood else ()
+        return stands
+
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         # What the code of a dead worker still says, nobody hears.
         heard = [t for t in transitions if (t.key, t.token) not in self._killed]
@@ -107,9 +117,12 @@ class TestStorage(MemoryJobStorage):
         return outcomes
 
     def next_moment(self, now: int) -> int | None:
-        """When the next job becomes due, or expires; None if none waits for its time."""
+        """When the next job becomes due, or expires, or the next tick of a schedule comes; None
+        if nothing waits for its time."""
         row = self._row(NEXT_MOMENT, now)
-        return None if row is None else row[0]
+        _, tick = self.at_once(self.due_schedules(now, MOST_SCHEDULES))
+        moments = [at for at in (*(row or ()), tick) if at is not None]
+        return min(moments, default=None)
 
     def _row(self, query: str, *arguments: Any) -> tuple[Any, ...] | None:
         with self._lock:
@@ -125,7 +138,7 @@ class TestStorage(MemoryJobStorage):
 
     def nudge(self) -> None:
         """Workers look whether something is due."""
-        self._wake((Wake.JOBS,))
+        self._wake((Wake.JOBS, Wake.CONTROL))
 
     def only(self, job_id: str | None) -> None:
         """The next claim gives this job, whether it is due or not, and nothing else is given;

@@ -16,6 +16,7 @@ from tests.mutants.table import (
     starts,
     steps,
     stopping,
+    ticks,
     transactions,
     versions,
 )
@@ -30,6 +31,7 @@ MUTANTS = (
     *leases.MUTANTS,
     *keys.MUTANTS,
     *cron.MUTANTS,
+    *ticks.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
