@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backroom.errors import (
         BackroomError,
         ConfigurationError,
+        DuplicateJobError,
         FailJob,
         JobCancelledError,
         JobFailedError,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from backroom.service import JobService
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
+    from backroom.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,7 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "DatabaseJobStorage",
+    "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
@@ -107,6 +110,7 @@ __all__ = [
     "StorageFullError",
     "StorageVersionError",
     "Task",
+    "Unique",
     "UnknownJobTypeError",
     "WorkerStats",
     "__version__",
@@ -121,6 +125,7 @@ _ROOMS = {
     "errors": (
         "BackroomError",
         "ConfigurationError",
+        "DuplicateJobError",
         "FailJob",
         "JobCancelledError",
         "JobFailedError",
@@ -180,6 +185,7 @@ _ROOMS = {
         "Task",
         "current_job",
     ),
+    "unique": ("Unique",),
 }
 
 if not TYPE_CHECKING:  # A type checker would take every name for one of these.

@@ -14,7 +14,7 @@ import apsw
 
 __all__ = ["MIGRATIONS", "bring_forward", "make"]
 
-MIGRATIONS: Final = ("schema", "0002_schedules")
+MIGRATIONS: Final = ("schema", "0002_schedules", "0003_holds")
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""
 

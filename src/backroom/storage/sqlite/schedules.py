@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import apsw
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
+from backroom.job import JobRecord
 from backroom.ports import Wake
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.storage.sqlite import inserts
@@ -247,8 +248,8 @@ def _carry_out(ledger: Ledger, firings: Sequence[tuple[int, Firing]], now: int) 
     asked = json.dumps([[key, tick.at, tick.until] for key, tick in fired])
     decided = set(ledger.run(DECIDED, (asked,)))
     not_again = {tick.job for key, tick in fired if (key, tick.at) in decided}
-    jobs = [job for _, one in firings for job in one.jobs if job.id not in not_again]
-    answers = inserts.insert(ledger, [inserts.OneGroup(jobs, now)])[0] if jobs else []
+    jobs = [_asking(job) for _, one in firings for job in one.jobs if job.id not in not_again]
+    answers = inserts.insert_one(ledger, inserts.OneGroup(jobs, now)) if jobs else []
     made = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
     rows: list[tuple[Any, ...]] = []
     moves: dict[int, _Move] = {}
@@ -264,6 +265,13 @@ def _carry_out(ledger: Ledger, firings: Sequence[tuple[int, Firing]], now: int) 
                 move.last_at, move.last_job = tick.at, made.get(tick.job, tick.job)
     KEEP.run(ledger, rows)
     MOVE_ON.run(ledger, [(key, *astuple(move)) for key, move in moves.items()])
+
+
+def _asking(job: JobRecord) -> JobRecord:
+    """There is nobody to be told that another job holds its key: the tick is of that one."""
+    if job.hold is None or job.hold.on_conflict != "raise":
+        return job
+    return replace(job, hold=replace(job.hold, on_conflict="existing"))
 
 
 def _tick(key: int, tick: Tick, made: str | None) -> tuple[Any, ...]:
