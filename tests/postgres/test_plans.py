@@ -48,18 +48,20 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "again", "alone",
-    "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting",
-    "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete", "count_active",
-    "count_ended", "count_parked", "count_ready", "dead", "detach", "dismiss", "disown", "drop",
-    "drop_empty", "drop_ended", "drop_parcel", "drop_waiting", "enlist", "errors", "errors_of",
-    "expire", "extend", "fold", "forget", "forget_ended", "free_keys", "held_now", "here", "holds",
-    "hurry", "in_the_way", "keep", "keys_after", "lock_active", "lock_worker", "log", "log_of",
-    "look_round", "make", "make_parcels", "move", "new_queues", "next", "old", "oldest_parcel",
-    "outlook", "parts", "pause", "place_again", "present", "progress", "queues", "release",
-    "seize", "settle", "sooner", "start", "staying", "stood", "store", "store_number", "sweep",
-    "take_keys", "take_out", "take_place", "there", "tokens_of", "trim_errors", "trim_logs",
-    "twins", "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
+    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "admit_held", "again",
+    "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back",
+    "cancel_waiting", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
+    "contended", "count_active", "count_ended", "count_parked", "count_ready", "dead", "detach",
+    "dismiss", "disown", "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_waiting",
+    "enlist", "errors", "errors_of", "expire", "extend", "fold", "forget", "forget_ended",
+    "free_keys", "held_now", "here", "hold", "holders", "holds", "hurry", "in_the_way", "keep",
+    "keys_after", "let_go", "let_go_for", "let_go_in_time", "let_go_of", "lock_active",
+    "lock_worker", "log", "log_of", "look_round", "make", "make_parcels", "move", "new_queues",
+    "next", "old", "oldest_parcel", "outlook", "parts", "pause", "place_again", "present",
+    "progress", "queues", "release", "replace", "seize", "settle", "sooner", "standing", "start",
+    "staying", "stood", "store", "store_number", "sweep", "take_keys", "take_out", "take_place",
+    "there", "tokens_of", "trim_errors", "trim_logs", "twins", "untell", "wait_for", "what_is_next",
+    "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -118,6 +120,9 @@ async def fill(yard: Yard) -> None:
         SELECT pg_temp.made(n, '0'), 1, 0, 'info', 'no' FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_keys (type, unique_key, id)
         SELECT 'T', n::text, pg_temp.made(n, '1') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_keys (type, unique_key, id, holder, held_until)
+        SELECT 'U', n::text, '00000000-0000-0000-0000-000000000000', pg_temp.made(n, '1'), n % 2 * n
+        FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
         """
     )

@@ -36,7 +36,12 @@ class Migration:
         return f"{self.version:04} {self.name}"
 
 
-MIGRATIONS: Final = (Migration(1, "the first tables", read("schema"), compatible=1),)
+MIGRATIONS: Final = (
+    Migration(1, "the first tables", read("schema"), compatible=1),
+    Migration(
+        2, "keys that are held not until the end", read("migrations/0002_holds"), compatible=1
+    ),
+)
 """All, in their order. The SQL of the next one goes to `migrations/0002_what_it_does.sql`, and is
 `read("migrations/0002_what_it_does")` here. One that was released never changes."""
 

@@ -7,7 +7,8 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      t AS (INSERT INTO {tally} SELECT state, -count(*) FROM e GROUP BY state),
      m AS (DELETE FROM {errors} WHERE job = ANY($1::uuid[])),
      l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
-     k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[]))
+     k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[])),
+     h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
 -- forget_ended: ids, cutoff -> those that ended before it, and are gone now
