@@ -186,8 +186,8 @@ class Hold(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a job holds its unique key, and what it does where another one has it."""
 
     until: int | None = None
-    """None: until it ends. 0: until it starts, that is until a worker claims it. Else until this
-    moment, whatever becomes of it."""
+    """None: until it ends. 0: until it starts, that is until its code may have begun. Else until
+    this moment, whatever becomes of it."""
     on_conflict: OnConflict = "existing"
 
 

@@ -29,7 +29,7 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True):
             which makes all jobs of the type the same. A field that the data has not is an error
             when the job is scheduled, and at the declaration where the type of the data is known.
         until: how long a job holds its key. "end", the default: until it has completed, failed
-            for good, or was cancelled. "start": until a worker claims it for the first time, so
+            for good, or was cancelled. "start": until a worker begins it for the first time, so
             that what happens while it runs has one job more.
         period: or for so long from when it was made, also after it has ended: seconds or a
             `timedelta`. At most one job in that time.

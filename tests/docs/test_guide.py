@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-GUIDE = sorted((Path(__file__).parents[2] / "docs" / "guide").glob("*.md"))
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = [*sorted((DOCS / "guide").glob("*.md")), DOCS / "unique.md"]
 BLOCK = re.compile(
     r"^```python(?: file=(?P<file>\S+))?\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )

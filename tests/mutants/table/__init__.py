@@ -14,6 +14,7 @@ from tests.mutants.table import (
     starts,
     stopping,
     transactions,
+    unique,
 )
 
 __all__ = ["MUTANTS"]
@@ -30,4 +31,5 @@ MUTANTS = (
     *corruption.MUTANTS,
     *postgres.MUTANTS,
     *transactions.MUTANTS,
+    *unique.MUTANTS,
 )

@@ -59,7 +59,7 @@ class Along:
 
         async def insert() -> list[Inserted]:
             queues, marks = queues_of([addition]), self._base.marks.columns
-            inserts = Inserts(self._base.statements, queues, marks)
+            inserts = Inserts(self._base.statements, queues, marks, within=True)
             word = Wake.JOBS.value
             try:
                 [made] = await inserts.add(self._line, [addition], word, copy=False, whole=True)

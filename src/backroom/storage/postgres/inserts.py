@@ -41,11 +41,12 @@ class Inserts:
         statements: Statements,
         queues: Collection[str],
         marks: Callable[[], list[list[Any]]],
+        within: bool = False,
     ) -> None:
         """`queues`: the names that are known to have a row. `marks`: from where to look for who
-        waits in front."""
+        waits in front. `within`: a transaction of the application's."""
         self._statements = statements
-        self._keys = Keys(statements)
+        self._keys = Keys(statements, within)
         self._queues = queues
         self._marks = marks
 

@@ -91,10 +91,12 @@ class _Standing(NamedTuple):
 
     unstarted: bool
     waits: bool
-    elsewhere: bool
+    held: bool
+    ended: bool
+    begun: bool
 
 
-_GONE: Final = _Standing(False, False, True)
+_GONE: Final = _Standing(False, False, False, True, False)
 
 
 class _Decisions:
@@ -113,8 +115,11 @@ class Keys:
     stands at its end: whoever else wants to change that waits, and no claim takes a job that
     this one is about to change, or whose id it has answered with."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, within: bool) -> None:
+        """`within`: a transaction of the application's, so what a job that has not begun will see
+        is not known before that ends."""
         self._statements = statements
+        self._within = within
 
     async def meet(
         self,
@@ -151,7 +156,10 @@ class Keys:
             if holder is None:  # It has ended since.
                 done.again += [one.place for one in those]
             else:
-                _decide(done, name, those, holder, standing.get(holder.id, _GONE), additions)
+                place = standing.get(holder.id, _GONE)
+                if self._within:
+                    place = place._replace(begun=place.held)
+                _decide(done, name, those, holder, place, additions)
         if done.refused:
             raise Refused(done.refused)
         await self._carry_out(link, done, word)
@@ -182,11 +190,7 @@ class Keys:
             rows = await link.fetch(self._statements["standing"], left)
             found.update({str(id_): _Standing(*row) for id_, *row in rows})
             # One that is nowhere was just taken by somebody, or brought to another place.
-            left = [
-                id_
-                for id_ in left
-                if id_ in found and not found[id_].waits and not found[id_].elsewhere
-            ]
+            left = [id_ for id_ in left if id_ in found and not any(found[id_][1:4])]
         return found
 
     async def _carry_out(self, link: Any, done: _Decisions, word: str | None) -> None:
@@ -247,7 +251,7 @@ def _decide(
         if one.job.id in (holder.id, holder.last):  # An earlier call, whose reply was lost.
             done.answers[one.place] = Inserted(holder.id, False)
             continue
-        if not _holds(holder, standing, one.job):
+        if not _holds(holder, standing, one):
             done.let_go[name] = holder.id
             done.again += [other.place for other in those[at:]]
             return
@@ -266,12 +270,14 @@ def _decide(
         done.answers[one.place] = Inserted(holder.id, False)
 
 
-def _holds(holder: _Holder, standing: _Standing, job: JobRecord) -> bool:
+def _holds(holder: _Holder, standing: _Standing, one: Contender) -> bool:
     if holder.until is None:
         return True
     if holder.until:
-        return job.created_at < holder.until
-    return standing.unstarted and not standing.elsewhere
+        return one.job.created_at < holder.until
+    if standing.held and (one.how == "replace" or standing.begun):
+        return False  # Of one in the lanes of a worker nothing can be replaced any more.
+    return standing.unstarted and not standing.ended
 
 
 def _refusal(one: Contender, holder: _Holder) -> DuplicateJobError:

@@ -11,8 +11,8 @@ SELECT * FROM locked UNION ALL
 SELECT type, unique_key, k.id, NULL, NULL FROM {keys} AS k JOIN given USING (type, unique_key)
 WHERE k.held_until IS NULL;
 
--- standing: ids -> which of them have not started, wait, and are held or have ended; those that wait
---     are locked: no claim takes one until this transaction has ended
+-- standing: ids -> which of them have not started, wait, are held or have ended, and may have begun;
+--     those that wait are locked: no claim takes one until this transaction has ended
 WITH asked AS MATERIALIZED (
     SELECT id, type, queue, priority, run_at, attempt = 0 AND started_at IS NULL AS unstarted
     FROM {jobs} WHERE id = ANY($1::uuid[])
@@ -26,9 +26,9 @@ WITH asked AS MATERIALIZED (
     ORDER BY r.id FOR UPDATE OF r
 )
 SELECT id, unstarted, id IN (SELECT id FROM ready UNION ALL SELECT id FROM parked) AS waits,
-       EXISTS (SELECT FROM {held} AS h WHERE asked.id = ANY(h.ids))
-       OR EXISTS (SELECT FROM {ended} AS e WHERE e.id = asked.id) AS elsewhere
-FROM asked;
+       EXISTS (SELECT FROM {held} AS h WHERE o.id = ANY(h.ids)) AS held,
+       EXISTS (SELECT FROM {ended} AS e WHERE e.id = o.id) AS ended, {counted} AS begun
+FROM asked AS o;
 
 -- let_go: types, keys, holders -> nothing: these keys are nobody's
 DELETE FROM {keys} AS k USING unnest($1::text[], $2::text[], $3::uuid[]) AS g (type, unique_key, holder)

@@ -59,9 +59,14 @@ it begins its statistics anew."""
 _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
                 coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
 """What is not before the mark of its queue and priority, where there is one."""
+_COUNTED: Final = """EXISTS (
+        SELECT FROM {held} AS h WHERE o.id = ANY(h.ids) AND (o.id = ANY(h.started) OR EXISTS (
+            SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
+            WHERE l.worker = h.worker AND b.id = o.id AND b.token = h.token)))"""
+"""Whether the code of a job `o` may have begun."""
 _HOLDING: Final = """(k.held_until > {now} OR k.held_until = 0 AND (
         SELECT o.attempt = 0 AND o.started_at IS NULL
-            AND NOT EXISTS (SELECT FROM {held} AS h WHERE o.id = ANY(h.ids))
+            AND NOT {counted}
             AND (SELECT true FROM {ended} AS e WHERE e.id = o.id LIMIT 1) IS NULL
         FROM {jobs} AS o WHERE o.id = k.holder LIMIT 1) IS TRUE)"""
 """Whether a key `k` that is not held until the end of a job is held at a moment."""
@@ -155,7 +160,10 @@ def _sections() -> dict[str, str]:
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
     texts = {
-        name: text.replace("{life}", _LIFE).replace("{holding}", _HOLDING).replace("{now}", "$3")
+        name: text.replace("{life}", _LIFE)
+        .replace("{holding}", _HOLDING)
+        .replace("{now}", "$3")
+        .replace("{counted}", _COUNTED)
         for name, text in texts.items()
     }
     texts["admit_held"] = texts["admit"]

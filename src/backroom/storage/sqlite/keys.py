@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
@@ -14,17 +14,17 @@ from backroom.ports import Wake
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.ledger import Ledger
 
-__all__ = ["DROP", "HOLDS", "KEEP", "Keys", "as_kept", "free", "prune"]
+__all__ = ["DROP", "HOLDS", "KEEP", "Keys", "as_kept", "free", "let_go"]
 
 Name: TypeAlias = tuple[str, str]
 """A job type and a unique key."""
 
 # The job that holds a key until it ends, and the one that holds it until something else.
 LOOK: Final = f"""
-    SELECT id, state, {UNSTARTED}, NULL, NULL FROM job
+    SELECT id, state, {UNSTARTED}, NULL, NULL, key, worker FROM job
     WHERE type = ?1 AND unique_key = ?2 AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4
     UNION ALL
-    SELECT hold.job, state, {UNSTARTED}, until, last
+    SELECT hold.job, state, {UNSTARTED}, until, last, key, worker
     FROM hold LEFT JOIN job ON job.id = hold.job WHERE hold.type = ?1 AND hold.unique_key = ?2
 """
 KEEP: Final = "INSERT OR REPLACE INTO hold VALUES (?, ?, ?, ?, ?)"
@@ -34,10 +34,15 @@ REPLACE: Final = """
         expires_at = ?7, state = 0
     WHERE id = ?1
 """
+STARTED: Final = """
+    EXISTS (SELECT 1 FROM worker, json_each(worker.started) AS s
+            WHERE worker.id = job.worker AND s.value = job.key)
+"""
+"""Whether a job that a worker holds counts as started."""
 HOLDS: Final = f"""
     CASE hold.until
-        WHEN 0 THEN EXISTS (SELECT 1 FROM job WHERE job.id = hold.job AND state IN (0, 5, 6)
-                            AND {UNSTARTED})
+        WHEN 0 THEN EXISTS (SELECT 1 FROM job WHERE job.id = hold.job AND {UNSTARTED}
+                            AND (state IN (0, 5, 6) OR state = 1 AND NOT {STARTED}))
         ELSE hold.until > :now
     END
 """
@@ -56,11 +61,22 @@ class _Holder(NamedTuple):
     unstarted: int | None
     until: int | None
     last: str | None
+    key: int | None
+    worker: int | None
     at: int = -1
-    """Where it is among the jobs that wait to be written, if it is one of them."""
+    """Where it is among the jobs that wait to be written, if it is one of them: else it goes
+    straight to a worker."""
+    starts: bool = False
+    """It counts as started then."""
 
 
-_NOBODY: Final = _Holder("", None, None, None, None)
+class Group(Protocol):
+    """Jobs of one call."""
+
+    start: bool
+
+
+_NOBODY: Final = _Holder("", None, None, None, None, None, None)
 
 
 class Keys:
@@ -77,9 +93,9 @@ class Keys:
         self._replaced: dict[str, JobRecord] = {}
         """By the id of a job: whose data and time it is to have."""
         self._before: list[tuple[Any, Any, Any]] = []
-        self._group: object = None
+        self._group: Group | None = None
 
-    def twin(self, job: JobRecord, group: object) -> str | None:
+    def twin(self, job: JobRecord, group: Group) -> str | None:
         """The id of the job that answers for this one of a group: the holder of its unique key;
         or itself, if it was inserted before, whoever holds its key by now. None: it is new, and
         has its key.
@@ -102,7 +118,7 @@ class Keys:
             if self._holds(holder, job):
                 self._meet(name, holder, job)
                 return holder.id
-        self._take(name, holder, job)
+        self._take(name, holder, job, group.start)
         return None
 
     def _look(self, name: Name) -> _Holder:
@@ -117,7 +133,8 @@ class Keys:
             return True
         if holder.until:
             return job.created_at < holder.until
-        return self._waits(holder, _FRESH)
+        # Of one in the lanes of a worker nothing can be replaced any more.
+        return self._waits(holder, _FRESH) or (_how(job) != "replace" and self._in_a_lane(holder))
 
     def _waits(self, holder: _Holder, states: Sequence[State]) -> bool:
         """Whether it has not started, and is in one of these states."""
@@ -126,9 +143,21 @@ class Keys:
             return at < len(self._waiting) and self._waiting[at].id == holder.id
         return bool(holder.unstarted) and holder.state in states
 
+    def _in_a_lane(self, holder: _Holder) -> bool:
+        """Whether a worker holds it, and has not begun it."""
+        if holder.at >= 0:
+            return not holder.starts
+        if holder.state != State.ACTIVE or not holder.unstarted:
+            return False
+        started = self._ledger.started.get(holder.worker or 0)
+        if started is not None:  # A worker of this process: its row is not yet written.
+            return holder.key not in started
+        [(begun,)] = self._ledger.run(f"SELECT {STARTED} FROM job WHERE key = ?", (holder.key,))
+        return not begun
+
     def _meet(self, name: Name, holder: _Holder, job: JobRecord) -> None:
         """Another job has its key."""
-        how = "existing" if job.hold is None else job.hold.on_conflict
+        how = _how(job)
         if how == "raise":
             raise DuplicateJobError(
                 f"{job.type}: job {holder.id} holds the unique key {job.unique_key!r}", holder.id
@@ -144,10 +173,11 @@ class Keys:
             self._set(self._holders, name, holder._replace(last=job.id))
             self._set(self._rows, name, (holder.id, holder.until, job.id))
 
-    def _take(self, name: Name, before: _Holder, job: JobRecord) -> None:
+    def _take(self, name: Name, before: _Holder, job: JobRecord, start: bool) -> None:
         until = None if job.hold is None else job.hold.until
         at = len(self._waiting)
-        self._set(self._holders, name, _Holder(job.id, State.WAITING, True, until, None, at))
+        now = _Holder(job.id, State.WAITING, True, until, None, None, None, at, start)
+        self._set(self._holders, name, now)
         if until is not None:
             self._set(self._rows, name, (job.id, until, None))
         elif before.until is not None:
@@ -182,6 +212,10 @@ class Keys:
             )
         if self._replaced:
             self._ledger.wakes.add(Wake.JOBS)
+
+
+def _how(job: JobRecord) -> str:
+    return "existing" if job.hold is None else job.hold.on_conflict
 
 
 def as_kept(job: JobRecord) -> JobRecord:
@@ -224,7 +258,7 @@ STARTING: Final = f"""
 """
 
 
-def prune(ledger: Ledger, now: int, limit: int) -> bool:
+def let_go(ledger: Ledger, now: int, limit: int) -> bool:
     """Removes up to `limit` holds that are over; whether it has not seen all."""
     ledger.run(PASSED, (now, limit))
     more = ledger.connection.changes() == limit

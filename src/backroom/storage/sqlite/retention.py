@@ -8,8 +8,9 @@ from typing import Final
 
 from backroom.job import State
 from backroom.ports import Pruned, Wake
-from backroom.storage.sqlite import keys, schedules
+from backroom.storage.sqlite import schedules
 from backroom.storage.sqlite.claims import UNSTARTED
+from backroom.storage.sqlite.keys import let_go
 from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["forget", "prune"]
@@ -60,7 +61,7 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
         touched += ended
         more = more or ended == limit
     more_ticks = schedules.prune(ledger, cutoff, limit)
-    more_holds = keys.prune(ledger, now, limit)
+    more_holds = let_go(ledger, now, limit)
     return Pruned(touched, more or more_ticks or more_holds)
 
 
@@ -75,23 +76,23 @@ def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple
         rows = list(ledger.run(ENDED, (int(state), ledger.pruned_to.get(state, 0), limit)))
         done = len(rows) < limit or rows[-1][1] >= cutoff
         last = rows[-1][0] if rows else 0
-        old = [key for key, _, finished_at in rows if finished_at < cutoff]
-        if len(old) > limit - removed:
-            del old[limit - removed :]
-            done, last = False, old[-1]
+        keys = [key for key, _, finished_at in rows if finished_at < cutoff]
+        if len(keys) > limit - removed:
+            del keys[limit - removed :]
+            done, last = False, keys[-1]
         ledger.pruned_to[state] = 0 if done else last
-        if old:
-            forget(ledger, old)
-            removed += len(old)
+        if keys:
+            forget(ledger, keys)
+            removed += len(keys)
         if done or removed == limit:
             return removed, done
     return removed, False
 
 
-def forget(ledger: Ledger, jobs: Sequence[int]) -> None:
-    """Removes jobs with all that is kept with them, but what they hold for longer."""
-    ledger.run(FORGOTTEN, (max(jobs),))
-    text = json.dumps(list(jobs))
+def forget(ledger: Ledger, keys: Sequence[int]) -> None:
+    """Removes jobs with all that is kept with them, but for unique keys that are held longer."""
+    ledger.run(FORGOTTEN, (max(keys),))
+    text = json.dumps(list(keys))
     for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):
         ledger.run(
             f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (text,)
