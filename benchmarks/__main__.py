@@ -1,16 +1,17 @@
-"""`python -m benchmarks embedded|faces|postgres|scale [--quick] [--json FILE] [ROW ...]`."""
+"""`python -m benchmarks embedded|faces|flow|postgres|scale [--quick] [--json FILE] [ROW ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import embedded, faces, postgres, scale
+from benchmarks import embedded, faces, flow, postgres, scale
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
     "scale": (scale, "what one PostgreSQL carries, by a model of what is measured here"),
     "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
+    "flow": (flow, "schedules, on the file storage and on PostgreSQL"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 

@@ -29,7 +29,7 @@ from backroom import (
     MemoryJobStorage,
 )
 from backroom import blocking as blocking_face
-from benchmarks import raw, raw_postgres
+from benchmarks import flow_cases, raw, raw_postgres
 from benchmarks.raw_postgres import lsn
 
 DATA = json.loads(raw.PAYLOAD)
@@ -820,6 +820,7 @@ CASES = {
         orphans, holder, raw_latency, raw_listener,
         drain, fill, latency, answer, lateness, where, idle, bare_idle, leak,
         blocking, handlers, starting, scaling,
+        flow_cases.ticks,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backroom.cron import Cron
     from backroom.declaring import JobRegistry
     from backroom.errors import (
         BackroomError,
@@ -25,14 +26,18 @@ if TYPE_CHECKING:
         OptionError,
         PayloadTooLargeError,
         RetryJob,
+        ScheduleNotFoundError,
         ServiceError,
         ServiceStoppedError,
+        SignalTimeoutError,
+        StepsChangedError,
         StorageClosedError,
         StorageCorruptError,
         StorageError,
         StorageFullError,
         StorageVersionError,
         UnknownJobTypeError,
+        UpgradeError,
     )
     from backroom.handle import Job
     from backroom.handlers import JobHandler
@@ -46,19 +51,24 @@ if TYPE_CHECKING:
         JobStats,
         JobStatus,
         LogLine,
+        ParkedStats,
         Priority,
         QueueStats,
+        SignalInfo,
         Snooze,
+        StepInfo,
         WorkerStats,
     )
     from backroom.options import HandlerOptions
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
+    from backroom.schedule import ScheduleInfo, TickInfo, TickPage
     from backroom.scheduling import JobRequest
     from backroom.service import JobService
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
+    from backroom.timetable import HandlerSchedules, Schedule
     from backroom.unique import Unique
 
 __version__ = "0.1.0"
@@ -69,11 +79,13 @@ __all__ = [
     "BackroomError",
     "Cancel",
     "ConfigurationError",
+    "Cron",
     "DatabaseJobStorage",
     "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
+    "HandlerSchedules",
     "Job",
     "JobCancelledError",
     "JobFailedError",
@@ -97,21 +109,32 @@ __all__ = [
     "LogLine",
     "MemoryJobStorage",
     "OptionError",
+    "ParkedStats",
     "PayloadTooLargeError",
     "Priority",
     "QueueStats",
     "RetryJob",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
+    "SignalInfo",
+    "SignalTimeoutError",
     "Snooze",
+    "StepInfo",
+    "StepsChangedError",
     "StorageClosedError",
     "StorageCorruptError",
     "StorageError",
     "StorageFullError",
     "StorageVersionError",
     "Task",
+    "TickInfo",
+    "TickPage",
     "Unique",
     "UnknownJobTypeError",
+    "UpgradeError",
     "WorkerStats",
     "__version__",
     "current_job",
@@ -121,6 +144,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "cron": ("Cron",),
     "declaring": ("JobRegistry",),
     "errors": (
         "BackroomError",
@@ -136,14 +160,18 @@ _ROOMS = {
         "OptionError",
         "PayloadTooLargeError",
         "RetryJob",
+        "ScheduleNotFoundError",
         "ServiceError",
         "ServiceStoppedError",
+        "SignalTimeoutError",
+        "StepsChangedError",
         "StorageClosedError",
         "StorageCorruptError",
         "StorageError",
         "StorageFullError",
         "StorageVersionError",
         "UnknownJobTypeError",
+        "UpgradeError",
     ),
     "handlers": ("JobHandler",),
     "options": ("HandlerOptions",),
@@ -158,9 +186,12 @@ _ROOMS = {
         "JobStats",
         "JobStatus",
         "LogLine",
+        "ParkedStats",
         "Priority",
         "QueueStats",
+        "SignalInfo",
         "Snooze",
+        "StepInfo",
         "WorkerStats",
     ),
     "protocols": (
@@ -174,6 +205,11 @@ _ROOMS = {
         "fixed",
         "linear",
     ),
+    "schedule": (
+        "ScheduleInfo",
+        "TickInfo",
+        "TickPage",
+    ),
     "scheduling": ("JobRequest",),
     "service": ("JobService",),
     "storage": (
@@ -184,6 +220,10 @@ _ROOMS = {
     "tasks": (
         "Task",
         "current_job",
+    ),
+    "timetable": (
+        "HandlerSchedules",
+        "Schedule",
     ),
     "unique": ("Unique",),
 }

@@ -1,4 +1,4 @@
-"""A job on its way from one storage to another, with all that is kept with it."""
+"""A job on its way from one storage to another, with all that is kept with it; and schedules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import msgspec
 
 from backroom.errors import StorageError
 from backroom.job import State
+from backroom.schedule import ScheduleRecord
+from backroom.step import SignalRecord, StepRecord
 
 __all__ = [
     "Baggage",
@@ -18,8 +20,8 @@ __all__ = [
     "Unpacked",
     "checksum",
     "compare",
-    "decode",
     "encode",
+    "encode_schedules",
     "fitting",
 ]
 
@@ -55,6 +57,9 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Attempt, moment, kind, message, traceback; the oldest first."""
     log: tuple[tuple[int, int, str, str], ...] = ()
     """Moment, attempt, level, message."""
+    steps: tuple[StepRecord, ...] = ()
+    signals: tuple[SignalRecord, ...] = ()
+    """Those that wait, in order."""
     held: tuple[str, int] | None = None
     """A unique key that it holds not until its end, and until when, as `Hold.until`."""
 
@@ -97,6 +102,16 @@ class Parcel(msgspec.Struct, frozen=True):
     label: str
     """Its URL, for people."""
     jobs: Sequence[Baggage]
+    schedules: Sequence[ScheduleRecord] = ()
+    """Or these, and no jobs."""
+
+    @classmethod
+    def opened(cls, number: int, target: int, label: str, text: str) -> Parcel:
+        """As a store keeps it: `text` is of `encode`, or of `encode_schedules`."""
+        freight = _decoder.decode(text)
+        if isinstance(freight, _Schedules):
+            return cls(number, target, label, (), freight.schedules)
+        return cls(number, target, label, freight)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -162,10 +177,14 @@ def encode(jobs: Sequence[Baggage]) -> str:
     return _encoder.encode(jobs).decode()
 
 
-def decode(text: str) -> list[Baggage]:
-    """What `encode` made."""
-    return _decoder.decode(text)
+def encode_schedules(schedules: Sequence[ScheduleRecord]) -> str:
+    """The same of schedules."""
+    return _encoder.encode(_Schedules(schedules)).decode()
+
+
+class _Schedules(msgspec.Struct):
+    schedules: Sequence[ScheduleRecord]
 
 
 _encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder(list[Baggage])
+_decoder: Final = msgspec.json.Decoder(list[Baggage] | _Schedules)

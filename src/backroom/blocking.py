@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.blocking_schedules import BlockingSchedules
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.handlers import HandlerWrapper, JobHandler
 from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
-from backroom.options import HandlerOptions, Isolation
+from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
 from backroom.ports import Store
 from backroom.protocols import HandlerDecorator
@@ -31,6 +32,7 @@ from backroom.scheduling import JobRequest
 from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService
 from backroom.tasks import Task as AsyncTask
+from backroom.timetable import HandlerSchedules
 
 __all__ = ["JobService", "Task"]
 
@@ -83,7 +85,7 @@ class Task(Generic[P, R, C]):
         return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
-class JobService:
+class JobService(BlockingSchedules):
     """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
 
     Takes what the async one takes, or an async service, `JobService(service=...)`: where that
@@ -169,11 +171,11 @@ class JobService:
 
     @overload
     def handler(
-        self, type: JobType[T, R], /, **options: Unpack[HandlerOptions]
+        self, type: JobType[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[T, R]: ...
     @overload
     def handler(
-        self, type: str, /, **options: Unpack[HandlerOptions]
+        self, type: str, /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[Any, Any]: ...
     def handler(self, type: Any, /, **options: Any) -> Any:
         """Registers the decorated function as the handler of a job type. A `def` handler may
@@ -182,11 +184,11 @@ class JobService:
 
     @overload
     def register_handler(
-        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerOptions]
+        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> None: ...
     @overload
     def register_handler(
-        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerOptions]
+        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerSchedules]
     ) -> None: ...
     def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
         """`handler`, without the decorator."""
@@ -198,7 +200,7 @@ class JobService:
     def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
     def task(
-        self, /, *, name: str | None = None, **options: Unpack[HandlerOptions]
+        self, /, *, name: str | None = None, **options: Unpack[HandlerSchedules]
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
         """Makes a job type of a function: its arguments are the data; `add.schedule(1, b=2)`
@@ -294,9 +296,13 @@ class JobService:
         """Cancels a job that waits at once, and asks for it where it runs; its status then."""
         return self._call(self._service.cancel_job(job_id))
 
-    def retry_job(self, job_id: str | UUID) -> None:
+    def retry_job(self, job_id: str | UUID, *, from_step: int | None = None) -> None:
         """An ended job runs again with a fresh budget of attempts; one that waits runs now."""
-        return self._call(self._service.retry_job(job_id))
+        return self._call(self._service.retry_job(job_id, from_step=from_step))
+
+    def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None:
+        """Sends a job a value that its handler takes with `job.wait_for(name)`."""
+        return self._call(self._service.signal(job_id, name, value))
 
     def delete_job(self, job_id: str | UUID) -> None:
         """Forgets a job and all that was kept with it."""
@@ -437,6 +443,11 @@ class JobService:
     def handled_types(self) -> list[str]:
         """The job types that have a handler here."""
         return self._service.handled_types
+
+    @property
+    def handled_versions(self) -> dict[str, int]:
+        """By job type that has a handler here: the version of data that it takes."""
+        return self._service.handled_versions
 
 
 # -- the end of the interpreter, and forks -------------------------------------------------------

@@ -30,6 +30,7 @@ from backroom.processes import memory_used
 from backroom.registry import JobType, Known, known_handler
 from backroom.retry import Backoff
 from backroom.transition import Cancelled, Completed, Errored, Outcome, Policy, Snoozed
+from backroom.versions import version_of
 
 __all__ = ["main"]
 
@@ -131,7 +132,8 @@ class _Attempt:
         self._parent.watch(self)
         try:
             known = self._find(run)
-            data = known.data.decode(run.claim.data)
+            version = version_of(run.claim.options)
+            data = known.data.decode(run.claim.data) if version == known.version else None
         except Exception as error:
             final = isinstance(error, (JobTypeError, ConfigurationError))
             return _told(errored(error, retry=not final), None)
@@ -144,6 +146,8 @@ class _Attempt:
         interrupted = False
         try:
             assert known.handler is not None
+            if version != known.version:
+                job.data = known.read(run.claim.data, version)
             if known.handler_is_async:
                 value = self._loops.run(self._coroutine(known.handler, job))
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from backroom.errors import LeaseLostError, level_of
@@ -39,7 +39,7 @@ class Claimer(Loop):
         clock: Clock,
         poll_interval: float,
         *,
-        types: Callable[[], Collection[str]],
+        types: Callable[[], Mapping[str, int]],
         worker: Callable[[], int],
         stands_for: Callable[[int], bool],
         pump: Callable[[], None],

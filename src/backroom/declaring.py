@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from backroom.errors import ServiceError
 from backroom.handlers import JobHandler
-from backroom.options import HandlerOptions
 from backroom.protocols import HandlerDecorator
 from backroom.registry import Defaults, JobType, Registry
+from backroom.scheduling import check_options as check_job_options
 from backroom.tasks import Scheduler, Task, make_task
+from backroom.timetable import HandlerSchedules, Schedule, split_schedules
 
 __all__ = ["Declaring", "JobRegistry", "TaskDecorator"]
 
@@ -48,11 +49,11 @@ class Declaring:
 
     @overload
     def handler(
-        self, type: JobType[T, R], /, **options: Unpack[HandlerOptions]
+        self, type: JobType[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[T, R]: ...
     @overload
     def handler(
-        self, type: str, /, **options: Unpack[HandlerOptions]
+        self, type: str, /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[Any, Any]: ...
     def handler(self, type: Any, /, **options: Any) -> Any:
         """Registers the decorated function as the handler of a job type.
@@ -60,11 +61,15 @@ class Declaring:
         `async def` runs on the loop, `def` in a thread, either in a child process with
         `isolation="process"`. A handler under a bare name takes any JSON object.
 
+        With `cron=Cron(...)`, `every=` or `schedules=[Schedule(...)]` it also runs by itself: what
+        is said here is kept by the storage when a service with this handler starts.
+
         Raises:
             ConfigurationError: the type has a handler, an option is out of its range, the
                 parentheses are missing, or no child process could import the function.
         """
-        Registry(Defaults()).check(type, options)
+        rest, _ = _split(options)
+        Registry(Defaults()).check(type, rest)
 
         def register(handler: H) -> H:
             self.register_handler(type, handler, **options)
@@ -74,15 +79,16 @@ class Declaring:
 
     @overload
     def register_handler(
-        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerOptions]
+        self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> None: ...
     @overload
     def register_handler(
-        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerOptions]
+        self, type: str, handler: JobHandler[Any, Any], /, **options: Unpack[HandlerSchedules]
     ) -> None: ...
     def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
         """`handler`, without the decorator."""
-        self._declare(lambda registry: registry.handle(type, handler, options))
+        rest, schedules = _split(options)
+        self._declare(lambda registry: registry.handle(type, handler, rest, schedules))
 
     @overload
     def task(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
@@ -90,7 +96,7 @@ class Declaring:
     def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
     def task(
-        self, /, *, name: str | None = None, **options: Unpack[HandlerOptions]
+        self, /, *, name: str | None = None, **options: Unpack[HandlerSchedules]
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
         """Makes a job type of a function: its arguments are the data.
@@ -103,12 +109,22 @@ class Declaring:
             ConfigurationError: as `handler`; or an annotation that JSON cannot hold.
         """
 
+        rest, schedules = _split(options)
+
         def make(function: Any) -> Task[Any, Any, Any]:
-            task, handler = make_task(function, name, options, self._scheduler)  # type: ignore[arg-type]
-            self._declare(lambda registry: registry.handle(task.type, handler, {}))
+            task, handler = make_task(function, name, rest, self._scheduler)  # type: ignore[arg-type]
+            self._declare(lambda registry: registry.handle(task.type, handler, {}, schedules))
             return task
 
         return make if function is None else make(function)
+
+
+def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Schedule, ...]]:
+    """The options of a handler, and its schedules, whose jobs' options make sense."""
+    rest, schedules = split_schedules(options)
+    for schedule in schedules:
+        check_job_options(schedule.options)
+    return rest, schedules
 
 
 class JobRegistry(Declaring):

@@ -7,14 +7,18 @@
     ├── OptionError (ValueError)             an option of one job: delay, priority, retries ...
     ├── JobTypeError (TypeError, ValueError) data or result that does not fit its type
     ├── UnknownJobTypeError (LookupError)    a job type nobody declared
+    ├── UpgradeError (ValueError)            data of an older version could not be upgraded
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
+    ├── ScheduleNotFoundError (LookupError)  no schedule with that name
     ├── JobStateError                        the job's status does not allow that
     ├── DuplicateJobError                    another job holds its unique key (on_conflict="raise")
     ├── ServiceError (RuntimeError)          the service cannot do that now
     │   └── ServiceStoppedError              it was stopped
     ├── JobFailedError                       `result`: the job failed
     ├── JobCancelledError                    `result`: the job was cancelled
+    ├── SignalTimeoutError (TimeoutError)    `wait_for`: no signal came in time
+    ├── StepsChangedError                    a handler does not call its steps as it did before
     ├── LeaseLostError                       this worker's right to its jobs has ended
     └── StorageError                         the storage could not answer
         ├── StorageClosedError               it is closed, or was opened before a fork
@@ -44,14 +48,18 @@ __all__ = [
     "OptionError",
     "PayloadTooLargeError",
     "RetryJob",
+    "ScheduleNotFoundError",
     "ServiceError",
     "ServiceStoppedError",
+    "SignalTimeoutError",
+    "StepsChangedError",
     "StorageClosedError",
     "StorageCorruptError",
     "StorageError",
     "StorageFullError",
     "StorageVersionError",
     "UnknownJobTypeError",
+    "UpgradeError",
     "level_of",
 ]
 
@@ -91,12 +99,21 @@ class UnknownJobTypeError(BackroomError, LookupError):
     """A job type was scheduled that no `JobType`, handler or `declare` made known."""
 
 
+class UpgradeError(BackroomError, ValueError):
+    """Data of an older version could not be led up to the one of the code; the message names the
+    step. The attempt failed, and is retried like any other."""
+
+
 class PayloadTooLargeError(BackroomError, ValueError):
     """Encoded data or an encoded result is over the service's `max_payload` bytes."""
 
 
 class JobNotFoundError(BackroomError, LookupError):
     """No job has that id: it never existed, was deleted, or retention removed it."""
+
+
+class ScheduleNotFoundError(BackroomError, LookupError):
+    """No schedule has that name: it never existed, or was deleted."""
 
 
 class JobStateError(BackroomError):
@@ -135,6 +152,17 @@ class JobFailedError(BackroomError):
 
 class JobCancelledError(BackroomError):
     """The awaited job was cancelled, or expired before it started."""
+
+
+class SignalTimeoutError(BackroomError, TimeoutError):
+    """`job.wait_for`: no signal came within its timeout. That is kept like any step: who does
+    not catch it fails the job without a retry, which would only find the same."""
+
+
+class StepsChangedError(BackroomError):
+    """A run of a handler came to another step than was kept under its number: its code was
+    changed while the job was under way, or does not call its steps in the same order each time.
+    The job fails without a retry; what is kept stays."""
 
 
 class LeaseLostError(BackroomError):

@@ -13,6 +13,8 @@ import msgspec
 from backroom.errors import ServiceError
 from backroom.job import PRIORITIES, JobId, Priority, to_datetime
 from backroom.ports import Report
+from backroom.stepper import Stepper
+from backroom.steps import Steps
 from backroom.transactions import Transaction
 from backroom.transition import Claim, Policy, Transition
 
@@ -31,12 +33,11 @@ MAX_LINE: Final = 8192
 logger = logging.getLogger("backroom.job")
 
 
-class Job(Generic[T]):
+class Job(Steps, Generic[T]):
     """One attempt of a job. Its values do not change; `cancelled` and `progress` live."""
 
     __slots__ = (
         "_changed",
-        "_claim",
         "_log",
         "_policy",
         "_progress",
@@ -56,14 +57,17 @@ class Job(Generic[T]):
         now: Callable[[], int],
         changed: Callable[[Job[Any]], None],
         transact: Transact | None = None,
+        stepper: Stepper | None = None,
     ) -> None:
-        """`transact`: how this attempt may end within a transaction; None: it may not."""
+        """`transact`: how this attempt may end within a transaction; None: it may not.
+        `stepper`: where its steps are kept; None: it has none."""
         self.data = data
         self.started_at = started_at
         self._claim = claim
         self._policy = policy
         self._changed = changed
         self._transact = transact
+        self._steps = stepper
         self._progress: tuple[float, str | None] | None = None
         self._log: JobLog | Callable[[], int] = now
         self._stop = False

@@ -19,6 +19,7 @@ from backroom.retry import CENTURY, Backoff
 from backroom.unique import OnConflict, Unique
 
 __all__ = [
+    "FIRST",
     "MICROSECOND",
     "PRIORITIES",
     "SECOND",
@@ -34,10 +35,13 @@ __all__ = [
     "JobStats",
     "JobStatus",
     "LogLine",
+    "ParkedStats",
     "Priority",
     "QueueStats",
+    "SignalInfo",
     "Snooze",
     "State",
+    "StepInfo",
     "WorkerStats",
     "duration",
     "microseconds",
@@ -51,6 +55,9 @@ R = TypeVar("R", covariant=True)
 MICROSECOND: Final = 1
 SECOND: Final = 1_000_000
 """How many units of a moment make a second."""
+
+FIRST: Final = 1
+"""The version of a job's data where nothing is said of it."""
 
 LONGEST: Final = CENTURY
 """The longest duration that is taken, in seconds: a hundred years."""
@@ -254,6 +261,35 @@ class LogLine(msgspec.Struct, frozen=True):
     message: str
 
 
+class StepInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a handler, as it is kept."""
+
+    number: int
+    """From 1 on, in the order of the handler's calls."""
+    kind: Literal["step", "sleep", "signal"]
+    name: str
+    at: datetime
+    """When it began."""
+    done: bool
+    """Whether a run of the handler goes past it at once."""
+    took: float | None = None
+    """Seconds from its begin until it was kept."""
+    until: datetime | None = None
+    """When a sleep ends, or the wait for a signal; None: no such moment."""
+    timed_out: bool = False
+    """No signal came in time."""
+    result: Any = None
+    """What it returned, or the value of the signal, as plain JSON values."""
+
+
+class SignalInfo(msgspec.Struct, frozen=True):
+    """A signal that nobody has taken yet."""
+
+    name: str
+    at: datetime
+    value: Any
+
+
 class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What people see of a job at one moment."""
 
@@ -274,8 +310,10 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """None where only a worker knows it, because the call did not say `retries`."""
     crashes: int = 0
     """How often a worker died under it."""
+    version: int = FIRST
+    """Of its data, as it was scheduled."""
     parked: bool = False
-    """Pending, but no worker that looked at it knew its type."""
+    """Pending, but no worker that looked at it knew its type, or so new a version of its data."""
     cancel_requested: bool = False
     created_at: datetime
     run_at: datetime
@@ -296,6 +334,12 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The last 50 failed attempts, oldest first; only from `get_job`."""
     log: tuple[LogLine, ...] = ()
     """The last 1,000 lines; only from `get_job`."""
+    steps: tuple[StepInfo, ...] = ()
+    """What is kept of the steps of its handler; only from `get_job`."""
+    signals: tuple[SignalInfo, ...] = ()
+    """Those that wait to be taken, oldest first; only from `get_job`."""
+    waits_for: StepInfo | None = None
+    """The sleep or the signal for which its handler was put aside; only from `get_job`."""
 
 
 class JobPage(Sequence[JobInfo]):
@@ -342,6 +386,20 @@ class WorkerStats(msgspec.Struct, frozen=True):
     """Jobs it has claimed, the waiting ones included."""
 
 
+class ParkedStats(msgspec.Struct, frozen=True):
+    """Jobs that wait for a worker that knows their type and the version of their data."""
+
+    type: str
+    version: int
+    """A worker whose code is of this version or a newer one runs them."""
+    jobs: int
+
+    @property
+    def name(self) -> str:
+        """For people: the type, and the version of the data if it is not the first."""
+        return self.type if self.version == FIRST else f"{self.type} (version {self.version})"
+
+
 class JobStats(msgspec.Struct, frozen=True):
     """The whole store at one moment."""
 
@@ -349,7 +407,10 @@ class JobStats(msgspec.Struct, frozen=True):
     queues: tuple[QueueStats, ...]
     workers: tuple[WorkerStats, ...]
     unknown_types: dict[str, int] = msgspec.field(default_factory=dict)
-    """Job types that no worker that looked knew, with how many jobs wait for one."""
+    """Job types that no worker that looked knew, or not in so new a version, with how many jobs
+    wait for one."""
+    parked: tuple[ParkedStats, ...] = ()
+    """The same, for each version of their data by itself."""
 
 
 def duration(name: str, value: object, *, zero: bool = True) -> float:
@@ -406,7 +467,8 @@ class State(IntEnum):
     """The state of a job as a storage keeps it.
 
     `scheduled` and `pending` are both `WAITING`: they differ only by time. `PARKED` is shown
-    as pending: a worker looked at the job and did not know its type.
+    as pending: a worker looked at the job and did not know its type, or not the version of its
+    data.
     """
 
     WAITING = 0

@@ -10,7 +10,7 @@ a second never waits for the storage.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from backroom.job import SECOND
@@ -115,9 +115,9 @@ class Lanes:
         first, second, third, fourth = self._lanes
         return len(first) + len(second) + len(third) + len(fourth)
 
-    def want(self, now: int, types: Collection[str] = ()) -> Want | None:
-        """What to claim at this moment, where these types have a handler; None while that is
-        not worth a look."""
+    def want(self, now: int, types: Mapping[str, int] | None = None) -> Want | None:
+        """What to claim at this moment, where these types have a handler, for data up to
+        that version; None while that is not worth a look."""
         self.pace()
         # What may come by inserts is not subtracted: it may come back unclaimed, just because
         # older jobs wait, and these are what a claim is for. So twice the room may be held.
@@ -136,7 +136,7 @@ class Lanes:
         starving = (self._claimed + rooms[3]) // EVERY - self._claimed // EVERY
         return Want(
             self.queues, self.but, (rooms[0], rooms[1], rooms[2], rooms[3]), starts,
-            starving, now - self._starvation, types,
+            starving, now - self._starvation, types or {},
         )  # fmt: skip
 
     def accept(self, claims: list[Claim], started: int) -> None:

@@ -4,6 +4,9 @@ Jobs go parcel by parcel. A parcel is packed in the source (from then on nobody 
 in it), unpacked in the target, and unloaded in the source, each step in one durable change. Who
 dies on the way leaves a parcel; the next move to the same target begins with it, and since ids
 are what they were, what had arrived already arrives no second time.
+
+Schedules are packed first, so that no tick is decided in the source any more, and unpacked last: a
+job of an earlier tick is there by then, or has ended. What comes in between is late in the target.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, checksum
 from backroom.errors import ConfigurationError, JobStateError, StorageError
 from backroom.job import status_of
+from backroom.planning import Planning
 from backroom.ports import House
 
 __all__ = ["Move", "Moved", "Twins"]
@@ -52,6 +56,8 @@ class Moved(msgspec.Struct):
     """By id: why a job is still in the source."""
     active: int = 0
     """Jobs that a worker of the source holds, and that stay there."""
+    schedules: int = 0
+    """Schedules that are in the target now, and were in the source."""
     paused: tuple[str, ...] = ()
     """Queues that are paused in the target as they are in the source."""
     checksum: str = ""
@@ -106,8 +112,9 @@ class Move:
 
         Raises:
             ConfigurationError: they are the same store, or one forgets its jobs with the process.
-            JobStateError: a job runs; or the target holds unique keys of the source; or a move
-                to another target has not ended.
+            JobStateError: a job runs; or the target holds unique keys of the source, or has
+                schedules of the same names that say something else; or a move to another target
+                has not ended.
         """
         source, target = self._source, self._target
         for house in (source, target):
@@ -138,6 +145,7 @@ class Move:
             )
         if self._twins == "refuse":
             await self._refuse_twins()
+        await self._refuse_other_schedules()
         which = ("scheduled", "pending", "active") + (
             ("completed", "failed", "cancelled") if self._history else ()
         )
@@ -155,11 +163,15 @@ class Move:
         await self.look()
         try:
             await self._take_over_pauses()
+            while await self._source.pack_schedules(PARCEL, self._number, self._target.url):
+                pass
             async for parcel in self._parcels():
-                await self._deliver(parcel)
+                if not parcel.schedules:
+                    await self._deliver(parcel)
             while await self._pass() or await self._someone_runs():
                 pass
             await self._return_all()
+            await self._bring_schedules()
             now = self._source.clock.now()
             self._moved.active = (await self._source.stats(now)).by_status["active"]
         except StorageError as error:
@@ -190,6 +202,19 @@ class Move:
                 f"jobs of {self._target.url} hold unique keys that jobs of {self._source.url} hold,"
                 f" too: {_some(named)}; nothing was moved: cancel one of each two, or say"
                 " --same-keys stay or --same-keys cancel"
+            )
+
+    async def _refuse_other_schedules(self) -> None:
+        theirs = cast(Planning, self._target)
+        found = []
+        for one in await cast(Planning, self._source).schedules():
+            there = await theirs.schedule(one.name)
+            if there is not None and not there.says(one):
+                found.append(one.name)
+        if found:
+            raise JobStateError(
+                f"schedules of {self._target.url} have names of schedules of {self._source.url},"
+                f" and say something else: {_some(found)}; nothing was moved: drop one of each two"
             )
 
     async def _take_over_pauses(self) -> None:
@@ -228,6 +253,13 @@ class Move:
         await asyncio.sleep(LOOK)
         await self._source.reclaim(now)
         return True
+
+    async def _bring_schedules(self) -> None:
+        source = await self._source.number()
+        async for parcel in self._parcels():
+            if parcel.schedules:
+                self._moved.schedules += await self._target.unpack_schedules(source, parcel)
+                await self._source.unload(msgspec.structs.replace(parcel, schedules=()))
 
     async def _deliver(self, parcel: Parcel) -> None:
         unpacked = await self._target.unpack(parcel.jobs)

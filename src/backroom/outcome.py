@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.codec import Codec, encode_json
-from backroom.errors import FailJob, JobTypeError, OptionError, PayloadTooLargeError, RetryJob
+from backroom.errors import (
+    FailJob,
+    JobTypeError,
+    OptionError,
+    PayloadTooLargeError,
+    RetryJob,
+    SignalTimeoutError,
+)
 from backroom.handle import spoken
 from backroom.job import Cancel, Snooze, duration
 from backroom.transition import Cancelled, Completed, Errored, Outcome, Snoozed
@@ -62,14 +69,15 @@ def kept(type_: str, codec: Codec[Any] | None, value: Any, max_payload: int) -> 
 
 
 def raised(error: Exception) -> Outcome:
-    """What a handler raised: `FailJob` and `RetryJob` say what becomes of the job.
+    """What a handler raised: `FailJob` and `RetryJob` say what becomes of the job. A signal that
+    did not come in time is not waited for again, so that is no retry either.
 
     They do so within an `ExceptionGroup` too, as an `asyncio.TaskGroup` raises it: one
     `FailJob` is enough, then one `RetryJob`; of several the longest delay counts.
     """
     leaves = _leaves(error)
     for leaf in leaves:
-        if isinstance(leaf, FailJob):
+        if isinstance(leaf, (FailJob, SignalTimeoutError)):
             return errored(error, leaf, retry=False)
     asking = [leaf for leaf in leaves if isinstance(leaf, RetryJob)]
     if asking:

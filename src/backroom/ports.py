@@ -7,7 +7,7 @@ is the storage's own and never the wall clock; `Heartbeat.deadline` is told in t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
+from backroom.stepping import Stepping
 from backroom.transition import Claim, Transition
 
 __all__ = [
@@ -109,8 +110,9 @@ class Want(msgspec.Struct, frozen=True):
     starving: int = 0
     """How many places go to the oldest jobs that have been due since `starving_since`."""
     starving_since: int = 0
-    types: Collection[str] = ()
-    """Types that have a handler here: parked jobs of these are claimed like those that wait."""
+    types: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Types that have a handler here, and the version of data it takes: parked jobs of these, of
+    that version or an older one, are claimed like those that wait."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -168,7 +170,7 @@ class Wake(Enum):
     FINISHED = "finished"
     """Jobs have become terminal."""
     CONTROL = "control"
-    """People cancelled running jobs, paused or resumed queues."""
+    """People cancelled running jobs, paused or resumed queues; schedules were changed."""
 
 
 class JobStorage(Protocol):
@@ -291,8 +293,9 @@ class JobStorage(Protocol):
         ...
 
     async def prune(self, now: int, limit: int) -> Pruned:
-        """Removes up to `limit` terminal jobs that are past retention, and cancels waiting
-        ones past their `expires_at`. One call looks through a bounded number of jobs, however
+        """Removes up to `limit` terminal jobs that are past retention, as many ticks of
+        schedules that are, or are more than are kept of one, and cancels waiting jobs past
+        their `expires_at`. One call looks through a bounded number of jobs, however
         many of them must stay: who wants all that may go calls again while there is `more`."""
         ...
 
@@ -433,6 +436,23 @@ class Movable(Protocol):
         parcel that is not there any more changes nothing."""
         ...
 
+    async def pack_schedules(self, limit: int, target: int, label: str) -> Parcel | None:
+        """Takes up to so many schedules out of the storage and puts them into a parcel, in one
+        change: from then on none of their ticks is decided here. What became of earlier ones is
+        forgotten. None: there are none."""
+        ...
+
+    async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
+        """Keeps schedules of the store of that number as they are, in one change; how many. One
+        that is there already and says the same is joined with it (`ScheduleRecord.joined`). Of
+        one source parcels come in the order of their numbers: one that came before changes
+        nothing.
+
+        Raises:
+            JobStateError: one that is there says something else; none of them was kept.
+        """
+        ...
+
 
 class Along(Protocol):
     """A connection of the application's, for one use by a storage. What is at fault with it is
@@ -501,8 +521,8 @@ class Transactional(Protocol):
         ...
 
 
-class Store(JobStorage, Inspection, Protocol):
-    """Both ports, as every storage of ours serves them."""
+class Store(JobStorage, Inspection, Stepping, Protocol):
+    """The ports, as every storage of ours serves them."""
 
     clock: Clock
     """What the engine on this storage reads time from."""

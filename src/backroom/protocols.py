@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.cron import Cron
 from backroom.handle import Job
 from backroom.job import (
     Cancel,
@@ -19,7 +20,9 @@ from backroom.job import (
     Snooze,
 )
 from backroom.registry import JobType
+from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
+from backroom.timetable import TickOptions
 
 __all__ = ["HandlerDecorator", "JobScheduler", "JobServiceProtocol"]
 
@@ -67,7 +70,8 @@ class JobServiceProtocol(JobScheduler, Protocol):
     async def start(self) -> None: ...
     async def stop(self, grace: float | timedelta = 30) -> bool: ...
     async def cancel_job(self, job_id: str | UUID) -> JobStatus: ...
-    async def retry_job(self, job_id: str | UUID) -> None: ...
+    async def retry_job(self, job_id: str | UUID, *, from_step: int | None = None) -> None: ...
+    async def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None: ...
     async def delete_job(self, job_id: str | UUID) -> None: ...
     async def retry_jobs(
         self,
@@ -95,6 +99,39 @@ class JobServiceProtocol(JobScheduler, Protocol):
     ) -> int: ...
     async def pause_queue(self, queue: str) -> None: ...
     async def resume_queue(self, queue: str) -> None: ...
+    @overload
+    async def cron(
+        self, expression: str | Cron, type: JobType[T, Any], data: T, /, *,
+        name: str | None = None, tz: str | None = None, missed: Missed = "run_once",
+        overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
+    ) -> ScheduleInfo: ...  # fmt: skip
+    @overload
+    async def cron(
+        self, expression: str | Cron, type: str, data: Mapping[str, Any] | None = None, /, *,
+        name: str | None = None, tz: str | None = None, missed: Missed = "run_once",
+        overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
+    ) -> ScheduleInfo: ...  # fmt: skip
+    @overload
+    async def every(
+        self, interval: float | timedelta, type: JobType[T, Any], data: T, /, *,
+        name: str | None = None, missed: Missed = "run_once",
+        overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
+    ) -> ScheduleInfo: ...  # fmt: skip
+    @overload
+    async def every(
+        self, interval: float | timedelta, type: str, data: Mapping[str, Any] | None = None, /, *,
+        name: str | None = None, missed: Missed = "run_once",
+        overlap: Overlap = "allow", jitter: float | timedelta = 0, **options: Unpack[TickOptions],
+    ) -> ScheduleInfo: ...  # fmt: skip
+    async def get_schedules(self) -> list[ScheduleInfo]: ...
+    async def get_schedule(self, name: str) -> ScheduleInfo: ...
+    async def get_ticks(
+        self, name: str, *, limit: int = 100, cursor: str | None = None
+    ) -> TickPage: ...
+    async def pause_schedule(self, name: str) -> ScheduleInfo: ...
+    async def resume_schedule(self, name: str) -> ScheduleInfo: ...
+    async def delete_schedule(self, name: str) -> None: ...
+    async def run_schedule(self, name: str) -> JobId[Any]: ...
 
 
 class HandlerDecorator(Protocol[T, R]):

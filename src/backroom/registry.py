@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 import msgspec
 
 from backroom.codec import Codec
-from backroom.errors import ConfigurationError, UnknownJobTypeError
+from backroom.errors import ConfigurationError, UnknownJobTypeError, UpgradeError
 from backroom.handle import Job
 from backroom.handlers import HandlerWrapper, check_handler, check_importable, importable_name
-from backroom.job import PRIORITIES
+from backroom.job import FIRST, PRIORITIES
 from backroom.keying import Keying
 from backroom.options import HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
+from backroom.timetable import Schedule
 from backroom.transition import Policy
+from backroom.versions import Upgrade, WayUp, check_upgrade, check_version, mark_of
 
 __all__ = ["Defaults", "JobType", "Known", "Registry", "check_type", "known_handler"]
 
@@ -34,17 +36,29 @@ class JobType(Generic[T, R]):
     Its options are shorthand for saying them at every call. Where a name is declared more than
     once, the first word on an option counts, and a handler's own word more than that.
 
+    A type whose data has changed says so: `version=2, upgrade={1: from_v1}`. Jobs that were
+    scheduled before are upgraded when they run, one version a step: a function takes data of its
+    version, as plain JSON values or as the type that its parameter is annotated with, and returns
+    data of the next. A job whose data is newer than the code of a worker waits for another one.
+
     Raises:
-        ConfigurationError: no name, or an option out of its range. A type that msgspec cannot
-            read is refused where the `JobType` is first used, since it may name classes that
-            are defined after it.
+        ConfigurationError: no name, an option out of its range; a version that is none, an older
+            one without a function, or a function for one that is not older. A type that msgspec
+            cannot read is refused where the `JobType` is first used, since it may name classes
+            that are defined after it.
     """
 
-    __slots__ = ("data", "name", "options", "result")
+    __slots__ = ("data", "name", "options", "result", "upgrade", "version")
 
     @overload
     def __init__(
-        self: JobType[T, Any], name: str, data: type[T], **options: Unpack[HandlerOptions]
+        self: JobType[T, Any],
+        name: str,
+        data: type[T],
+        *,
+        version: int = 1,
+        upgrade: Mapping[int, Upgrade] | None = None,
+        **options: Unpack[HandlerOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -53,14 +67,25 @@ class JobType(Generic[T, R]):
         data: type[T],
         *,
         result: type[R],
+        version: int = 1,
+        upgrade: Mapping[int, Upgrade] | None = None,
         **options: Unpack[HandlerOptions],
     ) -> None: ...
     def __init__(
-        self, name: str, data: Any, *, result: Any = None, **options: Unpack[HandlerOptions]
+        self,
+        name: str,
+        data: Any,
+        *,
+        result: Any = None,
+        version: int = FIRST,
+        upgrade: Mapping[int, Upgrade] | None = None,
+        **options: Unpack[HandlerOptions],
     ) -> None:
         self.name = check_name("job type", name)
         self.data = data
         self.result = result
+        self.version = check_version(name, version)
+        self.upgrade: Mapping[int, Upgrade] = check_upgrade(name, version, upgrade)
         self.options = check_options(name, options)
 
     def __repr__(self) -> str:
@@ -86,8 +111,8 @@ class Known:
 
     __slots__ = (
         "__weakref__", "awaited", "data", "expires_in", "given", "handler", "handler_is_async",
-        "isolation", "last", "name",
-        "policy", "priority", "queue", "result", "said", "unique",
+        "isolation", "last", "mark", "name",
+        "policy", "priority", "queue", "result", "said", "unique", "version", "way_up",
     )  # fmt: skip
 
     def __init__(self, name: str, defaults: Defaults) -> None:
@@ -100,6 +125,12 @@ class Known:
         """How the handler gets the data."""
         self.result: Codec[Any] | None = None
         """How what the handler returns is checked."""
+        self.version = FIRST
+        """Of the data, for those who schedule and for the handler."""
+        self.mark: str | None = None
+        """What a job is kept with that says so; None: nothing need be said."""
+        self.way_up: WayUp | None = None
+        """How older data becomes of this version; None: there is none."""
         self.last: JobType[Any, Any] | None = None
         """The `JobType` that was declared last: it has nothing new to say."""
         self.handler: Callable[[Job[Any]], Any] | None = None
@@ -122,6 +153,22 @@ class Known:
             timeout=said.get("timeout", defaults.timeout),
         )
         self.isolation: Isolation = said.get("isolation", defaults.isolation)
+
+    def read(self, text: str, version: int) -> Any:
+        """Data of that version as the handler gets it.
+
+        Raises:
+            JobTypeError: it does not fit the type. UpgradeError, FailJob, RetryJob: as
+                `WayUp.lead` does.
+        """
+        if version == self.version:
+            return self.data.decode(text)
+        if self.way_up is None or not FIRST <= version < self.version:
+            raise UpgradeError(
+                f"{self.name}: its data is of version {version}, this code knows version"
+                f" {self.version}"
+            )
+        return self.way_up.lead(text, version, self.data)
 
     @classmethod
     def of_handler(
@@ -148,6 +195,8 @@ class Registry:
         self._defaults = defaults
         self._known: dict[str, Known] = {}
         self._wrappers: list[HandlerWrapper] = []
+        self.schedules: dict[str, tuple[str | JobType[Any, Any], Schedule]] = {}
+        """What stands beside the handlers, by the name of the schedule."""
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -156,20 +205,27 @@ class Registry:
 
         Raises:
             ConfigurationError: no name, a type msgspec cannot read, or it is known with other
-                types. Nothing is declared then.
+                types or another version. Nothing is declared then.
         """
         kind = name if isinstance(name, JobType) else None
         options: Mapping[str, Any] = {}
         if kind is not None:
             name, data, result, options = kind.name, kind.data, kind.result, kind.options
         name = check_name("job type", name)
-        known = self._known.get(name) or Known(name, self._defaults)
+        there = self._known.get(name)
+        known = there or Known(name, self._defaults)
+        version, way_up = FIRST, None
+        if kind is not None and kind.version > FIRST:
+            version, way_up = kind.version, WayUp(name, kind.upgrade)
+        if there is not None:
+            _check_same(there, version, way_up)
         given = _settled(name, "data", known.given, data)
         awaited = _settled(name, "result", known.awaited, result)
         _check_paths(given, {**options, **known.said}.get("unique"))
         # Nothing is refused from here on.
         self._known[name] = known
         known.given, known.awaited = given, awaited
+        known.version, known.mark, known.way_up = version, mark_of(version), way_up
         if known.handler is None:
             known.data, known.result = known.given, known.awaited
         fresh = {name: value for name, value in options.items() if name not in known.said}
@@ -192,15 +248,17 @@ class Registry:
         type_: str | JobType[Any, Any],
         handler: Callable[[Job[Any]], Any],
         options: Mapping[str, Any],
+        schedules: Sequence[Schedule] = (),
     ) -> None:
-        """Registers the handler of a type.
+        """Registers the handler of a type, and when it runs by itself.
 
         It gets the data as the type that is declared now; under a bare name that nobody
         declared with a type, any JSON object as a `dict`.
 
         Raises:
             ConfigurationError: the type has a handler already, or `handler` cannot be called
-                with a job and end. Nothing is declared then.
+                with a job and end; or two schedules have one name. Nothing is declared then.
+            JobTypeError: the data of a schedule does not fit; neither.
         """
         name = check_type(type_)
         checked = check_options(name, options)
@@ -217,13 +275,35 @@ class Registry:
             given = known.given if known else Codec(name, "data", None)
             data = type_.data if isinstance(type_, JobType) else None
             _check_paths(_settled(name, "data", given, data), checked["unique"])
+        planned = self._plan(type_, schedules)
         known = self.declare(type_)
+        self.schedules.update(planned)
         known.handler = handler
         known.handler_is_async = runs_on_loop
         known.apply(checked, self._defaults)
         _handlers[(*importable_name(handler), known.name)] = known
         for wrapper in self._wrappers:
             known.handler = wrapper(known.handler)
+
+    def _plan(
+        self, type_: str | JobType[Any, Any], schedules: Sequence[Schedule]
+    ) -> dict[str, tuple[str | JobType[Any, Any], Schedule]]:
+        name = check_type(type_)
+        known = self._known.get(name)
+        codec = Codec[Any](name, "data", type_.data if isinstance(type_, JobType) else None)
+        if codec.type is None and known is not None:
+            codec = known.given
+        planned: dict[str, tuple[str | JobType[Any, Any], Schedule]] = {}
+        for schedule in schedules:
+            schedule.data_for(codec)
+            own = schedule.name or name
+            if own in planned or own in self.schedules:
+                raise ConfigurationError(
+                    f"{name}: a schedule is called {own!r} already; give this one a name of its"
+                    ' own, Schedule(..., name="...")'
+                )
+            planned[own] = (type_, schedule)
+        return planned
 
     def wrap(self, wrapper: HandlerWrapper) -> None:
         """Every handler, also one that is registered later, is called through this."""
@@ -236,8 +316,11 @@ class Registry:
         """Whether all that another registry knows could be declared here too.
 
         Raises:
-            ConfigurationError: a type has a handler in both, or other types.
+            ConfigurationError: a type has a handler in both, other types, or another version; or
+                both have a schedule of one name.
         """
+        for name in self.schedules.keys() & other.schedules.keys():
+            raise ConfigurationError(f"a schedule is called {name!r} already; give one a name=")
         for name, known in other._known.items():
             ours = self._known.get(name)
             if ours is None:
@@ -246,6 +329,7 @@ class Registry:
                 raise ConfigurationError(
                     f"{name} has a handler already ({ours.place}); a job type has one"
                 )
+            _check_same(ours, known.version, known.way_up)
             _settled(name, "data", ours.given, known.given.type)
             if known.awaited is not None:
                 _settled(name, "result", ours.awaited, known.awaited.type)
@@ -255,7 +339,7 @@ class Registry:
 
         Raises:
             UnknownJobTypeError: nobody declared it.
-            ConfigurationError: it is declared with other types.
+            ConfigurationError: it is declared with other types, or another version.
         """
         if isinstance(type_, JobType):
             known = self._known.get(type_.name)
@@ -290,9 +374,28 @@ class Registry:
         return any(known.handler and known.isolation == "process" for known in self._known.values())
 
     @property
-    def handled(self) -> list[str]:
-        """The types that have a handler here."""
-        return [name for name, known in self._known.items() if known.handler is not None]
+    def handled(self) -> dict[str, int]:
+        """The types that have a handler here, and the version of data that it takes."""
+        return {
+            name: known.version for name, known in self._known.items() if known.handler is not None
+        }
+
+
+def _check_same(known: Known, version: int, way_up: WayUp | None) -> None:
+    """Whether a type is said again with the version it has, and the same way up to it."""
+    name = known.name
+    if known.version != version:
+        raise ConfigurationError(
+            f"{name} is declared with two versions of its data: {known.version} and {version};"
+            " a bare name means version 1: give the JobType instead, one for all"
+        )
+    if way_up is not None and known.way_up is not None:
+        for old, step in way_up.steps.items():
+            if known.way_up.steps[old] != step:
+                raise ConfigurationError(
+                    f"{name} is declared with two upgrades from version {old}:"
+                    f" {known.way_up.steps[old]!r} and {step!r}"
+                )
 
 
 C = TypeVar("C", bound=Codec[Any] | None)

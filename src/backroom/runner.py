@@ -16,12 +16,15 @@ from backroom.errors import JobTypeError, ServiceError
 from backroom.frames import Ended, Run
 from backroom.handle import Job
 from backroom.handlers import importable_name
+from backroom.job import FIRST
 from backroom.lanes import Lanes
 from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
 from backroom.processes import Died, Execution, Processes
 from backroom.registry import Known, Registry
+from backroom.replay import Aside, aside_of
 from backroom.retry import Backoff
+from backroom.stepper import Stepper
 from backroom.telling import talks, tell, tell_after
 from backroom.threads import Threads
 from backroom.transactions import Attempt, Transaction, Transactions
@@ -37,6 +40,7 @@ from backroom.transition import (
     Released,
     Snoozed,
     Transition,
+    Waiting,
     decide,
     hopeless,
 )
@@ -77,6 +81,8 @@ class Running(msgspec.Struct, eq=False):
     """Why it was told to stop."""
     recorded: bool = False
     """Its outcome is decided, though its code may still run."""
+    older: int | None = None
+    """The version of its data, where that is to be upgraded first."""
     transacted: bool = False
     """It has had its transaction."""
     completed: Transition | None = None
@@ -98,6 +104,7 @@ class Runner:
         threads: Threads,
         processes: Processes,
         transactions: Transactions,
+        stepper: Stepper,
         *,
         max_payload: int,
         may_run: Callable[[], bool],
@@ -116,6 +123,7 @@ class Runner:
         self._threads = threads
         self._processes = processes
         self._transactions = transactions
+        self._stepper = stepper
         self._max_payload = max_payload
         self._may_run = may_run
         self._note_start = note_start
@@ -167,9 +175,12 @@ class Runner:
             self._skip(claim, lanes, Parked(), None)
             return
         handler = known.handler
-        policy = known.policy
+        policy, version = known.policy, FIRST
         if claim.options is not None:
-            policy = _policy(policy, claim.options)
+            policy, version = _said(policy, claim.options)
+            if version > known.version:
+                self._skip(claim, lanes, Parked(), None)
+                return
         if claim.crashes or claim.attempt:
             reason = hopeless(claim, policy)
             if reason is not None:
@@ -179,7 +190,8 @@ class Runner:
             self._skip(claim, lanes, Expired(), policy)
             return
         try:
-            data = known.data.decode(claim.data)
+            # Older data is upgraded where the handler runs: that is user code.
+            data = known.data.decode(claim.data) if version == known.version else None
         except JobTypeError as error:
             reason = Errored(
                 "JobTypeError", clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
@@ -189,9 +201,13 @@ class Runner:
         if claim.key in self.running:
             # Its lease was lost, yet it still runs; this worker has claimed the job anew.
             self._forsake(self.running[claim.key])
-        job = Job(claim, data, policy, now, self._clock.now, self._changed, self._transact)
+        job = Job(
+            claim, data, policy, now, self._clock.now, self._changed, self._transact, self._stepper
+        )
         group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
+        if version != known.version:
+            running.older = version
         if known.isolation == "process":
             self._run_process(running, handler)  # Its time begins when a child takes it.
             return
@@ -253,6 +269,8 @@ class Runner:
         try:
             if self._note_start(running.claim):
                 running.group.add(running, self._loop.time())
+                if running.older is not None:
+                    job.data = running.known.read(running.claim.data, running.older)
                 value = await handler(job)
                 outcome = self._returned(running, value)
             else:
@@ -263,7 +281,7 @@ class Runner:
             outcome = raised(error)
         except BaseException as error:
             # SystemExit and the like end the attempt, never the worker.
-            outcome = errored(error)
+            outcome = _of_base(error)
         self._end(running, outcome)
 
     def _run_thread(
@@ -272,14 +290,14 @@ class Runner:
         outcome: Outcome
         try:
             if self._note_start(running.claim):
-                value = self._context.copy().run(handler, job)
+                value = self._context.copy().run(_call, running, handler, job)
                 outcome = self._returned(running, value)
             else:
                 outcome = Released(begun=False)
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:
-            outcome = errored(error)
+            outcome = _of_base(error)
         try:
             self._loop.call_soon_threadsafe(self._end, running, outcome)
         except RuntimeError:
@@ -309,6 +327,8 @@ class Runner:
     def _returned(self, running: Running, value: Any) -> Outcome:
         if running.completed is not None and value is None:
             return Completed("null")  # The result was said with the commit.
+        if running.job.aside is not None:  # Which the handler has caught.
+            return _put_aside(running.job.aside)
         return returned(running.claim.type, running.known.result, value, self._max_payload)
 
     def _transact(
@@ -487,26 +507,36 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
     return lambda coroutine, *, loop, context: context.run(loop.create_task, coroutine)
 
 
+def _call(running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
+    """In a thread."""
+    if running.older is not None:
+        job.data = running.known.read(running.claim.data, running.older)
+    return handler(job)
+
+
 class _Said(msgspec.Struct):
-    """The options of a call that are decided when a job runs."""
+    """What the options of a job say to those who run it."""
 
     retries: int | None = None
     retry_delay: float | None = None
     backoff: Backoff | None = None
     timeout: float | None = None
+    version: int = FIRST
 
 
 _said_decoder = msgspec.json.Decoder(_Said)
 
 
-def _policy(policy: Policy, options: str) -> Policy:
+def _said(policy: Policy, options: str) -> tuple[Policy, int]:
+    """How it is retried, and the version of its data."""
     said = _said_decoder.decode(options)
-    return Policy(
+    policy = Policy(
         policy.retries if said.retries is None else said.retries,
         policy.retry_delay if said.retry_delay is None else said.retry_delay,
         policy.backoff if said.backoff is None else said.backoff,
         policy.timeout if said.timeout is None else said.timeout,
     )
+    return policy, said.version
 
 
 def _of_process(ended: Ended | Died, running: Running) -> Outcome:
@@ -527,6 +557,19 @@ def _of_process(ended: Ended | Died, running: Running) -> Outcome:
     if ended.kind == "interrupted":
         return Released()
     return Completed(ended.result or "null")
+
+
+def _of_base(error: BaseException) -> Outcome:
+    """What became of an attempt whose code ended by what is no `Exception`."""
+    aside = aside_of(error)
+    return errored(error) if aside is None else _put_aside(aside)
+
+
+def _put_aside(aside: Aside) -> Outcome:
+    if aside.step is not None:
+        return Waiting(aside.step)
+    error = aside.error or aside
+    return errored(error.with_traceback(aside.__traceback__), retry=False)
 
 
 def _timed_out(running: Running) -> Errored:

@@ -6,13 +6,26 @@ or is skipped, and either way is written down once.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from backroom.job import JobRecord
+from backroom.job import JobId, JobRecord, Priority
 
-__all__ = ["CAUGHT_UP", "Firing", "Missed", "Overlap", "ScheduleRecord", "Tick", "TickOutcome"]
+__all__ = [
+    "CAUGHT_UP",
+    "Firing",
+    "Missed",
+    "Overlap",
+    "ScheduleInfo",
+    "ScheduleRecord",
+    "Tick",
+    "TickInfo",
+    "TickOutcome",
+    "TickPage",
+]
 
 Missed: TypeAlias = Literal["skip", "run_once", "run_all"]
 """What becomes of ticks that nobody was there for: none of them runs, the latest one, or all."""
@@ -74,6 +87,21 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return msgspec.structs.replace(now, revision=self.revision + 1)
 
+    def says(self, said: ScheduleRecord) -> bool:
+        """Whether that is no news of it."""
+        return self.revised(said) is self
+
+    def joined(self, other: ScheduleRecord) -> ScheduleRecord:
+        """What is kept of two that say the same, once their storages become one: the earlier of
+        their next ticks, the later of their last ones; and paused it is if one of them was."""
+        last = max(self, other, key=lambda one: one.last_at or 0)
+        moments = [one.next_at for one in (self, other) if one.next_at is not None]
+        return msgspec.structs.replace(
+            self, paused=self.paused or other.paused, next_at=min(moments, default=None),
+            revision=max(self.revision, other.revision) + 1, last_at=last.last_at,
+            last_job=last.last_job,
+        )  # fmt: skip
+
     def switched(self, paused: bool, next_at: int | None, revision: int) -> ScheduleRecord:
         """What is kept once it is paused or resumed: this very record, if it is so already, or
         is not of that revision any more; see `Planning.pause_schedule`."""
@@ -115,3 +143,77 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     def witness(self) -> Tick:
         """The one of its ticks that tells whether a kept one is of this very firing."""
         return next((tick for tick in self.ticks if tick.job is not None), self.ticks[0])
+
+
+class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What people see of a schedule at one moment."""
+
+    name: str
+    type: str
+    rule: str
+    """The cron expression; or `@every` and a whole number of microseconds."""
+    text: str
+    """The rule in plain English; or why this version cannot read it."""
+    tz: str
+    """The zone in which the rule is read, and `next_runs` is told."""
+    next_runs: tuple[datetime, ...]
+    """The next ticks that nothing was decided of; none while it is paused."""
+    paused: bool
+    missed: Missed
+    overlap: Overlap
+    jitter: float
+    """Seconds."""
+    origin: Literal["code", "call"]
+    """It stands beside a handler; or somebody made it by a call."""
+    orphaned: bool = False
+    """It once stood beside a handler, and in the code of this process it does no more: it goes on
+    until somebody deletes it."""
+    last_at: datetime | None = None
+    """The last tick that fired."""
+    last_job: JobId[Any] | None = None
+    """Its job."""
+    queue: str
+    priority: Priority
+    data: Any
+    """What its jobs get, as plain JSON values."""
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """The options that were said and a worker resolves: retries, timeout ..."""
+    expires_in: float | None = None
+    """Seconds."""
+    created_at: datetime
+
+
+class TickInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a tick; or of several in a row that were all skipped for the same reason."""
+
+    at: datetime
+    until: datetime
+    """The last of them; the same moment where it is one."""
+    count: int
+    """How many. Of a cron expression at most 100 are counted: then there may be more."""
+    outcome: TickOutcome
+    job: JobId[Any] | None
+    """The job that it fired, which may have been removed since."""
+    decided_at: datetime
+
+
+class TickPage(Sequence[TickInfo]):
+    """Ticks, newest first. `cursor` asks for the next page; None on the last."""
+
+    __slots__ = ("_ticks", "cursor")
+
+    def __init__(self, ticks: Sequence[TickInfo], cursor: str | None = None) -> None:
+        self._ticks = tuple(ticks)
+        self.cursor = cursor
+
+    def __iter__(self) -> Iterator[TickInfo]:
+        return iter(self._ticks)
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._ticks[index]
+
+    def __repr__(self) -> str:
+        return f"TickPage({len(self._ticks)} ticks, cursor={self.cursor!r})"

@@ -10,6 +10,7 @@ import msgspec
 from backroom.codec import encode_json
 from backroom.errors import ConfigurationError, OptionError, PayloadTooLargeError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     SECOND,
     Hold,
@@ -23,7 +24,7 @@ from backroom.options import check_priority, check_queue, check_retries, near
 from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
 
-__all__ = ["JobRequest", "RecordMaker", "check_tag"]
+__all__ = ["JobRequest", "RecordMaker", "check_options", "check_tag"]
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
@@ -85,10 +86,10 @@ class RecordMaker:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
-                None, None, expires_at,
+                known.mark, None, expires_at,
             )  # fmt: skip
         try:
-            said = _check(options)
+            said = check_options(options)
             key, hold = _held(said, known.unique, text, now)
         except OptionError as error:
             raise OptionError(f"{known.name}: {error}") from None
@@ -102,7 +103,7 @@ class RecordMaker:
             run_at=said["run_at"] if "run_at" in said else now + said.get("delay", 0),
             created_at=now,
             data=text,
-            options=_kept(said),
+            options=_kept(said, known.version),
             unique_key=key,
             expires_at=None if expires_in is None else now + round(expires_in * SECOND),
             hold=hold,
@@ -145,7 +146,12 @@ def _at(index: int, error: E) -> E:
     return named
 
 
-def _check(options: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of one job, as they are kept.
+
+    Raises:
+        OptionError: unknown, or out of its range.
+    """
     said: dict[str, Any] = {}
     for name, value in options.items():
         check = _CHECKS.get(name)
@@ -178,9 +184,12 @@ def _held(
     return key, hold
 
 
-def _kept(said: Mapping[str, Any]) -> str | None:
-    """What a worker, or a look-up, needs of the options later, as JSON."""
+def _kept(said: Mapping[str, Any], version: int) -> str | None:
+    """What a worker, or a look-up, needs of the options later, as JSON; and the version of the
+    data, if it is not the first."""
     kept = {name: said[name] for name in _KEPT if name in said}
+    if version != FIRST:
+        kept["version"] = version
     return msgspec.json.encode(kept).decode() if kept else None
 
 

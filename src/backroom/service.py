@@ -31,6 +31,7 @@ from backroom.job import (
 )
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
+from backroom.recurring import Recurring
 from backroom.registry import Defaults, JobType, Registry
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
@@ -62,7 +63,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering):
+class JobService(Declaring, Steering, Recurring):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls
@@ -345,12 +346,16 @@ class JobService(Declaring, Steering):
     async def start(self) -> None:
         """Begins processing. Safe to call twice.
 
+        The schedules that stand beside handlers are kept by the storage first.
+
         Raises:
-            StorageError: the storage cannot be opened.
+            StorageError: the storage cannot be opened, or did not answer.
+            ConfigurationError: there are schedules, and the storage keeps none.
         """
         async with self._turn():
             await self._open()
             if self._worker is None:
+                await self._put_declared()
                 worker = Worker(
                     self.storage,
                     self._registry,
@@ -488,6 +493,11 @@ class JobService(Declaring, Steering):
     @property
     def handled_types(self) -> list[str]:
         """The job types that have a handler here."""
+        return list(self._registry.handled)
+
+    @property
+    def handled_versions(self) -> dict[str, int]:
+        """By job type that has a handler here: the version of data that it takes."""
         return self._registry.handled
 
     async def __aenter__(self) -> JobService:

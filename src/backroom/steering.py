@@ -6,19 +6,24 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from backroom.codec import encode_json
 from backroom.errors import (
     ConfigurationError,
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
     OptionError,
+    PayloadTooLargeError,
 )
-from backroom.job import JobId, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.job import JobId, JobIds, JobInfo, JobPage, JobStats, JobStatus, duration
 from backroom.options import check_name, check_queue
 from backroom.ports import Clock, Filter, Store
 from backroom.registry import JobType, Registry
+from backroom.replay import check_step
 from backroom.results import Results
 from backroom.scheduling import check_tag
+from backroom.settings import Settings
+from backroom.step import MAX_STEPS, SignalRecord
 
 __all__ = ["Steering"]
 
@@ -36,6 +41,8 @@ class Steering:
     _clock: Clock
     _registry: Registry
     _results: Results
+    _settings: Settings
+    _signal_ids = JobIds()
 
     async def _ready(self) -> None:
         raise NotImplementedError
@@ -131,16 +138,50 @@ class Steering:
         await self.storage.cancel(id_, self._clock.now())
         return await self.get_job_status(id_)
 
-    async def retry_job(self, job_id: str | UUID) -> None:
+    async def retry_job(self, job_id: str | UUID, *, from_step: int | None = None) -> None:
         """An ended job runs again at once with a fresh budget of attempts; one that waits for
         its retry, or for its time, runs now.
 
+        What is kept of its steps stays, so it goes on where it was; with `from_step`, steps from
+        that number on are forgotten first, and done anew: 1 begins from the beginning.
+
         Raises:
             JobNotFoundError; JobStateError: it is active, or its unique key is taken.
+            OptionError: `from_step` is not a number from 1 on.
         """
         id_ = _job_id(job_id)
+        if from_step is not None:
+            _check_from_step(from_step)
         await self._ready()
+        if from_step is not None:
+            await self.storage.forget_steps(id_, from_step)
         await self.storage.retry(id_, self._clock.now())
+
+    async def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None:
+        """Sends a job a value that its handler takes with `job.wait_for(name)`.
+
+        It is kept until it is taken, also where the job does not wait for it yet; several of one
+        name are taken in the order in which they came. A job that waits for it goes on at once.
+
+        Raises:
+            JobNotFoundError. JobStateError: the job has ended, or 100 signals wait for it.
+            OptionError: no name. JobTypeError: the value is no JSON. PayloadTooLargeError.
+                Nothing was kept then.
+        """
+        id_ = _job_id(job_id)
+        name = check_step("signal", name)
+        text = encode_json(f"signal {name}", "value", value)
+        size, most = len(text.encode()), self._settings.max_payload
+        if size > most:
+            raise PayloadTooLargeError(
+                f"signal {name}: the value has {size:,} bytes as JSON, the limit is {most:,}; keep"
+                " large things elsewhere and send their address"
+            )
+        await self._ready()
+        now = self._clock.now()
+        await self.storage.send_signal(
+            id_, SignalRecord(self._signal_ids(now), name, text, now), now
+        )
 
     async def delete_job(self, job_id: str | UUID) -> None:
         """Forgets a job and all that was kept with it.
@@ -282,6 +323,13 @@ def _check_cursor(cursor: object) -> str:
     if not isinstance(cursor, str):
         raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
     return str.__str__(cursor)
+
+
+def _check_from_step(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
+        raise OptionError(
+            f"from_step must be the number of a step, 1 to {MAX_STEPS:,}, got {value!r}"
+        )
 
 
 def _check_limit(value: object) -> None:

@@ -15,6 +15,7 @@ from backroom.transition import (
     Released,
     Snoozed,
     Transition,
+    Waiting,
 )
 
 __all__ = ["talks", "tell", "tell_after"]
@@ -36,6 +37,8 @@ def tell(claim: Claim, outcome: Outcome, transition: Transition, now: int) -> No
         logger.debug("%s %s completed in %.3f s", claim.type, claim.id, took)
     elif isinstance(outcome, Cancelled):
         logger.debug("%s %s was cancelled: %s", claim.type, claim.id, outcome.reason)
+    elif isinstance(outcome, Waiting):
+        logger.debug("%s %s waits: %s", claim.type, claim.id, outcome.step.said)
     else:
         what = type(outcome).__name__.lower()
         logger.debug("%s %s was %s", claim.type, claim.id, what)
@@ -56,7 +59,7 @@ def tell_after(claim: Claim, outcome: Outcome, final: Transition, now: int) -> N
 def _deed(outcome: Outcome) -> str:
     if isinstance(outcome, Errored):
         return f"failed ({outcome.kind}: {outcome.message})"
-    if isinstance(outcome, Snoozed):
+    if isinstance(outcome, (Snoozed, Waiting)):
         return "asked to be run again"
     if isinstance(outcome, Cancelled):
         return f"was cancelled ({outcome.reason})"

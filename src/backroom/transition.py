@@ -13,6 +13,7 @@ import msgspec
 
 from backroom.job import SECOND, State, duration
 from backroom.retry import Backoff
+from backroom.step import StepRecord
 
 __all__ = [
     "MAX_CRASHES",
@@ -28,6 +29,7 @@ __all__ = [
     "Released",
     "Snoozed",
     "Transition",
+    "Waiting",
     "decide",
     "hopeless",
 ]
@@ -114,7 +116,13 @@ class Parked(msgspec.Struct, frozen=True, gc=False):
     """This worker does not know the job's type: it waits for one that does."""
 
 
-Outcome = Completed | Errored | Snoozed | Cancelled | Expired | Released | Parked
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """Its handler waits: it is run again from its beginning when this step is over."""
+
+    step: StepRecord
+
+
+Outcome = Completed | Errored | Snoozed | Cancelled | Expired | Released | Parked | Waiting
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -151,6 +159,9 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     """Lines since the last report: moment, level, message."""
     crashed: int = 0
     """1 where the attempt took its process with it."""
+    step: StepRecord | None = None
+    """What it waits for, until `run_at`. Where that is a signal which is there already, it does
+    not wait."""
 
     @classmethod
     def completed(cls, claim: Claim, started_at: int, now: int, result: str) -> Transition:
@@ -180,6 +191,13 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
             claim.key, claim.token, State.WAITING, until, claim.attempt,
             started_at, None, None, None,
         )  # fmt: skip
+
+    @classmethod
+    def waiting(cls, claim: Claim, started_at: int, step: StepRecord) -> Transition:
+        """`step`: with an `until`."""
+        transition = cls.snoozed(claim, started_at, step.until or 0)
+        transition.step = step
+        return transition
 
     @classmethod
     def cancelled(cls, claim: Claim, started_at: int | None, now: int, reason: str) -> Transition:
@@ -268,6 +286,8 @@ def decide(
     if isinstance(outcome, Snoozed):
         until = now + round(outcome.delay * SECOND)
         return Transition.snoozed(claim, started_at or now, until)
+    if isinstance(outcome, Waiting):
+        return Transition.waiting(claim, started_at or now, outcome.step)
     if isinstance(outcome, Cancelled):
         return Transition.cancelled(claim, started_at, now, outcome.reason)
     if isinstance(outcome, Expired):

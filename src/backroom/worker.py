@@ -22,8 +22,11 @@ from backroom.processes import Limits, Processes
 from backroom.recorder import Recorder
 from backroom.registry import Registry
 from backroom.runner import Runner
+from backroom.scheduler import Scheduler
 from backroom.settings import Settings
+from backroom.stepper import Stepper
 from backroom.threads import Threads
+from backroom.timetable import planned
 from backroom.transactions import Transactions
 from backroom.transition import Claim, Transition
 from backroom.upkeep import Upkeep
@@ -82,6 +85,13 @@ class Worker:
         self._processes = Processes(
             Limits(settings.max_memory, settings.max_jobs_per_process, settings.max_payload)
         )
+        self._stepper = Stepper(
+            storage,
+            leased=self._lease.stands,
+            now=clock.now,
+            in_thread=self._threads.submit,
+            max_payload=settings.max_payload,
+        )
         self._runner = Runner(
             registry,
             clock,
@@ -94,6 +104,7 @@ class Worker:
                 now=clock.now,
                 written=self._recorder.written,
             ),
+            self._stepper,
             max_payload=settings.max_payload,
             may_run=self._may_run,
             note_start=self._note_start,
@@ -106,6 +117,12 @@ class Worker:
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
         self._upkeep = Upkeep(storage, clock)
+        self._scheduler: Scheduler | None = None
+        """None: the storage keeps no schedules."""
+        if storage.capabilities.planning:
+            self._scheduler = Scheduler(
+                planned(storage), storage, clock, settings.poll_interval, chance=chance
+            )
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
         self._grace_ends = float("inf")
@@ -154,6 +171,8 @@ class Worker:
             await asyncio.shield(self._give_up())
             raise
         self._upkeep.start()
+        if self._scheduler is not None:
+            self._scheduler.start()
         for claimer in self._claimers.values():
             claimer.start()
         if self._registry.isolated:
@@ -178,6 +197,8 @@ class Worker:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
+        if self._scheduler is not None:
+            await self._scheduler.stop()
         for claimer in self._claimers.values():
             await claimer.stop()
         await self._upkeep.stop()
@@ -266,6 +287,7 @@ class Worker:
             and not self._recorder.claims()
             and not any(lanes.held for lanes in self._lanes)
             and self._upkeep.swept
+            and (self._scheduler is None or self._scheduler.idle)
             and all(claimer.idle for claimer in self._claimers.values())
         )
 
@@ -283,7 +305,8 @@ class Worker:
     def in_threads(self) -> bool:
         """Whether a thread runs user code now."""
         runner = self._runner
-        return any(running.is_thread for running in (*runner.running.values(), *runner.overdue))
+        handlers = sum(one.is_thread for one in (*runner.running.values(), *runner.overdue))
+        return handlers + self._stepper.in_threads > 0
 
     # -- an insert that may start at once --------------------------------------------------------
 
@@ -420,7 +443,12 @@ class Worker:
         if wake is Wake.JOBS:
             for claimer in self._claimers.values():
                 claimer.signal()
+        elif wake is Wake.FINISHED:
+            if self._scheduler is not None:
+                self._scheduler.finished()
         elif wake is Wake.CONTROL:
+            if self._scheduler is not None:
+                self._scheduler.signal()
             self._changed = True
             if self._checking is None or self._checking.done():
                 self._checking = asyncio.create_task(self._check())

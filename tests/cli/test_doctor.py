@@ -103,6 +103,27 @@ def test_jobs_from_the_future_and_of_unknown_types_are_found(jobs: Path) -> None
     assert "1 job of type ODD parked" in found["types"]["says"]
 
 
+def test_data_that_is_newer_than_every_worker_is_found(jobs: Path) -> None:
+    change(
+        jobs,
+        "INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token,"
+        " options)"
+        """ VALUES ('x', 'ODD', 'default', 2, 6, 0, 0, '{}', 1, '{"version":2}')""",
+    )
+    assert "1 job of type ODD (version 2) parked" in examine(jobs)["types"]["says"]
+    storage = f"file:{jobs}"
+    shown = backroom("jobs", "show", "x", "--storage", storage)
+    assert "version     2 of its data" in shown.out
+    assert "(no worker knows its type, or version 2 of its data)" in shown.out
+    assert (
+        json.loads(backroom("jobs", "show", "x", "--storage", storage, "--json").out)["version"]
+        == 2
+    )
+    assert "1 jobs of type ODD (version 2) wait" in backroom("stats", "--storage", storage).out
+    stats = json.loads(backroom("stats", "--storage", storage, "--json").out)
+    assert stats["parked"] == [{"type": "ODD", "version": 2, "jobs": 1}]
+
+
 async def test_living_and_dead_workers_are_told_apart(family: Family) -> None:
     living = family.ready()
     found = examine(family.jobs)

@@ -14,8 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from backroom.cli import main
+from backroom.storage.postgres.migrations import MIGRATIONS
 from tests.cli.parts import Shown, backroom
 from tests.servers.fixtures import PostgresPlace
+
+LABELS = [one.label for one in MIGRATIONS]
+APPLIED = "".join(f"applied {label}\n" for label in LABELS)
 
 
 def tables(place: PostgresPlace) -> int:
@@ -59,12 +63,12 @@ def test_it_makes_the_tables_and_then_has_nothing_to_do(postgres_url: PostgresPl
     missing = migrate(postgres_url, "--check")
     assert (missing.code, tables(postgres_url)) == (1, 0)
     assert "0001 the first tables" in missing.out
-    assert migrate(postgres_url) == (0, "applied 0001 the first tables\n", "")
+    assert migrate(postgres_url) == (0, APPLIED, "")
     assert tables(postgres_url) > 10
     assert "nothing is missing" in migrate(postgres_url).out
     current = migrate(postgres_url, "--check")
     assert current.code == 0
-    assert "nothing is missing (version 1)" in current.out
+    assert f"nothing is missing (version {len(LABELS)})" in current.out
     other = migrate(postgres_url, "--check", "--table-name", "other_jobs")
     assert other.code == 1
 
@@ -73,8 +77,8 @@ def test_it_answers_in_json(postgres_url: PostgresPlace) -> None:
     checked = migrate(postgres_url, "--check", "--json")
     assert checked.code == 1
     said = json.loads(checked.out)
-    assert (said["version"], said["known"], said["missing"]) == (0, 1, ["0001 the first tables"])
-    assert json.loads(migrate(postgres_url, "--json").out)["applied"] == ["0001 the first tables"]
+    assert (said["version"], said["known"], said["missing"]) == (0, len(LABELS), LABELS)
+    assert json.loads(migrate(postgres_url, "--json").out)["applied"] == LABELS
     assert json.loads(migrate(postgres_url, "--json").out)["applied"] == []
 
 
@@ -130,7 +134,7 @@ def test_an_application_is_named_as_elsewhere(
     for said in (("jobs_of_ours:service",), ("--app", "jobs_of_ours:service")):
         assert run(*said, "--check").code == 1
     applied = run(BACKROOM_APP="jobs_of_ours:service")
-    assert (applied.code, applied.out) == (0, "applied 0001 the first tables\n")
+    assert (applied.code, applied.out) == (0, APPLIED)
     # The argument counts before what the environment says.
     elsewhere = "file:./other"
     assert run("jobs_of_ours:service", "--check", BACKROOM_STORAGE=elsewhere).code == 0  # fmt: skip
@@ -225,7 +229,7 @@ def test_the_doctor_tells_of_a_sound_store(postgres_url: PostgresPlace) -> None:
     assert "PostgreSQL " in found["server"]["says"]
     assert "connections in use" in found["server"]["says"]
     assert ":***@" in found["storage"]["says"]
-    assert found["schema"]["says"] == "version 1"
+    assert found["schema"]["says"] == f"version {len(LABELS)}"
 
 
 def test_the_doctor_tells_of_a_store_that_is_not_there_and_makes_none(

@@ -40,7 +40,18 @@ def imported(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["worker"], ["jobs"], ["jobs", "list"], ["stats"], ["doctor"], ["migrate"], ["backup"]],
+    [
+        [],
+        ["worker"],
+        ["jobs"],
+        ["jobs", "list"],
+        ["schedules"],
+        ["schedules", "list"],
+        ["stats"],
+        ["doctor"],
+        ["migrate"],
+        ["backup"],
+    ],
 )
 def test_help_imports_nothing_that_it_does_not_need(arguments: list[str]) -> None:
     modules = imported(f"from backroom.cli import main\nmain({[*arguments, '--help']})")
@@ -57,7 +68,13 @@ def test_the_package_imports_none_of_its_rooms() -> None:
 async def test_json_is_printed_without_the_library_for_tables(tmp_path: Path) -> None:
     async with scheduling(tmp_path / "jobs") as service:
         await service.schedule("QUICK")
-    for command in (["stats"], ["jobs", "list"], ["queues", "list"], ["doctor"]):
+    for command in (
+        ["stats"],
+        ["jobs", "list"],
+        ["queues", "list"],
+        ["schedules", "list"],
+        ["doctor"],
+    ):
         arguments = [*command, "--json", "--storage", f"file:{tmp_path / 'jobs'}"]
         assert "rich" not in imported(f"from backroom.cli import main\nmain({arguments})")
 

@@ -13,8 +13,10 @@ from tests.contract.storages import STORAGES, WAYS, Prepare, other_server
 CORE = ("test_bad_items", "test_direct_claims", "test_fences")
 """What also runs on a PostgreSQL of another version, the newest beside the oldest: these use most
 of what the statements use of a server, and take some seconds."""
-ANY_WAY = ("test_claims", "test_fences", "test_giving_back", "test_leases", "test_schedules",
-           "test_unique_keys")  # fmt: skip
+ANY_WAY = (
+    "test_claims", "test_fences", "test_giving_back", "test_leases", "test_schedules",
+    "test_unique_keys", "test_versions",
+)  # fmt: skip
 """What is tried on every way to a storage."""
 
 

@@ -23,7 +23,9 @@ class Plans:
     def later(self, seconds: float) -> int:
         return self.bench.later(seconds)
 
-    def schedule(self, name: str = "digest", *, due_in: float = 0.0, **fields: Any) -> ScheduleRecord:
+    def schedule(
+        self, name: str = "digest", *, due_in: float = 0.0, **fields: Any
+    ) -> ScheduleRecord:
         said = {
             "rule": "* * * * *",
             "tz": "Europe/Paris",
@@ -47,9 +49,7 @@ class Plans:
     def firing(self, record: ScheduleRecord, *, next_in: float = 60.0, **job: Any) -> Firing:
         """Of the tick that is next; the one after it so many seconds later."""
         assert record.next_at is not None
-        made = self.bench.record(
-            type=record.type, queue=record.queue, data=record.data, **job
-        )
+        made = self.bench.record(type=record.type, queue=record.queue, data=record.data, **job)
         return Firing(
             schedule=record.name,
             revision=record.revision,

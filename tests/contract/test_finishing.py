@@ -148,7 +148,7 @@ async def test_a_cancel_that_was_asked_for_wins_over_waiting_for_another_worker(
     info = await bench.info(job)
     assert (info.status, info.error) == (JobStatus.CANCELLED, "cancelled by request")
     assert info.finished_at == to_datetime(bench.now)
-    assert await bench.claim(worker, types=[claim.type]) == []
+    assert await bench.claim(worker, types={claim.type: 1}) == []
 
 
 @pytest.mark.parametrize(("how", "status"), [("completed", "completed"), ("failed", "failed")])

@@ -11,11 +11,15 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
-from backroom.baggage import Baggage, checksum
-from backroom.errors import StorageError
+from backroom.baggage import Baggage, Parcel, checksum
+from backroom.errors import JobNotFoundError, JobStateError, StorageError
 from backroom.job import JobInfo, JobStatus
+from backroom.moving import Move
 from backroom.ports import House
+from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
+from backroom.transition import Transition
 from tests.contract.parts import Bench, Place, SettableClock
+from tests.contract.plans import Plans
 from tests.contract.storages import STORAGES, Prepare
 
 DURABLE = [name for name in STORAGES if name != "memory"]
@@ -68,9 +72,11 @@ async def furnish(bench: Bench) -> dict[str, str]:
         "later": await bench.add(delay=3600, queue="slow", priority=3),
         "all said": await bench.add(
             delay=60, priority=0, queue="mail", type="BÜRO", data='{"a":[1,"\\u0000é😀"]}',
-            options='{"retries":5,"tags":["a","b"],"metadata":{"x":1}}', unique_key="käy\0\ufdd0",
+            options='{"retries":5,"tags":["a","b"],"metadata":{"x":1},"version":3}',
+            unique_key="käy\0\ufdd0",
             expires_at=bench.later(120),
         ),
+        "waits for a signal": await put_aside(bench),
     }  # fmt: skip
     for name in ("waits again", "failed", "completed", "cancelled", "parked", "snoozed", "crashed"):
         job, worker, claim = await bench.running(options='{"retries":3}', unique_key=name)
@@ -92,6 +98,20 @@ async def furnish(bench: Bench) -> dict[str, str]:
         await bench.storage.retire(worker)
     made["plain"] = await bench.add()
     return made
+
+
+async def put_aside(bench: Bench) -> str:
+    """A job that has done a step, waits for a signal, and has one of another name."""
+    job, worker, claim = await bench.running()
+    done = StepRecord(1, StepKind.STEP, "quote", bench.now, None, bench.now, '{"cents":5}')
+    await bench.storage.keep_step(claim.key, claim.token, done)
+    for n in (1, 2):
+        signal = SignalRecord(f"{n}", "another", f'"{n}"', bench.now)
+        await bench.storage.send_signal(job, signal, bench.now)
+    step = StepRecord(2, StepKind.SIGNAL, "approved", bench.now, FOREVER)
+    assert await bench.finish(worker, Transition.waiting(claim, bench.now, step)) == [True]
+    await bench.storage.retire(worker)
+    return job
 
 
 async def infos(bench: Bench, ids: dict[str, str]) -> dict[str, JobInfo]:
@@ -127,6 +147,20 @@ async def test_a_job_is_all_that_it_was(ends: Ends) -> None:
     assert (await ends.target.page())[0] == came[::-1]
 
 
+async def test_what_is_parked_waits_for_the_same_version_there(ends: Ends) -> None:
+    made: dict[int, str] = {}
+    for version in (1, 2):
+        options = None if version == 1 else '{"version":2}'
+        made[version], worker, claim = await ends.source.running(options=options)
+        assert await ends.source.finish(worker, Transition.parked(claim)) == [True]
+        await ends.source.storage.retire(worker)
+    assert await ends.carry() == list(made.values())
+    worker = await ends.target.enlist()
+    for version, job in made.items():
+        claims = await ends.target.claim(worker, types={"SEND_EMAIL": version})
+        assert [claim.id for claim in claims] == [job]
+
+
 async def test_a_job_goes_on_where_it_was(ends: Ends) -> None:
     job, worker, claim = await ends.source.running(options='{"retries":3}', unique_key="k")
     await ends.source.finish(worker, ends.source.retried(claim, 60))
@@ -138,6 +172,23 @@ async def test_a_job_goes_on_where_it_was(ends: Ends) -> None:
     assert (again.id, again.attempt, again.budget) == (job, 1, 0)
     # Who had it before has no say any more, at either place.
     assert await ends.source.finish(worker, ends.source.completed(claim)) == [False]
+
+
+async def test_a_signal_finds_the_job_that_waits_for_it_where_it_is_now(ends: Ends) -> None:
+    job = await put_aside(ends.source)
+    await ends.carry()
+    signal = SignalRecord("3", "approved", "true", ends.target.now)
+    with pytest.raises(JobNotFoundError):
+        await ends.source.storage.send_signal(job, signal, ends.source.now)
+    assert (await ends.target.info(job)).waits_for is not None
+    await ends.target.storage.send_signal(job, signal, ends.target.now)
+    claim = await ends.target.claim_one(await ends.target.enlist())
+    assert claim.id == job
+    quote, wait = await ends.target.storage.steps_of(claim.key)
+    assert quote.result == '{"cents":5}'
+    taken = await ends.target.storage.take_signal(claim.key, claim.token, wait, ends.target.now)
+    assert taken is not None
+    assert taken.result == "true"
 
 
 async def test_jobs_keep_their_order(ends: Ends) -> None:
@@ -279,3 +330,109 @@ async def test_every_store_has_a_number_of_its_own(ends: Ends) -> None:
     source, target = house(ends.source), house(ends.target)
     assert await source.number() == await source.number() > 0
     assert await target.number() != await source.number()
+
+
+# -- schedules ---------------------------------------------------------------------------------
+
+
+async def pack_schedules(ends: Ends, limit: int = 2) -> list[Parcel]:
+    parcels = []
+    number = await house(ends.target).number()
+    while (parcel := await house(ends.source).pack_schedules(limit, number, "there")) is not None:
+        parcels.append(parcel)
+    return parcels
+
+
+async def bring_schedules(ends: Ends, parcels: list[Parcel]) -> list[int]:
+    source = await house(ends.source).number()
+    return [await house(ends.target).unpack_schedules(source, parcel) for parcel in parcels]
+
+
+async def test_a_schedule_is_all_that_it_was_and_goes_on_where_it_was(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    fired = source.firing(await source.put("a", data='{"a":1}', jitter=3))
+    await source.fire(fired)
+    await source.put("b\0", options='{"retries":3}', expires_in=60, overlap="queue")
+    await source.storage.pause_schedule("b\0", True, None, revision=1)
+    await source.put("c", due_in=-5)
+    before = await source.storage.schedules()
+
+    parcels = await pack_schedules(ends)
+
+    assert [len(parcel.schedules) for parcel in parcels] == [2, 1]
+    assert await source.storage.schedules() == []
+    assert await source.ticks("a") == []
+    assert await source.fire(source.firing(before[2])) == [False]
+    assert await house(ends.source).parcel() == parcels[0]
+    assert await bring_schedules(ends, parcels) == [2, 1]
+    for parcel in parcels:
+        await house(ends.source).unload(parcel)
+    assert await house(ends.source).parcel() is None
+    assert await target.storage.schedules() == before
+    assert before[0].last_job == fired.jobs[0].id
+    assert await target.due() == (["c"], fired.next_at)
+    assert await target.fire(target.firing(before[2])) == [True]
+
+
+async def test_a_parcel_of_schedules_that_comes_again_changes_nothing(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    for n in range(3):
+        await source.put(f"s{n}")
+    parcels = await pack_schedules(ends)
+    assert await bring_schedules(ends, parcels[:1]) == [2]
+    # Who moved them died; they are at work in the target by now.
+    await target.fire(target.firing(await target.kept("s0")))
+    await target.storage.drop_schedule("s1")
+    changed = await target.put("s0", data='{"a":1}')
+    assert await bring_schedules(ends, parcels) == [0, 1]
+    assert await target.kept("s0") == changed
+    assert [one.name for one in await target.storage.schedules()] == ["s0", "s2"]
+
+
+async def test_two_schedules_that_say_the_same_are_joined(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    record = await source.put("a", due_in=-60)
+    fired = source.firing(record, next_in=30)
+    await source.fire(fired)
+    await source.storage.pause_schedule("a", True, fired.next_at, revision=1)
+    await target.put("a", due_in=60)
+    assert await bring_schedules(ends, await pack_schedules(ends)) == [1]
+    kept = await target.kept("a")
+    assert (kept.paused, kept.next_at, kept.revision) == (True, fired.next_at, 3)
+    assert (kept.last_at, kept.last_job) == (record.next_at, fired.jobs[0].id)
+
+
+async def test_a_schedule_that_says_something_else_there_is_told_and_none_is_lost(
+    ends: Ends,
+) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    await source.put("a")
+    await source.put("b")
+    other = await target.put("b", data="[]")
+    parcels = await pack_schedules(ends)
+    with pytest.raises(JobStateError, match="'b' says something else in the target"):
+        await bring_schedules(ends, parcels)
+    assert await target.storage.schedules() == [other]
+    assert await house(ends.source).parcel() == parcels[0]
+    await target.storage.drop_schedule("b")
+    assert await bring_schedules(ends, parcels) == [2]
+
+
+async def test_a_move_brings_schedules_with_the_jobs(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    for n in range(5):
+        await source.put(f"s{n}")
+    jobs = await ends.source.add_many(3)
+    twin = await target.put("s1", data="[]")
+    with pytest.raises(JobStateError, match="and say something else: s1; nothing was moved"):
+        await Move(house(ends.source), house(ends.target)).run()
+    assert len(await source.storage.schedules()) == 5
+    assert (await ends.source.page())[0] == jobs[::-1]
+    await target.storage.drop_schedule(twin.name)
+    moved = await Move(house(ends.source), house(ends.target)).run()
+    assert (moved.schedules, sum(moved.moved.values()), moved.whole) == (5, 3, True)
+    assert await source.storage.schedules() == []
+    assert len(await target.storage.schedules()) == 5
+    assert await house(ends.source).parcel() is None
+    again = await Move(house(ends.source), house(ends.target)).run()
+    assert again.schedules == 0

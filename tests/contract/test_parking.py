@@ -32,7 +32,8 @@ async def test_a_worker_that_knows_the_type_of_a_parked_job_gets_it(bench: Bench
     mail = await parked(bench, type="SEND_EMAIL")
     worker = await bench.enlist()
 
-    [claim] = await bench.claim(worker, queues=None, types=["GENERATE_REPORT", "NEVER_HEARD_OF"])
+    known = {"GENERATE_REPORT": 1, "NEVER_HEARD_OF": 1}
+    [claim] = await bench.claim(worker, queues=None, types=known)
 
     assert (claim.id, claim.attempt) == (report, 0)
     assert claim.run_at == bench.later(-5)
@@ -49,7 +50,7 @@ async def test_parked_jobs_keep_their_place_among_those_that_wait(bench: Bench) 
     fifth = await bench.add(delay=-1)
     first = await bench.add(priority=1)
 
-    claims = await bench.claim(await bench.enlist(), queues=None, types=["A", "B"])
+    claims = await bench.claim(await bench.enlist(), queues=None, types={"A": 1, "B": 1})
 
     assert [claim.id for claim in claims] == [first, second, third, fourth, fifth, sixth]
 
@@ -58,7 +59,7 @@ async def test_a_parked_job_that_starves_has_its_turn(bench: Bench) -> None:
     old = await parked(bench, type="A", priority=3, delay=-100)
     await bench.add_many(3, priority=0)
     [claim] = await bench.claim(
-        await bench.enlist(), 1, types=["A"], starving=1, starving_since=bench.later(-60)
+        await bench.enlist(), 1, types={"A": 1}, starving=1, starving_since=bench.later(-60)
     )
     assert claim.id == old
 
@@ -68,14 +69,14 @@ async def test_parked_jobs_of_a_paused_or_another_queue_stay(bench: Bench) -> No
     await parked(bench, type="A", queue="other")
     await bench.storage.pause("paused", True)
     worker = await bench.enlist()
-    assert await bench.claim(worker, queues=None, but=("other",), types=["A"]) == []
-    assert len(await bench.claim(worker, queues=("other", "paused"), types=["A"])) == 1
+    assert await bench.claim(worker, queues=None, but=("other",), types={"A": 1}) == []
+    assert len(await bench.claim(worker, queues=("other", "paused"), types={"A": 1})) == 1
 
 
 async def test_the_room_of_a_claim_counts_parked_jobs_too(bench: Bench) -> None:
     for _ in range(3):
         await parked(bench, type="A")
-    looked = await bench.look(await bench.enlist(), 2, types=["A"])
+    looked = await bench.look(await bench.enlist(), 2, types={"A": 1})
     assert (len(looked.claims), looked.more) == (2, True)
 
 
@@ -85,7 +86,7 @@ async def test_parked_jobs_of_many_types_and_queues_are_found(bench: Bench) -> N
         for queue in ("a", "b", "c")
         for type_ in ("A", "B", "D")
     }
-    claims = await bench.claim(await bench.enlist(), queues=None, types=["D", "B", "A"])
+    claims = await bench.claim(await bench.enlist(), queues=None, types={"D": 1, "B": 1, "A": 1})
     assert {claim.id for claim in claims} == expected
 
 
@@ -115,7 +116,7 @@ async def test_a_parked_job_can_be_cancelled_and_then_retried(bench: Bench) -> N
     job = await parked(bench)
     assert await bench.storage.cancel(job, bench.now) == 1
     assert await bench.status(job) == JobStatus.CANCELLED
-    assert await bench.claim(await bench.enlist(), types=["SEND_EMAIL"]) == []
+    assert await bench.claim(await bench.enlist(), types={"SEND_EMAIL": 1}) == []
     await bench.storage.retry(job, bench.now)
     assert (await bench.claim_one(await bench.enlist())).id == job
 

@@ -232,7 +232,7 @@ async def test_a_parked_job_expires_too(bench: Bench) -> None:
     bench.clock.advance(60)
     assert await bench.prune() == 1
     assert await bench.status(job) == JobStatus.CANCELLED
-    assert await bench.claim(worker, types=["SEND_EMAIL"]) == []
+    assert await bench.claim(worker, types={"SEND_EMAIL": 1}) == []
 
 
 async def test_a_job_that_runs_does_not_expire(bench: Bench) -> None:

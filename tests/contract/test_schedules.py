@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backroom.errors import StorageError
 from backroom.job import SECOND, JobStatus
 from backroom.ports import Wake
 from backroom.schedule import Firing
@@ -31,8 +32,9 @@ def plans(bench: Bench) -> Plans:
 
 async def test_a_schedule_is_kept_as_it_is_said(plans: Plans) -> None:
     said = plans.schedule(
-        options='{"retries":3}', data='{"a":"\\u0000é😀"}', expires_in=60 * SECOND, missed="run_all",
-        overlap="queue", jitter=5 * SECOND, origin="code", priority=0, queue="mail",
+        options='{"retries":3}', data='{"a":"\\u0000é😀"}', expires_in=60 * SECOND,
+        missed="run_all", overlap="queue", jitter=5 * SECOND, origin="code", priority=0,
+        queue="mail",
     )  # fmt: skip
     assert await plans.storage.put_schedule(said) == said
     assert await plans.kept() == said
@@ -76,11 +78,9 @@ async def test_a_new_rule_brings_its_next_tick(plans: Plans, other: dict[str, An
     await plans.fire(plans.firing(record))
     fired = await plans.kept()
     changed = await plans.put(due_in=3600, **other)
-    assert changed == msgspec.structs.replace(
-        fired, revision=2, next_at=plans.later(3600), **other
-    )
+    assert changed == msgspec.structs.replace(fired, revision=2, next_at=plans.later(3600), **other)
     assert changed.last_job is not None
-    assert await plans.put(due_in=None or 7200, **other) == changed
+    assert await plans.put(due_in=7200, **other) == changed
 
 
 async def test_a_schedule_that_is_changed_stays_paused(plans: Plans) -> None:
@@ -99,9 +99,7 @@ async def test_ten_who_say_the_same_at_once_make_one(place: Place) -> None:
 
 async def test_of_ten_who_say_different_things_at_once_each_is_a_revision(place: Place) -> None:
     benches = [Plans(bench) for bench in await place.benches(3)]
-    answers = await asyncio.gather(
-        *[benches[n % 3].put(data=f'{{"n":{n}}}') for n in range(10)]
-    )
+    answers = await asyncio.gather(*[benches[n % 3].put(data=f'{{"n":{n}}}') for n in range(10)])
     assert sorted(answer.revision for answer in answers) == list(range(1, 11))
     [last] = [answer for answer in answers if answer.revision == 10]
     assert await benches[0].kept() == last
@@ -130,9 +128,9 @@ async def test_names_with_strange_characters_are_apart(plans: Plans) -> None:
 
 async def test_what_no_storage_can_write_is_refused_and_nothing_is_kept(plans: Plans) -> None:
     await plans.put()
-    with pytest.raises(ValueError, match="surrogates"):
+    with pytest.raises((StorageError, ValueError)):
         await plans.put(UNWRITABLE)
-    with pytest.raises(ValueError, match="surrogates"):
+    with pytest.raises((StorageError, ValueError)):
         await plans.put(data=UNWRITABLE)
     assert await plans.storage.schedules() == [plans.schedule()]
 
@@ -366,9 +364,7 @@ async def test_many_workers_that_fire_many_ticks_at_once_fire_each_once(place: P
     answers = await asyncio.gather(*[all_of(one, turn) for turn, one in enumerate(benches)])
     assert sum(map(sum, answers)) == 30
     assert len(await benches[0].jobs()) == 30
-    made = Counter(
-        tick.job for record in records for tick in await benches[0].ticks(record.name)
-    )
+    made = Counter([tick.job for record in records for tick in await benches[0].ticks(record.name)])
     assert set(made.values()) == {1}
     assert set(made) == set(await benches[0].jobs())
 
@@ -434,14 +430,18 @@ async def test_a_unique_key_within_one_call_is_one_job(plans: Plans) -> None:
     assert await plans.fire(*firings) == [True] * 3
 
 
-@pytest.mark.parametrize("bad", ["data", "unique_key", "queue", "id"])
+@pytest.mark.parametrize("bad", ["data", "unique_key", "queue", "id", "its tick"])
 async def test_a_tick_whose_job_cannot_be_kept_spoils_no_other(
     plans: Plans, bad: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     records = [await plans.put(f"s{n}") for n in range(5)]
     firings = [plans.firing(record) for record in records]
-    job = msgspec.structs.replace(firings[3].jobs[0], **{bad: UNWRITABLE})
-    tick = msgspec.structs.replace(firings[3].ticks[0], job=job.id)
+    [job], [tick] = firings[3].jobs, firings[3].ticks
+    if bad == "its tick":  # It is written when its job is.
+        tick = msgspec.structs.replace(tick, decided_at=2**70)
+    else:
+        job = msgspec.structs.replace(job, **{bad: UNWRITABLE})
+        tick = msgspec.structs.replace(tick, job=job.id)
     firings[3] = msgspec.structs.replace(firings[3], jobs=(job,), ticks=(tick,))
     with caplog.at_level(logging.ERROR, "backroom.storage"):
         assert await plans.fire(*firings) == [True, True, True, False, True]
@@ -573,6 +573,11 @@ async def test_of_one_schedule_a_bounded_number_of_ticks_is_kept(place: Place) -
     assert len(await plans.ticks("seldom")) == 50
     assert not (await plans.bench.storage.prune(plans.bench.now, 100)).more
     assert await plans.ticks("often", 5000) == left
+    # Also where it may remove more at once than there are too many.
+    await many_ticks(plans, "too often", MOST_TICKS + 150)
+    before = await plans.ticks("too often", 5000)
+    assert not (await plans.bench.storage.prune(plans.bench.now, 5000)).more
+    assert await plans.ticks("too often", 5000) == before[:MOST_TICKS]
 
 
 async def test_ticks_of_many_schedules_are_looked_through_call_by_call(place: Place) -> None:
@@ -584,21 +589,3 @@ async def test_ticks_of_many_schedules_are_looked_through_call_by_call(place: Pl
     assert sum([len(await plans.ticks(one.name)) for one in records]) == 5
     assert not (await plans.bench.storage.prune(plans.bench.now, 15)).more
     assert sum([len(await plans.ticks(one.name)) for one in records]) == 0
-
-
-# -- many --------------------------------------------------------------------------------------
-
-
-async def test_ten_thousand_schedules_that_are_due_at_once(plans: Plans) -> None:
-    count = 10_000
-    for at in range(0, count, 1000):
-        await asyncio.gather(*[plans.put(f"s{n:05}") for n in range(at, at + 1000)])
-    due, following = await plans.storage.due_schedules(plans.bench.now, count)
-    assert (len(due), following) == (count, None)
-    firings = [plans.firing(record) for record in due]
-    assert await plans.fire(*firings) == [True] * count
-    assert await plans.due() == ([], plans.later(60))
-    stats = await plans.bench.storage.stats(plans.bench.now)
-    assert stats.by_status["pending"] == count
-    assert await plans.fire(*firings) == [True] * count
-    assert (await plans.bench.storage.stats(plans.bench.now)).by_status["pending"] == count

@@ -50,5 +50,7 @@ def _statements(schema: str, file: Path = STATEMENTS, text: str = "", table: str
     read = vars(module)["read"]
     vars(module)["read"] = lambda name: text if file.name == f"{name}.sql" else read(name)
     statements = vars(module)["Statements"](table, schema)
-    statements.tables = vars(module)["read"]("schema")
+    later = sorted(one.stem for one in (FOLDER / "migrations").iterdir())
+    texts = ["schema", *(f"migrations/{name}" for name in later)]
+    statements.tables = "\n".join(map(vars(module)["read"], texts))
     return statements

@@ -233,7 +233,7 @@ async def test_a_partition_goes_as_a_whole_and_what_must_stay_moves(yard: Yard) 
         assert {str(row[0]) for row in rows} == left
     # They go on as if nothing had been.
     assert await bench.finish(worker, bench.completed(claims[active])) == [True]
-    assert [claim.id for claim in await bench.claim(worker, types=["SEND_EMAIL"])] == [
+    assert [claim.id for claim in await bench.claim(worker, types={"SEND_EMAIL": 1})] == [
         parked, waiting,
     ]  # fmt: skip
 

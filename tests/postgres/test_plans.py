@@ -28,15 +28,19 @@ from tests.servers.postgres import PostgresServer
 ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 """Jobs of each kind. The plans are the same with a million, which takes a minute."""
 
-BIG: Final = ("jobs", "ended", "ready", "errors", "logs", "keys")
+BIG: Final = (
+    "jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals", "schedules", "ticks"
+)  # fmt: skip
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
 ANY: Final = frozenset(BIG)
 AS_A_WHOLE: Final = {
     "count_ready": {"ready"},  # All that waits is counted, for people.
     "expire": set(),
-    "sweep": {"errors", "logs"},  # From the beginning to what was there before a partition went.
+    # From the beginning to what was there before a partition went.
+    "sweep": {"errors", "logs", "steps", "signals"},
     "in_the_way": set(),
+    "schedules": {"schedules"},  # They are listed, for people.
     # A partition that goes is read once, by who lets it go.
     "staying": ANY,
     "untell": ANY,
@@ -48,20 +52,25 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_one", "add_parcel", "admit", "admit_held", "again",
-    "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "bring", "bring_back",
-    "cancel_waiting", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
-    "contended", "count_active", "count_ended", "count_parked", "count_ready", "dead", "detach",
-    "dismiss", "disown", "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_waiting",
-    "enlist", "errors", "errors_of", "expire", "extend", "fold", "forget", "forget_ended",
-    "free_keys", "held_now", "here", "hold", "holders", "holds", "hurry", "in_the_way", "keep",
-    "keys_after", "let_go", "let_go_for", "let_go_in_time", "let_go_of", "lock_active",
-    "lock_worker", "log", "log_of", "look_round", "make", "make_parcels", "move", "new_queues",
-    "next", "old", "oldest_parcel", "outlook", "parts", "pause", "place_again", "present",
-    "progress", "queues", "release", "replace", "seize", "settle", "sooner", "standing", "start",
-    "staying", "stood", "store", "store_number", "sweep", "take_keys", "take_out", "take_place",
-    "there", "tokens_of", "trim_errors", "trim_logs", "twins", "untell", "wait_for", "what_is_next",
-    "whereabouts", "whole", "workers",
+    "add", "add_errors", "add_logs", "add_one", "add_parcel", "add_schedule", "add_signals",
+    "add_steps", "admit", "admit_held", "again", "alone", "any_past", "arrive", "ask",
+    "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting", "change_schedule", "charge",
+    "claim", "claim_few", "claim_one", "claim_parked", "complete", "contended", "count_active",
+    "count_ended", "count_parked", "count_ready", "dead", "decided", "detach", "dismiss", "disown",
+    "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_schedules", "drop_waiting", "enlist",
+    "errors", "errors_of", "expire", "extend", "fewer_ticks", "fired_before", "first_schedules",
+    "fold", "forget", "forget_ended", "forget_steps", "forget_ticks", "free_keys", "held_now",
+    "here", "hold", "holders", "holds", "hurry", "in_the_way", "keep", "keep_step", "keys_after",
+    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "lock_active", "lock_held", "lock_job",
+    "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make", "make_parcels",
+    "mark_parcel", "move", "move_on", "new_queues", "next", "old", "oldest_parcel", "outlook",
+    "parts", "pause", "place_again", "present", "progress", "put_aside", "queues", "release",
+    "replace", "schedule", "schedules", "schedules_after", "schedules_due", "seize",
+    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
+    "standing", "start", "staying", "steps_of", "steps_of_all", "stood", "store", "store_number",
+    "sweep", "take_keys", "take_out", "take_place", "take_signal", "there", "ticks", "tokens_of",
+    "trim_errors", "trim_logs", "twins", "untell", "wait_for", "what_is_next", "whereabouts",
+    "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -123,6 +132,17 @@ async def fill(yard: Yard) -> None:
         INSERT INTO background_jobs_keys (type, unique_key, id, holder, held_until)
         SELECT 'U', n::text, '00000000-0000-0000-0000-000000000000', pg_temp.made(n, '1'), n % 2 * n
         FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_steps (job, number, kind, name, begun_at, ended_at, result)
+        SELECT pg_temp.made(n, '0'), 1, 0, 'quote', 0, 0, '1' FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_signals (job, id, name, value, at)
+        SELECT pg_temp.made(n, '1'), n::text, 'approved', '1', 0
+        FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_schedules (name, rule, tz, type, queue, priority, data, missed,
+            overlap, jitter, origin, paused, created_at, revision, next_at, kept)
+        SELECT 's' || n, '* * * * *', 'UTC', 'T', 'q', 2, '{{}}', 'skip', 'allow', 0, 'call',
+               n % 10 = 0, 0, 1, {newest}000 + n, 1200 FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_ticks (schedule, at, until, count, outcome, decided_at)
+        SELECT n % 30, n, n, 1, 'missed', n FROM generate_series(1, 2 * {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
         """
     )
@@ -181,6 +201,17 @@ async def test_every_statement_finds_what_it_wants_by_an_index(yard: Yard) -> No
         if read:
             bad[name] = read
     assert not bad, bad
+
+
+async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(yard: Yard) -> None:
+    """Each type and version is a range of an index of its own."""
+    steps = await plan_of(yard.side, yard.storages[0]._statements["claim_parked"])
+    used = [step for step in steps if _table(step) == "parked" and "Index Cond" in step]
+    assert [step["Index Name"] for step in used] == ["background_jobs_parked_kind"] * 5
+    for step in used:
+        for part in ("queue = ", "version", "priority = ", "run_at <= "):
+            assert part in step["Index Cond"]
+        assert "Filter" not in step or "version" not in step["Filter"]
 
 
 class Recorder:

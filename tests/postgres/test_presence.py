@@ -184,10 +184,14 @@ async def test_a_process_without_a_session_is_dead_after_the_grace(town: Town) -
     assert (reclaimed.workers, reclaimed.crashed, reclaimed.untouched) == (("host:1",), 2, 2)
     assert GRACE <= seconds < 2 * GRACE
     await here.enlist("host:2", jobs=0)
-    claimed = await here.storage.claim(
-        here.worker, Want(("default",), (), (9,) * 4), here.storage.clock.now()
-    )
-    assert sorted(one.attempt for one in claimed.claims) == [0, 0, 1, 1]
+    attempts: list[int] = []
+    more = True
+    while more:
+        want = Want(("default",), (), (9 - len(attempts),) * 4)
+        claimed = await here.storage.claim(here.worker, want, here.storage.clock.now())
+        attempts += [one.attempt for one in claimed.claims]
+        more = claimed.more
+    assert sorted(attempts) == [0, 0, 1, 1]
 
 
 async def test_every_connection_of_a_process_shows_that_it_is_there(town: Town) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from backroom import DatabaseJobStorage, FileJobStorage, JobId, JobRequest, JobService
+from backroom import DatabaseJobStorage, FileJobStorage, JobId, JobRequest, JobService, JobType
 from backroom.errors import (
     ConfigurationError,
     JobNotFoundError,
@@ -118,6 +118,17 @@ async def test_what_is_scheduled_while_the_server_is_away_is_delivered_when_it_i
         assert await service.get_job_status(later) == JobStatus.SCHEDULED
         await service.schedule("MAIL", {"n": 30})
     assert await on_the_server(server.url()) == list(range(31))
+
+
+async def test_the_version_of_the_data_is_delivered_too(server: Server, tmp_path: Path) -> None:
+    kind = JobType("NEW", dict, version=2, upgrade={1: dict})
+    async with using(server.url(), tmp_path) as service:
+        await asyncio.to_thread(server.stop)
+        job_id = await service.schedule(kind, {"n": 1})
+        assert (await service.get_job(job_id)).version == 2
+        await asyncio.to_thread(server.start)
+        await eventually_async(lambda: delivered(tmp_path), "it is delivered")
+        assert (await service.get_job(job_id)).version == 2
 
 
 async def delivered(folder: Path) -> bool:

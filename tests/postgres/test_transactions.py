@@ -21,6 +21,7 @@ from backroom import (
     JobNotFoundError,
     JobRequest,
     JobService,
+    JobType,
     MemoryJobStorage,
     OptionError,
     StorageError,
@@ -45,6 +46,17 @@ async def test_a_job_is_there_when_the_transaction_has_committed(
     await client.commit()
     assert (await service.get_job(job_id)).data == {"to": "ada@example.com"}
     assert await orders(place) == ["tea"]
+
+
+async def test_the_version_of_its_data_is_kept_with_it(
+    place: PostgresPlace, service: JobService, client: Client
+) -> None:
+    kind = JobType("NEW", dict, version=2, upgrade={1: dict})
+    await client.begin()
+    job_id = await service.schedule(kind, {}, connection=client.connection)
+    keyed = await service.schedule(kind, {}, unique_key="ada", connection=client.connection)
+    await client.commit()
+    assert [(await service.get_job(one)).version for one in (job_id, keyed)] == [2, 2]
 
 
 @pytest.mark.parametrize("first", ["the order", "the job"])

@@ -15,17 +15,20 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage
 from backroom.job import SECOND, JobIds, JobRecord
 from backroom.moving import Move
+from backroom.planning import Planning
 from backroom.ports import House
+from backroom.schedule import ScheduleRecord
 
 JOBS = 15
 PARCEL = 10
-VERBS = ("pack", "unpack", "unload")
+SCHEDULES = 2
+VERBS = ("pack", "unpack", "unload", "pack_schedules", "unpack_schedules")
 
 
 def house(url: str) -> House:
@@ -66,6 +69,8 @@ async def fill(source: House, target: House) -> None:
         while jobs := (await one.copies(None, 1000, True))[0]:
             for job in jobs:
                 await one.delete(job.id)
+        for schedule in await planning(one).schedules():
+            await planning(one).drop_schedule(schedule.name)
     now, ids = source.clock.now(), JobIds()
     await source.insert(
         [
@@ -78,14 +83,31 @@ async def fill(source: House, target: House) -> None:
         now,
     )  # fmt: skip
 
+    for n in range(SCHEDULES):
+        await planning(source).put_schedule(
+            ScheduleRecord(
+                name=f"s{n}", rule="@daily", tz="UTC", type="NOTHING", queue="default", priority=2,
+                data="{}", created_at=now, next_at=now + n,
+            )
+        )  # fmt: skip
+
+
+def planning(house: House) -> Planning:
+    return cast(Planning, house)
+
 
 async def check(source: House, target: House, whole: bool) -> None:
     """No job is at both places, none twice; and if the move is over, all are in the target."""
     here, there = await everything(source), await everything(target)
     ids = Counter(job.id for job in (*here, *there))
     assert not ids or max(ids.values()) == 1, "a job is there twice"
+    left = [one.name for one in await planning(source).schedules()]
+    came = [one.name for one in await planning(target).schedules()]
+    assert not set(left) & set(came), "a schedule is at both places"
     if whole:
         assert not here, "something was left behind"
+        assert not left, "a schedule was left behind"
+        assert came == [f"s{n}" for n in range(SCHEDULES)], came
         assert await source.parcel() is None, "a parcel was left behind"
         assert sorted(job.data for job in there) == sorted(f'{{"n":{n}}}' for n in range(JOBS))
 

@@ -7,7 +7,7 @@ model offers the sets to choose from instead of an answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from backroom.errors import DuplicateJobError, JobNotFoundError, JobStateError, 
 from backroom.job import PRIORITIES, JobRecord, JobStatus, State, status_of, to_datetime
 from backroom.ports import Filter, Want
 from backroom.transition import Claim, Transition
+from backroom.versions import version_of
 
 __all__ = ["TERMINAL", "Job", "Model", "Worker", "of_worker", "same_refusal"]
 
@@ -182,8 +183,9 @@ class Model:
 
     def _replace(self, job: Job, record: JobRecord) -> None:
         job.record = msgspec.structs.replace(
-            job.record, queue=record.queue, priority=record.priority, data=record.data
-        )
+            job.record, queue=record.queue, priority=record.priority, data=record.data,
+            options=record.options,
+        )  # fmt: skip
         job.run_at, job.expires_at, job.state = record.run_at, record.expires_at, State.WAITING
 
     def holder(self, record: JobRecord) -> str | None:
@@ -233,15 +235,20 @@ class Model:
 
     # -- claims ------------------------------------------------------------------------------
 
-    def due(self, queues: Collection[str], now: int, types: Collection[str] = ()) -> list[Job]:
-        """What waits, and what is parked and of one of these types."""
+    def due(
+        self, queues: Collection[str], now: int, types: Mapping[str, int] | None = None
+    ) -> list[Job]:
+        """What waits, and what is parked and of one of these types and up to its version."""
         return sorted(
             (
                 job
                 for job in self.jobs.values()
                 if (
                     job.state == State.WAITING
-                    or (job.state == State.PARKED and job.record.type in types)
+                    or (
+                        job.state == State.PARKED
+                        and version_of(job.record.options) <= (types or {}).get(job.record.type, 0)
+                    )
                 )
                 and job.run_at <= now
                 and job.record.queue in queues

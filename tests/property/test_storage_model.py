@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
@@ -37,6 +38,8 @@ T = TypeVar("T")
 RETENTION = 100.0
 QUEUES = ("a", "b")
 TYPES = ("A", "B")
+VERSIONS = (1, 1, 2)
+"""Of their data."""
 MOST_WORKERS = 3
 EVERYTHING = 1000
 """A page, and a limit, above all that an example makes."""
@@ -63,6 +66,7 @@ def job_options(draw: st.DrawFn) -> dict[str, Any]:
     """What is said of a job; moments are in seconds from the moment it is inserted."""
     return {
         "type": draw(st.sampled_from(TYPES)),
+        "version": draw(st.sampled_from(VERSIONS)),
         "queue": draw(st.sampled_from(QUEUES)),
         "priority": draw(st.integers(0, 3)),
         "delay": draw(seconds),
@@ -71,6 +75,15 @@ def job_options(draw: st.DrawFn) -> dict[str, Any]:
         "held_for": draw(st.sampled_from(["end", "end", "start", 30, 1000])),
         "on_conflict": draw(st.sampled_from(["existing", "existing", "replace", "raise"])),
     }
+
+
+def options_of(version: int, unique_key: str | None) -> str:
+    said: dict[str, Any] = {"retries": 3}
+    if version > 1:
+        said["version"] = version
+    if unique_key is not None:
+        said["unique_key"] = unique_key
+    return json.dumps(said)
 
 
 class StorageMachine(RuleBasedStateMachine):
@@ -166,7 +179,7 @@ class StorageMachine(RuleBasedStateMachine):
             run_at=self.now + said["delay"] * SECOND,
             created_at=self.now,
             data="{}",
-            options='{"retries":3}' if key is None else '{"retries":3,"unique_key":"k"}',
+            options=options_of(said["version"], key),
             unique_key=key,
             hold=None if key is None else Hold(until, said["on_conflict"]),
             expires_at=None if expires is None else self.now + expires * SECOND,
@@ -279,7 +292,7 @@ class StorageMachine(RuleBasedStateMachine):
         left_out = but if queues is None else ()
         starts = data.draw(st.integers(0, 3))
         since = self.now - 3 * SECOND
-        types = data.draw(st.sampled_from([(), ("A",), TYPES]))
+        types = data.draw(st.dictionaries(st.sampled_from(TYPES), st.sampled_from(VERSIONS)))
         rooms_by = (critical, high, normal, low)
         want = Want(queues, left_out, rooms_by, starts, starving, since, types)
         self._claim(self._someone(data), want)
@@ -362,8 +375,9 @@ class StorageMachine(RuleBasedStateMachine):
         assert self.run(self.storage.give_back(worker, keep)) == 1
         kept = {job.record.id for job in self.model.held(worker)} - {old.id}
         self.model.give_back(worker, kept, self.now)
+        types = dict.fromkeys(TYPES, 2)
         self._claim(
-            data.draw(st.sampled_from(self.alive)), Want(None, (), (9, 9, 9, 9), types=TYPES)
+            data.draw(st.sampled_from(self.alive)), Want(None, (), (9, 9, 9, 9), types=types)
         )
         if data.draw(st.booleans()):
             self._finish(worker, [old], data)

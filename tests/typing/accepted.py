@@ -16,6 +16,7 @@ from flask import Flask
 from backroom import (
     Backoff,
     Cancel,
+    Cron,
     FileJobStorage,
     Job,
     JobHandler,
@@ -31,6 +32,7 @@ from backroom import (
     JobStatus,
     JobType,
     MemoryJobStorage,
+    Schedule,
     Snooze,
     Unique,
     exponential,
@@ -81,6 +83,25 @@ third = JobService(storage=MemoryJobStorage(), only=["mail"], default_timeout=60
 async def order(job: Job[Order]) -> None:
     job.log.info("order %d", job.data.number)
     job.progress(0.5, "half way")
+
+
+def from_v1(data: dict[str, Any]) -> Picture:
+    return Picture(data["width"])
+
+
+def from_v2(data: Picture) -> dict[str, Any]:
+    return {"number": data.width}
+
+
+UPGRADED = JobType("UPGRADED", Order, version=3, upgrade={1: from_v1, 2: from_v2}, retries=5)
+SECOND = JobType("SECOND", Order, result=Report, version=2, upgrade={1: lambda data: data})
+reveal_type(UPGRADED)  # R: backroom.registry.JobType[accepted.Order, Any]
+reveal_type(SECOND)  # R: backroom.registry.JobType[accepted.Order, accepted.Report]
+
+
+@service.handler(UPGRADED)
+async def upgraded(job: Job[Order]) -> None:
+    print(job.data.number)
 
 
 @service.handler(REPORT)
@@ -228,6 +249,29 @@ async def inject() -> None:
         reveal_type(entered)  # R: backroom.service.JobService
 
 
+# -- schedules -----------------------------------------------------------------------------------
+
+
+@service.handler(ORDER, cron=Cron("@daily", tz="Europe/Paris"), retries=1)
+async def every_day(job: Job[Order]) -> None: ...
+
+
+@service.task(every=timedelta(minutes=5), schedules=[Schedule(60, name="often", jitter=5)])
+def tidy(days: int = 7) -> int:
+    return days
+
+
+async def recurring(service: JobServiceProtocol) -> None:
+    info = await service.cron("0 9 * * *", ORDER, Order(7), name="x", tz="UTC", priority="low")
+    await service.cron(Cron("0 9 * * *"), "BARE", overlap="queue", missed="run_all", tags=["a"])
+    await service.every(timedelta(hours=1), REPORT, Order(7), jitter=timedelta(seconds=5))
+    await service.every(60, "BARE", {"any": "thing"}, expires_in=60, metadata={})
+    reveal_type(info)  # R: backroom.schedule.ScheduleInfo
+    ticks = await service.get_ticks("x")
+    reveal_type([tick.job for tick in ticks])  # R: list[backroom.job.JobId[Any] | None]
+    reveal_type(await service.run_schedule("x"))  # R: backroom.job.JobId[Any]
+
+
 # -- within transactions -------------------------------------------------------------------------
 
 
@@ -373,3 +417,33 @@ async def test_virtual(number: int) -> str:
 
 
 reveal_type(test_virtual)  # R: def (number: int) -> str
+
+
+async def quote(order: Order, *, rush: bool = False) -> Person:
+    return Person(name=str(order.number))
+
+
+def weigh(picture: Picture) -> float:
+    return picture.width / 2
+
+
+@service.handler("STEPS")
+async def in_steps(job: Job[dict[str, Any]]) -> None:
+    reveal_type(await job.step("quote", quote, Order(1), rush=True))  # R: accepted.Person
+    reveal_type(await job.step("weigh", weigh, Picture(1)))  # R: float
+    await job.sleep("1d")
+    await job.sleep(timedelta(days=1))
+    reveal_type(await job.wait_for("approved", type=Order, timeout="3d"))  # R: accepted.Order
+    reveal_type(await job.wait_for("approved"))  # R: Any
+    await service.signal(job.id, "approved", Order(1))
+    await service.retry_job(job.id, from_step=1)
+
+
+@service.handler("STEPS_IN_A_THREAD")
+def in_steps_in_a_thread(job: Job[dict[str, Any]]) -> None:
+    steps = job.blocking
+    reveal_type(steps.step("quote", quote, Order(1)))  # R: accepted.Person
+    reveal_type(steps.step("weigh", weigh, Picture(1)))  # R: float
+    steps.sleep(60)
+    reveal_type(steps.wait_for("approved", type=Order))  # R: accepted.Order
+    blocking.signal(job.id, "approved", True)

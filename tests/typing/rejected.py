@@ -10,6 +10,7 @@ import msgspec
 import pydantic
 
 from backroom import (
+    Cron,
     Job,
     JobId,
     JobRequest,
@@ -17,6 +18,7 @@ from backroom import (
     JobService,
     JobServiceProtocol,
     JobType,
+    Schedule,
     Unique,
     blocking,
     testing,
@@ -62,6 +64,18 @@ JobType("ORDER", Order, result=Report, delay=3)  # E: call-overload
 JobType("ORDER", Order(1))  # E: call-overload
 JobType(7, Order)  # E: call-overload
 
+
+def two(data: Order, more: int) -> Order:
+    return data
+
+
+JobType("ORDER", Order, version="2")  # E: call-overload
+JobType("ORDER", Order, version=2, upgrade={1: two})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade={1: 7})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade={"1": print})  # E: dict-item
+JobType("ORDER", Order, version=2, upgrade=[print])  # E: call-overload
+JobType("ORDER", Order, 2)  # E: call-overload
+
 service = JobService()
 JobService(storage=7)  # E: arg-type
 JobService(concurrency="5")  # E: arg-type
@@ -86,6 +100,21 @@ async def data() -> None:
     await service.schedule("BARE", Order(7))  # E: call-overload
     await service.schedule("BARE", [1])  # E: call-overload
     await service.schedule(7, {})  # E: call-overload
+
+
+async def recurring() -> None:
+    await service.cron("0 9 * * *", ORDER)  # E: call-overload
+    await service.cron("0 9 * * *", ORDER, Mail(recipient="ada"))  # E: misc
+    await service.cron("0 9 * * *", ORDER, Order(7), delay=5)  # E: call-overload
+    await service.cron(60, ORDER, Order(7))  # E: call-overload
+    await service.every("5m", ORDER, Order(7))  # E: call-overload
+    await service.every(60, ORDER, Order(7), tz="UTC")  # E: call-overload
+    await service.every(60, ORDER, Order(7), missed="all")  # E: call-overload
+    service.handler(ORDER, cron="0 9 * * *")  # E: call-overload
+    service.handler(ORDER, every="5m")  # E: call-overload
+    JobType("ORDER", Order, cron=Cron("@daily"))  # E: call-overload
+    Schedule("0 9 * * *")  # E: arg-type
+    Schedule(60, unique_key="x")  # E: call-arg
 
 
 async def options() -> None:
@@ -250,3 +279,19 @@ def crash_test() -> None:
     testing.crash_test(service, "BARE", Order(7))  # E: call-overload
     testing.assert_safe_to_rerun(service, ORDER, Order(7), kinds=["flood"])  # E: list-item
     testing.assert_safe_to_rerun(service, ORDER, Order(7), priority="urgent")  # E: call-overload
+
+
+async def quote(order: Order, *, rush: bool = False) -> int:
+    return order.number
+
+
+async def in_steps(job: Job[Order]) -> None:
+    await job.step("quote", quote, 7)  # E: call-overload
+    await job.step("quote", quote, Order(7), slow=True)  # E: call-arg
+    await job.step(quote, Order(7))  # E: call-overload
+    wrong: str = await job.step("quote", quote, Order(7))  # E: call-overload
+    job.step("quote", quote, Order(7))  # E: unused-coroutine
+    job.sleep("1d")  # E: unused-coroutine
+    await job.sleep([1])  # E: arg-type
+    other: str = await job.wait_for("approved", type=Order)  # E: arg-type
+    print(wrong, other)

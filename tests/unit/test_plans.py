@@ -14,6 +14,10 @@ from backroom.ports import Filter, Report
 from backroom.storage import MemoryJobStorage
 from backroom.transition import Transition
 from tests.contract.parts import Bench, SettableClock
+from tests.contract.plans import Plans
+
+TABLES = ("j", "job", "job_error", "job_log", "schedule", "tick")
+"""As the statements call them."""
 
 Act = Callable[[Bench], Awaitable[Any]]
 
@@ -49,10 +53,11 @@ class Watched:
 
 
 def goes_through_all(steps: list[str]) -> bool:
-    """Whether every job, error or line is read. The index of a few of them may be."""
+    """Whether every job, error, line, schedule or tick is read. The index of a few of them may
+    be, and that of schedules in the order in which they are due, from its beginning."""
     return any(
-        step.split()[:2] in (["SCAN", name] for name in ("j", "job", "job_error", "job_log"))
-        and not any(f"INDEX {few}" in step for few in ("job_active", "job_parked"))
+        step.split()[:2] in (["SCAN", name] for name in TABLES)
+        and not any(f"INDEX {few}" in step for few in ("job_active", "job_parked", "schedule_due"))
         for step in steps
     )
 
@@ -81,7 +86,7 @@ async def work(bench: Bench) -> None:
     worker = await bench.enlist()
     await bench.add(unique_key="k")
     await bench.insert(bench.records(2), worker=worker)
-    claims = await bench.claim(worker, types=["SEND_EMAIL"], starving=1, queues=None)
+    claims = await bench.claim(worker, types={"SEND_EMAIL": 1}, starving=1, queues=None)
     await bench.begin(worker, *claims)
     report = Report(claims[0].key, claims[0].token, 1, 0.5, None, [(bench.now, "info", "a")])
     await bench.storage.report(worker, [report])
@@ -97,6 +102,18 @@ async def tidy(bench: Bench) -> None:
     await bench.reclaim()
 
 
+async def plan(bench: Bench) -> None:
+    plans = Plans(bench)
+    records = [await plans.put(f"s{n}") for n in range(5)]
+    await plans.put("s0", data="[]")
+    await plans.storage.pause_schedule("s1", True, None, revision=1)
+    await plans.due()
+    await plans.fire(*[plans.firing(record) for record in records])
+    await plans.ticks("s3")
+    await plans.kept("s3")
+    await plans.storage.drop_schedule("s4")
+
+
 def look(**which: Any) -> Act:
     return lambda bench: bench.page(**which)
 
@@ -105,6 +122,7 @@ def look(**which: Any) -> Act:
     "act",
     [
         work,
+        plan,
         tidy,
         look(status=JobStatus.ACTIVE),
         look(status=JobStatus.ACTIVE, queue="default", type="SEND_EMAIL"),
@@ -125,6 +143,24 @@ async def test_what_an_index_knows_is_not_looked_for_among_all_jobs(
     plans = await watched.plans(act)
     assert plans
     assert {sql: steps for sql, steps in plans.items() if goes_through_all(steps)} == {}
+
+
+async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(
+    watched: Watched,
+) -> None:
+    """Each type and version is a range of an index of its own."""
+    plans = await watched.plans(work)
+    used = {
+        step.partition("USING ")[2]
+        for steps in plans.values()
+        for step in steps
+        if "job_parked_kind" in step and step.startswith("SEARCH")
+    }
+    assert {step for step in used if "run_at" in step or "priority" in step} == {
+        "INDEX job_parked_kind (queue=? AND type=? AND <expr>=? AND priority=? AND run_at<?)",
+        "INDEX job_parked_kind (queue=? AND type=? AND <expr>=? AND priority=?)",
+    }
+    assert "INDEX job_parked_kind (queue=? AND type=? AND <expr>>? AND <expr><?)" in used
 
 
 @pytest.mark.parametrize(

@@ -190,9 +190,9 @@ def test_a_handler_must_be_callable(registry: Registry) -> None:
 def test_a_handler_whose_options_are_wrong_is_not_registered(registry: Registry) -> None:
     with pytest.raises(ConfigurationError, match="MAIL: retries must be"):
         registry.handle("MAIL", send, {"retries": -1})
-    assert registry.handled == []
+    assert registry.handled == {}
     registry.handle("MAIL", send, {"retries": 1})
-    assert registry.handled == ["MAIL"]
+    assert registry.handled == {"MAIL": 1}
 
 
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:

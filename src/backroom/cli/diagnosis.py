@@ -125,16 +125,16 @@ def _clock(ahead: list[float]) -> Finding:
 
 
 def _types(service: JobService, stats: JobStats) -> Iterator[Finding]:
-    for type_, count in stats.unknown_types.items():
-        here = type_ in service.handled_types
+    for kind in stats.parked:
+        here = service.handled_versions.get(kind.type, 0) >= kind.version
         mend = "a worker of this application would run them: start one, or restart the old ones"
         yield Finding(
             "warning", "types",
-            f"{count_of(count, 'job')} of type {type_} parked: no worker knew it",
+            f"{count_of(kind.jobs, 'job')} of type {kind.name} parked: no worker knew it",
             mend if here else "start a worker that has a handler for it, or: backroom jobs cancel"
-            f" --type {type_}",
+            f" --type {kind.type}",
         )  # fmt: skip
-    if not stats.unknown_types:
+    if not stats.parked:
         yield Finding("ok", "types", "no job waits for a handler that no worker has")
 
 

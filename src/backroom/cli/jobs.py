@@ -8,6 +8,7 @@ import click
 
 from backroom.cli.commands import Commands, job_filters, on_storage, option
 from backroom.cli.schedule import schedule
+from backroom.cli.signal import signal
 from backroom.cli.statuses import STATUSES
 from backroom.cli.steer import cancel, delete, retry
 
@@ -44,7 +45,7 @@ def list_jobs(target: str | None, storage: str | None, as_json: bool, **filters:
 @click.argument("job_id")
 @on_storage
 def show_job(job_id: str, target: str | None, storage: str | None, as_json: bool) -> None:
-    """Everything about one job: data, result, errors, log."""
+    """Everything about one job: data, result, steps, errors, log."""
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, to_json
 
@@ -58,5 +59,5 @@ def show_job(job_id: str, target: str | None, storage: str | None, as_json: bool
             show.job(info)
 
 
-for command in (schedule, retry, cancel, delete):
+for command in (schedule, signal, retry, cancel, delete):
     jobs.add_command(command)

@@ -18,6 +18,7 @@ from backroom.cli.jobs import jobs
 from backroom.cli.migrate import migrate
 from backroom.cli.move import move
 from backroom.cli.queues import queues
+from backroom.cli.schedules import schedules
 from backroom.cli.stats import stats
 from backroom.cli.worker import worker
 
@@ -54,7 +55,7 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, stats, doctor, migrate, move, backup, restore, completion,
+    worker, jobs, queues, schedules, stats, doctor, migrate, move, backup, restore, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -107,6 +107,8 @@ def _show(moved: Moved) -> None:
     rows: list[tuple[str, object]] = [("from", moved.source), ("to", moved.target)]
     rows += [(status, f"{jobs:,}") for status, jobs in sorted(moved.moved.items())]
     rows += [("moved", f"{count:,} in {moved.seconds:.1f} s")]
+    if moved.schedules:
+        rows.append(("schedules", f"{moved.schedules:,}"))
     if moved.known:
         rows.append(("there already", f"{moved.known:,}, by their ids"))
     if moved.cancelled:

@@ -16,10 +16,12 @@ async def on_its_way(storage: Store) -> AsyncIterator[Finding]:
     parcel_of = getattr(storage, "parcel", None)
     parcel = None if parcel_of is None else await parcel_of()
     if parcel is not None:
+        packed = count_of(len(parcel.jobs), "job")
+        if parcel.schedules:
+            packed = count_of(len(parcel.schedules), "schedule")
         yield Finding(
             "warning", "move",
-            f"a move to {parcel.label} has not ended: {count_of(len(parcel.jobs), 'job')} or more"
-            " are packed, and run nowhere",
+            f"a move to {parcel.label} has not ended: {packed} or more are packed, and run nowhere",
             f"unless it runs now: backroom move {storage.url} {parcel.label}",
         )  # fmt: skip
     spooled_of = getattr(storage, "spooled", None)

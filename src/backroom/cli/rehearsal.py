@@ -86,7 +86,8 @@ def _waiting(service: JobService, stats: JobStats) -> list[str]:
     due = stats.by_status["pending"]
     notes = [f"{count_of(due, 'job')} due; workers that run: {len(stats.workers)}"]
     notes += [f"queue {queue.name} is paused" for queue in stats.queues if queue.paused]
-    for type_, count in stats.unknown_types.items():
-        known = "it would run them" if type_ in service.handled_types else "it would park them too"
-        notes.append(f"{count_of(count, 'job')} of type {type_} parked by workers; {known}")
+    for kind in stats.parked:
+        here = service.handled_versions.get(kind.type, 0) >= kind.version
+        known = "it would run them" if here else "it would park them too"
+        notes.append(f"{count_of(kind.jobs, 'job')} of type {kind.name} parked by workers; {known}")
     return notes

@@ -15,9 +15,20 @@ from rich.text import Text
 
 from backroom.cli.output import say
 from backroom.cli.plain import plain
-from backroom.job import JobInfo, JobPage, JobStats, JobStatus, QueueStats
+from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
 
-__all__ = ["console", "facts", "job", "jobs", "queues", "stats", "stats_view"]
+__all__ = [
+    "ago",
+    "as_json",
+    "console",
+    "facts",
+    "job",
+    "jobs",
+    "print_table",
+    "queues",
+    "stats",
+    "stats_view",
+]
 
 WIDEST: Final = 10_000
 COLOURS: Final = {
@@ -43,8 +54,8 @@ def _text(value: object, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
-def _print(table: Table) -> None:
-    """Without the blanks that fill a line up."""
+def print_table(table: Table) -> None:
+    """On standard output, without the blanks that fill a line up."""
     out = console()
     if out.is_terminal:
         out.print(table)
@@ -58,10 +69,15 @@ def _print(table: Table) -> None:
 def _status(info: JobInfo) -> Text:
     text = Text(str(info.status), style=COLOURS[info.status])
     if info.parked:
-        text.append(" (no worker knows its type)", style="red")
+        text.append(f" (no worker knows {_unknown(info.version)})", style="red")
     if info.cancel_requested:
         text.append(" (cancel requested)", style="red")
     return text
+
+
+def _unknown(version: int) -> str:
+    """What of a job no worker knows."""
+    return "its type" if version == FIRST else f"its type, or version {version} of its data"
 
 
 def _when(moment: datetime | None) -> str:
@@ -73,7 +89,8 @@ def _when(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _ago(moment: datetime | None) -> str:
+def ago(moment: datetime | None) -> str:
+    """How long ago it was, or how soon it will be: "5 m ago"."""
     if moment is None:
         return ""
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -98,10 +115,10 @@ def jobs(page: JobPage) -> None:
     for info in page:
         table.add_row(
             _text(info.id), _text(info.type), _text(info.queue),
-            info.priority, _status(info), _attempts(info), _ago(info.created_at),
+            info.priority, _status(info), _attempts(info), ago(info.created_at),
             Text(plain(info.error or "").partition("\n")[0][:80]),
         )  # fmt: skip
-    _print(table)
+    print_table(table)
     if page.cursor is not None:
         say(f"more: --cursor {page.cursor}")
 
@@ -118,11 +135,13 @@ def job(info: JobInfo) -> None:
     rows: list[tuple[str, object]] = [
         ("id", plain(info.id)),
         ("type", plain(info.type)),
+        ("version", "" if info.version == FIRST else f"{info.version} of its data"),
         ("status", _status(info)),
         ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
-        ("run at", f"{_when(info.run_at)} ({_ago(info.run_at)})"),
+        ("run at", f"{_when(info.run_at)} ({ago(info.run_at)})"),
+        ("waits", _waits(info)),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),
         ("finished", _when(info.finished_at)),
@@ -130,10 +149,10 @@ def job(info: JobInfo) -> None:
         ("unique key", plain(info.unique_key or "")),
         ("tags", plain(", ".join(info.tags))),
         ("progress", "" if info.progress is None else _progress(info)),
-        ("options", _json(info.options)),
-        ("metadata", _json(info.metadata)),
-        ("data", _json(info.data)),
-        ("result", "" if info.result is None else _json(info.result)),
+        ("options", as_json(info.options)),
+        ("metadata", as_json(info.metadata)),
+        ("data", as_json(info.data)),
+        ("result", "" if info.result is None else as_json(info.result)),
         ("error", plain(info.error or "")),
     ]
     kept = [(name, value) for name, value in rows if value not in ("", "{}")]
@@ -144,6 +163,13 @@ def job(info: JobInfo) -> None:
     else:
         for name, value in kept:
             say(f"{name:<11} " + str(value).replace("\n", "\n" + " " * 12))
+    if info.steps:
+        out.print()
+        print_table(_steps(info))
+    for signal in info.signals:
+        out.print()
+        sent = f"signal {signal.name}, sent {_when(signal.at)}, is not taken yet: "
+        out.print(_text(f"{sent}{as_json(signal.value)}"))
     for error in info.errors:
         out.print()
         out.print(
@@ -159,7 +185,36 @@ def job(info: JobInfo) -> None:
             out.print(start, _text(line.message), sep="")
 
 
-def _json(value: Any) -> str:
+def _waits(info: JobInfo) -> str:
+    step = info.waits_for
+    if step is None:
+        return ""
+    until = "" if step.until is None else f" until {_when(step.until)} ({ago(step.until)})"
+    if step.kind == "sleep":
+        return f"sleeps{until}"
+    return f"waits for signal {plain(step.name)}{until}"
+
+
+def _steps(info: JobInfo) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "name", "kind", "begun", "took", "result"):
+        table.add_column(heading, no_wrap=heading != "result")
+    for step in info.steps:
+        if step.timed_out:
+            result = "no signal came in time"
+        elif step.done:
+            result = "" if step.kind == "sleep" else as_json(step.result)
+        else:
+            result = "waits"
+        took = "" if step.took is None else f"{step.took:.3f} s"
+        table.add_row(
+            str(step.number), _text(step.name), step.kind, _when(step.at), took, Text(result)
+        )
+    return table
+
+
+def as_json(value: Any) -> str:
+    """A value in one line."""
     return plain(msgspec.json.encode(value, enc_hook=str).decode())
 
 
@@ -172,7 +227,7 @@ def stats(now: JobStats) -> None:
     """Counts, queues, workers."""
     for part in _stats_parts(now):
         if isinstance(part, Table):
-            _print(part)
+            print_table(part)
         else:
             console().print(part)
 
@@ -190,14 +245,14 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
     parts: list[Table | Text] = [counts]
     if now.queues:
         parts += [Text(), _queues(now.queues)]
-    for type_, count in now.unknown_types.items():
-        waits = f"{count:,} jobs of type {type_} wait for a worker that knows it"
+    for kind in now.parked:
+        waits = f"{kind.jobs:,} jobs of type {kind.name} wait for a worker that knows it"
         parts += [Text(), _text(waits, "red")]
     parts.append(Text())
     if not now.workers:
         parts.append(Text("no worker is running"))
     for worker in now.workers:
-        since = _ago(worker.started_at)
+        since = ago(worker.started_at)
         parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
     return parts
 
@@ -207,7 +262,7 @@ def facts(rows: Sequence[tuple[str, object]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in rows:
         table.add_row(name, _text(value))
-    _print(table)
+    print_table(table)
 
 
 def queues(all_: Sequence[QueueStats]) -> None:
@@ -215,7 +270,7 @@ def queues(all_: Sequence[QueueStats]) -> None:
     if not all_:
         say("no queue has held a job yet")
         return
-    _print(_queues(all_))
+    print_table(_queues(all_))
 
 
 def _queues(all_: Sequence[QueueStats]) -> Table:
@@ -230,6 +285,6 @@ def _queues(all_: Sequence[QueueStats]) -> Table:
             name.append(" (paused)", style="red")
         table.add_row(
             name, f"{queue.pending:,}", f"{queue.scheduled:,}", f"{queue.active:,}",
-            _ago(queue.oldest_pending),
+            ago(queue.oldest_pending),
         )  # fmt: skip
     return table

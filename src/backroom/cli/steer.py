@@ -64,11 +64,22 @@ def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("retry", cls=Command)
 @click.argument("job_ids", nargs=-1)
 @job_filters(*ENDED, default="failed")
+@option("--from-step", type=click.IntRange(1), metavar="NUMBER",
+        help="Forget what is kept of their steps from this one on; with ids.")  # fmt: skip
 @_yes
 @on_storage
-def retry(**said: Any) -> None:
+def retry(from_step: int | None, **said: Any) -> None:
     """Run ended jobs again, with a fresh budget of attempts: by id, or all that match."""
-    _steer(RETRY, **said)
+    if from_step is None:
+        _steer(RETRY, **said)
+        return
+    if not said["job_ids"]:
+        raise click.UsageError("--from-step goes with ids: each job has steps of its own")
+
+    def again(service: JobService, job_id: str) -> Awaitable[None]:
+        return service.retry_job(job_id, from_step=from_step)
+
+    _steer(RETRY._replace(one=again), **said)
 
 
 @click.command("cancel", cls=Command)

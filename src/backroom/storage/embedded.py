@@ -33,7 +33,8 @@ from backroom.ports import (
     Want,
     WorkerSpec,
 )
-from backroom.storage.sqlite import claims, inserts, outcomes, retention, workers
+from backroom.step import SignalRecord, StepRecord
+from backroom.storage.sqlite import claims, inserts, outcomes, retention, steps, workers
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -232,6 +233,25 @@ class EmbeddedStorage:
             self._subscribers.pop(callback, None)
 
         return unsubscribe
+
+    # -- Stepping ------------------------------------------------------------------------------
+
+    async def steps_of(self, key: int) -> list[StepRecord]:
+        return await self._read(lambda jobs: steps.steps_of(jobs.connection.execute, key))
+
+    async def keep_step(self, key: int, token: int, step: StepRecord) -> None:
+        await self._write(steps.keep, key, token, step)
+
+    async def take_signal(
+        self, key: int, token: int, step: StepRecord, now: int
+    ) -> StepRecord | None:
+        return await self._write(steps.take, key, token, step, now)
+
+    async def send_signal(self, job_id: str, signal: SignalRecord, now: int) -> None:
+        await self._write(steps.send, job_id, signal, now)
+
+    async def forget_steps(self, job_id: str, number: int) -> None:
+        await self._write(steps.forget, job_id, number)
 
     # -- Inspection ----------------------------------------------------------------------------
 

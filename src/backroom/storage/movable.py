@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.storage.planned import PlannedStorage
-from backroom.storage.sqlite import moving
+from backroom.storage.sqlite import leaving, moving
 
 __all__ = ["MovableStorage"]
 
@@ -46,3 +46,9 @@ class MovableStorage(PlannedStorage):
 
     async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
         return await self._write(moving.unload, parcel, back, self.clock.now())
+
+    async def pack_schedules(self, limit: int, target: int, label: str) -> Parcel | None:
+        return await self._write(leaving.pack, limit, target, label)
+
+    async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
+        return await self._write(leaving.unpack, source, parcel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.storage.embedded import EmbeddedStorage
@@ -13,6 +13,8 @@ __all__ = ["PlannedStorage"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Run: TypeAlias = Callable[..., Any]
+"""`Connection.execute`."""
 
 
 class PlannedStorage(EmbeddedStorage):
@@ -51,6 +53,6 @@ class PlannedStorage(EmbeddedStorage):
         return await self._ask(schedules.ticks, name, limit, before)
 
     async def _ask(
-        self, look: Callable[Concatenate[schedules.Run, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, look: Callable[Concatenate[Run, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         return await self._read(lambda jobs: look(jobs.connection.execute, *args, **kwargs))

@@ -150,7 +150,8 @@ class Jobs(Seen):
 
     async def advance(self, by: float | timedelta, *, raise_errors: bool = False) -> list[JobInfo]:
         """Lets time pass, and runs each job at its moment: what is due now, delays, retries,
-        snoozes; jobs that are not started in time expire. Seconds or `timedelta`.
+        snoozes, ticks of schedules; jobs that are not started in time expire. Seconds or
+        `timedelta`. Schedules that stand beside handlers begin with the first call.
 
         A handler that has begun is run to its end, so on a virtual loop more time may pass.
         Returns, and raises, like `drain`.
@@ -158,6 +159,8 @@ class Jobs(Seen):
         __tracebackhide__ = True
         seconds = duration("by", by)
         async with self._session(raise_errors) as ran:
+            await self.service.open()
+            await self.service._put_declared()
             end = self.clock.now() + round(seconds * SECOND)
             while True:
                 await self._work()

@@ -47,6 +47,7 @@ class Stage(Registry):
     def __init__(self, registry: Registry, kill: Callable[[str], None]) -> None:
         super().__init__(registry._defaults)
         self._known = registry._known
+        self.schedules = registry.schedules
         self._kill = kill
         self._plans: dict[str, deque[_Plan]] = defaultdict(deque)
         self._lock = threading.Lock()

@@ -10,6 +10,8 @@ import msgspec
 
 from backroom.job import JobRecord
 from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
+from backroom.schedule import Firing
+from backroom.step import FOREVER
 from backroom.storage.memory import MemoryJobStorage
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.claims import READ_KEYS, TAKE, UNSTARTED
@@ -19,13 +21,17 @@ from backroom.transition import Claim, Failure, Transition
 
 __all__ = ["TestStorage"]
 
+MOST_SCHEDULES: Final = 1_000_000
+"""Of one test."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # A job whose time to start passes without its being started is cancelled, so that is a moment, too.
+# What waits for a signal without a timeout has none.
 NEXT_MOMENT: Final = f"""
     SELECT min(moment) FROM (
-        SELECT run_at AS moment FROM job WHERE state = 0 AND run_at > ?1
+        SELECT run_at AS moment FROM job WHERE state = 0 AND run_at > ?1 AND run_at < {FOREVER}
         UNION ALL
         SELECT expires_at FROM job WHERE state = 0 AND expires_at > ?1 AND {UNSTARTED})
 """
@@ -87,6 +93,12 @@ class TestStorage(MemoryJobStorage):
             await self.after_insert()
         return answers
 
+    async def fire(self, firings: Sequence[Firing], now: int) -> list[bool]:
+        stands = await super().fire(firings, now)
+        for firing, stood in zip(firings, stands, strict=True):
+            self.inserted += firing.jobs if stood else ()
+        return stands
+
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         # What the code of a dead worker still says, nobody hears.
         heard = [t for t in transitions if (t.key, t.token) not in self._killed]
@@ -105,9 +117,12 @@ class TestStorage(MemoryJobStorage):
         return outcomes
 
     def next_moment(self, now: int) -> int | None:
-        """When the next job becomes due, or expires; None if none waits for its time."""
+        """When the next job becomes due, or expires, or the next tick of a schedule comes; None
+        if nothing waits for its time."""
         row = self._row(NEXT_MOMENT, now)
-        return None if row is None else row[0]
+        _, tick = self.at_once(self.due_schedules(now, MOST_SCHEDULES))
+        moments = [at for at in (*(row or ()), tick) if at is not None]
+        return min(moments, default=None)
 
     def _row(self, query: str, *arguments: Any) -> tuple[Any, ...] | None:
         with self._lock:
@@ -123,7 +138,7 @@ class TestStorage(MemoryJobStorage):
 
     def nudge(self) -> None:
         """Workers look whether something is due."""
-        self._wake((Wake.JOBS,))
+        self._wake((Wake.JOBS, Wake.CONTROL))
 
     def only(self, job_id: str | None) -> None:
         """The next claim gives this job, whether it is due or not, and nothing else is given;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.table import (
     corruption,
+    cron,
     durability,
     fences,
     keys,
@@ -11,10 +12,14 @@ from tests.mutants.table import (
     order,
     outcomes,
     postgres,
+    schedules,
     starts,
+    steps,
     stopping,
+    ticks,
     transactions,
     unique,
+    versions,
 )
 
 __all__ = ["MUTANTS"]
@@ -26,10 +31,15 @@ MUTANTS = (
     *starts.MUTANTS,
     *leases.MUTANTS,
     *keys.MUTANTS,
+    *cron.MUTANTS,
+    *ticks.MUTANTS,
     *stopping.MUTANTS,
     *order.MUTANTS,
     *corruption.MUTANTS,
     *postgres.MUTANTS,
     *transactions.MUTANTS,
+    *schedules.MUTANTS,
+    *versions.MUTANTS,
+    *steps.MUTANTS,
     *unique.MUTANTS,
 )

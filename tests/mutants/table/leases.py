@@ -287,12 +287,12 @@ MUTANTS = (
         file="runner.py",
         old="""
             running.group.add(running, self._loop.time())
-            value = await handler(job)
+            if running.older is not None:
         """,
         new="""
             late = (self._clock.now() - job.started_at) / 1e6
             running.group.add(running, self._loop.time() - late)
-            value = await handler(job)
+            if running.older is not None:
         """,
         tests=("engine/test_timeouts.py::test_the_time_of_an_attempt_begins_with_its_code",),
     ),

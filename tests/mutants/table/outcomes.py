@@ -221,7 +221,7 @@ MUTANTS = (
         old="""
         except BaseException as error:
             # SystemExit and the like end the attempt, never the worker.
-            outcome = errored(error)
+            outcome = _of_base(error)
         """,
         new="",
         tests=("engine/test_isolation.py",),

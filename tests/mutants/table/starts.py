@@ -118,11 +118,11 @@ MUTANTS = (
         file="runner.py",
         old="""
             if self._note_start(running.claim):
-                value = self._context.copy().run(handler, job)
+                value = self._context.copy().run(_call, running, handler, job)
         """,
         new="""
             if running.claim:
-                value = self._context.copy().run(handler, job)
+                value = self._context.copy().run(_call, running, handler, job)
         """,
         tests=(
             "process/test_starts_noted.py::test_a_start_is_noted_before_the_first_line[thread]",
@@ -293,8 +293,14 @@ MUTANTS = (
         promises=(4, 15),
         guard="a job whose type a worker does not know is parked, not failed",
         file="runner.py",
-        old="self._skip(claim, lanes, Parked(), None)",
-        new='self._skip(claim, lanes, Errored("JobTypeError", "no handler", retry=False), None)',
+        old="""
+        if known is None or known.handler is None:
+            self._skip(claim, lanes, Parked(), None)
+        """,
+        new="""
+        if known is None or known.handler is None:
+            self._skip(claim, lanes, Errored("JobTypeError", "no handler", retry=False), None)
+        """,
         tests=("engine/test_types.py",),
     ),
     Mutant(

@@ -59,8 +59,8 @@ MUTANTS = (
         promises=(10,),
         guard="what is kept with a job goes with it",
         file="storage/sqlite/retention.py",
-        old='for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):',
-        new='for table, column in (("job", "key"),):',
+        old="for table, column in _TABLES:",
+        new="for table, column in _TABLES[:1]:",
         tests=(
             "process/test_folder_faults.py"
             "::test_deleted_jobs_are_gone_with_all_that_was_kept_with_them",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 from backroom.errors import StorageError
 from backroom.job import JobRecord
@@ -113,6 +113,20 @@ class Adding:
         if new:
             await self._base.fetch("new_queues", [to_text(name) for name in sorted(new)])
             self._queues |= new
+
+    async def beside(self, link: Any, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
+        """Adds jobs along with the other changes of a transaction on a connection of ours, and
+        tells of them as it commits. To be followed by `arrived`."""
+        addition = Addition(jobs, now, None, False)
+        copy, word = self._adding.copies([addition]), self._base.bells.along(Wake.JOBS)
+        [answers] = await self._adding.add(link, [addition], word, copy=copy, whole=True)
+        return answers
+
+    def arrived(self, jobs: Sequence[JobRecord]) -> None:
+        """Jobs of others' changes are committed: those who wait for some are told, here."""
+        if jobs:
+            self._base.marks.lower(min(job.run_at for job in jobs))
+            self._base.bells.ring_here((Wake.JOBS,))
 
     async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """What was asked on this loop, or on any, has been carried out."""

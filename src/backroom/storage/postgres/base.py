@@ -61,15 +61,18 @@ class Base:
         return self._here[1]
 
     async def change(
-        self, work: Callable[[asyncpg.Connection], Awaitable[T]], within: float | None = None
+        self,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        within: float | None = None,
+        apart: bool = True,
     ) -> T:
-        """In a transaction of its own, within so many seconds."""
+        """In a transaction of its own, within so many seconds; `apart` as in `Links.run`."""
 
         async def whole(link: asyncpg.Connection) -> T:
             async with link.transaction():
                 return await work(link)
 
-        return await self.links.run(whole, within=within)
+        return await self.links.run(whole, within=within, apart=apart)
 
     async def carry(
         self,
@@ -77,10 +80,11 @@ class Base:
         one_statement: bool,
         within: float | None = None,
     ) -> T:
-        """One statement is a transaction by itself: no word more on the way."""
+        """What a group asks, in its own task. One statement is a transaction by itself: no word
+        more on the way."""
         if one_statement:
-            return await self.links.run(work, within=within)
-        return await self.change(work, within)
+            return await self.links.run(work, within=within, apart=False)
+        return await self.change(work, within, apart=False)
 
     def ring(self, *wakes: Wake, since: int | None = None) -> None:
         """Wakes those who listen, here and elsewhere. Jobs may have come back, that wait since

@@ -65,7 +65,7 @@ class Claiming:
                 self._base.statements["claim_parked" if parked else "claim"], queues,
                 list(want.rooms), now, worker, want.starts, min(want.starving, want.rooms[3]),
                 want.starving_since, MOST_BYTES, but, *marks,
-                *([[to_text(kind) for kind in want.types]] if parked else ()),
+                *([_kinds(want)] if parked else ()),
             )  # fmt: skip
         if not rows[0]["living"]:
             raise self._base.declared_dead(worker)
@@ -106,6 +106,15 @@ class Claiming:
         self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
         self._base.marks.took(want, claims, rows[0]["took"], now, cut)
         return claims
+
+
+def _kinds(want: Want) -> list[str]:
+    """What parked jobs wait as that this worker may run, as the index has it."""
+    return [
+        f"{to_text(type_)} {version}"
+        for type_, latest in want.types.items()
+        for version in range(1, latest + 1)
+    ]
 
 
 def _claim(row: Any) -> Claim:

@@ -15,6 +15,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.outcomes import Outcomes, Results
+from backroom.storage.postgres.steps import waits
 from backroom.transition import Transition
 
 __all__ = ["Ending"]
@@ -67,6 +68,8 @@ class Ending:
             for t in (t for one in results for t in one.transitions):
                 if t.state == State.WAITING:
                     self._base.marks.lower(0 if t.run_at is None else t.run_at)
+            if waits([t for one in results for t in one.transitions]):
+                self._base.marks.lower(now)
         return list(answers)
 
     async def _end_apart(self, results: Results, now: int) -> list[bool]:

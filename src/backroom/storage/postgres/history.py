@@ -237,7 +237,7 @@ class History:
         return gone
 
     async def sweep(self, link: Any, parts: list[Part], limit: int) -> bool:
-        """Removes errors and lines of jobs that went with their partition; whether there are
+        """Removes what was kept with jobs that went with their partition; whether there is
         more."""
         if self._swept or not parts or not all(part.attached for part in parts):
             return False

@@ -71,7 +71,7 @@ WITH gone AS (
 )
 SELECT coalesce(sum(jobs), 0)::bigint FROM gone;
 
--- sweep: before this id, up to so many -> nothing: what was said of jobs that are gone
+-- sweep: before this id, up to so many -> how many: what was kept with jobs that are gone
 WITH errors AS (
     DELETE FROM {errors} WHERE (job, seq) IN (
         SELECT job, seq FROM {errors} AS e WHERE job < $1
@@ -82,5 +82,16 @@ WITH errors AS (
         SELECT job, seq FROM {logs} AS l WHERE job < $1
         AND (SELECT true FROM {jobs} AS j WHERE j.id = l.job LIMIT 1) IS NULL LIMIT $2)
     RETURNING 1
+), steps AS (
+    DELETE FROM {steps} WHERE (job, number) IN (
+        SELECT job, number FROM {steps} AS s WHERE job < $1
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = s.job LIMIT 1) IS NULL LIMIT $2)
+    RETURNING 1
+), signals AS (
+    DELETE FROM {signals} WHERE (job, seq) IN (
+        SELECT job, seq FROM {signals} AS s WHERE job < $1
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = s.job LIMIT 1) IS NULL LIMIT $2)
+    RETURNING 1
 )
-SELECT greatest((SELECT count(*) FROM errors), (SELECT count(*) FROM logs));
+SELECT greatest((SELECT count(*) FROM errors), (SELECT count(*) FROM logs),
+                (SELECT count(*) FROM steps), (SELECT count(*) FROM signals));

@@ -22,8 +22,8 @@ ON CONFLICT (name) DO UPDATE SET paused = $2;
 SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE run_at <= $1) AS due,
        min(run_at) FILTER (WHERE run_at <= $1) AS oldest FROM {ready} GROUP BY queue;
 
--- count_parked: -> by queue and type
-SELECT queue, type, count(*) AS jobs FROM {parked} GROUP BY queue, type;
+-- count_parked: -> by queue, type and version
+SELECT queue, type, version, count(*) AS jobs FROM {parked} GROUP BY queue, type, version;
 
 -- count_active: -> by queue
 SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)

@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     AttemptError,
     JobId,
@@ -17,6 +18,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
+    ParkedStats,
     QueueStats,
     State,
     WorkerStats,
@@ -24,6 +26,7 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.ports import Filter, Outlook
+from backroom.step import SignalRecord, StepRecord, shown
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 
@@ -87,7 +90,7 @@ class Inspector:
         self._connection = connection
 
     async def find(self, job_id: str, now: int) -> JobInfo | None:
-        """One job with its errors and log."""
+        """One job with its errors, its log and its steps."""
         key = identity(job_id)
         if key is None:
             return None
@@ -98,7 +101,7 @@ class Inspector:
             return None
         errors = await self._connection.fetch(self._statements["errors"], key)
         lines = await self._connection.fetch(self._statements["log"], key)
-        return _info(
+        info = _info(
             rows[0],
             now,
             tuple(
@@ -106,6 +109,11 @@ class Inspector:
                 for a, at, kind, m, t in errors
             ),
             tuple(LogLine(to_datetime(at), a, level, from_text(m)) for at, a, level, m in lines),
+        )
+        steps = await self._connection.fetch(self._statements["steps_of"], key)
+        signals = await self._connection.fetch(self._statements["signals_of"], key)
+        return shown(
+            info, [StepRecord(*row) for row in steps], [SignalRecord(*row) for row in signals], now
         )
 
     async def _infos(self, source: str, rest: str, *arguments: Any) -> list[Any]:
@@ -161,15 +169,17 @@ class Inspector:
         active: dict[str, int] = {}
         oldest: dict[str, int] = {}
         unknown: dict[str, int] = {}
+        parked: dict[tuple[str, int], int] = {}
         for queue, count, due, first in await fetch(self._statements["count_ready"], now):
             queue = from_text(queue)
             scheduled[queue], pending[queue] = count - due, due
             if first is not None:
                 oldest[queue] = first
-        for queue, type_, count in await fetch(self._statements["count_parked"]):
+        for queue, type_, version, count in await fetch(self._statements["count_parked"]):
             queue, type_ = from_text(queue), from_text(type_)
             pending[queue] = pending.get(queue, 0) + count
             unknown[type_] = unknown.get(type_, 0) + count
+            parked[type_, version] = parked.get((type_, version), 0) + count
         for queue, count in await fetch(self._statements["count_active"]):
             active[from_text(queue)] = count
         for state, count in await fetch(self._statements["count_ended"]):
@@ -189,6 +199,7 @@ class Inspector:
             ),
             tuple(WorkerStats(name, to_datetime(at), int(count)) for name, at, count in workers),
             unknown,
+            tuple(ParkedStats(*kind, count) for kind, count in sorted(parked.items())),
         )  # fmt: skip
 
     # -- changes -----------------------------------------------------------------------------
@@ -342,6 +353,7 @@ def _info(
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
+    version = said.pop("version", FIRST)
     retries = said.get("retries")
     return JobInfo(
         id=JobId(str(row["id"])),
@@ -355,6 +367,7 @@ def _info(
         attempt=row["attempt"] + (state is State.ACTIVE and bool(row["counted"])),
         max_attempts=None if retries is None else row["budget"] + retries + 1,
         crashes=row["crashes"],
+        version=version,
         parked=state is State.PARKED,
         cancel_requested=row["cancel_requested"],
         created_at=to_datetime(row["created_at"]),

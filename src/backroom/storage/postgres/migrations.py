@@ -38,12 +38,20 @@ class Migration:
 
 MIGRATIONS: Final = (
     Migration(1, "the first tables", read("schema"), compatible=1),
+    Migration(2, "schedules and their ticks", read("migrations/0002_schedules"), compatible=1),
     Migration(
-        2, "keys that are held not until the end", read("migrations/0002_holds"), compatible=1
+        3,
+        "versions of parked data",
+        read("migrations/0003_versions_of_parked_data"),
+        compatible=1,
+    ),
+    Migration(4, "steps of handlers", read("migrations/0004_steps"), compatible=1),
+    Migration(
+        5, "keys that are held not until the end", read("migrations/0005_holds"), compatible=1
     ),
 )
-"""All, in their order. The SQL of the next one goes to `migrations/0002_what_it_does.sql`, and is
-`read("migrations/0002_what_it_does")` here. One that was released never changes."""
+"""All, in their order. The SQL of the next one goes to `migrations/0006_what_it_does.sql`, and is
+`read("migrations/0006_what_it_does")` here. One that was released never changes."""
 
 
 def tables_of(migrations: tuple[Migration, ...]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import astuple
 
 from backroom.baggage import (
     Baggage,
@@ -15,12 +16,12 @@ from backroom.baggage import (
     Refusal,
     Unpacked,
     compare,
-    decode,
     encode,
     fitting,
 )
 from backroom.job import State
 from backroom.ports import Wake
+from backroom.step import SignalRecord, StepRecord
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.texts import from_text, to_text
@@ -75,7 +76,7 @@ class Moving:
         if not await self._has_parcels():
             return None
         for number, target, label, jobs in await self._base.fetch("oldest_parcel", after):
-            return Parcel(number, target, label, decode(jobs))
+            return Parcel.opened(number, target, label, jobs)
         return None
 
     async def _has_parcels(self) -> bool:
@@ -106,7 +107,18 @@ class Moving:
         rows = await link.fetch(self._base.statements["whole"], ids)
         errors = _by_job(await link.fetch(self._base.statements["errors_of"], ids))
         log = _by_job(await link.fetch(self._base.statements["log_of"], ids))
-        return [_baggage(row, errors.get(row[0], ()), log.get(row[0], ())) for row in rows]
+        steps = _by_job(await link.fetch(self._base.statements["steps_of_all"], ids))
+        signals = _by_job(await link.fetch(self._base.statements["signals_of_all"], ids))
+        return [
+            _baggage(
+                row,
+                errors.get(row[0], ()),
+                log.get(row[0], ()),
+                tuple(StepRecord(*one) for one in steps.get(row[0], ())),
+                tuple(SignalRecord(*one) for one in signals.get(row[0], ())),
+            )
+            for row in rows
+        ]
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -236,6 +248,13 @@ class Moving:
         ]
         if log:
             await link.execute(text["add_logs"], *map(list, zip(*log, strict=True)))
+        new = [job for job in jobs if job.id in added]
+        steps = [(job.id, *astuple(one)) for job in new for one in job.steps]
+        if steps:
+            await link.execute(text["add_steps"], *map(list, zip(*steps, strict=True)))
+        signals = [(job.id, *astuple(one)) for job in new for one in job.signals]
+        if signals:
+            await link.execute(text["add_signals"], *map(list, zip(*signals, strict=True)))
         return added
 
     def _ring(self, unpacked: Unpacked) -> None:
@@ -264,7 +283,13 @@ def _names(keyed: Sequence[tuple[Baggage, Key]]) -> tuple[list[str], list[str]]:
     return [to_text(type_) for type_, _ in keys], [to_text(key) for _, key in keys]
 
 
-def _baggage(row: Any, errors: Iterable[Any], log: Iterable[Any]) -> Baggage:
+def _baggage(
+    row: Any,
+    errors: Iterable[Any],
+    log: Iterable[Any],
+    steps: tuple[StepRecord, ...],
+    signals: tuple[SignalRecord, ...],
+) -> Baggage:
     *values, key, until = row
     values[0] = str(values[0])
     for at in _TEXTS:
@@ -274,6 +299,8 @@ def _baggage(row: Any, errors: Iterable[Any], log: Iterable[Any]) -> Baggage:
             *values,
             tuple((a, at, from_text(k), from_text(m), from_text(t)) for a, at, k, m, t in errors),
             tuple((at, a, level, from_text(m)) for at, a, level, m in log),
+            steps,
+            signals,
             None if until is None else (from_text(key), until),
         )
     )

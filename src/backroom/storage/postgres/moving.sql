@@ -11,7 +11,9 @@ SELECT id, bytes FROM (
         + coalesce((SELECT octet_length(e.result) FROM {ended} AS e WHERE e.id = j.id LIMIT 1), 0)
         + coalesce((SELECT sum(octet_length(m.message) + coalesce(octet_length(m.traceback), 0))
                     FROM {errors} AS m WHERE m.job = j.id), 0)
-        + coalesce((SELECT sum(octet_length(l.message)) FROM {logs} AS l WHERE l.job = j.id), 0) AS bytes
+        + coalesce((SELECT sum(octet_length(l.message)) FROM {logs} AS l WHERE l.job = j.id), 0)
+        + coalesce((SELECT sum(octet_length(s.result)) FROM {steps} AS s WHERE s.job = j.id), 0)
+        + coalesce((SELECT sum(octet_length(s.value)) FROM {signals} AS s WHERE s.job = j.id), 0) AS bytes
     FROM {jobs} AS j
     WHERE j.id > $1 AND coalesce(
         (SELECT $3::boolean OR EXISTS (  -- What still holds a key is not history yet.
@@ -59,6 +61,24 @@ WHERE job = ANY($1::uuid[]) ORDER BY job, seq;
 
 -- log_of: ids -> lines
 SELECT job, at, attempt, level, message FROM {logs} WHERE job = ANY($1::uuid[]) ORDER BY job, seq;
+
+-- steps_of_all: ids -> steps
+SELECT job, number, kind, name, begun_at, until, ended_at, result, signal FROM {steps}
+WHERE job = ANY($1::uuid[]) ORDER BY job, number;
+
+-- signals_of_all: ids -> those that wait
+SELECT job, id, name, value, at FROM {signals} WHERE job = ANY($1::uuid[]) ORDER BY job, seq;
+
+-- add_steps: jobs, and steps by column -> nothing
+INSERT INTO {steps} (job, number, kind, name, begun_at, until, ended_at, result, signal)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::bigint[],
+                     $6::bigint[], $7::bigint[], $8::text[], $9::text[]);
+
+-- add_signals: jobs, and signals by column, in order -> nothing
+INSERT INTO {signals} (job, id, name, value, at)
+SELECT job, id, name, value, at
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+    WITH ORDINALITY AS g (job, id, name, value, at, n) ORDER BY n;
 
 -- make_parcels: -> nothing; made by the first who packs something
 CREATE TABLE IF NOT EXISTS {parcels} (
@@ -121,8 +141,9 @@ WITH given AS MATERIALIZED (
     SELECT queue, priority, run_at, id, due_until FROM given
     WHERE state = 0 AND id IN (SELECT id FROM added)
 ), parked AS (
-    INSERT INTO {parked} (queue, type, priority, run_at, id, expires_at)
-    SELECT queue, type, priority, run_at, id, due_until FROM given
+    INSERT INTO {parked} (queue, type, version, priority, run_at, id, expires_at)
+    SELECT queue, type, coalesce((options::json->>'version')::integer, 1), priority, run_at, id,
+           due_until FROM given
     WHERE state = 6 AND id IN (SELECT id FROM added)
 ), ended AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result, reason)

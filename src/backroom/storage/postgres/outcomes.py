@@ -11,6 +11,7 @@ import msgspec
 from backroom.job import State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.steps import put_aside
 from backroom.storage.postgres.texts import to_id, to_key, to_text
 from backroom.transition import Transition
 
@@ -96,6 +97,7 @@ class Outcomes:
             [t.progress for t in transitions], [to_text(t.progress_message) for t in transitions],
             [t.crashed for t in transitions], now,
         )  # fmt: skip
+        await put_aside(link, self._statements, transitions, now)
         failed = [(t, t.failure) for t in transitions if t.failure is not None]
         if failed:
             await link.execute(

@@ -79,8 +79,10 @@ WITH given AS MATERIALIZED (
     INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
     SELECT queue, priority, run_at, id, expires_at FROM placed WHERE state = 0 AND NOT stopped
 ), parked AS (
-    INSERT INTO {parked} (queue, type, priority, run_at, id, expires_at)
-    SELECT queue, type, priority, run_at, id, expires_at FROM placed
+    INSERT INTO {parked} (queue, type, version, priority, run_at, id, expires_at)
+    SELECT queue, type, (SELECT coalesce((j.options::json->>'version')::integer, 1)
+                         FROM {jobs} AS j WHERE j.id = placed.id LIMIT 1),
+           priority, run_at, id, expires_at FROM placed
     WHERE state = 6 AND NOT stopped
 ), kept AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, result, reason)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from backroom.job import SECOND
 from backroom.ports import Pruned, Wake
+from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
 
@@ -14,6 +15,8 @@ __all__ = ["Retaining"]
 
 LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
+SCHEDULES: Final = 2000
+"""Schedules of which one call of `prune` looks at the ticks."""
 FOLDED: Final = 100_000
 """Changes of the tally that one call of `prune` folds at most."""
 
@@ -27,6 +30,8 @@ class Retaining:
         self._history = History(base, retention)
         self._pruned_to = FIRST
         self._keys_to = FIRST
+        self._ticks_pruned_to = 0
+        """The key of a schedule."""
 
     async def begin(self) -> None:
         """The tables are new: the first jobs go into a partition, too."""
@@ -42,6 +47,7 @@ class Retaining:
         touched, more = await self._base.links.run(lambda link: self._keep_house(link, now, limit))
         if touched >= limit:
             return Pruned(touched, True)
+        more = await self._forget_ticks(now, limit) or more
         expired = await self._base.change(expire)
         if expired:
             self._base.ring(Wake.FINISHED)
@@ -55,6 +61,27 @@ class Retaining:
         )
         self._keys_to = last if looked >= limit else FIRST
         return bool(passed >= limit or looked >= limit)
+
+    async def _forget_ticks(self, now: int, limit: int) -> bool:
+        """Removes up to `limit` ticks of some schedules; whether there is more to look at."""
+        cutoff = -1 if self._retention is None else now - round(self._retention * SECOND)
+        text, after = self._base.statements, self._ticks_pruned_to
+        [(last, count)] = await self._base.fetch("schedules_after", after, SCHEDULES)
+        if not count:
+            self._ticks_pruned_to = 0
+            return False
+
+        async def forget(link: Any) -> int:
+            most = MOST_TICKS, MORE_TICKS
+            rows = await link.fetch(text["forget_ticks"], after, last, cutoff, *most, limit)
+            if rows:
+                await link.execute(text["fewer_ticks"], *map(list, zip(*rows, strict=True)))
+            return sum(gone for _, gone in rows)
+
+        if await self._base.change(forget) >= limit:
+            return True  # There may be more of the same.
+        self._ticks_pruned_to = last if count == SCHEDULES else 0
+        return bool(count == SCHEDULES)
 
     async def _keep_house(self, link: Any, now: int, limit: int) -> tuple[int, bool]:
         await link.fetch(self._base.statements["fold"], FOLDED)

@@ -7,6 +7,8 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      t AS (INSERT INTO {tally} SELECT state, -count(*) FROM e GROUP BY state),
      m AS (DELETE FROM {errors} WHERE job = ANY($1::uuid[])),
      l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
+     s AS (DELETE FROM {steps} WHERE job = ANY($1::uuid[])),
+     n AS (DELETE FROM {signals} WHERE job = ANY($1::uuid[])),
      k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[])),
      h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
@@ -17,6 +19,8 @@ WITH gone AS (
 ), t AS (INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state),
    m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone)),
    l AS (DELETE FROM {logs} WHERE job IN (SELECT id FROM gone)),
+   s AS (DELETE FROM {steps} WHERE job IN (SELECT id FROM gone)),
+   n AS (DELETE FROM {signals} WHERE job IN (SELECT id FROM gone)),
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 from backroom.errors import ConfigurationError
+from backroom.schedule import ScheduleRecord
 
 __all__ = ["Statements", "read"]
 
@@ -16,7 +17,8 @@ LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
 _FILES: Final = (
-    "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving"
+    "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
+    "schedules", "steps",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -33,10 +35,10 @@ _READY: Final = """SELECT f.* FROM (
         {parked}
     ) AS f ORDER BY run_at, id LIMIT {most}"""
 _PARKED: Final = """UNION ALL
-        SELECT r.* FROM open AS q CROSS JOIN unnest($14::text[]) AS k (name) {priorities},
-            LATERAL (
+        SELECT r.* FROM open AS q
+            CROSS JOIN unnest($14::text[]) AS k (name) {priorities}, LATERAL (
             SELECT 1 AS source, ctid AS place, id, run_at FROM {{parked}} AS w
-            WHERE w.queue = q.name AND w.type = k.name AND w.priority = {priority}
+            WHERE w.queue = q.name AND {{kind}} = k.name AND w.priority = {priority}
             AND w.run_at <= {until} {but}
             ORDER BY w.run_at, w.id LIMIT {most} FOR UPDATE SKIP LOCKED) AS r"""
 _DUE: Final = """SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL (
@@ -47,6 +49,8 @@ _DUE: Final = """SELECT r.* FROM generate_series(0, 3) AS p (priority), LATERAL 
         ORDER BY w.run_at, w.id LIMIT {most}) AS r
     LIMIT {most}"""
 """The first jobs that are due."""
+_KIND: Final = "(w.type || ' ' || w.version::text)"
+"""What a parked job waits as: the index that claims read has this very text."""
 _INDEX: Final = re.compile(r"\bINDEX (?:IF NOT EXISTS )?\{(\w+)\} ON ")
 """Named without a schema where it is made."""
 _OF_PARTS: Final = ("jobs_part", "ended_part", "low", "high")
@@ -59,6 +63,8 @@ it begins its statistics anew."""
 _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
                 coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
 """What is not before the mark of its queue and priority, where there is one."""
+_SCHEDULE: Final = ", ".join(ScheduleRecord.__struct_fields__)
+"""The columns of a schedule, in the order of its values."""
 _COUNTED: Final = """EXISTS (
         SELECT FROM {held} AS h WHERE o.id = ANY(h.ids) AND (o.id = ANY(h.started) OR EXISTS (
             SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
@@ -166,6 +172,7 @@ def _sections() -> dict[str, str]:
         .replace("{counted}", _COUNTED)
         for name, text in texts.items()
     }
+    texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}
     texts["admit_held"] = texts["admit"]
     for plain, held in _HELD:
         assert plain in texts["admit_held"], plain
@@ -211,7 +218,12 @@ def _claim(text: str, *, parked: bool) -> str:
         but = "AND w.id NOT IN (SELECT id FROM starving)"
         text = text.replace(f"{{{name}}}", scan("$3", most, str(priority), "", but))
         before.append(name)
-    return text.replace("{{", "{").replace("}}", "}").replace("{behind_mark}", _BEHIND)
+    return (
+        text.replace("{{", "{")
+        .replace("}}", "}")
+        .replace("{behind_mark}", _BEHIND)
+        .replace("{kind}", _KIND)
+    )
 
 
 def read(file: str) -> str:

@@ -35,17 +35,21 @@ from backroom.storage.postgres.connecting import without_pooled
 from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
+from backroom.storage.postgres.firing import Firings
+from backroom.storage.postgres.leaving import Leaving
 from backroom.storage.postgres.links import Links, is_away, masked
 from backroom.storage.postgres.living import Living
 from backroom.storage.postgres.loans import Loans
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.retaining import Retaining
+from backroom.storage.postgres.schedules import Schedules
 from backroom.storage.postgres.schema import PREPARE, Schema, Stored
 from backroom.storage.postgres.script import script
 from backroom.storage.postgres.sources import Engine, source_of
 from backroom.storage.postgres.spool import Spool
 from backroom.storage.postgres.spooling import Spooling
 from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.steps import Stepping
 from backroom.transition import Claim, Transition
 
 __all__ = ["DatabaseJobStorage"]
@@ -55,7 +59,7 @@ SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(Spooling):
+class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,
@@ -95,7 +99,7 @@ class DatabaseJobStorage(Spooling):
             that is no durable storage; or `read_only` along a pool, a proxy or a spool.
     """
 
-    capabilities = Capabilities(durable=True, shared=True, transactional=True)
+    capabilities = Capabilities(durable=True, shared=True, transactional=True, planning=True)
 
     def __init__(
         self,
@@ -141,6 +145,7 @@ class DatabaseJobStorage(Spooling):
         self._users = 0
         self._ready = False
         self._adding = Adding(base)
+        self._firings = Firings(base, self._adding)
         self._claiming = Claiming(base)
         self._ending = Ending(base)
         self._living = Living(base, self._adding.settled)

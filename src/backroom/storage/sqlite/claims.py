@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from backroom.ports import Claimed, Wake, Want
-from backroom.storage.sqlite.ledger import Ledger, encode
+from backroom.storage.sqlite.ledger import VERSION, Ledger, encode
 from backroom.transition import Claim
 
 __all__ = ["RELEASE", "UNSTARTED", "claim", "disown", "give_back", "probe", "start"]
@@ -19,7 +19,7 @@ MOST_BYTES: Final = 32 * 2**20
 """Of data that one claim takes at most, where it takes more than one job."""
 
 _WAITING = "state = 0 AND queue = ?1"
-_PARKED = "state = 6 AND queue = ?1 AND type = ?5"
+_PARKED = f"state = 6 AND queue = ?1 AND type = ?5 AND {VERSION} = ?6"
 
 
 _FIRST = "SELECT run_at FROM job WHERE {} AND priority = {} ORDER BY run_at LIMIT 1"
@@ -35,9 +35,9 @@ PROBE: Final = f"SELECT ifnull((SELECT paused FROM queue WHERE name = ?1), 0), {
 PROBE_ALL: Final = f"""
     SELECT name, {_firsts(_WAITING.replace("?1", "name"))} FROM queue WHERE NOT paused
 """
-PROBE_PARKED: Final = f"SELECT {_firsts(_PARKED.replace('?5', '?2'))}"
+PROBE_PARKED: Final = f"SELECT {_firsts(_PARKED.replace('?5', '?2').replace('?6', '?3'))}"
 # Which types are parked in which queues: a step along the index for each, not for each job.
-PARKED_KINDS: Final = """
+PARKED_TYPES: Final = """
     WITH RECURSIVE
         kind (queue, type) AS (
             SELECT * FROM (SELECT queue, type FROM job WHERE state = 6 ORDER BY queue, type LIMIT 1)
@@ -48,6 +48,11 @@ PARKED_KINDS: Final = """
                     AND (queue, type) > (kind.queue, kind.type) ORDER BY queue, type LIMIT 1)
             FROM kind WHERE kind.queue IS NOT NULL)
     SELECT queue, type FROM kind WHERE queue IS NOT NULL
+"""
+# The next version of one of these, as far as a worker knows it.
+PARKED_VERSION: Final = f"""
+    SELECT {VERSION} FROM job WHERE state = 6 AND queue = ?1 AND type = ?2
+    AND {VERSION} > ?3 AND {VERSION} <= ?4 ORDER BY {VERSION} LIMIT 1
 """
 
 # A job that has started in time does not expire, however long it waits for its next attempt.
@@ -105,8 +110,8 @@ class _Source(NamedTuple):
     """Jobs that a worker may take, in the order of one index range a priority."""
 
     queue: str
-    type: str | None
-    """Parked jobs of this type; None: the waiting ones."""
+    kind: tuple[str, int] | None
+    """Parked jobs of this type, whose data is of this version; None: the waiting ones."""
     first: Sequence[int | None]
     """By priority: when its first job is due."""
 
@@ -118,9 +123,9 @@ class _Source(NamedTuple):
         self, ledger: Ledger, priority: int, now: int, most: int
     ) -> Iterator[tuple[int, int]]:
         """The moment and the key of its next jobs."""
-        if self.type is None:
+        if self.kind is None:
             return ledger.run(OLDEST_DUE, (self.queue, priority, now, most))
-        return ledger.run(OLDEST_PARKED, (self.queue, priority, now, most, self.type))
+        return ledger.run(OLDEST_PARKED, (self.queue, priority, now, most, *self.kind))
 
 
 def probe(ledger: Ledger, queue: str) -> tuple[bool, list[int | None]]:
@@ -156,7 +161,7 @@ def claim(ledger: Ledger, worker: int, want: Want, now: int) -> Claimed:
 
 def _sources(ledger: Ledger, want: Want) -> list[_Source]:
     """What this worker may take from: of each queue it serves, if that is not paused, the jobs
-    that wait and those that were parked until somebody knows their type."""
+    that wait and those that were parked until somebody knows their type and its version."""
     sources: list[_Source] = []
     if want.queues is None:
         for queue, *first in ledger.run(PROBE_ALL):
@@ -169,11 +174,21 @@ def _sources(ledger: Ledger, want: Want) -> list[_Source]:
                 sources.append(_Source(queue, None, first))
     if ledger.parked:
         served = {source.queue for source in sources}
-        for queue, type_ in list(ledger.run(PARKED_KINDS)):
+        for queue, type_ in list(ledger.run(PARKED_TYPES)):
             if queue in served and type_ in want.types:
-                [first] = ledger.run(PROBE_PARKED, (queue, type_))
-                sources.append(_Source(queue, type_, first))
+                for version in _parked_versions(ledger, queue, type_, want.types[type_]):
+                    [first] = ledger.run(PROBE_PARKED, (queue, type_, version))
+                    sources.append(_Source(queue, (type_, version), first))
     return sources
+
+
+def _parked_versions(ledger: Ledger, queue: str, type_: str, latest: int) -> Iterator[int]:
+    """Of the parked jobs of this type: the versions of their data, up to the latest that a worker
+    knows."""
+    version = -1
+    while row := ledger.run(PARKED_VERSION, (queue, type_, version, latest)).fetchone():
+        version = row[0]
+        yield version
 
 
 def _claim_due(
@@ -182,7 +197,7 @@ def _claim_due(
     """The next jobs of one priority: of several sources, the oldest of all of them. Says
     whether these are all that there is room for; else they are those that are not too large."""
     token = ledger.fresh_token()
-    if len(sources) == 1 and sources[0].type is None:
+    if len(sources) == 1 and sources[0].kind is None:
         due = (sources[0].queue, priority, now, room, token)
         claims = _take(ledger, worker, token, READ_DUE, due)
         if claims is not None:
@@ -261,7 +276,7 @@ def _next_due(ledger: Ledger, sources: Sequence[_Source], now: int) -> int | Non
     none waits."""
     moments: list[int] = []
     for source in sources:
-        if source.type is not None:
+        if source.kind is not None:
             continue
         for priority, run_at in enumerate(source.first):
             if source.is_due(priority, now):

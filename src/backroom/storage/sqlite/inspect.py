@@ -15,6 +15,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.job import (
+    FIRST,
     PRIORITIES,
     AttemptError,
     JobId,
@@ -22,6 +23,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
+    ParkedStats,
     QueueStats,
     State,
     WorkerStats,
@@ -29,7 +31,10 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.ports import Filter, Outlook
+from backroom.step import shown
 from backroom.storage.sqlite.keys import HOLDS
+from backroom.storage.sqlite.ledger import VERSION
+from backroom.storage.sqlite.steps import signals_of, steps_of
 
 __all__ = ["Inspector", "Unreadable"]
 
@@ -110,7 +115,7 @@ class Inspector:
         self._run = connection.execute
 
     def find(self, job_id: str, now: int) -> JobInfo | None:
-        """One job with its errors and log."""
+        """One job with its errors, its log and its steps."""
         row = self._run(_INFO.format(_ALL) + "WHERE j.id = ?", (job_id,)).fetchone()
         if row is None:
             return None
@@ -130,7 +135,8 @@ class Inspector:
                 (key,),
             )
         )
-        return _info(row, now, self._started(row[23]), errors, log)
+        info = _info(row, now, self._started(row[23]), errors, log)
+        return shown(info, steps_of(self._run, key), signals_of(self._run, key), now)
 
     def _started(self, worker: int | None) -> frozenset[int]:
         """The keys of a worker's claims whose attempt is charged already."""
@@ -193,7 +199,16 @@ class Inspector:
                 queue.oldest = oldest
             by_status["scheduled"] += count - due
             by_status["pending"] += due
-        unknown = dict(self._run("SELECT type, count(*) FROM job WHERE state = 6 GROUP BY type"))
+        parked = tuple(
+            ParkedStats(*row)
+            for row in self._run(
+                f"SELECT type, {VERSION} AS version, count(*) FROM job WHERE state = 6"
+                " GROUP BY type, version ORDER BY type, version"
+            )
+        )
+        unknown: dict[str, int] = {}
+        for kind in parked:
+            unknown[kind.type] = unknown.get(kind.type, 0) + kind.jobs
         by_status["pending"] += sum(unknown.values())
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
@@ -230,6 +245,7 @@ class Inspector:
             ),
             workers,
             unknown,
+            parked,
         )
 
     def queues(self) -> dict[str, bool]:
@@ -396,6 +412,7 @@ def _info(
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
+    version = said.pop("version", FIRST)
     retries = said.get("retries")
     try:
         return JobInfo(
@@ -410,6 +427,7 @@ def _info(
             attempt=attempt + (state == State.ACTIVE and key in started),
             max_attempts=None if retries is None else budget + retries + 1,
             crashes=crashes,
+            version=version,
             parked=state == State.PARKED,
             cancel_requested=bool(cancel_requested),
             created_at=to_datetime(created_at),

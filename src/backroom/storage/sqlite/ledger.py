@@ -13,11 +13,17 @@ from backroom.errors import LeaseLostError
 from backroom.ports import Wake
 from backroom.storage.sqlite import migrations
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Ledger", "encode"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "VERSION", "Ledger", "encode"]
 
 APPLICATION_ID: Final = 0x4261636B  # "Back"
 SCHEMA_VERSION: Final = 1
 """The oldest version whose code may use the tables that this code makes; see `migrations`."""
+
+VERSION: Final = (
+    "CAST(ifnull(CASE WHEN json_valid(options) THEN json_extract(options, '$.version') END, 1)"
+    " AS INTEGER)"
+)
+"""The version of a job's data, as its options tell it. An index has this very expression."""
 
 # All that a transaction needs to know first, in one statement: each one more would have to
 # wait for the interpreter lock once more.

@@ -7,13 +7,17 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, decode, encode, fitting
+from msgspec.structs import astuple
+
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, encode, fitting
 from backroom.job import State
 from backroom.ports import Wake
+from backroom.step import SignalRecord, StepRecord
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.keys import DROP, HOLDS, KEEP, free
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.retention import forget
+from backroom.storage.sqlite.steps import COLUMNS as STEP_COLUMNS
 
 __all__ = [
     "copies", "holders", "keyed", "number", "oldest_parcel", "pack", "unload", "unpack",
@@ -39,6 +43,8 @@ NEXT: Final = f"""
         + (SELECT total(octet_length(message) + ifnull(octet_length(traceback), 0))
            FROM job_error WHERE job_error.job = job.key)
         + (SELECT total(octet_length(message)) FROM job_log WHERE job_log.job = job.key)
+        + (SELECT total(octet_length(result)) FROM step WHERE step.job = job.key)
+        + (SELECT total(octet_length(value)) FROM signal WHERE signal.job = job.key)
     FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
 """
 READ: Final = f"""
@@ -70,6 +76,14 @@ READ_LOG: Final = """
     SELECT job, at, attempt, level, message FROM job_log
     WHERE job IN (SELECT value FROM json_each(?)) ORDER BY rowid
 """
+READ_STEPS: Final = f"""
+    SELECT job, {STEP_COLUMNS} FROM step
+    WHERE job IN (SELECT value FROM json_each(?)) ORDER BY job, number
+"""
+READ_SIGNALS: Final = """
+    SELECT job, id, name, value, at FROM signal
+    WHERE job IN (SELECT value FROM json_each(?)) ORDER BY number
+"""
 BRING: Final = Bulk(
     f"INSERT INTO job (token, key, {_COLUMNS})"
     " SELECT 0, rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
@@ -82,6 +96,16 @@ ADD_ERRORS: Final = Bulk(
 )
 ADD_LOG: Final = Bulk(
     "INSERT INTO job_log (job, at, attempt, level, message)"
+    " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=5,
+)
+ADD_STEPS: Final = Bulk(
+    f"INSERT INTO step (job, {STEP_COLUMNS})"
+    " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=9,
+)
+ADD_SIGNALS: Final = Bulk(
+    "INSERT INTO signal (job, id, name, value, at)"
     " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
     width=5,
 )
@@ -143,19 +167,23 @@ def oldest_parcel(run: Run, after: int) -> Parcel | None:
         "SELECT number, target, label, jobs FROM parcel WHERE number > ? ORDER BY number LIMIT 1",
         (after,),
     ).fetchone()
-    return None if row is None else Parcel(row[0], row[1], row[2], decode(row[3]))
+    return None if row is None else Parcel.opened(*row)
 
 
 def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:
     text = json.dumps(list(keys))
     errors = _by_job(run(READ_ERRORS, (text,)))
     log = _by_job(run(READ_LOG, (text,)))
+    steps = _by_job(run(READ_STEPS, (text,)))
+    signals = _by_job(run(READ_SIGNALS, (text,)))
     return {
         key: Baggage(
             *(
                 *row,
                 tuple(errors.get(key, ())),
                 tuple(log.get(key, ())),
+                tuple(StepRecord(*one) for one in steps.get(key, ())),
+                tuple(SignalRecord(*one) for one in signals.get(key, ())),
                 None if until is None else (held, until),
             )
         )
@@ -241,10 +269,11 @@ def _keep(ledger: Ledger, jobs: Sequence[Baggage]) -> None:
     first = ledger.fresh_keys(len(jobs))
     keys = range(first, first + len(jobs))
     BRING.run(ledger, [(key, *_row(job)) for key, job in zip(keys, jobs, strict=True)])
-    errors = [(key, *one) for key, job in zip(keys, jobs, strict=True) for one in job.errors]
-    log = [(key, *one) for key, job in zip(keys, jobs, strict=True) for one in job.log]
-    ADD_ERRORS.run(ledger, errors)
-    ADD_LOG.run(ledger, log)
+    mine = list(zip(keys, jobs, strict=True))
+    ADD_ERRORS.run(ledger, [(key, *one) for key, job in mine for one in job.errors])
+    ADD_LOG.run(ledger, [(key, *one) for key, job in mine for one in job.log])
+    ADD_STEPS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.steps])
+    ADD_SIGNALS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.signals])
     compare(jobs, _read(ledger.run, keys, True).values())
     ledger.wakes |= {Wake.JOBS, Wake.FINISHED}
     if any(job.state == State.PARKED for job in jobs):

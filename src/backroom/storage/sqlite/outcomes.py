@@ -10,6 +10,7 @@ from backroom.job import State
 from backroom.ports import Report, Wake
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
+from backroom.storage.sqlite.steps import put_aside
 from backroom.transition import Transition
 
 __all__ = ["MAX_ERRORS", "finish", "report", "trim_errors"]
@@ -124,7 +125,9 @@ def _finish_others(ledger: Ledger, transitions: Sequence[Transition], now: int) 
             if t.failure is not None and t.failure.attempt > MAX_ERRORS:
                 trim_errors(ledger, t.key)
     ledger.run(FINISH, (text, now))
-    return ledger.connection.changes()
+    changed = ledger.connection.changes()
+    put_aside(ledger, transitions, now)
+    return changed
 
 
 def report(ledger: Ledger, reports: Sequence[Report]) -> None:

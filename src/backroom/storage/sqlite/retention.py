@@ -15,6 +15,10 @@ from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["forget", "prune"]
 
+_TABLES: Final = (
+    ("job", "key"), ("job_error", "job"), ("job_log", "job"), ("step", "job"), ("signal", "job")
+)  # fmt: skip
+
 LOOKS: Final = 20
 """Pages of jobs that one call looks through at most."""
 
@@ -93,7 +97,7 @@ def forget(ledger: Ledger, keys: Sequence[int]) -> None:
     """Removes jobs with all that is kept with them, but for unique keys that are held longer."""
     ledger.run(FORGOTTEN, (max(keys),))
     text = json.dumps(list(keys))
-    for table, column in (("job", "key"), ("job_error", "job"), ("job_log", "job")):
+    for table, column in _TABLES:
         ledger.run(
             f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (text,)
         )

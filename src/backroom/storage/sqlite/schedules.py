@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import apsw
-import msgspec
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
-from backroom.job import JobRecord
 from backroom.ports import Wake
 from backroom.schedule import Firing, ScheduleRecord, Tick
+from backroom.storage.decided import MORE_TICKS, MOST_TICKS, due_jobs, jobs_to_make, settled
 from backroom.storage.sqlite import inserts
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger
@@ -24,12 +23,7 @@ __all__ = ["drop", "due", "every", "fire", "kept", "pause", "prune", "put", "tic
 Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
 
-MOST_TICKS: Final = 1000
-"""Ticks of one schedule that are kept at least, if they are not past retention: a page of them.
-One that is due every second makes 86,400 a day; with 10,000 schedules, these are a gigabyte."""
-MORE_TICKS: Final = 100
-"""So many more until those above are removed: to find where they end, all are passed by."""
-LOOKED_AT: Final = 500
+LOOKED_AT: Final = 2000
 """Schedules that one call of retention looks at."""
 
 log = logging.getLogger("backroom.storage")
@@ -54,17 +48,16 @@ STATES: Final = """
 """
 # Kept ticks do not overlap, so the last one that begins before the end of this one tells.
 DECIDED: Final = """
-    SELECT k.value->>0, k.value->>1 FROM json_each(?) AS k
+    SELECT k.value->>3 FROM json_each(?) AS k
     WHERE k.value->>1 <= (
         SELECT until FROM tick WHERE schedule = k.value->>0 AND at <= k.value->>2
         ORDER BY at DESC LIMIT 1)
 """
 KEPT_BEFORE: Final = """
     SELECT k.value->>0 FROM json_each(?) AS k
-    JOIN schedule AS s ON s.name = k.value->>1
-    JOIN tick AS t ON t.schedule = s.key AND t.at = k.value->>2
-    WHERE t.until = k.value->>3 AND t.outcome = k.value->>4 AND t.decided_at = k.value->>5
-    AND ifnull(t.asked, t.job) IS k.value->>6
+    JOIN schedule ON name = k.value->>1 JOIN tick ON schedule = schedule.key AND at = k.value->>2
+    WHERE until = k.value->>3 AND outcome = k.value->>4 AND decided_at = k.value->>5
+    AND ifnull(asked, job) IS k.value->>6
 """
 KEEP: Final = Bulk(
     "INSERT INTO tick (schedule, at, until, count, outcome, job, asked, decided_at)"
@@ -80,15 +73,13 @@ MOVE_ON: Final = Bulk(
 )
 OLD: Final = f"""
     DELETE FROM tick WHERE (schedule, at) IN (
-        SELECT t.schedule, t.at FROM (
+        SELECT schedule, at FROM (
             SELECT key, CASE WHEN kept > {MOST_TICKS + MORE_TICKS} THEN (
                 SELECT at FROM tick WHERE schedule = key ORDER BY at DESC
                 LIMIT 1 OFFSET {MOST_TICKS}) END AS above
             FROM schedule WHERE key > ?1 AND key <= ?2
-        ) AS s JOIN tick AS t
-        ON t.schedule = s.key AND t.at < max(?3, ifnull(s.above + 1, ?3))
-        WHERE t.decided_at < ?3 OR t.at <= s.above
-        LIMIT ?4)
+        ) AS s JOIN tick ON schedule = s.key AND at < max(?3, ifnull(s.above + 1, ?3))
+        WHERE decided_at < ?3 OR at <= s.above LIMIT ?4)
     RETURNING schedule
 """
 FEWER: Final = Bulk("UPDATE schedule SET kept = kept - column2 FROM {rows} WHERE key = column1", 2)
@@ -105,19 +96,8 @@ class _State(NamedTuple):
     def lets(self, firing: Firing) -> bool:
         """Whether nobody was there before it."""
         return (
-            self.revision == firing.revision
-            and self.next_at == firing.expected
-            and not self.paused
+            self.revision == firing.revision and self.next_at == firing.expected and not self.paused
         )
-
-
-class _Move(msgspec.Struct):
-    """What becomes of a row, in the order of `MOVE_ON`."""
-
-    next_at: int | None = None
-    last_at: int | None = None
-    last_job: str | None = None
-    kept: int = 0
 
 
 # -- looks ---------------------------------------------------------------------------------------
@@ -187,7 +167,7 @@ def pause(
     now = _changed(ledger, before, before.switched(paused, next_at, revision))
     if now is not before and tick is not None:
         [(key,)] = ledger.run("SELECT key FROM schedule WHERE name = ?", (name,))
-        added = KEEP.run(ledger, [_tick(key, tick, None)])
+        added = KEEP.run(ledger, [_row(key, tick, tick.job, None)])
         ledger.run("UPDATE schedule SET kept = kept + ? WHERE key = ?", (added, key))
     return now
 
@@ -244,40 +224,18 @@ def _fire(ledger: Ledger, firings: Sequence[Firing], now: int) -> list[bool]:
 
 
 def _carry_out(ledger: Ledger, firings: Sequence[tuple[int, Firing]], now: int) -> None:
-    fired = [(key, tick) for key, one in firings for tick in one.ticks if tick.job is not None]
-    asked = json.dumps([[key, tick.at, tick.until] for key, tick in fired])
-    decided = set(ledger.run(DECIDED, (asked,)))
-    not_again = {tick.job for key, tick in fired if (key, tick.at) in decided}
-    jobs = [_asking(job) for _, one in firings for job in one.jobs if job.id not in not_again]
+    fired = due_jobs(firings)
+    asked = json.dumps([[key, tick.at, tick.until, job] for key, tick, job in fired])
+    decided = {job for (job,) in ledger.run(DECIDED, (asked,))}
+    jobs = jobs_to_make(firings, decided)
     answers = inserts.insert_one(ledger, inserts.OneGroup(jobs, now)) if jobs else []
     made = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
-    rows: list[tuple[Any, ...]] = []
-    moves: dict[int, _Move] = {}
-    for key, firing in firings:
-        move = moves.setdefault(key, _Move())
-        move.next_at = firing.next_at
-        for tick in firing.ticks:
-            if tick.job is not None and tick.job in not_again:
-                continue
-            rows.append(_tick(key, tick, made.get(tick.job or "")))
-            move.kept += 1
-            if tick.job is not None and (move.last_at is None or tick.at > move.last_at):
-                move.last_at, move.last_job = tick.at, made.get(tick.job, tick.job)
-    KEEP.run(ledger, rows)
+    rows, moves = settled(firings, decided, made)
+    KEEP.run(ledger, [_row(*kept) for kept in rows])
     MOVE_ON.run(ledger, [(key, *astuple(move)) for key, move in moves.items()])
 
 
-def _asking(job: JobRecord) -> JobRecord:
-    """There is nobody to be told that another job holds its key: the tick is of that one."""
-    if job.hold is None or job.hold.on_conflict != "raise":
-        return job
-    return replace(job, hold=replace(job.hold, on_conflict="existing"))
-
-
-def _tick(key: int, tick: Tick, made: str | None) -> tuple[Any, ...]:
-    """`made`: the id of the job that there is now, of it or of its unique key."""
-    job = made or tick.job
-    asked = None if job == tick.job else tick.job
+def _row(key: int, tick: Tick, job: str | None, asked: str | None) -> tuple[Any, ...]:
     return key, tick.at, tick.until, tick.count, tick.outcome, job, asked, tick.decided_at
 
 

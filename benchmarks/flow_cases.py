@@ -1,0 +1,59 @@
+"""Measurements of what time and flow cost; called by `benchmarks.cases`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from backroom import DatabaseJobStorage, FileJobStorage, Job, JobService
+from backroom.job import SECOND
+from backroom.schedule import ScheduleRecord
+from backroom.ticking import every
+from backroom.timetable import planned
+
+AHEAD = 3.0
+MADE = 1000
+"""The first tick comes so many seconds after the beginning, and a second more for so many
+schedules, that they are made by then."""
+
+
+async def ticks(
+    directory: str, count: int, period: float, together: bool, seconds: float
+) -> dict[str, float]:
+    """`count` schedules with a tick every `period` seconds, at one moment or evenly spread: from a
+    tick to the first line of its job's handler, in milliseconds."""
+    waits: list[float] = []
+
+    async def handle(job: Job[Any]) -> None:
+        waits.append((time.time() - job.run_at.timestamp()) * 1e3)
+
+    storage = DatabaseJobStorage(directory) if "://" in directory else FileJobStorage(directory)
+    jobs = JobService(storage, concurrency=100)
+    jobs.register_handler("TICK", handle)
+    await jobs.open()
+    planning, step = planned(storage), round(period * SECOND)
+    began = time.time_ns() // 1000 + round((AHEAD + count / MADE) * SECOND)
+
+    def record(number: int) -> ScheduleRecord:
+        return ScheduleRecord(
+            name=f"schedule {number}", rule=every(step), tz="UTC", type="TICK", queue="default",
+            priority=2, data="{}", created_at=began,
+            next_at=began + (0 if together else number * step // count),
+        )  # fmt: skip
+
+    for start in range(0, count, 500):
+        chunk = range(start, min(start + 500, count))
+        await asyncio.gather(*(planning.put_schedule(record(number)) for number in chunk))
+    left = began / SECOND - time.time()
+    await jobs.start()
+    await asyncio.sleep(max(0.0, left) + seconds)
+    await jobs.stop()
+    waits.sort()
+    return {
+        "late": max(0.0, -left),
+        "count": len(waits),
+        "p50": waits[len(waits) // 2],
+        "p99": waits[len(waits) * 99 // 100],
+        "last": waits[-1],
+    }

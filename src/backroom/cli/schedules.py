@@ -1,0 +1,145 @@
+"""`backroom schedules`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backroom.cli.commands import Commands, on_storage, option
+from backroom.cli.plain import plain
+
+if TYPE_CHECKING:
+    from backroom.service import JobService
+
+__all__ = ["schedules"]
+
+
+@click.group(cls=Commands)
+def schedules() -> None:
+    """Look at schedules and their ticks; pause, resume, delete them, run one now."""
+
+
+@schedules.command("list")
+@on_storage
+def list_schedules(target: str | None, storage: str | None, as_json: bool) -> None:
+    """Every schedule, with what it says in plain English and its next run.
+
+    With --app, one that once stood beside a handler, and does no more, is marked as orphaned.
+    """
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, to_json
+
+    found = look_up(target, storage, lambda service: service.get_schedules())
+    with printing():
+        if as_json:
+            to_json(found)
+        else:
+            from backroom.cli import show_schedules
+
+            show_schedules.schedules(found)
+
+
+@schedules.command("show")
+@click.argument("name")
+@option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True,
+        help="How many ticks at most.")  # fmt: skip
+@option("--cursor", help="Where the last page of ticks ended.")
+@on_storage
+def show_schedule(
+    name: str, target: str | None, storage: str | None, as_json: bool, **page: Any
+) -> None:
+    """Everything about one schedule: its next runs, and what became of its ticks, newest first."""
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, to_json
+
+    async def ask(service: JobService) -> tuple[Any, Any]:
+        return await service.get_schedule(name), await service.get_ticks(name, **page)
+
+    info, ticks = look_up(target, storage, ask)
+    with printing():
+        if as_json:
+            to_json({"schedule": info, "ticks": list(ticks), "cursor": ticks.cursor})
+        else:
+            from backroom.cli import show_schedules
+
+            show_schedules.schedule(info, ticks)
+
+
+@schedules.command("pause")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@on_storage
+def pause(**said: Any) -> None:
+    """None of their ticks fires until they are resumed."""
+    _each("paused", lambda service, name: service.pause_schedule(name), **said)
+
+
+@schedules.command("resume")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@on_storage
+def resume(**said: Any) -> None:
+    """Ends a pause. The ticks that came meanwhile are written down, and do not fire."""
+    _each("resumed", lambda service, name: service.resume_schedule(name), **said)
+
+
+@schedules.command("delete")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@on_storage
+def delete(**said: Any) -> None:
+    """Forgets schedules and their ticks; their jobs stay.
+
+    One that stands in the code comes back with the next start of a worker with that code.
+    """
+    _each("deleted", lambda service, name: service.delete_schedule(name), **said)
+
+
+@schedules.command("run")
+@click.argument("name")
+@on_storage
+def run(name: str, target: str | None, storage: str | None, as_json: bool) -> None:
+    """Makes a job of a schedule now, beside its ticks, and prints its id."""
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, say, to_json
+
+    job_id = look_up(target, storage, lambda service: service.run_schedule(name))
+    with printing():
+        if as_json:
+            to_json({"id": job_id})
+        else:
+            say(job_id)
+
+
+def _each(
+    done: str,
+    change: Callable[[JobService, str], Awaitable[object]],
+    names: tuple[str, ...],
+    target: str | None,
+    storage: str | None,
+    as_json: bool,
+) -> None:
+    """One after the other; of one that cannot be, the others are done all the same."""
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, say, to_json
+    from backroom.errors import ConfigurationError, OptionError, ScheduleNotFoundError
+
+    async def change_all(service: JobService) -> dict[str, str]:
+        outcomes = {}
+        for name in names:
+            try:
+                await change(service, name)
+            except (ScheduleNotFoundError, OptionError, ConfigurationError) as error:
+                outcomes[name] = f"error: {error}"
+            else:
+                outcomes[name] = done
+        return outcomes
+
+    outcomes = look_up(target, storage, change_all)
+    with printing():
+        if as_json:
+            to_json(outcomes)
+        else:
+            for name, outcome in outcomes.items():
+                say(plain(f"{name}  {outcome}"))
+    if any(outcome != done for outcome in outcomes.values()):
+        raise SystemExit(1)

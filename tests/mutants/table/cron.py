@@ -1,0 +1,138 @@
+"""Every tick once, whatever clocks do (promise 7)."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+TICKS = ("cron/test_ticks.py",)
+
+MUTANTS = (
+    Mutant(
+        name="cron-skipped-time",
+        promises=(7,),
+        guard="a time that the clock skips ticks when it is set forward, and not by as much later",
+        file="cron/__init__.py",
+        old="        return first if first <= second else zone.turn(second, first)",
+        new="        return first",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-shown-twice",
+        promises=(7,),
+        guard="a time that is shown twice has ticked once the clock is set back",
+        file="cron/__init__.py",
+        old="        if first < now:",
+        new="        if wall is None:",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-which-rule",
+        promises=(7,),
+        guard="the field of the hour says which of the two rules holds",
+        file="cron/__init__.py",
+        old="if self._pattern.fields.hour.wild else",
+        new="if self._pattern.fields.minute.wild else",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-elapsed-second-time",
+        promises=(7,),
+        guard="with an asterisk for the hour, what is shown again ticks again",
+        file="cron/__init__.py",
+        old="            elif back is not None and first >= back:",
+        new="            elif back is not None and match is None:",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-elapsed-within-second-time",
+        promises=(7,),
+        guard="asked the second time round, the next tick is not one of the first time",
+        file="cron/__init__.py",
+        old="                return first if first > now else second",
+        new="                return first",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-elapsed-skipped-time",
+        promises=(7,),
+        guard="with an asterisk for the hour, what is never shown does not tick",
+        file="cron/__init__.py",
+        old="            if first > second:",
+        new="            if match is None:",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-later",
+        promises=(7,),
+        guard="the next tick is later than the moment, and not that moment again",
+        file="cron/pattern.py",
+        old="                index = bisect_right(self._seconds, second)",
+        new="                index = bisect_left(self._seconds, second)",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-last-day",
+        promises=(7,),
+        guard="L is the last day of each month",
+        file="cron/pattern.py",
+        old="(day == length and LAST in days.values)",
+        new="(day == 31 and LAST in days.values)",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-last-weekday",
+        promises=(7,),
+        guard="FRIL is the last Friday of a month",
+        file="cron/pattern.py",
+        old="            or (day + 7 > length and (weekday, LAST) in weekdays.numbered)",
+        new="            or (day + 7 > 31 and (weekday, LAST) in weekdays.numbered)",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-numbered-weekday",
+        promises=(7,),
+        guard="MON#2 is the second Monday of a month",
+        file="cron/pattern.py",
+        old="(weekday, (day + 6) // 7)",
+        new="(weekday, day // 7 + 1)",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-either-day",
+        promises=(7,),
+        guard="if a day of the month and a day of the week are given, either will do",
+        file="cron/pattern.py",
+        old="        if days.wild or weekdays.wild:",
+        new="        if days.values or weekdays.values:",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-both-days",
+        promises=(7,),
+        guard="if one of these fields begins with an asterisk, a day has to be in both",
+        file="cron/pattern.py",
+        old="            return by_day and by_weekday",
+        new="            return by_day or by_weekday",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-rarest",
+        promises=(7,),
+        guard="what comes once in 40 years is found",
+        file="cron/pattern.py",
+        old="YEARS: Final = 50",
+        new="YEARS: Final = 39",
+        tests=TICKS,
+    ),
+    Mutant(
+        name="cron-week-ends-with-sunday",
+        promises=(7,),
+        guard="SAT-SUN is a weekend, and 7 is Sunday",
+        file="cron/fields.py",
+        old="7 if high == 0 else high",
+        new="high",
+        tests=TICKS,
+    ),
+)

@@ -1,0 +1,70 @@
+"""The example of an order that takes days, through every way it can go, in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from backroom.testing import Jobs, kit
+from examples.order_in_steps import ORDER, Approval, Order, World, service, world
+
+TEA = Order(7, "tea", 250)
+DAY = 86_400
+
+
+@pytest.fixture
+async def jobs() -> AsyncIterator[Jobs]:
+    world.__dict__.update(World().__dict__)
+    async with kit(service) as jobs:
+        yield jobs
+
+
+async def test_an_approved_order_is_shipped_a_day_later(jobs: Jobs) -> None:
+    job_id = await service.schedule(ORDER, TEA)
+    await jobs.advance(2 * DAY)
+    assert world.calls == ["reserve tea"]
+    await service.signal(job_id, "approved", Approval("Ada", True))
+    await jobs.advance(DAY - 60)
+    assert world.calls == ["reserve tea", "charge 250"]
+    await jobs.advance(120)
+    assert await service.result(job_id) == "parcel from shelf 7"
+    assert world.calls == ["reserve tea", "charge 250", "ship from shelf 7"]
+    assert (await service.get_job(job_id)).attempt == 1
+
+
+async def test_an_order_that_nobody_approves_is_taken_back(jobs: Jobs) -> None:
+    job_id = await service.schedule(ORDER, TEA)
+    await jobs.advance(3 * DAY + 1)
+    assert await service.result(job_id) == "refused by nobody"
+    assert world.calls == ["reserve tea", "release shelf 7"]
+
+
+async def test_a_refused_order_is_taken_back_at_once(jobs: Jobs) -> None:
+    job_id = await service.schedule(ORDER, TEA)
+    await service.signal(job_id, "approved", Approval("Ada", False))
+    await jobs.advance(1)
+    assert await service.result(job_id) == "refused by Ada"
+    assert world.calls == ["reserve tea", "release shelf 7"]
+
+
+async def test_a_card_that_is_declined_is_declined_in_every_run(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the warehouse is away at first, and the card is good again meanwhile."""
+    world.declines.add(7)
+    ask = world.ask
+
+    async def away(key: str, what: str) -> None:
+        if what.startswith("release") and 7 in world.declines:
+            world.declines.clear()
+            raise ConnectionError("the warehouse is away")
+        await ask(key, what)
+
+    monkeypatch.setattr(world, "ask", away)
+    job_id = await service.schedule(ORDER, TEA)
+    await service.signal(job_id, "approved", Approval("Ada", True))
+    await jobs.advance(600)
+    assert await service.result(job_id) == "the card was declined"
+    assert world.calls == ["reserve tea", "charge 250", "release shelf 7"]
+    assert (await service.get_job(job_id)).attempt == 2
