@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backroom.errors import (
         BackroomError,
         ConfigurationError,
+        DuplicateJobError,
         FailJob,
         JobCancelledError,
         JobFailedError,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
     from backroom.timetable import HandlerSchedules, Schedule
+    from backroom.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -79,6 +81,7 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DatabaseJobStorage",
+    "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
@@ -129,6 +132,7 @@ __all__ = [
     "Task",
     "TickInfo",
     "TickPage",
+    "Unique",
     "UnknownJobTypeError",
     "UpgradeError",
     "WorkerStats",
@@ -145,6 +149,7 @@ _ROOMS = {
     "errors": (
         "BackroomError",
         "ConfigurationError",
+        "DuplicateJobError",
         "FailJob",
         "JobCancelledError",
         "JobFailedError",
@@ -220,6 +225,7 @@ _ROOMS = {
         "HandlerSchedules",
         "Schedule",
     ),
+    "unique": ("Unique",),
 }
 
 if not TYPE_CHECKING:  # A type checker would take every name for one of these.

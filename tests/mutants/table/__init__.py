@@ -18,6 +18,7 @@ from tests.mutants.table import (
     stopping,
     ticks,
     transactions,
+    unique,
     versions,
 )
 
@@ -40,4 +41,5 @@ MUTANTS = (
     *schedules.MUTANTS,
     *versions.MUTANTS,
     *steps.MUTANTS,
+    *unique.MUTANTS,
 )
