@@ -184,7 +184,10 @@ async def test_a_worker_of_the_version_before_goes_on_and_runs_what_is_fired(
     async def nothing(now: int, limit: int) -> bool:
         return False
 
-    # It knows of no ticks.
+    # It knows of no schedules, and of no ticks.
+    monkeypatch.setattr(
+        old, "capabilities", msgspec.structs.replace(old.capabilities, planning=False)
+    )
     monkeypatch.setattr(old._retaining, "_forget_ticks", nothing)
     service = JobService(old, concurrency=5, poll_interval=0.1)
     ended: set[str] = set()
