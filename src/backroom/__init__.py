@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from backroom.errors import (
         BackroomError,
         ConfigurationError,
-        DuplicateJobError,
         FailJob,
         JobCancelledError,
         JobFailedError,
@@ -69,7 +68,6 @@ if TYPE_CHECKING:
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
     from backroom.timetable import HandlerSchedules, Schedule
-    from backroom.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -81,7 +79,6 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DatabaseJobStorage",
-    "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
@@ -132,7 +129,6 @@ __all__ = [
     "Task",
     "TickInfo",
     "TickPage",
-    "Unique",
     "UnknownJobTypeError",
     "UpgradeError",
     "WorkerStats",
@@ -149,7 +145,6 @@ _ROOMS = {
     "errors": (
         "BackroomError",
         "ConfigurationError",
-        "DuplicateJobError",
         "FailJob",
         "JobCancelledError",
         "JobFailedError",
@@ -225,7 +220,6 @@ _ROOMS = {
         "HandlerSchedules",
         "Schedule",
     ),
-    "unique": ("Unique",),
 }
 
 if not TYPE_CHECKING:  # A type checker would take every name for one of these.

@@ -18,7 +18,6 @@ from tests.mutants.table import (
     stopping,
     ticks,
     transactions,
-    unique,
     versions,
 )
 
@@ -41,5 +40,4 @@ MUTANTS = (
     *schedules.MUTANTS,
     *versions.MUTANTS,
     *steps.MUTANTS,
-    *unique.MUTANTS,
 )
