@@ -130,6 +130,16 @@ async def test_a_lease_survives_a_connection_that_was_forgotten(
     assert "lease is lost" not in caplog.text
 
 
+async def test_a_session_that_is_forgotten_while_it_arrives_costs_no_lease(
+    store: DatabaseJobStorage, proxy: Proxy
+) -> None:
+    proxy.forget_at("pg_advisory_lock_shared")
+    async with asyncio.timeout(3):  # Else five, which is more than a short lease has left.
+        with pytest.raises(StorageError, match=r"no answer within 0\.5 s"):
+            await store._links.connect(0.5)
+    assert not proxy.forgetting, "it was on its way"
+
+
 # -- one verb at a time ---------------------------------------------------------------------------
 
 

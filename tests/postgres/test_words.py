@@ -121,6 +121,64 @@ async def test_commits_that_follow_each_other_are_told_of_together(
         await service.stop()
 
 
+async def test_a_word_is_said_when_there_is_something_to_be_seen(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeup, "SHORTEST", 0.05)
+    monkeypatch.setattr(wakeup, "LONGEST", 0.05)
+    heard: list[str] = []
+    storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
+    service = JobService(storage)
+    service.declare("MAIL")
+    async with beside(postgres_url) as ear, beside(postgres_url) as other:
+        await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
+        await service.schedule("MAIL", {})
+        await eventually_async(lambda: heard == ["jobs"], "it was told of with its commit")
+        async with other.transaction():
+            await other.execute(f"LOCK TABLE {postgres_url.schema}.background_jobs_ready")
+            loop = asyncio.get_running_loop()
+            slow = loop.create_task(service.schedule("MAIL", {}))
+            until = loop.time() + 0.3  # A word that waits for its pause alone is said by then.
+            await eventually_async(lambda: loop.time() > until, "the pause is over")
+            await ear.fetchval("SELECT 1")
+            assert heard == ["jobs"], "nothing more can be seen"
+        await slow
+        await eventually_async(lambda: heard == ["jobs", "jobs"], "now it can")
+        await service.stop()
+
+
+async def test_a_word_whose_commit_failed_is_owed(
+    postgres_url: PostgresPlace,
+) -> None:
+    heard: list[str] = []
+    storage = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
+    await storage.open()
+    bells = storage._base.bells
+    async with beside(postgres_url) as ear:
+        await ear.add_listener(storage._statements.channel, lambda *said: heard.append(said[-1]))
+        bells.committed_with(Wake.FINISHED, bells.along(Wake.FINISHED))
+        bells.committed_with(Wake.FINISHED, bells.along(Wake.FINISHED))
+        assert bells._pending == {Wake.FINISHED}, "the second one is said a moment later"
+        bells._said.clear()
+        word = bells.along(Wake.FINISHED)
+        assert (word, bells._pending) == ("finished", set()), "it goes along"
+        bells.failed_with(Wake.FINISHED, word)
+        await eventually_async(lambda: heard == ["finished"], "but was not committed")
+    await storage.close()
+
+
+async def test_the_more_processes_tell_of_ends_the_less_each_of_them_does() -> None:
+    bells = wakeup.Bells(None, "jobs")  # type: ignore[arg-type]
+    now = asyncio.get_running_loop().time()
+    assert bells._apart(Wake.FINISHED) == wakeup.FINISHED
+    bells._talkers = dict.fromkeys(range(6), now)
+    assert bells._apart(Wake.FINISHED) == 3 * wakeup.FINISHED
+    bells._talkers |= dict.fromkeys(range(600), now)
+    assert bells._apart(Wake.FINISHED) == 5 * wakeup.FINISHED, "there is an end to that"
+    bells._talkers |= dict.fromkeys(range(2, 600), now - 2)
+    assert bells._apart(Wake.FINISHED) == wakeup.FINISHED, "they have told of nothing lately"
+
+
 def test_one_slow_commit_among_others_keeps_no_word_back() -> None:
     bells = wakeup.Bells(None, "jobs")  # type: ignore[arg-type]
     for _ in range(50):

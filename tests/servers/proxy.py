@@ -45,6 +45,7 @@ class Proxy:
         self.delay = 0.0
         """Seconds that what is said is on its way."""
         self.losing: list[str] = []
+        self.forgetting = ""
         self.then_refuses = False
         self.lost: list[str] = []
         """Statements whose reply was lost."""
@@ -110,6 +111,10 @@ class Proxy:
                 pair.swallows = {"up", "down"}
 
         self._do(forget)
+
+    def forget_at(self, text: str) -> None:
+        """The next connection on which a statement with this text is said is forgotten as it is."""
+        self.forgetting = text
 
     def hang_up(self) -> None:
         """Half open: the server sees the end of all connections, the client does not."""
@@ -214,6 +219,8 @@ class _Pair:
                     continue
                 if way == "up":
                     self._hear(data)
+                    if way in self.swallows:
+                        continue
                 elif self._loses(data):
                     continue
                 writer.write(data)
@@ -236,6 +243,9 @@ class _Pair:
                 text = body.rstrip(b"\0").decode()
             elif kind == b"ssl":
                 self._down.expect_byte()
+            if text is not None and self._proxy.forgetting and self._proxy.forgetting in text:
+                self._proxy.forgetting = ""
+                self.swallows = {"up", "down"}
             for wanted in self._proxy.losing:
                 if text is not None and wanted in text:
                     self._proxy.losing.remove(wanted)

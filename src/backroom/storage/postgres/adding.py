@@ -62,6 +62,7 @@ class Adding:
                 )
             )
         except StorageError as error:
+            self._base.bells.failed_with(Wake.JOBS, word)
             if copy and is_of_values(error):  # Some were there: an earlier call had kept them.
                 return await self._add(additions, again=True)
             if len(additions) == 1 or not is_of_values(error):
@@ -80,7 +81,7 @@ class Adding:
             moments = [job.run_at for one in additions for job in one.jobs]
             if moments:
                 self._base.marks.lower(min(moments))
-            self._base.bells.ring_here((Wake.JOBS,))
+            self._base.bells.committed_with(Wake.JOBS, word)
         return answers
 
     async def know(self, queues: Collection[str]) -> None:
@@ -91,19 +92,23 @@ class Adding:
             await self._base.fetch("new_queues", [to_text(name) for name in sorted(new)])
             self._queues |= new
 
-    async def beside(self, link: Any, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
-        """Adds jobs along with the other changes of a transaction on a connection of ours, and
-        tells of them as it commits. To be followed by `arrived`."""
+    async def beside(
+        self, link: Any, jobs: Sequence[JobRecord], now: int, word: str | None
+    ) -> list[Inserted]:
+        """Adds jobs along with the other changes of a transaction on a connection of ours, which
+        says a word as it commits, if one is given. To be followed by `arrived`."""
         addition = Addition(jobs, now, None, False)
-        copy, word = self._adding.copies([addition]), self._base.bells.along(Wake.JOBS)
-        [answers] = await self._adding.add(link, [addition], word, copy)
+        [answers] = await self._adding.add(
+            link, [addition], word, self._adding.copies([addition])
+        )  # fmt: skip
         return answers
 
-    def arrived(self, jobs: Sequence[JobRecord]) -> None:
-        """Jobs of others' changes are committed: those who wait for some are told, here."""
+    def arrived(self, jobs: Sequence[JobRecord], word: str | None) -> None:
+        """Jobs of others' changes are committed, and that word with them: those who wait for some
+        are told."""
         if jobs:
             self._base.marks.lower(min(job.run_at for job in jobs))
-            self._base.bells.ring_here((Wake.JOBS,))
+            self._base.bells.committed_with(Wake.JOBS, word)
 
     async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """What was asked on this loop, or on any, has been carried out."""

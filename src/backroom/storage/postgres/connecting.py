@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -63,7 +64,8 @@ async def connect(
     """A connection with these settings. `pooled`: by way of a proxy that gives each transaction
     another session: it is asked for nothing that a session keeps. `listening`: it idles for long,
     and whatever is said on it is answered within `within` seconds, or not at all. `arrive`: what is
-    done first on it. `attributes`: of several servers, which one is meant (`target_session_attrs`).
+    done first on it, within as many. `attributes`: of several servers, which one is meant
+    (`target_session_attrs`).
 
     Raises:
         BackroomError: what `told` says of what went wrong.
@@ -79,8 +81,8 @@ async def connect(
     connection = None
     try:
         connection = await source.connect(within, options)
-        if arrive is not None:
-            await arrive(connection)
+        if arrive is not None:  # Also a new one may be forgotten on the way.
+            await asyncio.wait_for(arrive(connection), within)
     except BaseException as error:
         if connection is not None:
             connection.terminate()

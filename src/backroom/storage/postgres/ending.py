@@ -47,6 +47,7 @@ class Ending:
                 lambda link: self._ending.finish(link, results, now, word), plain
             )
         except Exception as error:
+            self._base.bells.failed_with(Wake.FINISHED, word)
             if not is_of_values(error):
                 return [error] * len(results)
             if len(results) == 1:
@@ -57,10 +58,7 @@ class Ending:
             return apart
         for said, stands in zip(results, answers, strict=True):
             self._base.of(said.worker).finished(said.transitions, stands)
-        if plain:
-            self._base.bells.ring_here((Wake.FINISHED,))
-        else:
-            self._base.ring(Wake.FINISHED)
+        self._base.bells.committed_with(Wake.FINISHED, word)
         states = {t.state for one in results for t in one.transitions}
         self._base.parked = self._base.parked or State.PARKED in states
         if State.PARKED in states or State.WAITING in states:

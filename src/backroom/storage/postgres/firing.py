@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from backroom.ports import Wake
 from backroom.schedule import Firing
 from backroom.storage.decided import Kept, Move, due_jobs, settled
 from backroom.storage.postgres.adding import AT_ONCE, Adding
@@ -47,22 +48,26 @@ class Firings:
         """In one transaction. Where one of them cannot be kept, it is looked for by halves."""
         jobs = [job for firing in firings for job in firing.jobs]
         within = self._base.links.answer * (1 + len(firings) // AT_ONCE)
+        word = self._base.bells.along(Wake.JOBS) if jobs else None
         try:
             await self._adding.know({job.queue for job in jobs})
-            answers = await self._base.change(partial(self._carry_out, firings, now), within)
+            answers = await self._base.change(partial(self._carry_out, firings, now, word), within)
         except Exception as error:
+            self._base.bells.failed_with(Wake.JOBS, word)
             if not is_of_values(error):
                 raise
             if len(firings) == 1:
                 log.exception("a tick of the schedule %r could not be kept", firings[0].schedule)
                 return [False]
         else:
-            self._adding.arrived(jobs)
+            self._adding.arrived(jobs, word)
             return answers
         half = len(firings) // 2
         return await self._fire(firings[:half], now) + await self._fire(firings[half:], now)
 
-    async def _carry_out(self, firings: Sequence[Firing], now: int, link: Any) -> list[bool]:
+    async def _carry_out(
+        self, firings: Sequence[Firing], now: int, word: str | None, link: Any
+    ) -> list[bool]:
         rows = await link.fetch(
             self._base.statements["seize_schedules"],
             [to_text(one.schedule) for one in firings],
@@ -71,12 +76,14 @@ class Firings:
         )
         keys = {row["n"] - 1: row["id"] for row in rows}
         if keys:
-            await self._keep(link, [(keys[n], firings[n]) for n in sorted(keys)], now)
+            await self._keep(link, [(keys[n], firings[n]) for n in sorted(keys)], now, word)
         others = {n: one for n, one in enumerate(firings) if n not in keys}
         before = await self._fired_before(link, others) if others else set()
         return [n in keys or n in before for n in range(len(firings))]
 
-    async def _keep(self, link: Any, firings: Sequence[tuple[int, Firing]], now: int) -> None:
+    async def _keep(
+        self, link: Any, firings: Sequence[tuple[int, Firing]], now: int, word: str | None
+    ) -> None:
         text, fired = self._base.statements, due_jobs(firings)
         decided: set[str] = set()
         if fired:
@@ -86,7 +93,7 @@ class Firings:
             )  # fmt: skip
             decided = {str(row[0]) for row in rows}
         jobs = [job for _, one in firings for job in one.jobs if job.id not in decided]
-        answers = await self._adding.beside(link, jobs, now) if jobs else []
+        answers = await self._adding.beside(link, jobs, now, word) if jobs else []
         made = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
         kept, moves = settled(firings, decided, made)
         await link.execute(text["move_on"], *columns(kept, moves))

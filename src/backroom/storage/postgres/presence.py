@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from backroom.errors import BackroomError, StorageClosedError
-from backroom.storage.postgres.links import CONNECT, Links
+from backroom.storage.postgres.links import Links
 from backroom.storage.postgres.statements import Statements
 
 __all__ = ["LONGEST_LEASE", "Presence"]
@@ -60,7 +60,7 @@ class Presence:
     async def _arrive(self, session: asyncpg.Connection) -> None:
         await self.keep_from_children(session)
         if self.key is not None:
-            await session.execute(self._statements["arrive"], self.key, timeout=CONNECT)
+            await session.execute(self._statements["arrive"], self.key)
 
     async def keep_from_children(self, session: asyncpg.Connection) -> None:
         """A child that this process forks does not have it."""

@@ -24,7 +24,14 @@ SHORTEST: Final = 0.001
 LONGEST: Final = 0.02
 """Seconds that this is at least and at most."""
 FINISHED: Final = 0.02
-"""The same where only ends are told of: who waits for one in another process has the time."""
+"""The same where only ends are told of: who waits for one in another process has the time. Where
+several processes tell of ends, each waits as many times as long: what one says wakes all."""
+SESSIONS: Final = 2
+"""Of a process that tells of ends."""
+MOST_TALKERS: Final = 5
+"""Processes that count, at most."""
+RECENT: Final = 1.0
+"""Seconds after its last word that a session counts."""
 AGAIN: Final = 1.0
 """Seconds until a listener that was cut off connects again."""
 FUNCTION: Final = "pg_catalog.pg_notify(text, text)"
@@ -47,6 +54,8 @@ class Bells:
         self._ringing: dict[Wake, asyncio.Task[None]] = {}
         """On whatever loop they were asked for."""
         self._said: dict[Wake, float] = {}
+        self._talkers: dict[int, float] = {}
+        """Sessions that told of ends lately, ours among them, and when."""
         self._commit = 0.0
         """Seconds that a commit takes lately."""
 
@@ -97,18 +106,37 @@ class Bells:
 
     def along(self, wake: Wake) -> str | None:
         """What a transaction says to the others as it commits; None where that was said a moment
-        ago: then it is said again a moment later."""
+        ago. To be followed by `committed_with`, or `failed_with`."""
         if not self.on:
             return None
         now = asyncio.get_running_loop().time()
-        if now - self._said.get(wake, 0.0) >= self._apart(wake):
-            self._said[wake] = now
-            return wake.value
-        self._later((wake,))
-        return None
+        if now - self._said.get(wake, 0.0) < self._apart(wake):
+            return None
+        self._said[wake] = now
+        self._pending.discard(wake)  # What others have committed before is told of, too.
+        return wake.value
+
+    def failed_with(self, wake: Wake, word: str | None) -> None:
+        """That word was not said, as nothing was committed; others' may have gone along."""
+        if word is not None:
+            self._later((wake,))
+
+    def committed_with(self, wake: Wake, word: str | None) -> None:
+        """Tells the subscribers here; and the others a moment later, where no word went along: not
+        before, or they look while there is nothing to be seen."""
+        self.ring_here((wake,))
+        if word is None and self.on:
+            self._later((wake,))
 
     def _apart(self, wake: Wake) -> float:
-        return FINISHED if wake is Wake.FINISHED else self.pause
+        return FINISHED * self._talking() if wake is Wake.FINISHED else self.pause
+
+    def _talking(self) -> int:
+        """How many processes tell of ends."""
+        if len(self._talkers) > 1:
+            since = asyncio.get_running_loop().time() - RECENT
+            self._talkers = {pid: at for pid, at in self._talkers.items() if at > since}
+        return max(1, min(MOST_TALKERS, len(self._talkers) // SESSIONS))
 
     def _later(self, wakes: Iterable[Wake]) -> None:
         """What is said by itself: each for itself, as one may have more time than another."""
@@ -132,8 +160,13 @@ class Bells:
 
     async def _notify(self, wake: Wake) -> None:
         now = asyncio.get_running_loop().time
+        # Of ends a transaction tells as it commits, if one comes in time.
+        parts = 1.5 if wake is Wake.FINISHED else 1.0
         while wake in self._pending:
-            await asyncio.sleep(self._said.get(wake, 0.0) + self._apart(wake) - now())
+            said = self._said.get(wake, 0.0)
+            await asyncio.sleep(said + parts * self._apart(wake) - now())
+            if self._said.get(wake, 0.0) != said:
+                continue
             self._pending.discard(wake)
             self._said[wake] = now()
             try:
@@ -145,6 +178,8 @@ class Bells:
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         def heard(_: Any, pid: int, channel: str, payload: str) -> None:
             wakes = [Wake(word) for word in payload.split(",") if word in _WORDS]
+            if Wake.FINISHED in wakes and pid:
+                self._talkers[pid] = loop.time()
             for callback, its in list(self._subscribers.items()):
                 if its is loop:
                     for wake in wakes:
