@@ -53,6 +53,7 @@ class Lease:
         self._lost = lost
         self._stands_again = stands_again
         self._threaded = threaded
+        self._margin = spec.lease * MARGIN
         self._stand_until = 0.0
         self._told = False
         self._stopped = False
@@ -74,12 +75,11 @@ class Lease:
     async def start(self) -> None:
         """Enlists, and keeps the lease from then on."""
         self._loop = asyncio.get_running_loop()
-        enlisting = asyncio.ensure_future(self._storage.enlist(self._spec))
-        try:
-            beat = await asyncio.shield(enlisting)
-        except asyncio.CancelledError:
-            enlisting.add_done_callback(self._retire_unborn)
-            raise
+        while (beat := await self._enlist()).deadline - self._margin <= self._clock.uptime():
+            log.warning(
+                "enlisting took as long as the lease lasts, %g s: once more", self._spec.lease
+            )
+            await self._storage.retire(beat.worker)  # Else it counts as alive, and never was.
         self._told = self._stopped = False
         self._took(beat)
         if self._threaded:
@@ -93,6 +93,14 @@ class Lease:
             await asyncio.shield(ready)  # Until then `stop` would not reach it.
         else:
             self._task = asyncio.create_task(self._keep(lambda: None))
+
+    async def _enlist(self) -> Heartbeat:
+        enlisting = asyncio.ensure_future(self._storage.enlist(self._spec))
+        try:
+            return await asyncio.shield(enlisting)
+        except asyncio.CancelledError:
+            enlisting.add_done_callback(self._retire_unborn)
+            raise
 
     def _retire_unborn(self, enlisting: asyncio.Future[Heartbeat]) -> None:
         """Who called `start` did not wait for the answer."""
@@ -140,7 +148,7 @@ class Lease:
         if self._told:
             return
         again = not self.stands()
-        until = beat.deadline - self._spec.lease * MARGIN
+        until = beat.deadline - self._margin
         if beat.worker == self.worker:  # An answer may come after that to a later call.
             until = max(until, self._stand_until)
         self.worker, self._stand_until = beat.worker, until

@@ -76,6 +76,22 @@ async def test_a_lease_is_kept_through_a_drain_that_is_longer_than_it(world: Wor
     assert (await world.look(job_id)).status is JobStatus.COMPLETED
 
 
+async def test_a_lease_that_is_over_before_its_worker_knows_of_it_leaves_nothing(
+    world: World,
+) -> None:
+    service = world.service(world.faults.store, lease=10)
+    service.register_handler("LONG", forever)
+    late = world.faults.keep_back("enlist")
+    starting = asyncio.create_task(service.start())
+    await late.applied.wait()
+    await asyncio.sleep(9.5)
+    late.send()
+    await starting
+    assert world.faults.calls["enlist"] == 2
+    assert len((await service.get_stats()).workers) == 1, "the first one never was"
+    await service.stop()
+
+
 async def test_a_worker_whose_lease_was_taken_stops_enlists_again_and_goes_on(
     world: World,
 ) -> None:

@@ -166,7 +166,7 @@ async def test_however_many_fire_it_is_one_transaction_of_few_statements(
         async def fire(link: Any) -> list[bool]:
             counting = Counting(link)
             firings = [plans.firing(record) for record in records]
-            answers = await store._firings._carry_out(firings, plans.bench.now, counting)
+            answers = await store._firings._carry_out(firings, plans.bench.now, None, counting)
             counts.append(counting.count)
             return answers
 

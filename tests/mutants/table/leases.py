@@ -138,7 +138,7 @@ MUTANTS = (
         promises=(8,),
         guard="a worker stops by itself before its lease ends, not when it ends",
         file="lease.py",
-        old="until = beat.deadline - self._spec.lease * MARGIN",
+        old="until = beat.deadline - self._margin",
         new="until = beat.deadline",
         tests=("engine/test_lease.py",),
     ),

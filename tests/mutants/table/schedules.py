@@ -204,8 +204,8 @@ MUTANTS = (
         promises=(7,),
         guard="a tick, its job and the next tick are one transaction",
         file=f"{ROOM}/firing.py",
-        old="await self._base.change(partial(self._carry_out, firings, now), within)",
-        new="await self._base.links.run(partial(self._carry_out, firings, now), within=within)",
+        old="self._base.change(partial(self._carry_out, firings, now, word), within)",
+        new="self._base.links.run(partial(self._carry_out, firings, now, word), within=within)",
         tests=(
             *on_postgres(TESTS, "test_of_two_workers_that_fire_one_tick_at_once_one_does"),
             "contract/test_schedules.py::test_a_tick_whose_job_cannot_be_kept_spoils_no_other"
