@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backroom.bulk import BulkHandler, BulkJob
     from backroom.cron import Cron
     from backroom.declaring import JobRegistry
     from backroom.errors import (
@@ -75,6 +76,8 @@ __all__ = [
     "AttemptError",
     "Backoff",
     "BackroomError",
+    "BulkHandler",
+    "BulkJob",
     "Cancel",
     "ConfigurationError",
     "Cron",
@@ -140,6 +143,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "bulk": ("BulkHandler", "BulkJob"),
     "cron": ("Cron",),
     "declaring": ("JobRegistry",),
     "errors": (

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpa
 from uuid import UUID
 
 from backroom.blocking_schedules import BlockingSchedules
+from backroom.bulk import BulkHandler
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.handlers import HandlerWrapper, JobHandler
@@ -26,7 +27,7 @@ from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatu
 from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
 from backroom.ports import Store
-from backroom.protocols import HandlerDecorator
+from backroom.protocols import BulkDecorator, HandlerDecorator
 from backroom.registry import JobType
 from backroom.scheduling import JobRequest
 from backroom.service import MAX_PAYLOAD
@@ -171,6 +172,16 @@ class JobService(BlockingSchedules):
 
     @overload
     def handler(
+        self, type: JobType[T, R], /, *, batch: int, within: float | timedelta = ...,
+        **options: Unpack[HandlerSchedules],
+    ) -> BulkDecorator[T, R]: ...  # fmt: skip
+    @overload
+    def handler(
+        self, type: str, /, *, batch: int, within: float | timedelta = ...,
+        **options: Unpack[HandlerSchedules],
+    ) -> BulkDecorator[Any, Any]: ...  # fmt: skip
+    @overload
+    def handler(
         self, type: JobType[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[T, R]: ...
     @overload
@@ -182,6 +193,16 @@ class JobService(BlockingSchedules):
         use this service; an `async def` one runs on its loop, and awaits `service` instead."""
         return self._service.handler(type, **options)
 
+    @overload
+    def register_handler(
+        self, type: JobType[T, R], handler: BulkHandler[T, R], /, *, batch: int,
+        within: float | timedelta = ..., **options: Unpack[HandlerSchedules],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def register_handler(
+        self, type: str, handler: BulkHandler[Any, Any], /, *, batch: int,
+        within: float | timedelta = ..., **options: Unpack[HandlerSchedules],
+    ) -> None: ...  # fmt: skip
     @overload
     def register_handler(
         self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerSchedules]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from backroom.crowds import Item, claims_of
 from backroom.errors import LeaseLostError, level_of
 from backroom.job import SECOND
 from backroom.lanes import Lanes
@@ -69,6 +70,8 @@ class Claimer(Loop):
         self._look = True
         self._next_look = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bell: asyncio.TimerHandle | None = None
+        """Rings when jobs have waited for company long enough."""
         self.claiming = False
         """A claim is on its way."""
         self.idle = False
@@ -131,9 +134,9 @@ class Claimer(Loop):
             self._look = True
             self._release(claimed.claims)
             return self._poll
-        self._lanes.accept(claimed.claims, claimed.started)
+        self._lanes.accept(claimed.claims, claimed.started, more=claimed.more)
         self.idle = not claimed.claims and not claimed.more
-        if claimed.claims:
+        if claimed.claims or self._lanes.until_crowded() is not None:
             self._pump()
             self._clear()
         if claimed.more:
@@ -149,13 +152,23 @@ class Claimer(Loop):
 
     def _clear(self) -> None:
         """Counts the next jobs of the lanes as started, with the next group commit."""
-        claims = self._lanes.clear(self._clock.now())
-        if claims:
-            task = asyncio.create_task(self._count(claims))
+        items = self._lanes.clear(self._clock.now())
+        if items:
+            task = asyncio.create_task(self._count(items))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        self._set_bell()
 
-    async def _count(self, claims: list[Claim]) -> None:
+    def _set_bell(self) -> None:
+        if self._bell is not None:
+            self._bell.cancel()
+            self._bell = None
+        wait = self._lanes.until_crowded()
+        if wait is not None:
+            self._bell = asyncio.get_running_loop().call_later(wait, self._clear)
+
+    async def _count(self, items: list[Item]) -> None:
+        claims = claims_of(items)
         worker = self._worker()
         began = self._clock.uptime()
         try:
@@ -177,8 +190,7 @@ class Claimer(Loop):
                 if unwanted:
                     self._lanes.returned(unwanted)
                     self._release(unwanted)
-                    claims = [claim for claim in claims if claim not in unwanted]
-                self._lanes.cleared(claims)
+                self._lanes.cleared(items)
                 self._pump()
             else:
                 self._lanes.returned(claims)
@@ -186,5 +198,7 @@ class Claimer(Loop):
 
     async def stop(self) -> None:
         await super().stop()
+        if self._bell is not None:
+            self._bell.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from backroom.errors import ServiceError
+from backroom.bulk import BulkHandler, check_single_handler
+from backroom.errors import ConfigurationError, ServiceError
 from backroom.handlers import JobHandler
-from backroom.protocols import HandlerDecorator
-from backroom.registry import Defaults, JobType, Registry
+from backroom.options import Bulk, take_bulk
+from backroom.protocols import BulkDecorator, HandlerDecorator
+from backroom.registry import Defaults, JobType, Registry, check_type
 from backroom.scheduling import check_options as check_job_options
 from backroom.tasks import Scheduler, Task, make_task
 from backroom.timetable import HandlerSchedules, Schedule, split_schedules
@@ -49,6 +52,16 @@ class Declaring:
 
     @overload
     def handler(
+        self, type: JobType[T, R], /, *, batch: int, within: float | timedelta = ...,
+        **options: Unpack[HandlerSchedules],
+    ) -> BulkDecorator[T, R]: ...  # fmt: skip
+    @overload
+    def handler(
+        self, type: str, /, *, batch: int, within: float | timedelta = ...,
+        **options: Unpack[HandlerSchedules],
+    ) -> BulkDecorator[Any, Any]: ...  # fmt: skip
+    @overload
+    def handler(
         self, type: JobType[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> HandlerDecorator[T, R]: ...
     @overload
@@ -64,11 +77,16 @@ class Declaring:
         With `cron=Cron(...)`, `every=` or `schedules=[Schedule(...)]` it also runs by itself: what
         is said here is kept by the storage when a service with this handler starts.
 
+        With `batch=100` it is a bulk handler: it is called with a list of up to so many jobs
+        (`BulkJob`), which takes one slot, as soon as they are there or the first has waited
+        `within` seconds (0.2), and says of each what becomes of it. See `docs/bulk.md`.
+
         Raises:
             ConfigurationError: the type has a handler, an option is out of its range, the
-                parentheses are missing, or no child process could import the function.
+                parentheses are missing, no child process could import the function, or it does
+                not take what it is called with.
         """
-        rest, _ = _split(options)
+        rest, _, _ = _split(type, options)
         Registry(Defaults()).check(type, rest)
 
         def register(handler: H) -> H:
@@ -79,6 +97,16 @@ class Declaring:
 
     @overload
     def register_handler(
+        self, type: JobType[T, R], handler: BulkHandler[T, R], /, *, batch: int,
+        within: float | timedelta = ..., **options: Unpack[HandlerSchedules],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def register_handler(
+        self, type: str, handler: BulkHandler[Any, Any], /, *, batch: int,
+        within: float | timedelta = ..., **options: Unpack[HandlerSchedules],
+    ) -> None: ...  # fmt: skip
+    @overload
+    def register_handler(
         self, type: JobType[T, R], handler: JobHandler[T, R], /, **options: Unpack[HandlerSchedules]
     ) -> None: ...
     @overload
@@ -87,8 +115,10 @@ class Declaring:
     ) -> None: ...
     def register_handler(self, type: Any, handler: Any, /, **options: Any) -> None:
         """`handler`, without the decorator."""
-        rest, schedules = _split(options)
-        self._declare(lambda registry: registry.handle(type, handler, rest, schedules))
+        rest, schedules, bulk = _split(type, options)
+        if bulk is None:
+            check_single_handler(check_type(type), handler)
+        self._declare(lambda registry: registry.handle(type, handler, rest, schedules, bulk))
 
     @overload
     def task(self, function: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
@@ -109,7 +139,12 @@ class Declaring:
             ConfigurationError: as `handler`; or an annotation that JSON cannot hold.
         """
 
-        rest, schedules = _split(options)
+        rest, schedules, bulk = _split("a task", options)
+        if bulk is not None:
+            raise ConfigurationError(
+                "a task is one call with its arguments, and batch= makes a handler of many jobs:"
+                " write @service.handler(JOB_TYPE, batch=...)"
+            )
 
         def make(function: Any) -> Task[Any, Any, Any]:
             task, handler = make_task(function, name, rest, self._scheduler)  # type: ignore[arg-type]
@@ -119,12 +154,16 @@ class Declaring:
         return make if function is None else make(function)
 
 
-def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Schedule, ...]]:
-    """The options of a handler, and its schedules, whose jobs' options make sense."""
+def _split(
+    type_: object, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[Schedule, ...], Bulk | None]:
+    """The options of a handler; its schedules, whose jobs' options make sense; and how many jobs
+    it runs at once."""
     rest, schedules = split_schedules(options)
     for schedule in schedules:
         check_job_options(schedule.options)
-    return rest, schedules
+    bulk = take_bulk(check_type(type_), rest)
+    return rest, schedules, bulk
 
 
 class JobRegistry(Declaring):

@@ -5,15 +5,21 @@ as started. In *ready* it has been counted as started, durably, and runs as soon
 free. How far ahead jobs are claimed and cleared follows the pace at which jobs end: a worker of
 slow jobs holds nothing beyond its slots, so that others get the work; one that runs thousands
 a second never waits for the storage.
+
+A *crowd* is what a bulk handler is given at once (`crowds.py`). It passes through the same places
+as one job does, and takes one slot.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
+from backroom.crowds import Crowd, Crowds, Item, claims_of
 from backroom.job import SECOND
+from backroom.options import Bulk
 from backroom.ports import Want
 from backroom.transition import Claim
 
@@ -42,7 +48,11 @@ class Lanes:
         slots: int,
         starvation_after: float,
         uptime: Callable[[], float],
+        bulk: Mapping[str, Bulk] = MappingProxyType({}),
+        *,
+        patient: bool = True,
     ) -> None:
+        """`bulk`, `patient`: see `Crowds`."""
         self.name = name
         self.queues = queues
         self.but = but
@@ -50,9 +60,11 @@ class Lanes:
         self.busy = 0
         self._starvation = round(starvation_after * SECOND)
         self._uptime = uptime
-        self._ready: deque[Claim] = deque()
-        self._lanes: tuple[deque[Claim], ...] = tuple(deque() for _ in range(4))
-        self._clearing: dict[int, Claim] = {}
+        self._ready: deque[Item] = deque()
+        self._lanes: tuple[deque[Item], ...] = tuple(deque() for _ in range(4))
+        self._clearing: dict[int, Item] = {}
+        self._bulk = bulk
+        self._crowds = Crowds(bulk, self._lanes, uptime, patient=patient)
         self._coming = 0
         self.closed = 0
         """Above 0, no insert passes straight into these lanes."""
@@ -107,8 +119,9 @@ class Lanes:
 
     @property
     def held(self) -> int:
-        """Claims that have not begun."""
-        return self._waiting + len(self._ready) + len(self._clearing)
+        """What has not begun, in slots that it will take."""
+        gathering = len(self._crowds.gathering) if self._bulk else 0
+        return self._waiting + len(self._ready) + len(self._clearing) + gathering
 
     @property
     def _waiting(self) -> int:
@@ -129,20 +142,33 @@ class Lanes:
             rooms.append(max(0, room - better))
         total = rooms[3]
         empty = better == 0
+        appetite = self._crowds.appetite() if self._bulk else 0
         # Under load, refill in halves; a critical job has its own room however full the rest is.
-        if rooms[0] == 0 or (not empty and total < room // 2 and rooms[0] < room):
+        if not appetite and (
+            rooms[0] == 0 or (not empty and total < room // 2 and rooms[0] < room)
+        ):
             return None
-        starts = 0 if self._waiting else max(0, min(rooms[0], self._to_clear()))
+        if self._bulk:
+            # What will wait for company must not count as started by its claim.
+            starts = 0
+            beyond = min(MOST_AHEAD, self._crowds.beyond(min(total, self._ahead)) + appetite)
+            rooms = [one + beyond for one in rooms]
+        else:
+            starts = 0 if self._waiting else max(0, min(rooms[0], self._to_clear()))
         starving = (self._claimed + rooms[3]) // EVERY - self._claimed // EVERY
         return Want(
             self.queues, self.but, (rooms[0], rooms[1], rooms[2], rooms[3]), starts,
             starving, now - self._starvation, types or {},
         )  # fmt: skip
 
-    def accept(self, claims: list[Claim], started: int) -> None:
-        """Takes what a claim gave; the first `started` are cleared already."""
+    def accept(self, claims: list[Claim], started: int, *, more: bool = False) -> None:
+        """Takes what a claim gave; the first `started` are cleared already. `more`: there may be
+        more where they came from."""
         self._claimed += len(claims)
         self._ready.extend(claims[:started])
+        if self._bulk:
+            self._crowds.accept(claims[started:], more=more)
+            return
         for claim in claims[started:]:
             self._lanes[claim.priority].append(claim)
 
@@ -165,8 +191,14 @@ class Lanes:
     def arrived(self, claim: Claim | None, start: bool) -> None:
         """The insert was answered: with a claim, which counts as started or not, or without."""
         self._coming -= 1
-        if claim is not None:
-            (self._ready if start else self._lanes[claim.priority]).append(claim)
+        if claim is None:
+            return
+        if start:
+            self._ready.append(claim)
+        elif self._bulk:
+            self._crowds.add(claim)
+        else:
+            self._lanes[claim.priority].append(claim)
 
     @property
     def coming(self) -> int:
@@ -188,28 +220,39 @@ class Lanes:
         if now - self._fallen_since < FALLEN:
             return []
         for _ in range(cleared):
-            claim = self._ready.pop()
-            self._lanes[claim.priority].appendleft(claim)
-        returned: list[Claim] = []
+            item = self._ready.pop()
+            self._lanes[item.priority].appendleft(item)
+        returned: list[Item] = []
         for lane in reversed(self._lanes):
             while lane and len(returned) < spare:
                 returned.append(lane.pop())
-        return returned
+        self._crowds.close(returned)
+        return claims_of(returned)
 
     def claims(self) -> list[Claim]:
         """All that are held here."""
-        return [c for place in (self._ready, *self._lanes, self._clearing.values()) for c in place]
+        places = (self._ready, *self._lanes, self._clearing.values(), self._crowds.gathering)
+        return [claim for place in places for claim in claims_of(place)]
 
     # -- to the runner -----------------------------------------------------------------------------
 
-    def clear(self, now: int) -> list[Claim]:
-        """The next claims to be counted as started; each is `cleared` or `returned`."""
+    def clear(self, now: int) -> list[Item]:
+        """What is to be counted as started next; each is `cleared`, or its claims `returned`."""
+        if self._bulk:
+            self._crowds.depart()
         wanted = min(self._to_clear(), self._waiting) if any(self._lanes) else 0
         picked = [self._next(now) for _ in range(wanted)]
-        self._clearing.update((claim.key, claim) for claim in picked)
+        if self._bulk:
+            self._crowds.close(picked)
+        self._clearing.update((item.key, item) for item in picked)
         return picked
 
-    def _next(self, now: int) -> Claim:
+    def until_crowded(self) -> float | None:
+        """Seconds until jobs that wait for company have waited long enough, and are to be
+        cleared; None: none waits."""
+        return self._crowds.until() if self._bulk else None
+
+    def _next(self, now: int) -> Item:
         self._turn += 1
         if self._turn % EVERY == 0:
             starving = [
@@ -222,39 +265,59 @@ class Lanes:
                 return lane.popleft()
         raise IndexError("no lane holds a job")
 
-    def cleared(self, claims: Iterable[Claim]) -> None:
-        """They may run."""
-        for claim in claims:
-            self._clearing.pop(claim.key, None)
-            self._ready.append(claim)
+    def cleared(self, items: Iterable[Item]) -> None:
+        """They may run, but for what was `returned` meanwhile."""
+        for item in items:
+            if self._clearing.pop(item.key, None) is not None:
+                self._ready.append(item)
 
     def returned(self, claims: Iterable[Claim]) -> None:
         """They could not be cleared: the lease is gone, and they with it."""
-        for claim in claims:
-            self._clearing.pop(claim.key, None)
+        gone = {claim.key for claim in claims}
+        _, left = _parted(self._clearing.values(), lambda claim: claim.key in gone)
+        self._clearing = {item.key: item for item in left}
 
     def ready(self) -> bool:
         """Whether a job and a slot for it are there."""
         return bool(self._ready) and self.busy < self.slots
 
-    def take(self) -> Claim:
-        """The next job to run; its slot is then taken. Only while `ready`."""
+    def take(self) -> Item:
+        """What is to run next; its slot is then taken. Only while `ready`."""
         self.busy += 1
         return self._ready.popleft()
 
-    def ended(self) -> None:
-        """A slot is free again."""
+    def ended(self, jobs: int = 1) -> None:
+        """A slot is free again, which has run so many jobs at once."""
         self.busy -= 1
         self._ended += 1
+        if self._bulk:
+            self._crowds.ended(jobs)
 
     def empty(self, which: Callable[[Claim], bool] = lambda _: True) -> list[Claim]:
         """Takes out what has not begun: all of it, or what `which` says."""
         taken: list[Claim] = []
         for place in (self._ready, *self._lanes):
-            out = [claim for claim in place if which(claim)]
+            out, keep = _parted(place, which)
             if out:
-                keep = [claim for claim in place if not which(claim)]
                 place.clear()
                 place.extend(keep)
                 taken += out
-        return taken
+        return taken + self._crowds.part(which)
+
+
+def _parted(
+    items: Iterable[Item], which: Callable[[Claim], bool]
+) -> tuple[list[Claim], list[Item]]:
+    """The claims that `which` says, and what is left of these."""
+    out: list[Claim] = []
+    keep: list[Item] = []
+    for item in items:
+        if isinstance(item, Crowd):
+            out += item.part(which)
+            if item.claims:
+                keep.append(item)
+        elif which(item):
+            out.append(item)
+        else:
+            keep.append(item)
+    return out, keep

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
+import msgspec
+
 from backroom.errors import ConfigurationError, OptionError
 from backroom.job import PRIORITIES, Priority, duration
 from backroom.retry import Backoff, read_backoff
 
 __all__ = [
+    "WITHIN",
+    "Bulk",
     "HandlerOptions",
     "Isolation",
     "check_isolation",
@@ -20,10 +24,16 @@ __all__ = [
     "check_queue",
     "check_retries",
     "near",
+    "take_bulk",
 ]
 
 MAX_RETRIES: Final = 1000
 MAX_NAME: Final = 200
+MAX_BATCH: Final = 1000
+"""Jobs that one call of a bulk handler takes at most."""
+MAX_WITHIN: Final = 3600.0
+WITHIN: Final = 0.2
+"""Seconds that the first job of a batch waits for others, where nobody says how long."""
 
 
 Isolation: TypeAlias = Literal["none", "process"]
@@ -45,6 +55,48 @@ class HandlerOptions(TypedDict, total=False):
     backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
     timeout: float | timedelta
     isolation: Isolation
+
+
+class Bulk(msgspec.Struct, frozen=True):
+    """What makes a handler one of many jobs at once."""
+
+    batch: int
+    """Jobs in one call, at most."""
+    within: float
+    """Seconds that the first of them waits for the others."""
+
+
+def take_bulk(name: str, options: dict[str, Any]) -> Bulk | None:
+    """Takes `batch` and `within` out of the options of a handler of this job type; None: it is one
+    of single jobs.
+
+    Raises:
+        ConfigurationError: one of them is out of its range, or `within` stands alone.
+    """
+    within = options.pop("within", None)
+    batch = options.pop("batch", None)
+    if batch is None:
+        if within is None:
+            return None
+        raise ConfigurationError(
+            f"{name}: within={within!r} says how long a job waits for others; say with batch="
+            " how many of them its handler takes at once"
+        )
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise ConfigurationError(
+            f"{name}: batch must be a whole number from 1 to {MAX_BATCH:,}, the jobs that one call"
+            f" of its handler takes at most, got {batch!r}"
+        )
+    try:
+        seconds = WITHIN if within is None else duration("within", within)
+    except OptionError as error:
+        raise ConfigurationError(f"{name}: {error}; 0 waits for nobody") from None
+    if seconds > MAX_WITHIN:
+        raise ConfigurationError(
+            f"{name}: within must be 0 to {MAX_WITHIN:g} seconds, got {within!r}; to gather jobs"
+            " for longer, run one on a schedule that looks for all that is to be done"
+        )
+    return Bulk(batch, seconds)
 
 
 def near(name: object, known: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.bulk import BulkJob, BulkResult
 from backroom.cron import Cron
 from backroom.handle import Job
 from backroom.job import (
@@ -24,7 +25,7 @@ from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
 from backroom.timetable import TickOptions
 
-__all__ = ["HandlerDecorator", "JobScheduler", "JobServiceProtocol"]
+__all__ = ["BulkDecorator", "HandlerDecorator", "JobScheduler", "JobServiceProtocol"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -145,3 +146,16 @@ class HandlerDecorator(Protocol[T, R]):
     def __call__(
         self, handler: Callable[[Job[T]], R | Snooze | Cancel], /
     ) -> Callable[[Job[T]], R | Snooze | Cancel]: ...
+
+
+class BulkDecorator(Protocol[T, R]):
+    """The same of `service.handler(JOB_TYPE, batch=100)`, for a handler of many jobs."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[list[BulkJob[T, R]]], Awaitable[BulkResult[R]]], /
+    ) -> Callable[[list[BulkJob[T, R]]], Awaitable[BulkResult[R]]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[list[BulkJob[T, R]]], BulkResult[R]], /
+    ) -> Callable[[list[BulkJob[T, R]]], BulkResult[R]]: ...

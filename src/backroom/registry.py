@@ -8,12 +8,13 @@ from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 import msgspec
 
+from backroom.bulk import check_bulk_handler
 from backroom.codec import Codec
 from backroom.errors import ConfigurationError, UnknownJobTypeError, UpgradeError
 from backroom.handle import Job
 from backroom.handlers import HandlerWrapper, check_handler, check_importable, importable_name
 from backroom.job import FIRST, PRIORITIES
-from backroom.options import HandlerOptions, Isolation, check_name, check_options, near
+from backroom.options import Bulk, HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
 from backroom.timetable import Schedule
 from backroom.transition import Policy
@@ -109,8 +110,8 @@ class Known:
     """
 
     __slots__ = (
-        "__weakref__", "awaited", "data", "expires_in", "given", "handler", "handler_is_async",
-        "isolation", "last", "mark", "name",
+        "__weakref__", "awaited", "bulk", "data", "expires_in", "given", "handler",
+        "handler_is_async", "isolation", "last", "mark", "name",
         "policy", "priority", "queue", "result", "said", "version", "way_up",
     )  # fmt: skip
 
@@ -134,6 +135,8 @@ class Known:
         """The `JobType` that was declared last: it has nothing new to say."""
         self.handler: Callable[[Job[Any]], Any] | None = None
         self.handler_is_async = False
+        self.bulk: Bulk | None = None
+        """How many jobs its handler runs at once; None: one."""
         self.said: dict[str, Any] = {}
         self.apply({}, defaults)
 
@@ -195,6 +198,8 @@ class Registry:
         self._wrappers: list[HandlerWrapper] = []
         self.schedules: dict[str, tuple[str | JobType[Any, Any], Schedule]] = {}
         """What stands beside the handlers, by the name of the schedule."""
+        self.bulk: dict[str, Bulk] = {}
+        """The types whose handlers run many jobs at once."""
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -243,11 +248,13 @@ class Registry:
     def handle(
         self,
         type_: str | JobType[Any, Any],
-        handler: Callable[[Job[Any]], Any],
+        handler: Callable[[Any], Any],
         options: Mapping[str, Any],
         schedules: Sequence[Schedule] = (),
+        bulk: Bulk | None = None,
     ) -> None:
-        """Registers the handler of a type, and when it runs by itself.
+        """Registers the handler of a type, when it runs by itself, and whether it runs many jobs
+        at once.
 
         It gets the data as the type that is declared now; under a bare name that nobody
         declared with a type, any JSON object as a `dict`.
@@ -266,13 +273,23 @@ class Registry:
                 f"{name} has a handler already ({known.place}); a job type has one"
             )
         said = {**(known.said if known else {}), **_options_of(type_), **checked}
-        if said.get("isolation", self._defaults.isolation) == "process":
+        isolated = said.get("isolation", self._defaults.isolation) == "process"
+        if bulk is not None:
+            check_bulk_handler(name, handler)
+            if isolated:
+                raise ConfigurationError(
+                    f"{name}: a bulk handler runs in the process of its worker, on the loop or in"
+                    ' a thread: give it isolation="none", or leave batch= out'
+                )
+        elif isolated:
             check_importable(name, handler)
         planned = self._plan(type_, schedules)
         known = self.declare(type_)
         self.schedules.update(planned)
         known.handler = handler
         known.handler_is_async = runs_on_loop
+        if bulk is not None:
+            known.bulk = self.bulk[known.name] = bulk
         known.apply(checked, self._defaults)
         _handlers[(*importable_name(handler), known.name)] = known
         for wrapper in self._wrappers:

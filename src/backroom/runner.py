@@ -7,21 +7,25 @@ import contextvars
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from backroom.attempts import Call, Running, Why, interrupted, outcome_of, policy_of
+from backroom.bulk import BulkJob
+from backroom.calls import Calls
+from backroom.crowds import Crowd
 from backroom.deadlines import Deadlines
 from backroom.errors import JobTypeError, ServiceError
-from backroom.frames import Ended, Run
+from backroom.frames import Run
 from backroom.handle import Job
 from backroom.handlers import importable_name
 from backroom.job import FIRST
 from backroom.lanes import Lanes
 from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
-from backroom.processes import Died, Execution, Processes
-from backroom.registry import Known, Registry
+from backroom.processes import Execution, Processes
+from backroom.registry import Registry
 from backroom.replay import Aside, aside_of
 from backroom.retry import Backoff
 from backroom.stepper import Stepper
@@ -29,7 +33,6 @@ from backroom.telling import talks, tell, tell_after
 from backroom.threads import Threads
 from backroom.transactions import Attempt, Transaction, Transactions
 from backroom.transition import (
-    Cancelled,
     Claim,
     Completed,
     Errored,
@@ -38,14 +41,13 @@ from backroom.transition import (
     Parked,
     Policy,
     Released,
-    Snoozed,
     Transition,
     Waiting,
     decide,
     hopeless,
 )
 
-__all__ = ["Runner", "Running"]
+__all__ = ["Runner"]
 
 log = logging.getLogger("backroom")
 
@@ -60,38 +62,6 @@ LEAVE_PROCESS: Final = 2.0
 """The same, when its worker is leaving."""
 STUBBORN: Final = 5.0
 """Seconds that an interrupted coroutine has to end before its attempt is ended without it."""
-
-Why = Literal["cancel", "timeout", "release", "lost"]
-
-
-class Running(msgspec.Struct, eq=False):
-    """One attempt that has begun."""
-
-    claim: Claim
-    lanes: Lanes
-    known: Known
-    policy: Policy
-    job: Job[Any]
-    group: Deadlines[Running]
-    task: asyncio.Task[None] | None = None
-    """None for a thread, or a child process."""
-    execution: Execution | None = None
-    """In a child process."""
-    why: Why | None = None
-    """Why it was told to stop."""
-    recorded: bool = False
-    """Its outcome is decided, though its code may still run."""
-    older: int | None = None
-    """The version of its data, where that is to be upgraded first."""
-    transacted: bool = False
-    """It has had its transaction."""
-    completed: Transition | None = None
-    """What was committed with that."""
-
-    @property
-    def is_thread(self) -> bool:
-        """Nothing can end it but itself."""
-        return self.task is None and self.execution is None
 
 
 class Runner:
@@ -141,6 +111,17 @@ class Runner:
         """The attempts under way, by key."""
         self.overdue: set[Running] = set()
         """Code that still runs, and keeps a slot, though its attempt has ended."""
+        self.calls = Calls(
+            threads,
+            self._new_task,
+            self._context,
+            max_payload=max_payload,
+            note_start=note_start,
+            conclude=self._conclude,
+            late=self._late,
+            ended=self._call_ended,
+        )
+        """Those of bulk handlers."""
         self.ended = 0
         """Attempts whose code has ended, so far."""
         self._talks = talks()
@@ -155,12 +136,23 @@ class Runner:
         now, uptime = self._clock.now(), self._loop.time()
         for _ in range(TURN):
             claim = lanes.take()
-            try:
-                self._begin(claim, lanes, now, uptime)
-            except Exception as error:
-                self._not_begun(claim, lanes, now, error)
+            if isinstance(claim, Crowd):
+                begun = self._begin_crowd(claim, lanes, now)
+            else:
+                try:
+                    begun = self._begin(claim, lanes, now, uptime)
+                except Exception as error:
+                    self._not_begun(claim, now, error)
+                    begun = False
+            if not begun:
+                self._free(lanes)
             if not lanes.ready():
                 return
+        self._pump_soon(lanes)
+
+    def _free(self, lanes: Lanes) -> None:
+        """What had a slot has ended, or never began."""
+        lanes.ended()
         self._pump_soon(lanes)
 
     def _pump_soon(self, lanes: Lanes) -> None:
@@ -169,26 +161,65 @@ class Runner:
             self._pumps.add(lanes)
             self._loop.call_soon(self.pump, lanes)
 
-    def _begin(self, claim: Claim, lanes: Lanes, now: int, uptime: float) -> None:
+    def _begin(self, claim: Claim, lanes: Lanes, now: int, uptime: float) -> bool:
+        """Whether its code begins; else the slot is free again."""
+        running = self._admit(claim, lanes, now)
+        if running is None:
+            return False
+        known, job = running.known, running.job
+        if known.bulk is not None:
+            self.calls.begin([running], lanes)
+            return True
+        handler = known.handler
+        assert handler is not None
+        if known.isolation == "process":
+            self._run_process(running, handler)  # Its time begins when a child takes it.
+        elif known.handler_is_async:
+            running.task = self._new_task(
+                self._run(running, handler, job), loop=self._loop, context=self._context.copy()
+            )
+        else:
+            running.group.add(running, uptime)
+            self._threads.submit(lambda: self._run_thread(running, handler, job))
+        return True
+
+    def _begin_crowd(self, crowd: Crowd, lanes: Lanes, now: int) -> bool:
+        """The same of what a bulk handler runs at once."""
+        members: list[Running] = []
+        claims = crowd.claims
+        try:
+            for claim in claims:
+                running = self._admit(claim, lanes, now)
+                if running is not None:
+                    members.append(running)
+            if members:
+                self.calls.begin(members, lanes)
+        except Exception as error:
+            for claim in claims:
+                self._not_begun(claim, now, error)
+            return False
+        return bool(members)
+
+    def _admit(self, claim: Claim, lanes: Lanes, now: int) -> Running | None:
+        """An attempt that may begin; None: it may not, and its outcome says why."""
         known = self._registry.get(claim.type)
         if known is None or known.handler is None:
-            self._skip(claim, lanes, Parked(), None)
-            return
-        handler = known.handler
+            self._skip(claim, Parked(), None)
+            return None
         policy, version = known.policy, FIRST
         if claim.options is not None:
-            policy, version = _said(policy, claim.options)
+            policy, version = policy_of(policy, claim.options)
             if version > known.version:
-                self._skip(claim, lanes, Parked(), None)
-                return
+                self._skip(claim, Parked(), None)
+                return None
         if claim.crashes or claim.attempt:
             reason = hopeless(claim, policy)
             if reason is not None:
-                self._skip(claim, lanes, reason, policy)
-                return
+                self._skip(claim, reason, policy)
+                return None
         if claim.expires_at is not None and claim.expires_at <= now:
-            self._skip(claim, lanes, Expired(), policy)
-            return
+            self._skip(claim, Expired(), policy)
+            return None
         try:
             # Older data is upgraded where the handler runs: that is user code.
             data = known.data.decode(claim.data) if version == known.version else None
@@ -196,28 +227,24 @@ class Runner:
             reason = Errored(
                 "JobTypeError", clip(f"{error} ({known.place})", MAX_MESSAGE), retry=False
             )
-            self._skip(claim, lanes, reason, policy, started_at=now)
-            return
+            self._skip(claim, reason, policy, started_at=now)
+            return None
         if claim.key in self.running:
             # Its lease was lost, yet it still runs; this worker has claimed the job anew.
             self._forsake(self.running[claim.key])
-        job = Job(
-            claim, data, policy, now, self._clock.now, self._changed, self._transact, self._stepper
-        )
+        job: Job[Any]
+        if known.bulk is None:
+            job = Job(
+                claim, data, policy, now, self._clock.now, self._changed, self._transact,
+                self._stepper,
+            )  # fmt: skip
+        else:
+            job = BulkJob(claim, data, policy, now, self._clock.now, self._changed)
         group = self._deadlines.get(policy.timeout) or self._watch(policy.timeout)
         running = self.running[claim.key] = Running(claim, lanes, known, policy, job, group)
         if version != known.version:
             running.older = version
-        if known.isolation == "process":
-            self._run_process(running, handler)  # Its time begins when a child takes it.
-            return
-        if known.handler_is_async:
-            running.task = self._new_task(
-                self._run(running, handler, job), loop=self._loop, context=self._context.copy()
-            )
-        else:
-            group.add(running, uptime)
-            self._threads.submit(lambda: self._run_thread(running, handler, job))
+        return running
 
     def _watch(self, timeout: float) -> Deadlines[Running]:
         """A new group of attempts with this timeout; where every job has its own, the empty
@@ -230,7 +257,7 @@ class Runner:
         self._deadlines[timeout] = group
         return group
 
-    def _not_begun(self, claim: Claim, lanes: Lanes, now: int, error: Exception) -> None:
+    def _not_begun(self, claim: Claim, now: int, error: Exception) -> None:
         """The engine could not start user code: no thread, no memory, options from the future."""
         log.exception("%s %s could not be started", claim.type, claim.id)
         running = self.running.get(claim.key)
@@ -240,12 +267,11 @@ class Runner:
             running.group.remove(running)
         known = self._registry.get(claim.type)
         policy = None if known is None else known.policy
-        self._skip(claim, lanes, errored(error), policy, started_at=now)
+        self._skip(claim, errored(error), policy, started_at=now)
 
     def _skip(
         self,
         claim: Claim,
-        lanes: Lanes,
         outcome: Outcome,
         policy: Policy | None,
         started_at: int | None = None,
@@ -257,8 +283,6 @@ class Runner:
         transition = decide(claim, outcome, now, policy, started_at=started_at)
         self._record(claim, transition)
         tell(claim, outcome, transition, now)
-        lanes.ended()
-        self._pump_soon(lanes)
 
     # -- user code -------------------------------------------------------------------------------
 
@@ -276,7 +300,7 @@ class Runner:
             else:
                 outcome = Released(begun=False)
         except asyncio.CancelledError as error:
-            outcome = self._interrupted(running) or errored(error)
+            outcome = interrupted(running) or errored(error)
         except Exception as error:
             outcome = raised(error)
         except BaseException as error:
@@ -320,7 +344,7 @@ class Runner:
         running.execution = Execution(
             run,
             said=lambda said: running.job.repeat(said.progress, said.message, said.lines),
-            ended=lambda ended: self._end(running, _of_process(ended, running)),
+            ended=lambda ended: self._end(running, outcome_of(ended, running)),
         )
         self._processes.run(running.execution)
 
@@ -361,28 +385,18 @@ class Runner:
         attempt = Attempt(claim, begin, end, job.take_back, completed)
         return Transaction(self._transactions, attempt, connection, result)
 
-    def _interrupted(self, running: Running) -> Outcome | None:
-        """The outcome of an attempt that was told to stop, by the reason it was given."""
-        if running.why == "timeout":
-            return _timed_out(running)
-        if running.why == "cancel":
-            return Cancelled("cancelled by request")
-        if running.why in ("release", "lost"):
-            return Released()
-        return None
-
     def _after_all(self, running: Running, outcome: Outcome) -> Outcome:
         """The outcome of code that ended by itself after it was told to stop: an error, or
         nothing from one that saw `job.cancelled`, is its way of stopping, and no outcome."""
         if isinstance(outcome, Released):
-            why = self._interrupted(running)
+            why = interrupted(running)
             return outcome if why is None or isinstance(why, Released) else why
         if running.why == "timeout":
             return outcome
         if isinstance(outcome, Errored) or (
             isinstance(outcome, Completed) and outcome.result == "null" and running.job.saw_stop
         ):
-            return self._interrupted(running) or outcome
+            return interrupted(running) or outcome
         return outcome
 
     def _end(self, running: Running, outcome: Outcome) -> None:
@@ -393,17 +407,32 @@ class Runner:
             self.overdue.discard(running)
             self._loop.call_soon(self._freed)
         else:
-            del self.running[running.claim.key]
-            running.group.remove(running)
-            if running.why is not None:
-                outcome = self._after_all(running, outcome)
-            self._settle(running, outcome)
+            self._conclude(running, outcome)
         lanes.ended()
         self._pump_soon(lanes)
+
+    def _call_ended(self, call: Call) -> None:
+        """On the loop: a bulk handler has ended."""
+        self.ended += len(call.members)
+        call.lanes.ended(len(call.members))
+        self._pump_soon(call.lanes)
+        self._loop.call_soon(self._freed)
+
+    def _conclude(self, running: Running, outcome: Outcome) -> None:
+        """What becomes of an attempt is decided, if it is not yet."""
+        if running.recorded:
+            return
+        del self.running[running.claim.key]
+        running.group.remove(running)
+        if running.why is not None:
+            outcome = self._after_all(running, outcome)
+        self._settle(running, outcome)
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         running.recorded = True
         claim, job = running.claim, running.job
+        if running.call is not None:
+            running.call.left -= 1
         if running.completed is not None:
             tell_after(claim, outcome, running.completed, self._clock.now())
             return
@@ -443,6 +472,9 @@ class Runner:
             return
         running.why = why
         running.job.stop()
+        if running.call is not None:
+            self.calls.interrupt(running.call, running)
+            return
         if running.execution is not None:
             running.execution.stop()
             # What lost its lease may run elsewhere already; what leaves is given its time.
@@ -475,7 +507,7 @@ class Runner:
             "%s %s is overdue: its attempt has ended (%s), its code still runs and keeps a slot",
             running.claim.type, running.claim.id, running.why,
         )  # fmt: skip
-        outcome = self._interrupted(running)
+        outcome = interrupted(running)
         if outcome is not None:
             self._forsake(running)
             self._settle(running, outcome)
@@ -485,7 +517,10 @@ class Runner:
         running.recorded = True
         running.group.remove(running)
         del self.running[running.claim.key]
-        self.overdue.add(running)
+        if running.call is None:
+            self.overdue.add(running)
+        else:
+            running.call.left -= 1
 
     def cancel(self, keys: Iterable[int]) -> None:
         """People asked to cancel these."""
@@ -498,6 +533,7 @@ class Runner:
         """Interrupts everything that runs."""
         for running in list(self.running.values()):
             self.interrupt(running, why)
+        self.calls.stop_all()
 
 
 def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
@@ -514,51 +550,6 @@ def _call(running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -
     return handler(job)
 
 
-class _Said(msgspec.Struct):
-    """What the options of a job say to those who run it."""
-
-    retries: int | None = None
-    retry_delay: float | None = None
-    backoff: Backoff | None = None
-    timeout: float | None = None
-    version: int = FIRST
-
-
-_said_decoder = msgspec.json.Decoder(_Said)
-
-
-def _said(policy: Policy, options: str) -> tuple[Policy, int]:
-    """How it is retried, and the version of its data."""
-    said = _said_decoder.decode(options)
-    policy = Policy(
-        policy.retries if said.retries is None else said.retries,
-        policy.retry_delay if said.retry_delay is None else said.retry_delay,
-        policy.backoff if said.backoff is None else said.backoff,
-        policy.timeout if said.timeout is None else said.timeout,
-    )
-    return policy, said.version
-
-
-def _of_process(ended: Ended | Died, running: Running) -> Outcome:
-    """What a child process said of an attempt; or what its death says."""
-    if isinstance(ended, Died):
-        if running.why is not None:  # It was killed, since it did not stop when it was told to.
-            return Released()  # Or what `why` makes of it.
-        message = f"its process {ended.how}"
-        kind = "crash" if ended.began else "OSError"
-        return Errored(kind, clip(message, MAX_MESSAGE), ended.output or None, crashed=ended.began)
-    running.job.saw_stop |= ended.saw_stop
-    if ended.failed:
-        return Errored(ended.kind, ended.message, ended.traceback, ended.retry, ended.delay)
-    if ended.kind == "snoozed":
-        return Snoozed(ended.delay or 0.0)
-    if ended.kind == "cancelled":
-        return Cancelled(ended.message)
-    if ended.kind == "interrupted":
-        return Released()
-    return Completed(ended.result or "null")
-
-
 def _of_base(error: BaseException) -> Outcome:
     """What became of an attempt whose code ended by what is no `Exception`."""
     aside = aside_of(error)
@@ -570,7 +561,3 @@ def _put_aside(aside: Aside) -> Outcome:
         return Waiting(aside.step)
     error = aside.error or aside
     return errored(error.with_traceback(aside.__traceback__), retry=False)
-
-
-def _timed_out(running: Running) -> Errored:
-    return Errored("timeout", f"timed out after {running.policy.timeout:g} s")

@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True):
     max_jobs_per_process: int | None = None
     threaded: bool = True
     """Whether the lease is kept in a thread; false under a virtual clock."""
+    patient: bool = True
+    """Whether jobs of bulk handlers wait for company; else they are run with who is there."""
 
 
 def check_slots(name: str, value: object) -> int:

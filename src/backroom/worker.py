@@ -10,7 +10,7 @@ import random
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from backroom.claimer import Claimer
 from backroom.errors import level_of
@@ -45,6 +45,8 @@ LEAVE: Final = 5.0
 the last outcomes."""
 LOOK_UP: Final = 1.0
 """Seconds that a thread has then to see that it should end."""
+
+Names: TypeAlias = tuple[str, ...]
 
 
 class Worker:
@@ -113,7 +115,7 @@ class Worker:
             freed=self._refill,
             chance=chance,
         )
-        self._lanes = list(_lanes(settings, clock))
+        self._lanes = list(_lanes(settings, clock, registry))
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
         self._upkeep = Upkeep(storage, clock)
@@ -271,13 +273,16 @@ class Worker:
                 for running in self._runner.running.values()
                 if not running.recorded and not (coroutines_only and running.is_thread)
             ]
-            if not left:
+            if not left and not self._runner.calls.waited_for(coroutines_only=coroutines_only):
                 return
             await asyncio.sleep(0.01)
 
     def runs(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether this is the task of a handler that runs here."""
-        return task is not None and any(r.task is task for r in self._runner.running.values())
+        if task is None:
+            return False
+        runner = self._runner
+        return runner.calls.runs(task) or any(r.task is task for r in runner.running.values())
 
     @property
     def idle(self) -> bool:
@@ -298,15 +303,16 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """Handlers that run now."""
-        return len(self._runner.running) + len(self._runner.overdue)
+        """Attempts that run now; of a bulk handler, its jobs."""
+        runner = self._runner
+        return len(runner.running) + len(runner.overdue) + runner.calls.without_jobs
 
     @property
     def in_threads(self) -> bool:
         """Whether a thread runs user code now."""
         runner = self._runner
         handlers = sum(one.is_thread for one in (*runner.running.values(), *runner.overdue))
-        return handlers + self._stepper.in_threads > 0
+        return handlers + runner.calls.in_threads + self._stepper.in_threads > 0
 
     # -- an insert that may start at once --------------------------------------------------------
 
@@ -319,6 +325,8 @@ class Worker:
         start = None
         if lanes is not None and job.run_at <= now and not self._leaving and self._lease.stands():
             start = lanes.expect()
+            if start and known is not None and known.bulk is not None:
+                start = False  # It waits for company first.
         if lanes is None or start is None:
             [inserted] = await self._storage.insert([job], now)
             return inserted
@@ -524,7 +532,7 @@ def _logged(consequence: str) -> Iterator[None]:
         log.warning("the leaving worker could not say so (%s): %r", consequence, error)
 
 
-def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:
+def _lanes(settings: Settings, clock: Clock, registry: Registry) -> list[Lanes]:
     """The shared lanes first, then those of each queue with slots of its own."""
     own = {
         queue: slots
@@ -534,18 +542,17 @@ def _lanes(settings: Settings, clock: Clock) -> list[Lanes]:
     shared = None
     if settings.only is not None:
         shared = tuple(queue for queue in settings.only if queue not in own)
+
+    def make(name: str, queues: Names | None, but: Names, slots: int) -> Lanes:
+        return Lanes(
+            name, queues, but, slots, settings.starvation_after, clock.uptime, registry.bulk,
+            patient=settings.patient,
+        )  # fmt: skip
+
     lanes: list[Lanes] = []
     if shared is None or shared:
-        lanes.append(
-            Lanes(
-                "all queues" if shared is None else ", ".join(shared),
-                shared,
-                tuple(own),
-                settings.concurrency,
-                settings.starvation_after,
-                clock.uptime,
-            )
-        )
+        name = "all queues" if shared is None else ", ".join(shared)
+        lanes.append(make(name, shared, tuple(own), settings.concurrency))
     for queue, slots in own.items():
-        lanes.append(Lanes(queue, (queue,), (), slots, settings.starvation_after, clock.uptime))
+        lanes.append(make(queue, (queue,), (), slots))
     return lanes

@@ -135,6 +135,11 @@ def _case(
     known = service._registry.get(name)
     if known is None or known.handler is None:
         raise ConfigurationError(f"{name} has no handler in this service")
+    if known.bulk is not None:
+        raise ConfigurationError(
+            f"{name} has a bulk handler, and a crash test runs one job: test what it does with"
+            " jobs.kill, or the function that it calls for each"
+        )
     kinds, most = said.pop("kinds", KINDS), said.pop("most", MOST)
     for kind in kinds:
         if kind not in KINDS:

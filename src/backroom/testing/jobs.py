@@ -75,7 +75,9 @@ class Jobs(Seen):
         self._before = vars(service).copy()
         self.storage.at_once(self.storage.open())
         # Its wake-ups are never lost, and looks without need would only wear virtual time out.
-        service._settings = msgspec.structs.replace(service._settings, poll_interval=NEVER)
+        service._settings = msgspec.structs.replace(
+            service._settings, poll_interval=NEVER, patient=False
+        )
         service._use(self.storage)
         service._registry = self._stage
         self.clock.watch(lambda: service._worker is not None and service._worker.in_threads)
@@ -191,7 +193,8 @@ class Jobs(Seen):
     ) -> None:
         """The next `times` attempts of this type raise `error`, before the handler's first line
         or after its last; `times=None`: all of them. What `fail` and `kill` plan happens in the
-        order of their calls, an attempt each; then the handler works again.
+        order of their calls, an attempt each; then the handler works again. A bulk handler is
+        called for many attempts at once: of it, `times` counts calls.
         """
         self._known(type)
         planned = InjectedError("this attempt was to fail") if error is None else error
@@ -254,7 +257,7 @@ class Jobs(Seen):
             self.storage,
             self._stage,
             self.clock,
-            msgspec.structs.replace(service._settings, lease=NEVER),
+            msgspec.structs.replace(service._settings, lease=NEVER, patient=False),
             recorded=service._results.recorded,
             chance=lambda: 0.0,
         )

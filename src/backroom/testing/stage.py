@@ -6,9 +6,10 @@ import copy
 import functools
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
+from backroom.bulk import BulkJob
 from backroom.errors import OptionError
 from backroom.handle import Job
 from backroom.job import Snooze
@@ -18,6 +19,9 @@ __all__ = ["InjectedError", "Killed", "Stage", "When"]
 
 When = Literal["before", "after"]
 """The handler's first line, or its last."""
+
+Jobs: TypeAlias = Sequence[Job[Any]]
+"""Of one call of a handler: of a bulk handler many."""
 
 
 class InjectedError(Exception):
@@ -29,9 +33,9 @@ class Killed(BaseException):
 
 
 class _Plan:
-    """What happens to the next `times` attempts of a type; None: to all that come."""
+    """What happens to the next `times` calls of a type's handler; None: to all that come."""
 
-    def __init__(self, times: int | None, when: When, happen: Callable[[Job[Any]], None]) -> None:
+    def __init__(self, times: int | None, when: When, happen: Callable[[Jobs], None]) -> None:
         if times is not None and (isinstance(times, bool) or times < 1):
             raise OptionError(f"times must be a whole number from 1, or None, got {times!r}")
         if when not in ("before", "after"):
@@ -48,6 +52,7 @@ class Stage(Registry):
         super().__init__(registry._defaults)
         self._known = registry._known
         self.schedules = registry.schedules
+        self.bulk = registry.bulk
         self._kill = kill
         self._plans: dict[str, deque[_Plan]] = defaultdict(deque)
         self._lock = threading.Lock()
@@ -59,16 +64,19 @@ class Stage(Registry):
     def fail(
         self, name: str, times: int | None, when: When, error: Exception | type[Exception]
     ) -> None:
-        def happen(job: Job[Any]) -> None:
-            self.errors[job.id, job.attempt] = None
+        def happen(jobs: Jobs) -> None:
+            for job in jobs:
+                self.errors[job.id, job.attempt] = None
             raise error() if isinstance(error, type) else error.with_traceback(None)
 
         self._plans[name].append(_Plan(times, when, happen))
 
     def kill(self, name: str, times: int | None, when: When) -> None:
-        def happen(job: Job[Any]) -> None:
-            self._kill(job.id)
-            raise Killed(f"the worker of {job!r} was killed")
+        def happen(jobs: Jobs) -> None:
+            for job in jobs:
+                if not (isinstance(job, BulkJob) and job.said):
+                    self._kill(job.id)
+            raise Killed(f"the worker of {jobs[0]!r} was killed")
 
         self._plans[name].append(_Plan(times, when, happen))
 
@@ -99,49 +107,61 @@ class Stage(Registry):
     def isolated(self) -> bool:
         return False
 
-    def _staged(self, known: Known, handler: Callable[[Job[Any]], Any]) -> Callable[..., Any]:
+    def _staged(self, known: Known, handler: Callable[[Any], Any]) -> Callable[..., Any]:
+        many = known.bulk is not None
+
         @functools.wraps(handler)
-        async def run(job: Job[Any]) -> Any:
-            attempt = self._begin(job)
+        async def run(given: Any) -> Any:
+            call = self._begin(given if many else [given])
             try:
-                attempt.happens("before")
-                result = await handler(job)
-                attempt.happens("after")
+                call.happens("before")
+                result = await handler(given)
+                call.happens("after")
             except Killed:
                 return Snooze(0)  # Nobody hears it.
             except Exception as error:
-                self.errors.setdefault((job.id, job.attempt), error)
+                call.raised(error)
                 raise
             return result
 
         @functools.wraps(handler)
-        def run_in_thread(job: Job[Any]) -> Any:
-            attempt = self._begin(job)
+        def run_in_thread(given: Any) -> Any:
+            call = self._begin(given if many else [given])
             try:
-                attempt.happens("before")
-                result = handler(job)
-                attempt.happens("after")
+                call.happens("before")
+                result = handler(given)
+                call.happens("after")
             except Killed:
                 return Snooze(0)
             except Exception as error:
-                self.errors.setdefault((job.id, job.attempt), error)
+                call.raised(error)
                 raise
             return result
 
         return run if known.handler_is_async else run_in_thread
 
-    def _begin(self, job: Job[Any]) -> _Attempt:
-        self.begun += 1
-        return _Attempt(job, self._next(job.type))
+    def _begin(self, jobs: Jobs) -> _Call:
+        self.begun += len(jobs)
+        return _Call(jobs, self._next(jobs[0].type), self.errors)
 
 
-class _Attempt:
+class _Call:
     """One run of a handler, and what was planned for it."""
 
-    def __init__(self, job: Job[Any], plan: _Plan | None) -> None:
-        self._job = job
+    def __init__(
+        self,
+        jobs: Jobs,
+        plan: _Plan | None,
+        errors: dict[tuple[str, int], BaseException | None],
+    ) -> None:
+        self._jobs = jobs
         self._plan = plan
+        self._errors = errors
 
     def happens(self, when: When) -> None:
         if self._plan is not None and self._plan.when == when:
-            self._plan.happen(self._job)
+            self._plan.happen(self._jobs)
+
+    def raised(self, error: Exception) -> None:
+        for job in self._jobs:
+            self._errors.setdefault((job.id, job.attempt), error)

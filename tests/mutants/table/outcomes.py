@@ -202,13 +202,14 @@ MUTANTS = (
         guard="data that does not fit its type fails that job, and not the batch that it came with",
         file="runner.py",
         old="""
-            try:
-                self._begin(claim, lanes, now, uptime)
-            except Exception as error:
-                self._not_begun(claim, lanes, now, error)
+                try:
+                    begun = self._begin(claim, lanes, now, uptime)
+                except Exception as error:
+                    self._not_begun(claim, now, error)
+                    begun = False
         """,
         new="""
-            self._begin(claim, lanes, now, uptime)
+                begun = self._begin(claim, lanes, now, uptime)
         """,
         tests=("engine/test_types.py",),
         hangs=True,

@@ -295,11 +295,11 @@ MUTANTS = (
         file="runner.py",
         old="""
         if known is None or known.handler is None:
-            self._skip(claim, lanes, Parked(), None)
+            self._skip(claim, Parked(), None)
         """,
         new="""
         if known is None or known.handler is None:
-            self._skip(claim, lanes, Errored("JobTypeError", "no handler", retry=False), None)
+            self._skip(claim, Errored("JobTypeError", "no handler", retry=False), None)
         """,
         tests=("engine/test_types.py",),
     ),
