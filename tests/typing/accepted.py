@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from flask import Flask
 
 from backroom import (
     Backoff,
+    BulkHandler,
+    BulkJob,
     Cancel,
     Cron,
     FileJobStorage,
@@ -433,6 +436,50 @@ async def in_steps(job: Job[dict[str, Any]]) -> None:
     reveal_type(await job.wait_for("approved"))  # R: Any
     await service.signal(job.id, "approved", Order(1))
     await service.retry_job(job.id, from_step=1)
+
+
+@service.handler(REPORT, batch=100, within=0.5, retries=2)
+async def many_reports(jobs: Sequence[BulkJob[Order, Report]]) -> None:
+    for job in jobs:
+        reveal_type(job.data)  # R: accepted.Order
+        job.succeed(Report(job.data.number))
+        job.fail(OSError("no"), retry_in=timedelta(minutes=1))
+        job.fail("no", retry_in=60)
+        job.snooze(60)
+        job.cancel("gone")
+        job.progress(0.5)
+
+
+@blocking.handler(ORDER, batch=100)
+def many_orders(jobs: list[BulkJob[Order, None]]) -> None:
+    for job in jobs:
+        job.succeed()
+
+
+@service.handler("ANYTHING_AT_ONCE", batch=5, within=timedelta(seconds=1))
+async def many_things(jobs: Sequence[BulkJob[Any, Any]]) -> Snooze:
+    jobs[0].succeed({"a": 1})
+    jobs[1].succeed()
+    return Snooze(60)
+
+
+@service.handler(JobType("PICTURES", Picture, result=bytes), batch=5)
+def many_pictures(jobs: Sequence[BulkJob[Picture, bytes]]) -> list[bytes | Cancel]:
+    return [b"1" if job.data.width else Cancel("empty") for job in jobs]
+
+
+@service.handler(JobType("GATHERED", Picture, result=bytes), batch=5)
+async def gathered(jobs: Sequence[BulkJob[Picture, bytes]]) -> list[bytes | BaseException]:
+    async def one(job: BulkJob[Picture, bytes]) -> bytes:
+        return b"1"
+
+    return await asyncio.gather(*map(one, jobs), return_exceptions=True)
+
+
+bulk: BulkHandler[Order, Report] = many_reports
+service.register_handler(REPORT, many_reports, batch=10)
+service.register_handler(REPORT, bulk, batch=10, within=1)
+blocking.register_handler("ANYTHING_AT_ONCE", many_things, batch=10)
 
 
 @service.handler("STEPS_IN_A_THREAD")

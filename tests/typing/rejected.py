@@ -3,6 +3,7 @@ mark names. Run by `test_typing.py`; never imported."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -10,6 +11,7 @@ import msgspec
 import pydantic
 
 from backroom import (
+    BulkJob,
     Cron,
     Job,
     JobId,
@@ -289,3 +291,32 @@ async def in_steps(job: Job[Order]) -> None:
     await job.sleep([1])  # E: arg-type
     other: str = await job.wait_for("approved", type=Order)  # E: arg-type
     print(wrong, other)
+
+
+@service.handler(REPORT, batch=10)  # E: arg-type
+async def one_of_many(job: Job[Order]) -> Report:
+    return Report(1)
+
+
+@service.handler(REPORT)  # E: arg-type
+async def many_of_one(jobs: Sequence[BulkJob[Order, Report]]) -> None: ...
+
+
+@service.handler(REPORT, batch=10)
+async def says_wrong(jobs: Sequence[BulkJob[Order, Report]]) -> None:
+    jobs[0].succeed("a page")  # E: arg-type
+    jobs[0].succeed()  # E: call-arg
+    jobs[0].fail(5)  # E: arg-type
+    jobs[0].fail("no", retry_in="1d")  # E: arg-type
+    jobs[0].snooze("1d")  # E: arg-type
+
+
+@service.handler(REPORT, batch=10)  # E: arg-type
+def returns_wrong(jobs: Sequence[BulkJob[Order, Report]]) -> list[str]:
+    return ["a page"]
+
+
+service.handler(REPORT, within=1)  # E: call-overload
+service.handler(REPORT, batch="ten")  # E: call-overload
+service.handler("NAME", batch=10, within="soon")  # E: call-overload
+JobType("ORDER", Order, batch=10)  # E: call-overload
