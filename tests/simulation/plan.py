@@ -47,6 +47,10 @@ class Plan(msgspec.Struct):
     """So many urgent jobs that the others would never have their turn."""
     drift: float
     """How much faster or slower a clock may go."""
+    batch: int = 0
+    """Jobs of type WORK that the handlers of some processes run at once; 0: none does."""
+    within: float = 0.0
+    """Seconds that the first of them waits for the others."""
 
     @property
     def peaceful(self) -> bool:
@@ -74,8 +78,12 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     for name in ("refused", "lost", "twice", "unheard"):
         if name in troubles:
             setattr(weather, name, chance.choice((0.01, 0.05, 0.2)))
+    apart = random.Random(f"many at once {seed}")  # What else a seed means does not depend on it.
+    bulk = not flood and apart.random() < 0.3
     return Plan(
         seed=seed,
+        batch=apart.choice((2, 4, 20)) if bulk else 0,
+        within=apart.choice((0.0, 0.05, 0.5, 2.0)),
         troubles=troubles,
         workers=chance.randint(1, 2 if flood else 3),
         producers=chance.randint(1, 2),

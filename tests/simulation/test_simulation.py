@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from backroom import lanes, transition
+from backroom import claimer, lanes, transition
+from backroom.calls import Calls
 from backroom.claimer import Claimer
 from backroom.lease import Lease
 from backroom.recorder import Recorder
@@ -178,11 +179,28 @@ def loop_keeps_the_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop, "LEASE_THREAD", "nothing")
 
 
+def one_word_for_all(patch: pytest.MonkeyPatch) -> None:
+    """What a bulk handler says of one job holds for all that it runs."""
+    say = Calls._say
+
+    def say_of_all(self: Calls, running: Any, outcome: Any) -> None:
+        for one in running.call.members:
+            say(self, one, outcome)
+
+    patch.setattr(Calls, "_say", say_of_all)
+
+
+def first_of_many_counted(patch: pytest.MonkeyPatch) -> None:
+    """Of the jobs that a bulk handler runs at once, the start of one is counted."""
+    claims_of = claimer.claims_of
+    patch.setattr(claimer, "claims_of", lambda items: [claims_of([item])[0] for item in items])
+
+
 PLANTS: list[Plant] = [
     no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
     outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
-    loop_keeps_the_lease,
+    loop_keeps_the_lease, one_word_for_all, first_of_many_counted,
 ]  # fmt: skip
 TRIES = 120
 """Seeds in which each must be found."""

@@ -14,6 +14,7 @@ import msgspec
 
 from backroom import (
     BackroomError,
+    BulkJob,
     Cancel,
     FailJob,
     Job,
@@ -175,7 +176,12 @@ class Process:
             for type_ in ("WORK", "ODD", "JUNK"):
                 service.declare(type_)
             return service
-        service.register_handler("WORK", self._handle)
+        if plan.batch and chance.random() < 0.7:
+            service.register_handler(
+                "WORK", self._handle_many, batch=plan.batch, within=plan.within
+            )
+        else:
+            service.register_handler("WORK", self._handle)
         service.register_handler(JobType("JUNK", Junk), _junk)
         if chance.random() < 0.5 or self.world.calm:
             service.register_handler("ODD", self._handle)
@@ -220,6 +226,25 @@ class Process:
             raise
         note(self.name, "returns", n, token=token, act=act)
         return result
+
+    async def _handle_many(self, jobs: list[BulkJob[dict[str, Any], Any]]) -> None:
+        """Each of them at once, as if it were alone; what becomes of it is said when it ends, or
+        by an error of the call."""
+
+        async def run(job: BulkJob[dict[str, Any], Any]) -> None:
+            try:
+                result = await self._handle(job)
+            except Exception as error:
+                job.fail(error)
+            else:
+                if isinstance(result, Snooze):
+                    job.snooze(result.delay)
+                elif isinstance(result, Cancel):
+                    job.cancel(result.reason)
+                else:
+                    job.succeed(result)
+
+        await asyncio.gather(*map(run, jobs))
 
     async def _act(self, act: str, job: Job[dict[str, Any]]) -> Any:
         chance = self.world.chance
