@@ -574,6 +574,34 @@ async def test_what_does_not_end_in_time_is_released_and_costs_no_attempt(world:
     ]  # fmt: skip
 
 
+async def test_a_worker_that_was_suspended_right_before_a_call_does_not_begin_it(
+    world: World,
+) -> None:
+    """As with single jobs: what was chosen together with the one that slept is another's now."""
+    service = world.service(lease=10, concurrency=2)
+    starts: list[str] = []
+
+    @service.handler("SLEEP")
+    async def sleep(job: Job[Any]) -> None:
+        starts.append("SLEEP")
+        if len(starts) == 1:
+            world.loop.jump(3000)
+            assert (await world.storage.reclaim(world.clock.now())).workers
+
+    @service.handler(PLAIN, batch=2, within=0)
+    async def index(jobs: Jobs) -> None:
+        starts.append(f"INDEX {numbers(jobs)}")
+
+    world.viewer.declare("SLEEP")
+    await world.viewer.schedule("SLEEP", priority="high")
+    ids = await world.viewer.schedule_many(requests(2))
+    async with service:
+        while not starts:
+            await asyncio.sleep(0.1)
+        await service.result(ids[1], timeout=60)
+    assert starts.count("INDEX [0, 1]") == 1
+
+
 async def test_what_is_said_under_a_lost_lease_is_refused(world: World) -> None:
     """Declared dead in the middle of a call: the rest belongs to another worker."""
     service, other = world.service(world.faults.store, lease=10), world.service(lease=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.table import (
+    bulk,
     corruption,
     cron,
     durability,
@@ -40,4 +41,5 @@ MUTANTS = (
     *schedules.MUTANTS,
     *versions.MUTANTS,
     *steps.MUTANTS,
+    *bulk.MUTANTS,
 )
