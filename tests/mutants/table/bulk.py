@@ -127,11 +127,13 @@ MUTANTS = (
         guard="a call of which no job is left is out of time like any other",
         file="calls.py",
         old="""
+        for running in call.members:
             if not running.recorded:
                 self._late(running)
         self.stop(call)
         """,
         new="""
+        for running in call.members:
             if not running.recorded:
                 self._late(running)
         """,
