@@ -1,4 +1,4 @@
-"""What time and flow cost: schedules."""
+"""What time and flow cost: schedules, bulk handlers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from benchmarks.embedded import Bench, run_suite
 from benchmarks.postgres import DatabaseBench, a_server
 
 SCHEDULES = 10_000
+BATCH = 100
 
 
 def schedules(bench: Bench) -> None:
@@ -28,7 +29,27 @@ def schedules(bench: Bench) -> None:
     )  # fmt: skip
 
 
-ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (schedules,)}
+def bulk(bench: Bench) -> None:
+    """What a bulk handler does beside one of single jobs, in 20 slots: where a call does nothing,
+    and where it waits 5 ms for a network."""
+    where = bench.table.title
+    for what, count, pause, must in (("nothing", 30_000, 0.0, 1.0), ("5 ms", 10_000, 0.005, 3.0)):
+        some = count // bench.scale
+        many, single = bench.medians(
+            lambda some=some, pause=pause: bench.measure(
+                "handled", count=some, batch=BATCH, pause=pause
+            ),
+            lambda some=some, pause=pause: bench.measure(
+                "handled", count=some, batch=0, pause=pause
+            ),
+        )
+        bench.ratio(
+            f"{where}: bulk handler, beside single jobs; a call takes {what}",
+            many["rate"], single["rate"], must,
+        )  # fmt: skip
+
+
+ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (schedules, bulk)}
 
 
 def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:

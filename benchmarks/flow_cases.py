@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from backroom import DatabaseJobStorage, FileJobStorage, Job, JobService
+from backroom import BulkJob, DatabaseJobStorage, FileJobStorage, Job, JobRequest, JobService
 from backroom.job import SECOND
 from backroom.schedule import ScheduleRecord
 from backroom.ticking import every
@@ -57,3 +57,40 @@ async def ticks(
         "p99": waits[len(waits) * 99 // 100],
         "last": waits[-1],
     }
+
+
+async def handled(directory: str, count: int, batch: int, pause: float) -> dict[str, float]:
+    """`count` jobs that wait, run by a handler of up to `batch` at once, or by one of single jobs
+    (0): each call of either waits so many seconds, as for a network."""
+    left = count
+    done = asyncio.Event()
+
+    async def run(jobs: int) -> None:
+        nonlocal left
+        if pause:
+            await asyncio.sleep(pause)
+        left -= jobs
+        if left == 0:
+            done.set()
+
+    async def single(job: Job[Any]) -> None:
+        await run(1)
+
+    async def many(jobs: list[BulkJob[Any, Any]]) -> None:
+        await run(len(jobs))
+
+    storage = DatabaseJobStorage(directory) if "://" in directory else FileJobStorage(directory)
+    jobs = JobService(storage, concurrency=20)
+    if batch:
+        jobs.register_handler("NOOP", many, batch=batch, within=0.1)
+    else:
+        jobs.register_handler("NOOP", single)
+    for start in range(0, count, 10_000):
+        share = min(10_000, count - start)
+        await jobs.schedule_many([JobRequest("NOOP", {"n": 1})] * share)
+    began = time.perf_counter()
+    await jobs.start()
+    await done.wait()
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}
