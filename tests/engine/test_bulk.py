@@ -102,6 +102,50 @@ async def test_with_nothing_to_wait_for_all_that_is_there_goes_in_one_call(world
     assert sizes == [70]
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 10], ids=["quick", "middling", "slow"])
+async def test_under_load_all_calls_are_full(world: World, seconds: float) -> None:
+    """Nobody goes alone because the others are still in the storage."""
+    service = world.service(concurrency=3)
+    sizes: list[int] = []
+
+    @service.handler(PLAIN, batch=100, within=0)
+    async def index(jobs: Jobs) -> None:
+        sizes.append(len(jobs))
+        await asyncio.sleep(seconds)
+
+    await service.schedule_many(requests(1000))
+    async with service:
+        await asyncio.sleep(30 * seconds + 1)
+    assert sum(sizes) == 1000
+    assert sizes == [100] * 10
+
+
+async def test_among_slow_jobs_of_another_type_all_have_their_turn(world: World) -> None:
+    service, other = world.service(concurrency=2), world.service(concurrency=2)
+    sizes: list[int] = []
+    ran: list[int] = []
+
+    async def index(jobs: Jobs) -> None:
+        sizes.append(len(jobs))
+
+    async def slow(job: Job[Any]) -> None:
+        ran.append(job.data["n"])
+        await asyncio.sleep(1)
+
+    for one in (service, other):
+        one.register_handler(PLAIN, index, batch=10, within=0.5)
+        one.register_handler("SLOW", slow)
+    for n in range(40):
+        await service.schedule("SLOW", {"n": n})
+        await service.schedule(PLAIN, Doc(n))
+    began = world.elapsed
+    async with service, other:
+        while len(ran) < 40 or sum(sizes) < 40:
+            await asyncio.sleep(0.1)
+    assert world.elapsed - began < 15  # Four slots, forty seconds of work.
+    assert max(sizes) <= 10
+
+
 async def test_a_batch_takes_one_slot_and_what_gathers_takes_none(world: World) -> None:
     service = world.service(concurrency=2)
     running: set[str] = set()
