@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backroom.errors import (
         BackroomError,
         ConfigurationError,
+        DuplicateJobError,
         FailJob,
         JobCancelledError,
         JobFailedError,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
     from backroom.timetable import HandlerSchedules, Schedule
+    from backroom.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -82,6 +84,7 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DatabaseJobStorage",
+    "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
     "HandlerOptions",
@@ -132,6 +135,7 @@ __all__ = [
     "Task",
     "TickInfo",
     "TickPage",
+    "Unique",
     "UnknownJobTypeError",
     "UpgradeError",
     "WorkerStats",
@@ -149,6 +153,7 @@ _ROOMS = {
     "errors": (
         "BackroomError",
         "ConfigurationError",
+        "DuplicateJobError",
         "FailJob",
         "JobCancelledError",
         "JobFailedError",
@@ -224,6 +229,7 @@ _ROOMS = {
         "HandlerSchedules",
         "Schedule",
     ),
+    "unique": ("Unique",),
 }
 
 if not TYPE_CHECKING:  # A type checker would take every name for one of these.

@@ -60,15 +60,26 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     steps: tuple[StepRecord, ...] = ()
     signals: tuple[SignalRecord, ...] = ()
     """Those that wait, in order."""
+    held: tuple[str, int] | None = None
+    """A unique key that it holds not until its end, and until when, as `Hold.until`."""
 
     @property
     def ended(self) -> bool:
         return State.COMPLETED <= self.state <= State.CANCELLED
 
-    @property
-    def key(self) -> tuple[str, str] | None:
+    def key_at(self, now: int) -> tuple[str, str] | None:
         """The unique key that it holds, with its type; None if it holds none, or not any more."""
-        return None if self.unique_key is None or self.ended else (self.type, self.unique_key)
+        if self.held is None:
+            return None if self.unique_key is None or self.ended else (self.type, self.unique_key)
+        key, until = self.held
+        fresh = not self.ended and self.attempt == 0 and self.started_at is None
+        return (self.type, key) if (now < until if until else fresh) else None
+
+    def settled(self, now: int) -> Baggage:
+        """The same without a key that it held, and does not hold any more."""
+        if self.held is None or self.key_at(now) is not None:
+            return self
+        return msgspec.structs.replace(self, held=None)
 
     @property
     def due_until(self) -> int | None:
@@ -78,7 +89,7 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def cancelled(self, now: int, reason: str) -> Baggage:
         """The same, ended: what is kept of a job that may not run."""
         return msgspec.structs.replace(
-            self, state=int(State.CANCELLED), finished_at=now, reason=reason
+            self, state=int(State.CANCELLED), finished_at=now, reason=reason, held=None
         )
 
 
@@ -111,8 +122,9 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @classmethod
     def twin(cls, job: Baggage, holder: str) -> Refusal:
-        """Another live job holds its unique key."""
-        return cls(job, f"its unique key {job.unique_key!r} is held by job {holder}")
+        """Another job holds its unique key."""
+        key = job.unique_key if job.held is None else job.held[0]
+        return cls(job, f"its unique key {key!r} is held by job {holder}")
 
 
 class Unpacked(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ known by its methods.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, cast, get_origin
 
 import msgspec
@@ -92,6 +92,10 @@ class Codec(Generic[T]):
                     f"{self.owner}: unknown key {path} in the {self.what};"
                     f" {getattr(self.type, '__name__', self.type)} has no such field"
                 )
+
+    def lack(self, path: Sequence[str]) -> str | None:
+        """Why no value of the type has a field at the end of this path; None if one may have."""
+        return None if self._shape is None else _lack(self._shape, path, self.what)
 
     def decode(self, text: str) -> T:
         """The typed value of JSON text; unknown keys are passed over.
@@ -312,3 +316,36 @@ def _unknown_model_key(model: Any, value: Any, path: str) -> str | None:
         if key not in names:
             return f"{path}.{key}"
     return None
+
+
+def _lack(shape: Any, path: Sequence[str], way: str) -> str | None:
+    if not path or isinstance(shape, shapes.AnyType):
+        return None
+    if isinstance(shape, shapes.UnionType):
+        lacks = [_lack(type_, path, way) for type_ in shape.types]
+        found = [lack for type_, lack in zip(shape.types, lacks, strict=True)
+                 if not isinstance(type_, shapes.NoneType)]  # fmt: skip
+        return None if None in lacks else found[0]
+    name, further = path[0], f"{way}.{path[0]}"
+    fields: Mapping[str, Any]
+    if isinstance(shape, shapes.DictType):
+        return _lack(shape.value_type, path[1:], further)
+    if isinstance(shape, _OBJECTS) and not getattr(shape, "array_like", False):
+        fields = {field.encode_name: field.type for field in shape.fields}
+        if name == getattr(shape, "tag_field", None):
+            fields = {**fields, name: shapes.StrType()}
+    elif isinstance(shape, shapes.CustomType) and hasattr(shape.cls, "model_fields"):
+        model: Any = shape.cls
+        if model.model_config.get("extra") == "allow":
+            return None
+        fields = {
+            field.serialization_alias or field.alias or own: shapes.type_info(field.annotation)
+            for own, field in model.model_fields.items()
+        }
+    elif isinstance(shape, shapes.CustomType | shapes.RawType):
+        return None
+    else:
+        return f"{way} is no object, and has no fields"
+    if name not in fields:
+        return f"{way} has no field {name!r}, it has {', '.join(fields) or 'none'}"
+    return _lack(fields[name], path[1:], further)

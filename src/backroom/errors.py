@@ -12,6 +12,7 @@
     ├── JobNotFoundError (LookupError)       no job with that id
     ├── ScheduleNotFoundError (LookupError)  no schedule with that name
     ├── JobStateError                        the job's status does not allow that
+    ├── DuplicateJobError                    another job holds its unique key (on_conflict="raise")
     ├── ServiceError (RuntimeError)          the service cannot do that now
     │   └── ServiceStoppedError              it was stopped
     ├── JobFailedError                       `result`: the job failed
@@ -36,6 +37,7 @@ from datetime import timedelta
 __all__ = [
     "BackroomError",
     "ConfigurationError",
+    "DuplicateJobError",
     "FailJob",
     "JobCancelledError",
     "JobFailedError",
@@ -116,6 +118,24 @@ class ScheduleNotFoundError(BackroomError, LookupError):
 
 class JobStateError(BackroomError):
     """The job's present status does not allow what was asked; nothing was changed."""
+
+
+class DuplicateJobError(BackroomError):
+    """Another job holds the unique key of one that was scheduled with `on_conflict="raise"`;
+    nothing of the call was kept."""
+
+    job_id: str
+    """The id of the job that holds it."""
+
+    def __init__(self, message: str, job_id: str = "", index: int | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.index = index
+
+    def numbered(self) -> DuplicateJobError:
+        """The same, as a `schedule_many` says it: which of its jobs it was."""
+        at = self.index or 0
+        return DuplicateJobError(f"job {at} of schedule_many: {self}", self.job_id, at)
 
 
 class ServiceError(BackroomError, RuntimeError):

@@ -16,6 +16,7 @@ import msgspec
 
 from backroom.errors import OptionError
 from backroom.retry import CENTURY, Backoff
+from backroom.unique import OnConflict, Unique
 
 __all__ = [
     "FIRST",
@@ -24,6 +25,7 @@ __all__ = [
     "SECOND",
     "AttemptError",
     "Cancel",
+    "Hold",
     "JobId",
     "JobIds",
     "JobInfo",
@@ -177,11 +179,23 @@ class JobOptions(TypedDict, total=False):
     expires_in: float | timedelta
     """Cancelled if it has not started this long after it was scheduled."""
     unique_key: str
-    """While a job of this type with this key is live, scheduling returns that job's id."""
+    """While a job of this type with this key is live, scheduling returns that job's id: short for
+    `unique=Unique(key=...)`."""
+    unique: Unique
+    """What makes it the same as another one, for how long, and what becomes of the second."""
     tags: Sequence[str]
     """Words to find it by."""
     metadata: Mapping[str, Any]
     """A JSON object that travels with it."""
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How a job holds its unique key, and what it does where another one has it."""
+
+    until: int | None = None
+    """None: until it ends. 0: until it starts, that is until its code may have begun. Else until
+    this moment, whatever becomes of it."""
+    on_conflict: OnConflict = "existing"
 
 
 class JobRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -197,6 +211,8 @@ class JobRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     options: str | None = None
     unique_key: str | None = None
     expires_at: int | None = None
+    hold: Hold | None = None
+    """None: as `Hold()`."""
 
 
 class Snooze:

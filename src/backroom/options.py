@@ -10,7 +10,9 @@ import msgspec
 
 from backroom.errors import ConfigurationError, OptionError
 from backroom.job import PRIORITIES, Priority, duration
+from backroom.keying import check_unique
 from backroom.retry import Backoff, read_backoff
+from backroom.unique import Unique
 
 __all__ = [
     "WITHIN",
@@ -43,13 +45,14 @@ Isolation: TypeAlias = Literal["none", "process"]
 class HandlerOptions(TypedDict, total=False):
     """Options of a job type, or of its handler. Durations: seconds or `timedelta`.
 
-    `queue`, `priority` and `expires_in` are applied when a job is scheduled; the others when it
-    runs, unless the call that scheduled it gave them.
+    `queue`, `priority`, `expires_in` and `unique` are applied when a job is scheduled; the others
+    when it runs, unless the call that scheduled it gave them.
     """
 
     queue: str
     priority: Priority
     expires_in: float | timedelta
+    unique: Unique
     retries: int
     retry_delay: float | timedelta
     backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
@@ -194,6 +197,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "queue": check_queue,
     "priority": check_priority,
     "expires_in": lambda value: duration("expires_in", value, zero=False),
+    "unique": check_unique,
     "retries": check_retries,
     "retry_delay": lambda value: duration("retry_delay", value),
     "backoff": _check_backoff,

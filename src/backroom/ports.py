@@ -91,7 +91,7 @@ class Inserted(msgspec.Struct, frozen=True, gc=False):
     """What became of one inserted job."""
 
     id: str
-    """Its id; the id of the live job with the same unique key, if there was one."""
+    """Its id; the id of the job that holds its unique key, if another one does."""
     created: bool
     claim: Claim | None = None
     """The claim, where the job went straight to the worker that inserted it."""
@@ -206,6 +206,17 @@ class JobStorage(Protocol):
         is inserted. With `worker`, a due job is claimed for it on the way in, if its queue is
         not paused and nothing of equal or higher priority waits there; with `start` that
         claim counts as started.
+
+        A job whose unique key another one of its type holds is not made. What becomes of it says
+        its `hold`: that one answers for it; or gets its `data`, `options`, `queue`, `priority`,
+        `run_at` and `expires_at`, if it waits and has not started; or nothing of the call is
+        kept. A key is held as the job says that has it (`Hold.until`), and whoever finds it held
+        no more takes it over: a claim writes nothing of it. A job that has been made asks for
+        no key again, whatever became of that since.
+
+        Raises:
+            DuplicateJobError: another job holds the key of one that wants to be told; with its
+                `index`, if there are several.
         """
         ...
 
@@ -341,7 +352,7 @@ class Inspection(Protocol):
         """Terminal jobs (or a retry that waits) run again at once, with a fresh budget.
 
         Raises, for an id: `JobNotFoundError`; `JobStateError` if it is active, or if another
-        live job holds its unique key.
+        job holds its unique key. A job that held one not until its end needs none.
         """
         ...
 
@@ -392,7 +403,7 @@ class Movable(Protocol):
     async def keyed(
         self, after: str | None, limit: int
     ) -> tuple[list[tuple[str, str]], str | None]:
-        """The next types and unique keys that live jobs hold; `after` as in `copies`."""
+        """The next types and unique keys that jobs hold; `after` as in `copies`."""
         ...
 
     async def holders(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -14,6 +14,7 @@ from backroom.errors import ConfigurationError, UnknownJobTypeError, UpgradeErro
 from backroom.handle import Job
 from backroom.handlers import HandlerWrapper, check_handler, check_importable, importable_name
 from backroom.job import FIRST, PRIORITIES
+from backroom.keying import Keying
 from backroom.options import Bulk, HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
 from backroom.timetable import Schedule
@@ -112,7 +113,7 @@ class Known:
     __slots__ = (
         "__weakref__", "awaited", "bulk", "data", "expires_in", "given", "handler",
         "handler_is_async", "isolation", "last", "mark", "name",
-        "policy", "priority", "queue", "result", "said", "version", "way_up",
+        "policy", "priority", "queue", "result", "said", "unique", "version", "way_up",
     )  # fmt: skip
 
     def __init__(self, name: str, defaults: Defaults) -> None:
@@ -147,6 +148,7 @@ class Known:
         self.queue: str = said.get("queue", "default")
         self.priority: int = PRIORITIES.index(said.get("priority", "normal"))
         self.expires_in: float | None = said.get("expires_in")
+        self.unique: Keying | None = said.get("unique")
         self.policy = Policy(
             retries=said.get("retries", defaults.retries),
             retry_delay=said.get("retry_delay", defaults.retry_delay),
@@ -224,6 +226,7 @@ class Registry:
             _check_same(there, version, way_up)
         given = _settled(name, "data", known.given, data)
         awaited = _settled(name, "result", known.awaited, result)
+        _check_paths(given, {**options, **known.said}.get("unique"))
         # Nothing is refused from here on.
         self._known[name] = known
         known.given, known.awaited = given, awaited
@@ -283,6 +286,10 @@ class Registry:
                 )
         elif isolated:
             check_importable(name, handler)
+        if "unique" in checked:
+            given = known.given if known else Codec(name, "data", None)
+            data = type_.data if isinstance(type_, JobType) else None
+            _check_paths(_settled(name, "data", given, data), checked["unique"])
         planned = self._plan(type_, schedules)
         known = self.declare(type_)
         self.schedules.update(planned)
@@ -422,6 +429,14 @@ def _settled(name: str, what: str, before: C, now: Any) -> Codec[Any] | C:
             f"{name} is declared with two types of {what}: {before.type!r} and {now!r}"
         )
     return before
+
+
+def _check_paths(given: Codec[Any], unique: Keying | None) -> None:
+    """Raises `ConfigurationError` where a key is made of fields that the data never has."""
+    for path in (unique and unique.paths) or ():
+        lack = given.lack(path)
+        if lack is not None:
+            raise ConfigurationError(f"{given.owner}: unique: by data.{'.'.join(path)}: {lack}")
 
 
 def check_type(type_: object) -> str:

@@ -13,11 +13,13 @@ from backroom.job import (
     FIRST,
     PRIORITIES,
     SECOND,
+    Hold,
     JobOptions,
     JobRecord,
     duration,
     moment,
 )
+from backroom.keying import Keying, check_key, check_unique
 from backroom.options import check_priority, check_queue, check_retries, near
 from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
@@ -27,7 +29,6 @@ __all__ = ["JobRequest", "RecordMaker", "check_options", "check_tag"]
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
 
-MAX_KEY: Final = 500
 MAX_TAGS: Final = 20
 MAX_TAG: Final = 100
 MAX_METADATA: Final = 16_384
@@ -81,7 +82,7 @@ class RecordMaker:
         if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
             self._check_size(known.name, text)
         expires_in = known.expires_in
-        if not options:
+        if not options and known.unique is None:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
@@ -89,6 +90,7 @@ class RecordMaker:
             )  # fmt: skip
         try:
             said = check_options(options)
+            key, hold = _held(said, known.unique, text, now)
         except OptionError as error:
             raise OptionError(f"{known.name}: {error}") from None
         if "expires_in" in said:
@@ -102,8 +104,9 @@ class RecordMaker:
             created_at=now,
             data=text,
             options=_kept(said, known.version),
-            unique_key=said.get("unique_key"),
+            unique_key=key,
             expires_at=None if expires_in is None else now + round(expires_in * SECOND),
+            hold=hold,
         )
 
     def make_all(
@@ -160,7 +163,25 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
             said[name] = check(value)
     if "delay" in said and "run_at" in said:
         raise OptionError("give delay or run_at, not both")
+    if "unique_key" in said and "unique" in said:
+        raise OptionError("give unique or unique_key, which is short for Unique(key=...), not both")
     return said
+
+
+def _held(
+    said: dict[str, Any], of_type: Keying | None, data: str, now: int
+) -> tuple[str | None, Hold | None]:
+    """The unique key of a job, and how it holds it. A hold is a row of its own in a storage, so
+    what people see of the job has the key among its options."""
+    if "unique_key" in said:
+        return said.pop("unique_key"), None
+    keying: Keying | None = said.get("unique", of_type)
+    if keying is None:
+        return None, None
+    key, hold = keying.key_of(data), keying.hold(now)
+    if hold is not None:
+        said["unique_key"] = key
+    return key, hold
 
 
 def _kept(said: Mapping[str, Any], version: int) -> str | None:
@@ -172,18 +193,9 @@ def _kept(said: Mapping[str, Any], version: int) -> str | None:
     return msgspec.json.encode(kept).decode() if kept else None
 
 
-_KEPT: Final = ("retries", "retry_delay", "backoff", "timeout", "tags", "metadata")
-
-
-def _check_key(value: object) -> str:
-    key = str.__str__(value) if isinstance(value, str) else ""  # A JobId is a fine key.
-    if not 0 < len(key) <= MAX_KEY or "\0" in key:
-        raise OptionError(f"unique_key must be a text of 1 to {MAX_KEY} characters, got {value!r}")
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise OptionError(f"unique_key must be a text that UTF-8 can write: {error}") from None
-    return key
+_KEPT: Final = (
+    "retries", "retry_delay", "backoff", "timeout", "tags", "metadata", "unique_key"
+)  # fmt: skip
 
 
 def _check_tags(value: object) -> list[str]:
@@ -228,7 +240,8 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "backoff": read_backoff,
     "timeout": lambda value: duration("timeout", value, zero=False),
     "expires_in": lambda value: duration("expires_in", value, zero=False),
-    "unique_key": _check_key,
+    "unique_key": lambda value: check_key("unique_key", value),
+    "unique": check_unique,
     "tags": _check_tags,
     "metadata": _check_metadata,
 }

@@ -16,6 +16,7 @@ import msgspec
 from backroom.declaring import Declaring, JobRegistry
 from backroom.errors import (
     ConfigurationError,
+    DuplicateJobError,
     OptionError,
     ServiceError,
     ServiceStoppedError,
@@ -217,9 +218,11 @@ class JobService(Declaring, Steering, Recurring):
         connection of SQLAlchemy, or `django.db.connection`; along one without asyncio, the
         statements run in the thread that calls. Outside a transaction the job has one of its own.
 
-        Returns its id; with a `unique_key` that a live job of this type has, that job's id.
+        Returns its id; where it is `unique` and another job holds its key, that job's id.
 
         Raises:
+            DuplicateJobError: another job holds its key, and it was to be told so
+                (`Unique(on_conflict="raise")`); nothing was stored.
             UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError: nothing was
                 stored; the message says what to mend.
             ConfigurationError: the storage has no transactions, or the connection leads to
@@ -258,7 +261,10 @@ class JobService(Declaring, Steering, Recurring):
         records = await self._make_all(requests, now)
         if not records:
             return []
-        return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+        try:
+            return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+        except DuplicateJobError as error:
+            raise error.numbered() from None
 
     async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
         try:
@@ -286,17 +292,20 @@ class JobService(Declaring, Steering, Recurring):
         another thread."""
         await self._ready()
         now = self._clock.now()
-        return await self._prepared(along, [self._records.make(type, data, options, now)], now)
+        records = [self._records.make(type, data, options, now)]
+        return await self._prepared(along, records, now, many=False)
 
     async def _prepare_many(self, along: Along, requests: Sequence[JobRequest[Any]]) -> Prepared:
         """The same of a `schedule_many`."""
         await self._ready()
         now = self._clock.now()
-        return await self._prepared(along, await self._make_all(requests, now), now)
+        return await self._prepared(along, await self._make_all(requests, now), now, many=True)
 
-    async def _prepared(self, along: Along, records: list[JobRecord], now: int) -> Prepared:
+    async def _prepared(
+        self, along: Along, records: list[JobRecord], now: int, *, many: bool
+    ) -> Prepared:
         await along.prepare({record.queue for record in records})
-        return Prepared(along, records, now)
+        return Prepared(along, records, now, many)
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import msgspec
 from backroom.errors import (
     BackroomError,
     ConfigurationError,
+    DuplicateJobError,
     LeaseLostError,
     OptionError,
     ServiceError,
@@ -60,16 +61,23 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 class Prepared:
     """Jobs that are about to be written along a connection of the application's."""
 
-    def __init__(self, along: Along, records: Sequence[JobRecord], now: int) -> None:
+    def __init__(self, along: Along, records: Sequence[JobRecord], now: int, many: bool) -> None:
+        """`many`: of a `schedule_many`."""
         self._along = along
         self._records = records
         self._now = now
+        self._many = many
 
     async def insert(self) -> list[JobId[Any]]:
         """Writes them. Along a connection without asyncio this waits for nothing."""
         if not self._records:
             return []
-        return [JobId(one.id) for one in await self._along.insert(self._records, self._now)]
+        try:
+            return [JobId(one.id) for one in await self._along.insert(self._records, self._now)]
+        except DuplicateJobError as error:
+            if self._many:
+                raise error.numbered() from None
+            raise
 
     def insert_here(self) -> list[JobId[Any]]:
         """Writes them in the thread that calls.

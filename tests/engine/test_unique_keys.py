@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from backroom import Job, JobRequest, JobStateError, JobStatus
+from backroom import (
+    DuplicateJobError,
+    Job,
+    JobRequest,
+    JobStateError,
+    JobStatus,
+    JobType,
+    Unique,
+)
 from tests.engine.world import World
 
 
@@ -106,3 +114,102 @@ async def test_a_key_outlives_no_job(world: World, end: str) -> None:
             await asyncio.sleep(1)
         await service.open()
     assert await service.schedule("NOTE", unique_key="a") != first
+
+
+# -- unique= ------------------------------------------------------------------------------------
+
+
+async def test_the_last_of_many_calls_runs_once_some_time_after_it(world: World) -> None:
+    """Debounce."""
+    service = world.service()
+    seen: list[tuple[int, float]] = []
+    began = asyncio.get_running_loop().time()
+
+    @service.handler("SYNC", unique=Unique(by="data.user", on_conflict="replace"))
+    async def sync(job: Job[Any]) -> None:
+        seen.append((job.data["n"], round(asyncio.get_running_loop().time() - began)))
+
+    async with service:
+        ids = set()
+        for n in range(4):
+            ids.add(await service.schedule("SYNC", {"user": 7, "n": n}, delay=5))
+            await asyncio.sleep(2)
+        other = await service.schedule("SYNC", {"user": 8, "n": 0})
+        [one] = ids
+        await service.result(one)
+        await service.result(other)
+    assert sorted(seen) == [(0, 8), (3, 11)]
+
+
+async def test_at_most_one_job_runs_in_a_period(world: World) -> None:
+    """Throttle."""
+    service = world.service()
+    runs: list[str] = []
+
+    @service.handler("REPORT", unique=Unique(by="type", period=60))
+    async def report(job: Job[Any]) -> None:
+        runs.append(job.id)
+
+    async with service:
+        ids = []
+        for n in range(10):
+            ids.append(await service.schedule("REPORT", {"n": n}))
+            await asyncio.sleep(20)
+        await service.result(ids[-1])
+    assert [ids.index(one) for one in runs] == [0, 3, 6, 9]
+
+
+async def test_what_comes_while_a_job_runs_has_one_more(world: World) -> None:
+    service = world.service(concurrency=1)
+    runs: list[str] = []
+
+    @service.handler("INDEX", unique=Unique(by="data.doc", until="start"))
+    async def index(job: Job[Any]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(10)
+
+    async with service:
+        first = await service.schedule("INDEX", {"doc": "a"})
+        await asyncio.sleep(1)
+        # It waits in the lanes of the worker, or in the store: that makes no difference.
+        later = [await service.schedule("INDEX", {"doc": "a"}) for _ in range(3)]
+        await asyncio.sleep(1)
+        later += [await service.schedule("INDEX", {"doc": "a"}) for _ in range(3)]
+        [second] = set(later)
+        await service.result(second)
+    assert runs == [first, second]
+
+
+async def test_a_key_that_is_held_is_told_with_who_holds_it(world: World) -> None:
+    service = world.service()
+    kind = JobType("PAY", dict[str, int], unique=Unique(by="data.order", on_conflict="raise"))
+    first = await service.schedule(kind, {"order": 7}, delay=60)
+    with pytest.raises(DuplicateJobError) as told:
+        await service.schedule(kind, {"order": 7})
+    assert str(told.value) == f"PAY: job {first} holds the unique key 'order=7'"
+    assert (told.value.job_id, told.value.index) == (first, None)
+    with pytest.raises(DuplicateJobError, match=f"job 1 of schedule_many: PAY: job {first}"):
+        await service.schedule_many(
+            [JobRequest(kind, {"order": 8}), JobRequest(kind, {"order": 7})]
+        )
+    with pytest.raises(DuplicateJobError) as told:
+        await service.schedule_many([JobRequest(kind, {"order": 7})])
+    assert told.value.index == 0
+    assert [job.id for job in await service.get_jobs()] == [first]
+
+
+async def test_what_a_call_says_counts_more_than_what_its_type_says(world: World) -> None:
+    service = world.service()
+    kind = JobType("PAY", dict[str, int], unique=Unique(by="data.order"))
+    first = await service.schedule(kind, {"order": 7}, delay=60)
+    assert await service.schedule(kind, {"order": 7}) == first
+    other = await service.schedule(kind, {"order": 7}, unique_key="mine")
+    assert other != first
+    assert await service.schedule(kind, {"order": 8}, unique=Unique(key="mine")) == other
+    infos = [await service.get_job(one) for one in (first, other)]
+    assert [info.unique_key for info in infos] == ["order=7", "mine"]
+    throttled = await service.schedule(kind, {"order": 9}, unique=Unique(by="data", period=9))
+    info = await service.get_job(throttled)
+    assert info.unique_key is not None
+    assert info.unique_key.startswith("data ")
+    assert info.options == {}

@@ -53,22 +53,24 @@ NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
     "add", "add_errors", "add_logs", "add_one", "add_parcel", "add_schedule", "add_signals",
-    "add_steps", "admit", "again", "alone", "any_past", "arrive", "ask", "asked_to_end", "attach",
-    "bring", "bring_back", "cancel_waiting", "change_schedule", "charge", "claim", "claim_few",
-    "claim_one", "claim_parked", "complete", "count_active", "count_ended", "count_parked",
-    "count_ready", "dead", "decided", "detach", "dismiss", "disown", "drop", "drop_empty",
-    "drop_ended", "drop_parcel", "drop_schedules", "drop_waiting", "enlist", "errors", "errors_of",
-    "expire", "extend", "fewer_ticks", "fired_before", "first_schedules", "fold", "forget",
-    "forget_ended", "forget_steps", "forget_ticks", "free_keys", "held_now", "here", "holds",
-    "hurry", "in_the_way", "keep", "keep_step", "keys_after", "lock_active", "lock_held",
-    "lock_job", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
-    "make_parcels", "mark_parcel", "move", "move_on", "new_queues", "next", "old", "oldest_parcel",
-    "outlook", "parts", "pause", "place_again", "present", "progress", "put_aside", "queues",
-    "release", "schedule", "schedules", "schedules_after", "schedules_due", "seize",
-    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner", "start",
-    "staying", "steps_of", "steps_of_all", "stood", "store", "store_number", "sweep", "take_keys",
-    "take_out", "take_place", "take_signal", "there", "ticks", "tokens_of", "trim_errors",
-    "trim_logs", "twins", "untell", "wait_for", "what_is_next", "whereabouts", "whole", "workers",
+    "add_steps", "admit", "admit_held", "again", "alone", "any_past", "arrive", "ask",
+    "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting", "change_schedule", "charge",
+    "claim", "claim_few", "claim_one", "claim_parked", "complete", "contended", "count_active",
+    "count_ended", "count_parked", "count_ready", "dead", "decided", "detach", "dismiss", "disown",
+    "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_schedules", "drop_waiting", "enlist",
+    "errors", "errors_of", "expire", "extend", "fewer_ticks", "fired_before", "first_schedules",
+    "fold", "forget", "forget_ended", "forget_steps", "forget_ticks", "free_keys", "held_now",
+    "here", "hold", "holders", "holds", "hurry", "in_the_way", "keep", "keep_step", "keys_after",
+    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "lock_active", "lock_held", "lock_job",
+    "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make", "make_parcels",
+    "mark_parcel", "move", "move_on", "new_queues", "next", "old", "oldest_parcel", "outlook",
+    "parts", "pause", "place_again", "present", "progress", "put_aside", "queues", "release",
+    "replace", "schedule", "schedules", "schedules_after", "schedules_due", "seize",
+    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
+    "standing", "start", "staying", "steps_of", "steps_of_all", "stood", "store", "store_number",
+    "sweep", "take_keys", "take_out", "take_place", "take_signal", "there", "ticks", "tokens_of",
+    "trim_errors", "trim_logs", "twins", "untell", "wait_for", "what_is_next", "whereabouts",
+    "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -127,6 +129,9 @@ async def fill(yard: Yard) -> None:
         SELECT pg_temp.made(n, '0'), 1, 0, 'info', 'no' FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_keys (type, unique_key, id)
         SELECT 'T', n::text, pg_temp.made(n, '1') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_keys (type, unique_key, id, holder, held_until)
+        SELECT 'U', n::text, '00000000-0000-0000-0000-000000000000', pg_temp.made(n, '1'), n % 2 * n
+        FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_steps (job, number, kind, name, begun_at, ended_at, result)
         SELECT pg_temp.made(n, '0'), 1, 0, 'quote', 0, 0, '1' FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_signals (job, id, name, value, at)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backroom.errors import JobNotFoundError, JobStateError, LeaseLostError
+import msgspec
+
+from backroom.errors import DuplicateJobError, JobNotFoundError, JobStateError, LeaseLostError
 from backroom.job import PRIORITIES, JobRecord, JobStatus, State, status_of, to_datetime
 from backroom.ports import Filter, Want
 from backroom.transition import Claim, Transition
@@ -87,6 +89,17 @@ class Job:
 
 
 @dataclass
+class Held:
+    """A key that is held not until the end of a job."""
+
+    job: str
+    until: int
+    """0: until it starts."""
+    last: str | None = None
+    """Whose data it got last."""
+
+
+@dataclass
 class Worker:
     name: str
     lease_until: float
@@ -101,6 +114,7 @@ class Model:
         self.workers: dict[int, Worker] = {}
         self.paused: dict[str, bool] = {}
         """By queue, for every queue that ever was named."""
+        self.holds: dict[tuple[str, str | None], Held] = {}
         self._inserted = 0
 
     # -- insert ------------------------------------------------------------------------------
@@ -115,9 +129,9 @@ class Model:
         self.paused.setdefault(record.queue, False)
         if record.id in self.jobs:
             return record.id, False, False
-        holder = self.holder(record)
-        if holder is not None:
-            return holder, False, False
+        answer = None if record.unique_key is None else self._met(record)
+        if answer is not None:
+            return answer, False, False
         passes = (
             worker in self.workers
             and record.run_at <= now
@@ -132,8 +146,50 @@ class Model:
         )
         return record.id, True, passes
 
+    def _met(self, record: JobRecord) -> str | None:
+        """Who answers for a job with a key; None: it has its key now."""
+        name = (record.type, record.unique_key)
+        until, how = (None, "existing") if record.hold is None else (
+            record.hold.until, record.hold.on_conflict
+        )  # fmt: skip
+        held, holder = self.holds.get(name), self.holder(record)
+        if holder is None and held is not None:
+            if record.id in (held.job, held.last):
+                return held.job
+            if self._holds(held, record.created_at, how):
+                holder = held.job
+        if holder is not None:
+            if how == "raise":
+                raise DuplicateJobError("held", holder)
+            job = self.jobs.get(holder)
+            if how == "replace" and job is not None and job.state in WAITS and not job.has_run:
+                self._replace(job, record)
+                if held is not None:
+                    held.last = record.id
+            return holder
+        self.holds.pop(name, None)
+        if until is not None:
+            self.holds[name] = Held(record.id, until)
+        return None
+
+    def _holds(self, held: Held, now: int, how: str) -> bool:
+        if held.until:
+            return now < held.until
+        job = self.jobs.get(held.job)
+        if job is None or job.has_run:
+            return False
+        in_a_lane = job.state == State.ACTIVE and not job.started
+        return job.state in WAITS or (in_a_lane and how != "replace")
+
+    def _replace(self, job: Job, record: JobRecord) -> None:
+        job.record = msgspec.structs.replace(
+            job.record, queue=record.queue, priority=record.priority, data=record.data,
+            options=record.options,
+        )  # fmt: skip
+        job.run_at, job.expires_at, job.state = record.run_at, record.expires_at, State.WAITING
+
     def holder(self, record: JobRecord) -> str | None:
-        """The live job that holds this one's unique key."""
+        """The live job that holds this one's unique key until it ends."""
         for job in self.jobs.values():
             other = job.record
             if (
@@ -141,9 +197,21 @@ class Model:
                 and (other.type, other.unique_key) == (record.type, record.unique_key)
                 and other.id != record.id
                 and job.live
+                and until_its_end(other)
             ):
                 return other.id
         return None
+
+    def _free(self, record: JobRecord, now: int) -> bool:
+        """Whether a job that ended may have its key again, if it needs one."""
+        if record.unique_key is None or not until_its_end(record):
+            return True
+        name = (record.type, record.unique_key)
+        if name in self.holds:
+            if self._holds(self.holds[name], now, "existing"):
+                return False
+            del self.holds[name]
+        return self.holder(record) is None
 
     # -- workers -----------------------------------------------------------------------------
 
@@ -306,6 +374,10 @@ class Model:
         ]
         for job in late:
             self._cancelled(job, now, "expired before it started")
+        for name, held in list(self.holds.items()):
+            job = self.jobs.get(held.job)  # type: ignore[assignment]
+            if held.until <= now if held.until else job is None or job.has_run:
+                del self.holds[name]
         return len(gone) + len(late)
 
     # -- people ------------------------------------------------------------------------------
@@ -339,14 +411,14 @@ class Model:
     def retry(self, which: str | Filter, now: int) -> int:
         if isinstance(which, str):
             [job] = self._chosen(which, now)
-            if job.state == State.ACTIVE or (not job.live and self.holder(job.record)):
+            if job.state == State.ACTIVE or (not job.live and not self._free(job.record, now)):
                 raise JobStateError
             if (job.state == State.WAITING and job.run_at > now) or not job.live:
                 self._again(job, now)
             return 1
         retried = 0
         for job in self._chosen(which, now):
-            if not job.live and not self.holder(job.record):
+            if not job.live and self._free(job.record, now):
                 self._again(job, now)
                 retried += 1
         return retried
@@ -361,6 +433,7 @@ class Model:
         if self.jobs[job_id].state == State.ACTIVE:
             raise JobStateError
         del self.jobs[job_id]
+        self.holds = {name: held for name, held in self.holds.items() if held.job != job_id}
 
     # -- what is seen --------------------------------------------------------------------------
 
@@ -375,6 +448,10 @@ class Model:
 
     def by_worker(self) -> list[tuple[str, int]]:
         return [(worker.name, len(self.held(number))) for number, worker in self.workers.items()]
+
+
+def until_its_end(record: JobRecord) -> bool:
+    return record.hold is None or record.hold.until is None
 
 
 def same_refusal(model: Callable[[], Any]) -> tuple[Any, type[Exception] | None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 import os
 import tempfile
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from backroom.job import SECOND, JobIds, JobRecord, JobStatus
+from backroom.errors import DuplicateJobError
+from backroom.job import SECOND, Hold, JobIds, JobRecord, JobStatus
 from backroom.ports import Filter, Inserted, Pruned, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 from tests.contract.parts import LEASE, SettableClock
@@ -69,11 +72,18 @@ def job_options(draw: st.DrawFn) -> dict[str, Any]:
         "delay": draw(seconds),
         "expires_in": draw(st.sampled_from([None, None, 10, 60])),
         "unique_key": draw(st.sampled_from([None, None, "k"])),
+        "held_for": draw(st.sampled_from(["end", "end", "start", 30, 1000])),
+        "on_conflict": draw(st.sampled_from(["existing", "existing", "replace", "raise"])),
     }
 
 
-def options_of(version: int) -> str:
-    return '{"retries":3}' if version == 1 else f'{{"retries":3,"version":{version}}}'
+def options_of(version: int, unique_key: str | None) -> str:
+    said: dict[str, Any] = {"retries": 3}
+    if version > 1:
+        said["version"] = version
+    if unique_key is not None:
+        said["unique_key"] = unique_key
+    return json.dumps(said)
 
 
 class StorageMachine(RuleBasedStateMachine):
@@ -157,7 +167,10 @@ class StorageMachine(RuleBasedStateMachine):
         self._insert([self._record(said) for said in many], None, False)
 
     def _record(self, said: dict[str, Any]) -> JobRecord:
-        expires = said["expires_in"]
+        expires, key, held_for = said["expires_in"], said["unique_key"], said["held_for"]
+        until = {"end": None, "start": 0}.get(
+            held_for, None if isinstance(held_for, str) else self.now + held_for * SECOND
+        )
         return JobRecord(
             id=_ids(self.clock.now()),
             type=said["type"],
@@ -166,8 +179,9 @@ class StorageMachine(RuleBasedStateMachine):
             run_at=self.now + said["delay"] * SECOND,
             created_at=self.now,
             data="{}",
-            options=options_of(said["version"]),
-            unique_key=said["unique_key"],
+            options=options_of(said["version"], key),
+            unique_key=key,
+            hold=None if key is None else Hold(until, said["on_conflict"]),
             expires_at=None if expires is None else self.now + expires * SECOND,
         )
 
@@ -189,7 +203,7 @@ class StorageMachine(RuleBasedStateMachine):
         # What is not there, or not any more, comes as a new job: ids grow with every insert.
         records = [
             record
-            if record.id in self.model.jobs
+            if record.id in self.model.jobs or self._replaced_last(record.id)
             else msgspec.structs.replace(record, id=_ids(self.clock.now()))
             for record in records
         ]
@@ -198,12 +212,22 @@ class StorageMachine(RuleBasedStateMachine):
         async def insert() -> list[Inserted]:
             return await self.storage.insert(records, self.now, worker=worker, start=start)
 
+        after = copy.deepcopy(self.model)
+        expected, holder = _refused(lambda: after.insert(records, self.now, worker))
+        if holder is not None:  # Nothing is changed.
+            with pytest.raises(DuplicateJobError) as refused:
+                self.run(insert())
+            assert refused.value.job_id == holder
+            return
         answers = self.run(insert())
-        for record, answer in zip(records, answers, strict=True):
-            [expected] = self.model.insert([record], self.now, worker)
-            assert (answer.id, answer.created, answer.claim is not None) == expected
+        self.model = after
+        assert [(one.id, one.created, one.claim is not None) for one in answers] == expected
+        for answer in answers:
             if answer.claim is not None and worker is not None:
                 self._take([answer.claim], worker, int(start))
+
+    def _replaced_last(self, record_id: str) -> bool:
+        return any(held.last == record_id for held in self.model.holds.values())
 
     # -- workers -----------------------------------------------------------------------------
 
@@ -496,6 +520,14 @@ class StorageMachine(RuleBasedStateMachine):
         self.storage = self._open()
         self.mine.clear()
         self._replace_the_dead()
+
+
+def _refused(insert: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
+    """The answers; or the job that holds a key, of which the caller is to be told."""
+    try:
+        return insert(), None
+    except DuplicateJobError as refusal:
+        return [], refusal.job_id
 
 
 def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:

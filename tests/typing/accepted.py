@@ -37,6 +37,7 @@ from backroom import (
     MemoryJobStorage,
     Schedule,
     Snooze,
+    Unique,
     exponential,
     testing,
 )
@@ -73,6 +74,7 @@ REPORT = JobType("REPORT", Order, result=Report, retries=3, backoff="linear", pr
 MAIL = JobType("MAIL", Mail, queue="mail", timeout=timedelta(minutes=1))
 PICTURE = JobType("PICTURE", Picture, result=bytes, expires_in=3600)
 PERSON = JobType("PERSON", Person, result=int, retry_delay=0.5)
+ONCE = JobType("ONCE", Order, unique=Unique(by="data", on_conflict="replace"))
 NUMBERS = JobType("NUMBERS", list[int], result=dict[str, int])
 
 service = JobService(FileJobStorage("./storage/jobs", retention=timedelta(days=7)))
@@ -147,6 +149,8 @@ async def schedule() -> None:
     await service.schedule(PERSON, Person(name="Ada"), unique_key="ada", tags=["a"], metadata={})
     await service.schedule(NUMBERS, [1, 2], backoff=exponential(factor=3), retry_delay=1)
     await service.schedule("BARE", {"n": 1}, priority="critical", queue="q", timeout=1.5)
+    await service.schedule(ORDER, Order(7), unique=Unique(by="data.number", period=60))
+    await service.schedule(ORDER, Order(7), unique=Unique(by=["data.number"], until="start"))
     await service.schedule("BARE")
     await service.schedule("BARE", backoff=Backoff("fixed"), expires_in=3)
     # The seed form: options as keywords of a mapping's own names.

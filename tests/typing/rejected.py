@@ -21,6 +21,7 @@ from backroom import (
     JobServiceProtocol,
     JobType,
     Schedule,
+    Unique,
     blocking,
     testing,
 )
@@ -56,6 +57,10 @@ PERSON = JobType("PERSON", Person)
 
 JobType("ORDER", Order, retry=3)  # E: call-overload
 JobType("ORDER", Order, retries="3")  # E: call-overload
+JobType("ORDER", Order, unique="number")  # E: call-overload
+Unique("number")  # E: call-arg
+Unique(by="data", until="never")  # E: arg-type
+Unique(by="data", on_conflict="ignore")  # E: arg-type
 JobType("ORDER", Order, priority="urgent")  # E: call-overload
 JobType("ORDER", Order, result=Report, delay=3)  # E: call-overload
 JobType("ORDER", Order(1))  # E: call-overload
@@ -117,6 +122,7 @@ async def recurring() -> None:
 async def options() -> None:
     await service.schedule(ORDER, Order(7), priority="urgent")  # E: call-overload
     await service.schedule(ORDER, Order(7), prioritiy="low")  # E: call-overload
+    await service.schedule(ORDER, Order(7), unique="number")  # E: call-overload
     await service.schedule(ORDER, Order(7), delay="60")  # E: call-overload
     await service.schedule(ORDER, Order(7), run_at="tomorrow")  # E: call-overload
     await service.schedule(ORDER, Order(7), retries=1.5)  # E: call-overload

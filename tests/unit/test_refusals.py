@@ -29,6 +29,7 @@ from backroom import (
     MemoryJobStorage,
     OptionError,
     PayloadTooLargeError,
+    Unique,
     UnknownJobTypeError,
 )
 
@@ -181,6 +182,45 @@ BAD_OPTIONS: Mapping[str, tuple[Call, list[str]]] = {
     "key too long": (optioned(unique_key="x" * 501), ["unique_key must be a text of 1 to 500"]),
     "key with a zero": (optioned(unique_key="a\0b"), ["unique_key must be a text"]),
     "key with half a pair": (optioned(unique_key="\ud800"), ["unique_key"]),
+    "unique that is none": (
+        optioned(unique="k"), ["unique must be a Unique, such as Unique(by='data'), got 'k'"],
+    ),
+    "unique by nothing": (
+        optioned(unique=Unique()), ["needs either key= or by=", "say what makes two jobs the same"],
+    ),
+    "unique twice": (optioned(unique=Unique(key="k", by="data")), ["needs either key= or by="]),
+    "unique and its short form": (
+        optioned(unique=Unique(key="k"), unique_key="k"), ["give unique or unique_key"],
+    ),
+    "unique without a key": (optioned(unique=Unique(key="")), ["unique: key must be a text of 1"]),
+    "unique by a word": (
+        optioned(unique=Unique(by="user_id")), ["by must be 'data', 'type', or a field such as"],
+    ),
+    "unique by half a path": (optioned(unique=Unique(by="data.")), ["got 'data.'"]),
+    "unique by no list": (optioned(unique=Unique(by=[])), ["1 to 20 of them, got []"]),
+    "unique by a number": (optioned(unique=Unique(by=7)), ["unique: by must be"]),  # type: ignore[arg-type]
+    "unique by all and a field": (optioned(unique=Unique(by=["data", "data.a"])), ["got 'data'"]),
+    "unique by a field twice": (
+        optioned(unique=Unique(by=["data.a", "data.a"])), ["names the same field twice"],
+    ),
+    "unique by a field that is not there": (
+        optioned(unique=Unique(by="data.user")),
+        ["SEND_EMAIL: unique: by data.user: data has no field 'user', it has template, recip"],
+    ),
+    "unique until and for": (
+        optioned(unique=Unique(key="k", until="end", period=1)), ["takes until or period, not b"],
+    ),
+    "unique until never": (
+        optioned(unique=Unique(key="k", until="never")),  # type: ignore[arg-type]
+        ['until must be "end" or "start", got \'never\''],
+    ),
+    "unique for no time": (
+        optioned(unique=Unique(key="k", period=0)), ["unique: period must be more than 0"],
+    ),
+    "unique with another word": (
+        optioned(unique=Unique(key="k", on_conflict="ignore")),  # type: ignore[arg-type]
+        ["on_conflict must be one of existing, replace, raise, got 'ignore'"],
+    ),
     "tags as a text": (optioned(tags="a,b"), ["tags must be a list of words, got 'a,b'"]),
     "tags that are none": (optioned(tags=[7]), ["a tag is 1 to 100 printable characters, got 7"]),
     "empty tag": (optioned(tags=[""]), ["a tag is 1 to 100 printable characters"]),

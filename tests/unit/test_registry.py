@@ -304,7 +304,7 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
     ("options", "message"),
     [
         ({"retry": 3}, "T: unknown option 'retry'; did you mean 'retries'"),
-        ({"xyz": 3}, "T: unknown option 'xyz'; known are queue, priority, expires_in, retries"),
+        ({"xyz": 3}, "T: unknown option 'xyz'; known are queue, priority, expires_in, unique"),
         ({"delay": 3}, "T: unknown option 'delay'"),
         ({"retries": -1}, f"T: retries must be a whole number from 0 to {MAX_RETRIES}, got -1"),
         ({"retries": True}, "T: retries must be .* got True"),

@@ -74,7 +74,7 @@ class Inserts(Change, kw_only=True, eq=False):
     start: bool
 
     def apply(self, ledger: Ledger) -> Any:
-        return inserts.insert(ledger, [self])[0]
+        return inserts.insert_one(ledger, self)
 
 
 class Finishes(Change, kw_only=True, eq=False):
@@ -137,7 +137,11 @@ def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
 
 def _insert(ledger: Ledger, group: list[Inserts]) -> None:
     for insert, answer in zip(group, inserts.insert(ledger, group), strict=True):
-        insert.result = answer
+        insert.result = insert.error = None
+        if isinstance(answer, BackroomError):
+            insert.error = answer
+        else:
+            insert.result = answer
 
 
 def _answer(ledger: Ledger, change: Change) -> None:

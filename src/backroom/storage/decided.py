@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from backroom.job import JobRecord
 from backroom.schedule import Firing, Tick
 
-__all__ = ["MORE_TICKS", "MOST_TICKS", "Kept", "Move", "due_jobs", "settled"]
+__all__ = ["MORE_TICKS", "MOST_TICKS", "Kept", "Move", "due_jobs", "jobs_to_make", "settled"]
 
 MOST_TICKS = 1000
 """Ticks of one schedule that are kept at least, if they are not past retention: a page of them.
@@ -48,6 +49,22 @@ def due_jobs(firings: Sequence[tuple[int, Firing]]) -> list[tuple[int, Tick, str
         for key, firing in firings
         for tick in firing.ticks
         if tick.job is not None
+    ]
+
+
+def jobs_to_make(
+    firings: Sequence[tuple[int, Firing]], decided: Collection[str]
+) -> list[JobRecord]:
+    """Those of ticks that were not `decided` before. There is nobody to be told that another job
+    holds the unique key of one: the tick is of that one then."""
+    jobs = [job for _, one in firings for job in one.jobs if job.id not in decided]
+    return [
+        job
+        if job.hold is None or job.hold.on_conflict != "raise"
+        else msgspec.structs.replace(
+            job, hold=msgspec.structs.replace(job.hold, on_conflict="existing")
+        )
+        for job in jobs
     ]
 
 

@@ -36,6 +36,7 @@ from backroom.ports import (
 from backroom.step import SignalRecord, StepRecord
 from backroom.storage.sqlite import claims, inserts, outcomes, retention, steps, workers
 from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Claim, Transition
 
@@ -124,10 +125,9 @@ class EmbeddedStorage:
     ) -> list[Inserted]:
         group = inserts.OneGroup(jobs, now, worker, start)
         try:
-            [inserted] = await self._write(inserts.insert, [group])
+            return await self._write(inserts.insert_one, group)
         except apsw.TooBigError:
             raise inserts.too_large() from None
-        return inserted
 
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
         def enlist(ledger: Ledger) -> Heartbeat:
@@ -338,6 +338,7 @@ def _ended(keys: Sequence[int], jobs: Inspector) -> list[int]:
 def _forget(ledger: Ledger, find: Callable[[Inspector], list[int]]) -> list[int]:
     keys = find(Inspector(ledger.connection))
     if keys:
+        free(ledger, keys)
         retention.forget(ledger, keys)
     return keys
 

@@ -25,10 +25,10 @@ class MovableStorage(PlannedStorage):
     async def keyed(
         self, after: str | None, limit: int
     ) -> tuple[list[tuple[str, str]], str | None]:
-        return await self._ask(moving.keyed, after, limit)
+        return await self._ask(moving.keyed, after, limit, self.clock.now())
 
     async def holders(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        return await self._ask(moving.holders, keys)
+        return await self._ask(moving.holders, keys, self.clock.now())
 
     async def parcel(self, after: int = 0) -> Parcel | None:
         return await self._ask(moving.oldest_parcel, after)
@@ -42,7 +42,7 @@ class MovableStorage(PlannedStorage):
         return await self._write(moving.pack, keys, history, target, label), str(keys[-1])
 
     async def unpack(self, jobs: Sequence[Baggage]) -> Unpacked:
-        return await self._write(moving.unpack, jobs)
+        return await self._write(moving.unpack, jobs, self.clock.now())
 
     async def unload(self, parcel: Parcel, back: Sequence[Baggage] = ()) -> Sequence[Refusal]:
         return await self._write(moving.unload, parcel, back, self.clock.now())

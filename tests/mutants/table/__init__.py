@@ -19,6 +19,7 @@ from tests.mutants.table import (
     stopping,
     ticks,
     transactions,
+    unique,
     versions,
 )
 
@@ -42,4 +43,5 @@ MUTANTS = (
     *versions.MUTANTS,
     *steps.MUTANTS,
     *bulk.MUTANTS,
+    *unique.MUTANTS,
 )

@@ -12,8 +12,8 @@ MUTANTS = (
         promises=(6,),
         guard="a job whose unique key is taken is the job that holds it",
         file="storage/sqlite/inserts.py",
-        old="            if job.unique_key is not None:",
-        new="            if job.unique_key == '':",
+        old="                if job.unique_key is not None:",
+        new="                if job.unique_key == '':",
         tests=("contract/test_unique_keys.py",),
     ),
     Mutant(
@@ -29,43 +29,36 @@ MUTANTS = (
         name="key-within-a-batch",
         promises=(6,),
         guard="a key that comes twice in one batch is one job",
-        file="storage/sqlite/inserts.py",
-        old="""
-            if row is None:
-                known[name] = job.id
-                return None
-        """,
-        new="""
-            if row is None:
-                return None
-        """,
+        file="storage/sqlite/keys.py",
+        old="        self._set(self._holders, name, now)",
+        new="",
         tests=("contract/test_unique_keys.py",),
     ),
     Mutant(
         name="key-of-its-type",
         promises=(6,),
         guard="a unique key is one within its type",
-        file="storage/sqlite/inserts.py",
-        old="    name = json.dumps([job.type, job.unique_key])",
-        new="    name = json.dumps([job.unique_key])",
+        file="storage/sqlite/keys.py",
+        old='        name = (job.type, job.unique_key or "")',
+        new="        name = ('T', job.unique_key or '')",
         tests=("contract/test_unique_keys.py",),
     ),
     Mutant(
         name="key-is-free-again",
         promises=(6, 9),
         guard="a key is free once its job has ended",
-        file="storage/sqlite/inserts.py",
-        old='" AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4",',
-        new='" AND unique_key IS NOT NULL",',
+        file="storage/sqlite/keys.py",
+        old="AND unique_key = ?2 AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4",
+        new="AND unique_key = ?2 AND unique_key IS NOT NULL",
         tests=("contract/test_unique_keys.py",),
     ),
     Mutant(
         name="same-id-answers-first",
         promises=(6,),
         guard="a job that is sent again is that job, though another one holds its key by now",
-        file="storage/sqlite/inserts.py",
+        file="storage/sqlite/keys.py",
         old="""
-        if ledger.run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
+        if self._ledger.run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
             return job.id
         """,
         new="",

@@ -48,8 +48,8 @@ MUTANTS = (
         promises=(14,),
         guard="the commit of the application wakes a worker",
         file=ALONG,
-        old="[addition], Wake.JOBS.value, copy=False)",
-        new="[addition], None if Wake else '', copy=False)",
+        old="            word = Wake.JOBS.value",
+        new="            word = None if Wake else ''",
         tests=(f"{SCHEDULE}::test_the_commit_wakes_a_worker",),
     ),
     Mutant(
@@ -57,8 +57,8 @@ MUTANTS = (
         promises=(14,),
         guard="outside a transaction the jobs of one call have one of their own",
         file=ALONG,
-        old="(self._whole(insert) if await self._line.alone() else insert())",
-        new="insert()",
+        old="        if await self._line.alone():\n            return await self._whole(insert)",
+        new="",
         tests=(f"{SCHEDULE}::test_without_a_transaction_all_jobs_are_kept_or_none",),
     ),
     Mutant(

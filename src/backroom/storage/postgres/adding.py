@@ -11,7 +11,8 @@ from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.groups import Group
-from backroom.storage.postgres.inserts import Addition, Inserts, queues_of
+from backroom.storage.postgres.inserts import Inserts, queues_of
+from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.texts import to_text
 
@@ -50,17 +51,23 @@ class Adding:
     ) -> list[list[Inserted] | BaseException]:
         answers: list[list[Inserted] | BaseException]
         copy = not again and self._adding.copies(additions)
+        one_statement = not again and self._adding.is_one(additions)
         word = self._base.bells.along(Wake.JOBS)
         now = asyncio.get_running_loop().time
         began = now()
         try:
             answers = list(
                 await self._base.carry(
-                    lambda link: self._adding.add(link, additions, word, copy),
-                    self._adding.is_one(additions),
+                    lambda link: self._adding.add(
+                        link, additions, word, copy=copy, whole=not one_statement
+                    ),
+                    one_statement,
                     self._base.links.answer * (1 + sum(map(Addition.size, additions)) // AT_ONCE),
                 )
             )
+        except Refused as refused:
+            self._base.bells.failed_with(Wake.JOBS, word)
+            return await self._without(additions, refused)
         except StorageError as error:
             self._base.bells.failed_with(Wake.JOBS, word)
             if copy and is_of_values(error):  # Some were there: an earlier call had kept them.
@@ -82,7 +89,24 @@ class Adding:
             if moments:
                 self._base.marks.lower(min(moments))
             self._base.bells.committed_with(Wake.JOBS, word)
+        left = [one for one in additions if one.open]
+        if left:  # Who has their keys does not hold them until its end: that takes a transaction.
+            found = dict(zip(left, await self._add(left, again=True), strict=True))
+            answers = [found.get(one, said) for one, said in zip(additions, answers, strict=True)]
         return answers
+
+    async def _without(
+        self, additions: Sequence[Addition], refused: Refused
+    ) -> list[list[Inserted] | BaseException]:
+        """The others, once more; then, each by itself, those that depend on what becomes of
+        them."""
+        answers: dict[Addition, list[Inserted] | BaseException] = {}
+        others = [one for one in additions if one not in refused.additions]
+        if others:
+            answers.update(zip(others, await self._add(others, again=True), strict=True))
+        for one, refusal in refused.additions.items():
+            answers[one] = refusal or (await self._add([one], again=True))[0]
+        return [answers[one] for one in additions]
 
     async def know(self, queues: Collection[str]) -> None:
         """Makes sure that workers look for jobs in these queues, before somebody's transaction
@@ -98,9 +122,8 @@ class Adding:
         """Adds jobs along with the other changes of a transaction on a connection of ours, which
         says a word as it commits, if one is given. To be followed by `arrived`."""
         addition = Addition(jobs, now, None, False)
-        [answers] = await self._adding.add(
-            link, [addition], word, self._adding.copies([addition])
-        )  # fmt: skip
+        copy = self._adding.copies([addition])
+        [answers] = await self._adding.add(link, [addition], word, copy=copy, whole=True)
         return answers
 
     def arrived(self, jobs: Sequence[JobRecord], word: str | None) -> None:

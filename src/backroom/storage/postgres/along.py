@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
-from backroom.errors import ConfigurationError
+from backroom.errors import ConfigurationError, DuplicateJobError
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres.base import Base
-from backroom.storage.postgres.inserts import Addition, Inserts, queues_of
+from backroom.storage.postgres.inserts import Inserts, queues_of
+from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
@@ -58,11 +59,32 @@ class Along:
 
         async def insert() -> list[Inserted]:
             queues, marks = queues_of([addition]), self._base.marks.columns
-            inserts = Inserts(self._base.statements, queues, marks)
-            [made] = await inserts.add(self._line, [addition], Wake.JOBS.value, copy=False)
+            inserts = Inserts(self._base.statements, queues, marks, within=True)
+            word = Wake.JOBS.value
+            try:
+                [made] = await inserts.add(self._line, [addition], word, copy=False, whole=True)
+            except Refused as refused:
+                raise refused.additions[addition] or refused from None
             return made
 
-        return await (self._whole(insert) if await self._line.alone() else insert())
+        if await self._line.alone():
+            return await self._whole(insert)
+        may_be_refused = any(
+            job.hold is not None and job.hold.on_conflict == "raise" for job in jobs
+        )
+        return await (self._apart(insert) if may_be_refused else insert())
+
+    async def _apart(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Within the application's transaction, which goes on where this is refused."""
+        await self._line.execute("SAVEPOINT backroom")
+        try:
+            answer = await work()
+        except DuplicateJobError:
+            await self._line.execute("ROLLBACK TO SAVEPOINT backroom")
+            await self._line.execute("RELEASE SAVEPOINT backroom")
+            raise
+        await self._line.execute("RELEASE SAVEPOINT backroom")
+        return answer
 
     async def _whole(self, work: Callable[[], Awaitable[T]]) -> T:
         await self._line.execute("BEGIN")

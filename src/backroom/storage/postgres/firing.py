@@ -10,7 +10,7 @@ from typing import Any
 
 from backroom.ports import Wake
 from backroom.schedule import Firing
-from backroom.storage.decided import Kept, Move, due_jobs, settled
+from backroom.storage.decided import Kept, Move, due_jobs, jobs_to_make, settled
 from backroom.storage.postgres.adding import AT_ONCE, Adding
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.links import is_of_values
@@ -92,7 +92,7 @@ class Firings:
                 [tick.until for _, tick, _ in fired], [job for _, _, job in fired],
             )  # fmt: skip
             decided = {str(row[0]) for row in rows}
-        jobs = [job for _, one in firings for job in one.jobs if job.id not in decided]
+        jobs = jobs_to_make(firings, decided)
         answers = await self._adding.beside(link, jobs, now, word) if jobs else []
         made = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
         kept, moves = settled(firings, decided, made)

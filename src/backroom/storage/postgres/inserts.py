@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 import asyncpg
-import msgspec
 
 from backroom.job import JobRecord
 from backroom.ports import Inserted
+from backroom.storage.postgres.keys import Addition, Contender, Keys
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.texts import to_text
 from backroom.transition import Claim
 
 __all__ = ["Addition", "Inserts", "queues_of"]
@@ -30,25 +30,6 @@ _JOB: Final = (
 _READY: Final = ("queue", "priority", "run_at", "id", "expires_at")
 
 
-class Addition(msgspec.Struct, eq=False):
-    """Jobs of one `insert` call."""
-
-    jobs: Sequence[JobRecord]
-    now: int
-    worker: int | None
-    start: bool
-    waits: bool = False
-    """Whether some of them wait now, for anybody."""
-
-    def size(self) -> int:
-        return len(self.jobs)
-
-    @property
-    def plain(self) -> bool:
-        """None of them needs more than to be kept."""
-        return self.worker is None and all(job.unique_key is None for job in self.jobs)
-
-
 class Inserts:
     """Adds jobs, on a connection in a transaction."""
 
@@ -60,10 +41,12 @@ class Inserts:
         statements: Statements,
         queues: Collection[str],
         marks: Callable[[], list[list[Any]]],
+        within: bool = False,
     ) -> None:
         """`queues`: the names that are known to have a row. `marks`: from where to look for who
-        waits in front."""
+        waits in front. `within`: a transaction of the application's."""
         self._statements = statements
+        self._keys = Keys(statements, within)
         self._queues = queues
         self._marks = marks
 
@@ -77,15 +60,27 @@ class Inserts:
         plain = additions[0].plain
         return (
             all(one.plain == plain for one in additions)
+            and (plain or all(one.at_once for one in additions))
             and jobs <= (min(CHUNK, BULK - 1) if plain else LANE)
             and all(job.queue in self._queues for one in additions for job in one.jobs)
         )
 
     async def add(
-        self, link: Any, additions: Sequence[Addition], word: str | None, copy: bool
+        self,
+        link: Any,
+        additions: Sequence[Addition],
+        word: str | None,
+        *,
+        copy: bool,
+        whole: bool,
     ) -> list[list[Inserted]]:
         """Keeps all jobs of all of them, or none. `word`: what the transaction says to those
-        who listen, if jobs wait then. `copy`: by COPY, which fails where a job is there."""
+        who listen, if jobs wait then. `copy`: by COPY, which fails where a job is there. `whole`:
+        in a transaction; else some may be left `open`.
+
+        Raises:
+            Refused: nothing may stay.
+        """
         new = queues_of(additions).difference(self._queues)
         if new:
             await link.execute(
@@ -101,7 +96,7 @@ class Inserts:
             else:
                 known = await self._add(link, jobs, word)
         others = [one for one in additions if not one.plain]
-        admitted = await self._admit(link, others, word) if others else iter(())
+        admitted = await self._admit(link, others, word, whole) if others else iter(())
         for one in additions:
             if one.plain:
                 one.waits = True
@@ -111,7 +106,9 @@ class Inserts:
                     answers.append([_answer(job.id, known) for job in one.jobs])
             else:
                 answers.append([next(admitted) for _ in one.jobs])
-                one.waits = any(said.created and said.claim is None for said in answers[-1])
+                one.waits = one.waits or any(
+                    said.created and said.claim is None for said in answers[-1]
+                )
         return answers
 
     async def _copy(self, link: Any, jobs: Sequence[JobRecord], word: str | None) -> None:
@@ -147,56 +144,66 @@ class Inserts:
         return known
 
     async def _admit(
-        self, link: Any, additions: Sequence[Addition], word: str | None
+        self, link: Any, additions: Sequence[Addition], word: str | None, whole: bool
     ) -> Iterator[Inserted]:
         asked = [(job, one) for one in additions for job in one.jobs]
         answers: list[Inserted] = []
+        for one in additions:
+            one.open = False
         for at in range(0, len(asked), LANE):
-            answers += await self._admit_part(link, asked[at : at + LANE], word)
+            part = asked[at : at + LANE]
+            answers += await self._admit_part(link, part, additions, word, whole)
         return iter(answers)
 
     async def _admit_part(
-        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]], word: str | None
+        self,
+        link: Any,
+        asked: Sequence[tuple[JobRecord, Addition]],
+        additions: Sequence[Addition],
+        word: str | None,
+        whole: bool,
     ) -> list[Inserted]:
-        jobs = [job for job, _ in asked]
-        now = max(one.now for _, one in asked)
-        rows = await link.fetch(
-            self._statements["admit"], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
-            [one.worker for _, one in asked], [one.start for _, one in asked], now,
-            word, self._statements.channel, *self._marks(),
-        )  # fmt: skip
-        made = {str(row[0]): row[1] for row in rows}
-        twins = await self._twins(link, [job for job in jobs if job.id not in made])
-        answers: list[Inserted] = []
-        for job in jobs:
-            if job.id not in made:
-                answers.append(Inserted(twins.get(job.id, job.id), False))
-                continue
-            token = made.pop(job.id)  # The same id again is the same job.
-            twins[job.id] = job.id
-            claim = None if token is None else _claim(job, token)
-            answers.append(Inserted(job.id, True, claim))
-        return answers
+        answers: dict[int, Inserted | None] = {}
+        left = list(range(len(asked)))
+        known: set[str] = set()
+        while left:
+            made = await self._try(link, [asked[place] for place in left], word)
+            met: list[Contender] = []
+            for place in left:
+                job, addition = asked[place]
+                if job.id in made:
+                    token = made.pop(job.id)
+                    known.add(job.id)
+                    claim = None if token is None else _claim(job, token)
+                    answers[place] = Inserted(job.id, True, claim)
+                elif job.unique_key is None or job.id in known:  # The same id is the same job.
+                    answers[place] = Inserted(job.id, False)
+                else:
+                    met.append(Contender(place, job, addition))
+            if not met:
+                break
+            found, left = await self._keys.meet(link, met, whole, additions, word)
+            answers.update(found)
+        # What stands for an answer that is not known yet is not read.
+        return [answers[place] or Inserted("", False) for place in range(len(asked))]
 
-    async def _twins(self, link: Any, jobs: Sequence[JobRecord]) -> dict[str, str]:
-        """By the id of a job that was not made: the live one with its key, if that is another
-        one. A job that was inserted before answers for itself, whoever holds its key by now."""
-        keyed = [job for job in jobs if job.unique_key is not None]
-        if not keyed:
-            return {}
-        there = {str(row[0]) for row in await link.fetch(
-            self._statements["present"], [job.id for job in keyed])}  # fmt: skip
+    async def _try(
+        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]], word: str | None
+    ) -> dict[str, int | None]:
+        """By the ids of those that are new: the token of a claim."""
+        jobs = [job for job, _ in asked]
+        keys = [to_text(job.unique_key) for job in jobs]
+        name, until = "admit", []
+        if any(keys) and any(job.hold is not None for job in jobs):
+            name = "admit_held"
+            until = [[None if job.hold is None else job.hold.until for job in jobs]]
         rows = await link.fetch(
-            self._statements["twins"],
-            [to_text(job.type) for job in keyed],
-            [to_text(job.unique_key) for job in keyed],
-        )
-        holders = {(from_text(row[0]), from_text(row[1])): str(row[2]) for row in rows}
-        return {
-            job.id: holders.get((job.type, job.unique_key), job.id)
-            for job in keyed
-            if job.id not in there
-        }
+            self._statements[name], *_columns(jobs), keys,
+            [one.worker for _, one in asked], [one.start for _, one in asked],
+            max(one.now for _, one in asked), word, self._statements.channel, *self._marks(),
+            *until,
+        )  # fmt: skip
+        return {str(row[0]): row[1] for row in rows}
 
 
 def queues_of(additions: Sequence[Addition]) -> set[str]:

@@ -88,8 +88,8 @@ SELECT p.id, c.token, CASE WHEN $14::text IS NOT NULL AND p.worker IS NULL
                       THEN pg_notify($15, $14) END  -- The same words twice are one notification.
 FROM placed AS p LEFT JOIN claimed AS c USING (worker);
 
--- twins: types, keys -> the live jobs that hold them
-SELECT k.type, k.unique_key, k.id FROM {keys} AS k
+-- twins: types, keys -> the jobs that have them, and until when (null: until they end)
+SELECT k.type, k.unique_key, k.id, k.held_until FROM {keys} AS k
 JOIN unnest($1::text[], $2::text[]) AS g (type, unique_key) USING (type, unique_key);
 
 -- present: ids -> those that are there

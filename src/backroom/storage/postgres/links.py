@@ -12,7 +12,13 @@ from typing import ClassVar, Final, TypeVar
 import asyncpg
 from asyncpg import exceptions
 
-from backroom.errors import BackroomError, LeaseLostError, StorageClosedError, StorageError
+from backroom.errors import (
+    BackroomError,
+    DuplicateJobError,
+    LeaseLostError,
+    StorageClosedError,
+    StorageError,
+)
 from backroom.storage.masks import masked
 from backroom.storage.postgres.connecting import ANSWER, CONNECT, READING, SESSION, connect
 from backroom.storage.postgres.loops import MOST, OfLoop
@@ -42,7 +48,7 @@ FULL: Final = 1.0
 ROOM: Final = 30.0
 """Seconds that work may wait for a connection of the loop that is free."""
 
-_SAME_ANYWAY: Final = (LeaseLostError, StorageError)
+_SAME_ANYWAY: Final = (LeaseLostError, StorageError, DuplicateJobError)
 """What is as true if an earlier try was carried out."""
 
 

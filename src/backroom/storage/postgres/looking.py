@@ -240,9 +240,9 @@ class Inspector:
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many."""
-        rows = await self._connection.fetch(
-            self._statements["again"], keys, now, _ended_states(which)
-        )
+        states = _ended_states(which)
+        await self._connection.fetch(self._statements["let_go_for"], keys, states, now)
+        rows = await self._connection.fetch(self._statements["again"], keys, now, states)
         return len(rows)
 
     async def cancel(self, job_id: str, now: int) -> int:
@@ -352,6 +352,7 @@ def _info(
         said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
+    held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
     retries = said.get("retries")
     return JobInfo(
@@ -375,7 +376,7 @@ def _info(
         started_at=_moment(row["started_at"]),
         finished_at=_moment(row["finished_at"]),
         worker=row["worker"],
-        unique_key=from_text(row["unique_key"]),
+        unique_key=held_key if row["unique_key"] is None else from_text(row["unique_key"]),
         progress=row["progress"],
         progress_message=from_text(row["progress_message"]),
         tags=tags,

@@ -61,7 +61,9 @@ class Moving:
 
     async def keyed(self, after: str | None, limit: int) -> tuple[list[Key], str | None]:
         """See `Movable.keyed`."""
-        rows = await self._base.fetch("keys_after", after or UUID(int=0), limit)
+        rows = await self._base.fetch(
+            "keys_after", after or UUID(int=0), limit, self._base.clock.now()
+        )
         keys = [(from_text(type_), from_text(key)) for type_, key, _ in rows]
         return keys, str(rows[-1][2]) if rows else None
 
@@ -92,9 +94,10 @@ class Moving:
 
     async def _holders(self, link: Any, keys: Sequence[Key]) -> dict[Key, str]:
         rows = await link.fetch(
-            self._base.statements["twins"],
+            self._base.statements["holders"],
             [to_text(type_) for type_, _ in keys],
             [to_text(key) for _, key in keys],
+            self._base.clock.now(),
         )
         return {(from_text(type_), from_text(key)): str(job) for type_, key, job in rows}
 
@@ -181,7 +184,8 @@ class Moving:
         ]
         there = await link.fetch(self._base.statements["there"], [job.id for job in possible])
         known = {str(row[0]) for row in there}
-        new = [job for job in possible if job.id not in known]
+        now = self._base.clock.now()
+        new = [job.settled(now) for job in possible if job.id not in known]
         for job, holder in await self._twins(link, new):
             if holder == job.id:  # Somebody brings it at the same moment.
                 known.add(job.id)
@@ -197,23 +201,28 @@ class Moving:
 
     async def _twins(self, link: Any, jobs: Sequence[Baggage]) -> list[tuple[Baggage, str]]:
         """Gives each its key; those that another one holds, and which."""
-        keyed = {job.id: (job, job.key) for job in jobs if job.key is not None}
+        now, text = self._base.clock.now(), self._base.statements
+        keyed = {job.id: (job, key) for job in jobs if (key := job.key_at(now)) is not None}
         if not keyed:
             return []
-        rows = await link.fetch(
-            self._base.statements["take_keys"],
-            [to_text(key[0]) for _, key in keyed.values()],
-            [to_text(key[1]) for _, key in keyed.values()],
-            list(keyed),
-        )
-        for row in rows:
+        kept = [one for one in keyed.values() if one[0].held is None]
+        held = [one for one in keyed.values() if one[0].held is not None]
+        await link.execute(text["let_go_of"], *_names(list(keyed.values())), now)
+        taken: list[Any] = []
+        if kept:
+            ids = [job.id for job, _ in kept]
+            taken += await link.fetch(text["take_keys"], *_names(kept), ids)
+        if held:
+            ids, until = [job.id for job, _ in held], [job.held[1] for job, _ in held if job.held]
+            taken += await link.fetch(text["hold"], *_names(held), ids, until)
+        for row in taken:
             del keyed[str(row[0])]
         if not keyed:
             return []
-        held = await self._holders(link, [key for _, key in keyed.values()])
-        if not all(key in held for _, key in keyed.values()):
+        holders = await self._holders(link, [key for _, key in keyed.values()])
+        if not all(key in holders for _, key in keyed.values()):
             raise asyncpg.SerializationError("who held a key has ended just now")  # Done again.
-        return [(job, held[key]) for job, key in keyed.values()]
+        return [(job, holders[key]) for job, key in keyed.values()]
 
     async def _keep(self, link: Any, jobs: Sequence[Baggage]) -> set[str]:
         text = self._base.statements
@@ -269,6 +278,11 @@ def _columns(jobs: Sequence[Baggage]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+def _names(keyed: Sequence[tuple[Baggage, Key]]) -> tuple[list[str], list[str]]:
+    keys = [key for _, key in keyed]
+    return [to_text(type_) for type_, _ in keys], [to_text(key) for _, key in keys]
+
+
 def _baggage(
     row: Any,
     errors: Iterable[Any],
@@ -276,7 +290,7 @@ def _baggage(
     steps: tuple[StepRecord, ...],
     signals: tuple[SignalRecord, ...],
 ) -> Baggage:
-    values = list(row)
+    *values, key, until = row
     values[0] = str(values[0])
     for at in _TEXTS:
         values[at] = from_text(values[at])
@@ -287,6 +301,7 @@ def _baggage(
             tuple((at, a, level, from_text(m)) for at, a, level, m in log),
             steps,
             signals,
+            None if until is None else (from_text(key), until),
         )
     )
 

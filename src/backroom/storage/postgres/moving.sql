@@ -16,7 +16,9 @@ SELECT id, bytes FROM (
         + coalesce((SELECT sum(octet_length(s.value)) FROM {signals} AS s WHERE s.job = j.id), 0) AS bytes
     FROM {jobs} AS j
     WHERE j.id > $1 AND coalesce(
-        (SELECT $3::boolean FROM {ended} AS e WHERE e.id = j.id LIMIT 1),
+        (SELECT $3::boolean OR EXISTS (  -- What still holds a key is not history yet.
+             SELECT FROM {keys} AS k WHERE k.holder = e.id AND k.held_until > 0)
+         FROM {ended} AS e WHERE e.id = j.id LIMIT 1),
         (SELECT true FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
          AND r.run_at = j.run_at AND r.id = j.id LIMIT 1),
         (SELECT true FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
@@ -34,7 +36,8 @@ WITH ready AS (
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id
     WHERE j.id = ANY($1::uuid[]) FOR UPDATE OF r
 ), ended AS (
-    SELECT e.id FROM {ended} AS e WHERE $2 AND e.id = ANY($1::uuid[]) FOR UPDATE OF e
+    SELECT e.id FROM {ended} AS e WHERE e.id = ANY($1::uuid[]) AND ($2 OR EXISTS (
+        SELECT FROM {keys} AS k WHERE k.holder = e.id AND k.held_until > 0)) FOR UPDATE OF e
 )
 SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM ended;
 
@@ -44,8 +47,10 @@ SELECT j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.opti
        CASE WHEN e.id IS NOT NULL THEN e.state WHEN p.id IS NOT NULL THEN 6 ELSE 0 END AS state,
        coalesce(e.attempt, j.attempt), j.crashes, j.budget,
        CASE WHEN e.id IS NULL THEN j.started_at ELSE e.started_at END, e.finished_at, e.result,
-       CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END, j.progress, j.progress_message
+       CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END, j.progress, j.progress_message,
+       k.unique_key, k.held_until
 FROM {jobs} AS j LEFT JOIN {ended} AS e ON e.id = j.id
+LEFT JOIN {keys} AS k ON k.holder = j.id
 LEFT JOIN {parked} AS p ON p.queue = j.queue AND p.type = j.type AND p.priority = j.priority
     AND p.run_at = j.run_at AND p.id = j.id
 WHERE j.id = ANY($1::uuid[]) ORDER BY j.id;
@@ -92,8 +97,13 @@ SELECT number, target, label, jobs FROM {parcels} WHERE number > $1 ORDER BY num
 -- drop_parcel: number -> it, if it was there
 DELETE FROM {parcels} WHERE number = $1 RETURNING number;
 
--- keys_after: after, limit -> types, keys and the jobs that hold them
-SELECT type, unique_key, id FROM {keys} WHERE id > $1 ORDER BY id LIMIT $2;
+-- keys_after: after, limit, now -> types, keys and the jobs that hold them
+SELECT * FROM (
+    (SELECT type, unique_key, id FROM {keys} WHERE id > $1 ORDER BY id LIMIT $2)
+    UNION ALL
+    (SELECT type, unique_key, holder FROM {keys} AS k WHERE holder > $1 AND {holding}
+     ORDER BY holder LIMIT $2)
+) AS f ORDER BY id LIMIT $2;
 
 -- there: ids -> those that are there; each looked up by itself, so that a plan made while the
 --     table was small is a good one later
@@ -105,6 +115,7 @@ INSERT INTO {keys} (type, unique_key, id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[]) ON CONFLICT DO NOTHING RETURNING id;
 
 -- free_keys: ids -> nothing
+WITH held AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {keys} WHERE id = ANY($1::uuid[]);
 
 -- bring: the columns of the first table, their states, when they expire, and how they ended ->

@@ -29,6 +29,7 @@ class Retaining:
         self._retention = retention
         self._history = History(base, retention)
         self._pruned_to = FIRST
+        self._keys_to = FIRST
         self._ticks_pruned_to = 0
         """The key of a schedule."""
 
@@ -50,7 +51,16 @@ class Retaining:
         expired = await self._base.change(expire)
         if expired:
             self._base.ring(Wake.FINISHED)
+        more = await self._let_go(now, limit) or more
         return Pruned(touched + expired, more or expired >= limit)
+
+    async def _let_go(self, now: int, limit: int) -> bool:
+        """Of keys that are not held until the end of a job; whether it has not seen all."""
+        [(passed, looked, last)] = await self._base.fetch(
+            "let_go_in_time", now, self._keys_to, limit
+        )
+        self._keys_to = last if looked >= limit else FIRST
+        return bool(passed >= limit or looked >= limit)
 
     async def _forget_ticks(self, now: int, limit: int) -> bool:
         """Removes up to `limit` ticks of some schedules; whether there is more to look at."""

@@ -9,7 +9,8 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
      s AS (DELETE FROM {steps} WHERE job = ANY($1::uuid[])),
      n AS (DELETE FROM {signals} WHERE job = ANY($1::uuid[])),
-     k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[]))
+     k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[])),
+     h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
 -- forget_ended: ids, cutoff -> those that ended before it, and are gone now

@@ -17,7 +17,7 @@ LONGEST_NAME: Final = 40
 """Of a table name, so that the longest name made from it is no longer than PostgreSQL's 63."""
 
 _FILES: Final = (
-    "inserts", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
+    "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
     "schedules", "steps",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -65,6 +65,34 @@ _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808
 """What is not before the mark of its queue and priority, where there is one."""
 _SCHEDULE: Final = ", ".join(ScheduleRecord.__struct_fields__)
 """The columns of a schedule, in the order of its values."""
+_COUNTED: Final = """EXISTS (
+        SELECT FROM {held} AS h WHERE o.id = ANY(h.ids) AND (o.id = ANY(h.started) OR EXISTS (
+            SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
+            WHERE l.worker = h.worker AND b.id = o.id AND b.token = h.token)))"""
+"""Whether the code of a job `o` may have begun."""
+_HOLDING: Final = """(k.held_until > {now} OR k.held_until = 0 AND (
+        SELECT o.attempt = 0 AND o.started_at IS NULL
+            AND NOT {counted}
+            AND (SELECT true FROM {ended} AS e WHERE e.id = o.id LIMIT 1) IS NULL
+        FROM {jobs} AS o WHERE o.id = k.holder LIMIT 1) IS TRUE)"""
+"""Whether a key `k` that is not held until the end of a job is held at a moment."""
+_HELD: Final = (
+    ("$12::boolean[])", "$12::boolean[], $20::bigint[])"),
+    ("worker, start, n)", "worker, start, held_until, n)"),
+    (
+        "(type, unique_key, id)\n    SELECT DISTINCT ON (type, unique_key) type, unique_key, id",
+        """(type, unique_key, id, holder, held_until)
+    SELECT DISTINCT ON (type, unique_key) type, unique_key,
+        CASE WHEN held_until IS NULL THEN id ELSE '00000000-0000-0000-0000-000000000000' END,
+        CASE WHEN held_until IS NOT NULL THEN id END, held_until""",
+    ),
+    ("NOTHING RETURNING id\n), added", "NOTHING RETURNING coalesce(holder, id) AS id\n), added"),
+    (
+        "expires_at, unique_key FROM given",
+        "expires_at, CASE WHEN held_until IS NULL THEN unique_key END FROM given",
+    ),
+)
+"""What makes of `admit` the one for keys that may be held not until the end of their jobs."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -137,9 +165,19 @@ def _sections() -> dict[str, str]:
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
-    texts = {name: text.replace("{life}", _LIFE) for name, text in texts.items()}
+    texts = {
+        name: text.replace("{life}", _LIFE)
+        .replace("{holding}", _HOLDING)
+        .replace("{now}", "$3")
+        .replace("{counted}", _COUNTED)
+        for name, text in texts.items()
+    }
     texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}
-    for name in ("next", "admit"):
+    texts["admit_held"] = texts["admit"]
+    for plain, held in _HELD:
+        assert plain in texts["admit_held"], plain
+        texts["admit_held"] = texts["admit_held"].replace(plain, held)
+    for name in ("next", "admit", "admit_held"):
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     few = _opened("$1::text[]", "$6::text[]")

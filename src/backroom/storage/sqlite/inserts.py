@@ -9,19 +9,23 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
-from backroom.errors import StorageError
+from backroom.errors import DuplicateJobError, StorageError
 from backroom.job import JobRecord, State
 from backroom.ports import Inserted, Wake
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.claims import probe
+from backroom.storage.sqlite.keys import Keys, as_kept
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Claim
 
-__all__ = ["InsertGroup", "OneGroup", "insert", "too_large"]
+__all__ = ["InsertGroup", "OneGroup", "insert", "insert_one", "too_large"]
 
 _COLUMNS = (
     "key, id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at"
 )
+
+_KEPT: Final = 10
+"""How many of the first fields of a record are columns."""
 
 INSERT: Final = Bulk(
     f"""
@@ -67,45 +71,80 @@ _Passing: TypeAlias = tuple[JobRecord, bool, list[Inserted], int]
 _UNDECIDED: Final = Inserted("", False)
 
 
-def insert(ledger: Ledger, groups: Iterable[InsertGroup]) -> list[list[Inserted]]:
-    """Keeps all jobs of all groups; raises without a trace of which group was at fault."""
+def insert(
+    ledger: Ledger, groups: Iterable[InsertGroup]
+) -> list[list[Inserted] | DuplicateJobError]:
+    """Keeps all jobs of all groups, but of those that are to be told that another job holds a
+    unique key; raises without a trace of which group was at fault."""
     waiting: list[JobRecord] = []
     passing: dict[int, list[_Passing]] = {}
     doors: dict[str, list[bool]] = {}
-    twins: dict[str, str] = {}
-    answers: list[list[Inserted]] = []
+    queues: dict[str, list[Inserted]] = {}
+    keys: Keys | None = None
+    answers: list[list[Inserted] | DuplicateJobError] = []
     for group in groups:
         worker = group.worker
         if worker is not None and not ledger.is_enlisted(worker):
             worker = None
         answer: list[Inserted] = []
-        for job in group.jobs:
-            if job.queue not in ledger.queues:
-                ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (job.queue,))
-                ledger.queues.add(job.queue)
-            if job.unique_key is not None:
-                twin = _twin(ledger, job, twins)
-                if twin is not None:
-                    answer.append(Inserted(twin, False))
-                    continue
-            if worker is not None and job.run_at <= group.now:
-                if job.queue not in doors:
-                    doors[job.queue] = _open_doors(ledger, job.queue, group.now)
-                if doors[job.queue][job.priority]:
-                    passing.setdefault(worker, []).append((job, group.start, answer, len(answer)))
-                    answer.append(_UNDECIDED)
-                    continue
-            waiting.append(job)
-            answer.append(Inserted(job.id, True))
-        answers.append(answer)
+        first = len(waiting)
+        try:
+            for job in group.jobs:
+                if job.queue not in ledger.queues:
+                    queues.setdefault(job.queue, answer)
+                if job.unique_key is not None:
+                    keys = keys or Keys(ledger, waiting)
+                    twin = keys.twin(job, group)
+                    if twin is not None:
+                        answer.append(Inserted(twin, False))
+                        continue
+                    job = as_kept(job)
+                if worker is not None and job.run_at <= group.now:
+                    if job.queue not in doors:
+                        doors[job.queue] = _open_doors(ledger, job.queue, group.now)
+                    if doors[job.queue][job.priority]:
+                        one = job, group.start, answer, len(answer)
+                        passing.setdefault(worker, []).append(one)
+                        answer.append(_UNDECIDED)
+                        continue
+                waiting.append(job)
+                answer.append(Inserted(job.id, True))
+        except DuplicateJobError as refusal:
+            assert keys is not None
+            keys.undo()
+            del waiting[first:]
+            passing = {w: [p for p in jobs if p[2] is not answer] for w, jobs in passing.items()}
+            queues = {name: by for name, by in queues.items() if by is not answer}
+            refusal.index = len(answer) if len(group.jobs) > 1 else None
+            answers.append(refusal)
+        else:
+            answers.append(answer)
+    for queue in queues:
+        ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
+        ledger.queues.add(queue)
+    if keys is not None:
+        keys.write()
     if waiting:
         put = _put(ledger, waiting, State.WAITING, None, 0)
         if not put.whole:
             _set_right(answers, put.known)
         ledger.wakes.add(Wake.JOBS)
     for worker, jobs in passing.items():
-        _pass(ledger, worker, jobs)
+        if jobs:
+            _pass(ledger, worker, jobs)
     return answers
+
+
+def insert_one(ledger: Ledger, group: InsertGroup) -> list[Inserted]:
+    """The same of one group.
+
+    Raises:
+        DuplicateJobError: nothing was written.
+    """
+    [answer] = insert(ledger, [group])
+    if isinstance(answer, DuplicateJobError):
+        raise answer
+    return answer
 
 
 def too_large() -> StorageError:
@@ -116,10 +155,12 @@ def too_large() -> StorageError:
     )
 
 
-def _set_right(answers: list[list[Inserted]], known: set[str]) -> None:
+def _set_right(answers: list[list[Inserted] | DuplicateJobError], known: set[str]) -> None:
     """An id that was there already, or came twice, was made once at most."""
     made: set[str] = set()
     for answer in answers:
+        if isinstance(answer, DuplicateJobError):
+            continue
         for at, inserted in enumerate(answer):
             if inserted.created:
                 if inserted.id in known or inserted.id in made:
@@ -154,7 +195,7 @@ def _put(
 ) -> _Put:
     """Inserts jobs that are not there yet."""
     first = ledger.fresh_keys(len(jobs))
-    rows = [(key, *astuple(job)) for key, job in enumerate(jobs, first)]
+    rows = [(key, *astuple(job)[:_KEPT]) for key, job in enumerate(jobs, first)]
     if INSERT.run(ledger, rows, int(state), worker, token) == len(jobs):
         return _Put(first, True, set())
     keys = {job.id: first + i for i, job in reversed(list(enumerate(jobs)))}
@@ -163,25 +204,6 @@ def _put(
         (json.dumps(list(keys)),),
     )
     return _Put(first, False, {id_ for id_, key in there if keys[id_] != key})
-
-
-def _twin(ledger: Ledger, job: JobRecord, known: dict[str, str]) -> str | None:
-    """The id of the live job that holds this job's unique key, if it is another one. A job
-    that was inserted before answers for itself, whoever holds its key by now."""
-    if ledger.run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
-        return job.id
-    name = json.dumps([job.type, job.unique_key])
-    if name not in known:
-        row = ledger.run(
-            "SELECT id FROM job WHERE type = ? AND unique_key = ?"
-            " AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4",
-            (job.type, job.unique_key),
-        ).fetchone()
-        if row is None:
-            known[name] = job.id
-            return None
-        known[name] = row[0]
-    return known[name]
 
 
 def _open_doors(ledger: Ledger, queue: str, now: int) -> list[bool]:

@@ -32,6 +32,7 @@ from backroom.job import (
 )
 from backroom.ports import Filter, Outlook
 from backroom.step import shown
+from backroom.storage.sqlite.keys import HOLDS
 from backroom.storage.sqlite.ledger import VERSION
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
@@ -53,6 +54,15 @@ _AGAIN: Final = """
         finished_at = NULL, result = NULL, expires_at = NULL, progress = NULL,
         progress_message = NULL
     WHERE key IN (SELECT value FROM json_each(:keys))
+    AND NOT (state BETWEEN 2 AND 4 AND unique_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM hold WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
+"""
+# Before them: of the keys that they need, those that nobody holds any more.
+_LET_GO: Final = f"""
+    DELETE FROM hold WHERE (type, unique_key) IN (
+        SELECT type, unique_key FROM job
+        WHERE key IN (SELECT value FROM json_each(:keys)) AND unique_key IS NOT NULL)
+    AND NOT ({HOLDS})
 """
 
 # One statement for jobs that wait (they end at once) and jobs that run (they are asked).
@@ -277,6 +287,7 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
             return
+        self._let_go([key], now)
         self._run(_AGAIN, {"keys": json.dumps([key]), "now": now})
         if not self.connection.changes():
             raise JobStateError(
@@ -285,7 +296,11 @@ class Inspector:
 
     def retry_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many."""
+        self._let_go(keys, now)
         return self._change(_AGAIN, which, now, keys, _ENDED)
+
+    def _let_go(self, keys: Sequence[int], now: int) -> None:
+        self._run(_LET_GO, {"keys": json.dumps(list(keys)), "now": now})
 
     def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""
@@ -396,6 +411,7 @@ def _info(
         said = {"unreadable": said}
     tags = tuple(said.pop("tags", ()))
     metadata = said.pop("metadata", {})
+    held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
     retries = said.get("retries")
     try:
@@ -420,7 +436,7 @@ def _info(
             started_at=_moment(started_at),
             finished_at=_moment(finished_at),
             worker=worker,
-            unique_key=unique_key,
+            unique_key=held_key if unique_key is None else unique_key,
             progress=progress,
             progress_message=progress_message,
             tags=tags,

@@ -52,6 +52,8 @@ class Ledger:
         """By state: the key up to which retention has looked."""
         self.ticks_pruned_to = 0
         """The key of the schedule up to which retention has looked."""
+        self.holds_pruned_to = ""
+        """The id of the job up to whose hold retention has looked."""
         self.parked = False
         """Some jobs are parked."""
         self.started: dict[int, set[int]] = {}

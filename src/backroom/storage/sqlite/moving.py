@@ -14,6 +14,7 @@ from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import SignalRecord, StepRecord
 from backroom.storage.sqlite.bulk import Bulk
+from backroom.storage.sqlite.keys import DROP, HOLDS, KEEP, free
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.retention import forget
 from backroom.storage.sqlite.steps import COLUMNS as STEP_COLUMNS
@@ -31,7 +32,11 @@ _COLUMNS = (
     "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, state,"
     " attempt, crashes, budget, started_at, finished_at, result, reason, progress, progress_message"
 )
-_NOBODYS = "(state IN (0, 6) OR ?{} AND state BETWEEN 2 AND 4)"
+# What ended and still holds a key is not history yet.
+_NOBODYS = (
+    "(state IN (0, 6) OR state BETWEEN 2 AND 4 AND"
+    " (?{} OR EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)))"
+)
 NEXT: Final = f"""
     SELECT key, octet_length(data) + ifnull(octet_length(options), 0)
         + ifnull(octet_length(result), 0)
@@ -43,8 +48,25 @@ NEXT: Final = f"""
     FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
 """
 READ: Final = f"""
-    SELECT key, {_COLUMNS} FROM job
-    WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)} ORDER BY key
+    SELECT key, {_COLUMNS}, (SELECT hold.unique_key FROM hold WHERE hold.job = job.id),
+        (SELECT until FROM hold WHERE hold.job = job.id)
+    FROM job WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)} ORDER BY key
+"""
+KEYED: Final = f"""
+    SELECT * FROM (
+        SELECT key, type, CASE WHEN unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4
+            THEN unique_key
+            ELSE (SELECT unique_key FROM hold WHERE hold.job = job.id AND {HOLDS}) END AS held
+        FROM job WHERE key > :after)
+    WHERE held IS NOT NULL ORDER BY key LIMIT :limit
+"""
+HOLDERS: Final = f"""
+    SELECT hold.type, hold.unique_key, hold.job FROM json_each(:keys) AS k CROSS JOIN hold
+    WHERE hold.type = k.value->>0 AND hold.unique_key = k.value->>1 AND {HOLDS}
+    UNION ALL
+    SELECT job.type, job.unique_key, job.id FROM json_each(:keys) AS k CROSS JOIN job
+    WHERE job.type = k.value->>0 AND job.unique_key = k.value->>1
+    AND job.unique_key IS NOT NULL AND job.state NOT BETWEEN 2 AND 4
 """
 READ_ERRORS: Final = """
     SELECT job, attempt, at, kind, message, traceback FROM job_error
@@ -125,26 +147,15 @@ def copies(
     return list(_read(run, keys, history).values()), str(keys[-1]) if keys else None
 
 
-def keyed(run: Run, after: str | None, limit: int) -> tuple[list[Key], str | None]:
+def keyed(run: Run, after: str | None, limit: int, now: int) -> tuple[list[Key], str | None]:
     """See `Movable.keyed`."""
-    rows = list(
-        run(
-            "SELECT key, type, unique_key FROM job WHERE key > ? AND unique_key IS NOT NULL"
-            " AND state NOT BETWEEN 2 AND 4 ORDER BY key LIMIT ?",
-            (int(after or 0), limit),
-        )
-    )
+    rows = list(run(KEYED, {"after": int(after or 0), "limit": limit, "now": now}))
     return [(type_, key) for _, type_, key in rows], str(rows[-1][0]) if rows else None
 
 
-def holders(run: Run, keys: Sequence[Key]) -> dict[Key, str]:
+def holders(run: Run, keys: Sequence[Key], now: int) -> dict[Key, str]:
     """See `Movable.holders`."""
-    rows = run(
-        "SELECT job.type, job.unique_key, job.id FROM json_each(?) AS k CROSS JOIN job"
-        " WHERE job.type = k.value->>0 AND job.unique_key = k.value->>1"
-        " AND job.unique_key IS NOT NULL AND job.state NOT BETWEEN 2 AND 4",
-        (json.dumps(keys),),
-    )
+    rows = run(HOLDERS, {"keys": json.dumps(keys), "now": now})
     return {(type_, key): job for type_, key, job in rows}
 
 
@@ -173,9 +184,10 @@ def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:
                 tuple(log.get(key, ())),
                 tuple(StepRecord(*one) for one in steps.get(key, ())),
                 tuple(SignalRecord(*one) for one in signals.get(key, ())),
+                None if until is None else (held, until),
             )
         )
-        for key, *row in run(READ, (text, history))
+        for key, *row, held, until in run(READ, (text, history))
     }
 
 
@@ -196,6 +208,7 @@ def pack(
     jobs = _read(ledger.run, keys, history)
     if not jobs:
         return None
+    free(ledger, list(jobs))
     forget(ledger, list(jobs))
     ledger.run(MAKE_PARCELS)
     [(number,)] = ledger.run(
@@ -205,25 +218,34 @@ def pack(
     return Parcel(number, target, label, list(jobs.values()))
 
 
-def unpack(ledger: Ledger, jobs: Sequence[Baggage]) -> Unpacked:
+def unpack(ledger: Ledger, jobs: Sequence[Baggage], now: int) -> Unpacked:
     """See `Movable.unpack`."""
     there = ledger.run(
         "SELECT id FROM job WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps([job.id for job in jobs]),),
     )
     known = {id_ for (id_,) in there}
-    held = holders(ledger.run, [job.key for job in jobs if job.key is not None])
+    jobs = [job.settled(now) for job in jobs]
+    names = {job.id: job.key_at(now) for job in jobs}
+    held = holders(ledger.run, [name for name in names.values() if name is not None], now)
     kept: list[Baggage] = []
     refused: list[Refusal] = []
     for job in jobs:
         if job.id in known:
             continue
-        holder = None if job.key is None else held.setdefault(job.key, job.id)
+        name = names[job.id]
+        holder = None if name is None else held.setdefault(name, job.id)
         if holder is not None and holder != job.id:
             refused.append(Refusal.twin(job, holder))
         else:
             kept.append(job)
     if kept:
+        for job in kept:
+            name = names[job.id]
+            if job.held is not None:
+                ledger.run(KEEP, (job.type, job.held[0], job.id, job.held[1], None))
+            elif name is not None:
+                ledger.run(DROP, name)  # What somebody held who does not hold it any more.
         _keep(ledger, kept)
     return Unpacked(kept, sorted(known), refused)
 
@@ -235,9 +257,9 @@ def unload(ledger: Ledger, parcel: Parcel, back: Sequence[Baggage], now: int) ->
     ledger.run("DELETE FROM parcel WHERE number = ?", (parcel.number,))
     if not ledger.connection.changes() or not back:
         return ()
-    returned = unpack(ledger, back)
+    returned = unpack(ledger, back, now)
     # Their keys went to others meanwhile. What was acknowledged is not forgotten all the same.
-    unpack(ledger, [one.job.cancelled(now, one.why) for one in returned.refused])
+    unpack(ledger, [one.job.cancelled(now, one.why) for one in returned.refused], now)
     return returned.refused
 
 

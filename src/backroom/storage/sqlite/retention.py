@@ -10,6 +10,7 @@ from backroom.job import State
 from backroom.ports import Pruned, Wake
 from backroom.storage.sqlite import schedules
 from backroom.storage.sqlite.claims import UNSTARTED
+from backroom.storage.sqlite.keys import let_go
 from backroom.storage.sqlite.ledger import Ledger
 
 __all__ = ["forget", "prune"]
@@ -45,8 +46,8 @@ ENDED: Final = """
 
 
 def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
-    """Removes up to `limit` jobs that ended before `cutoff`, and as many ticks; ends what
-    expired."""
+    """Removes up to `limit` jobs that ended before `cutoff`, and as many ticks, and holds that
+    are over; ends what expired."""
     touched, more = 0, False
     for state in (State.COMPLETED, State.FAILED, State.CANCELLED) if cutoff >= 0 else ():
         more = touched >= limit
@@ -64,7 +65,8 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
         touched += ended
         more = more or ended == limit
     more_ticks = schedules.prune(ledger, cutoff, limit)
-    return Pruned(touched, more or more_ticks)
+    more_holds = let_go(ledger, now, limit)
+    return Pruned(touched, more or more_ticks or more_holds)
 
 
 def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple[int, bool]:
@@ -92,7 +94,7 @@ def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple
 
 
 def forget(ledger: Ledger, keys: Sequence[int]) -> None:
-    """Removes jobs with all that is kept with them."""
+    """Removes jobs with all that is kept with them, but for unique keys that are held longer."""
     ledger.run(FORGOTTEN, (max(keys),))
     text = json.dumps(list(keys))
     for table, column in _TABLES:

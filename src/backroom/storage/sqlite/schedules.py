@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from backroom.ports import Wake
 from backroom.schedule import Firing, ScheduleRecord, Tick
-from backroom.storage.decided import MORE_TICKS, MOST_TICKS, due_jobs, settled
+from backroom.storage.decided import MORE_TICKS, MOST_TICKS, due_jobs, jobs_to_make, settled
 from backroom.storage.sqlite import inserts
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger
@@ -227,8 +227,8 @@ def _carry_out(ledger: Ledger, firings: Sequence[tuple[int, Firing]], now: int) 
     fired = due_jobs(firings)
     asked = json.dumps([[key, tick.at, tick.until, job] for key, tick, job in fired])
     decided = {job for (job,) in ledger.run(DECIDED, (asked,))}
-    jobs = [job for _, one in firings for job in one.jobs if job.id not in decided]
-    answers = inserts.insert(ledger, [inserts.OneGroup(jobs, now)])[0] if jobs else []
+    jobs = jobs_to_make(firings, decided)
+    answers = inserts.insert_one(ledger, inserts.OneGroup(jobs, now)) if jobs else []
     made = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
     rows, moves = settled(firings, decided, made)
     KEEP.run(ledger, [_row(*kept) for kept in rows])

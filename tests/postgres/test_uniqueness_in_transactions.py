@@ -1,0 +1,114 @@
+"""Unique jobs that are scheduled within a transaction of the application's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backroom import DuplicateJobError, Job, JobRequest, JobService, JobStatus, Unique
+from tests.postgres.clients import Client, orders
+from tests.servers.fixtures import PostgresPlace
+
+REFUSING = Unique(key="ada", on_conflict="raise")
+REPLACING = Unique(key="ada", until="start", on_conflict="replace")
+
+
+async def test_a_transaction_goes_on_without_what_was_refused(
+    place: PostgresPlace, service: JobService, client: Client
+) -> None:
+    held = await service.schedule("MAIL", {}, unique=REFUSING)
+    await client.begin()
+    await client.order("tea")
+    kept = await service.schedule("MAIL", {"n": 1}, connection=client.connection)
+    with pytest.raises(DuplicateJobError) as refused:
+        await service.schedule("MAIL", {"n": 2}, unique=REFUSING, connection=client.connection)
+    assert (refused.value.job_id, refused.value.index) == (held, None)
+    with pytest.raises(DuplicateJobError, match="job 1 of schedule_many: MAIL: job") as refused:
+        await service.schedule_many(
+            [
+                JobRequest("MAIL", {"n": 3}, unique_key="other"),
+                JobRequest("MAIL", {"n": 4}, unique=REFUSING),
+            ],
+            connection=client.connection,
+        )
+    assert (refused.value.job_id, refused.value.index) == (held, 1)
+    await client.order("milk")
+    await client.commit()
+    assert sorted(await orders(place)) == ["milk", "tea"]
+    assert sorted(job.id for job in await service.get_jobs()) == sorted([held, kept])
+    await service.schedule("MAIL", {}, unique=Unique(key="other", on_conflict="raise"))
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_what_replaces_a_job_does_so_with_the_commit(
+    service: JobService, client: Client, end: str
+) -> None:
+    first = await service.schedule("MAIL", {"n": 1}, unique=REPLACING, delay=60)
+    await client.begin()
+    again = await service.schedule(
+        "MAIL", {"n": 2}, unique=REPLACING, delay=5, priority="high", connection=client.connection
+    )
+    assert again == first
+    assert (await service.get_job(first)).data == {"n": 1}
+    await getattr(client, end)()
+    info = await service.get_job(first)
+    assert (info.data, info.priority) == (
+        ({"n": 2}, "high") if end == "commit" else ({"n": 1}, "normal")
+    )
+    assert info.status is JobStatus.SCHEDULED
+
+
+async def test_who_waits_is_not_claimed_before_the_transaction_that_found_it_has_ended(
+    service: JobService, speaker: Client
+) -> None:
+    """What the application changes in it is there when that job runs."""
+    unique = Unique(key="ada", until="start")
+    done = asyncio.Event()
+    other = asyncio.Event()
+    await service.pause_queue("mail")
+    first = await service.schedule("MAIL", {}, unique=unique, queue="mail")
+    await speaker.begin()
+    same = await service.schedule(
+        "MAIL", {}, unique=unique, queue="mail", connection=speaker.connection
+    )
+    assert same == first
+
+    @service.handler("MAIL")
+    async def mail(job: Job[dict[str, int]]) -> None:
+        (done if job.id == first else other).set()
+
+    await service.resume_queue("mail")
+    await service.start()
+    await service.schedule("MAIL", {}, queue="mail", priority="low")
+    await asyncio.wait_for(other.wait(), 10)  # The worker has passed over the first one.
+    assert not done.is_set()
+    await speaker.commit()
+    await service.resume_queue("mail")  # Somebody says that there is something to do.
+    await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_who_ends_a_job_does_not_wait_for_a_transaction_that_takes_over_its_key(
+    service: JobService, speaker: Client
+) -> None:
+    unique = Unique(key="ada", until="start")
+    go_on = asyncio.Event()
+
+    @service.handler("MAIL", retries=1, retry_delay=0)
+    async def mail(job: Job[dict[str, int]]) -> None:
+        if job.data.get("first"):
+            await go_on.wait()
+            if job.attempt == 1:
+                raise ConnectionError
+
+    await service.start()
+    first = await service.schedule("MAIL", {"first": 1}, unique=unique)
+    while (await service.get_job(first)).attempt == 0:
+        await asyncio.sleep(0.005)
+    await speaker.begin()
+    second = await service.schedule("MAIL", {}, unique=unique, connection=speaker.connection)
+    assert second != first
+    go_on.set()
+    await service.result(first, timeout=10)  # It failed, waited, ran again and ended.
+    await speaker.commit()
+    assert await service.schedule("MAIL", {}, unique=unique) != first
