@@ -1,4 +1,4 @@
-"""What time and flow cost: schedules, bulk handlers."""
+"""What time and flow cost: schedules, bulk handlers, unique keys."""
 
 from __future__ import annotations
 
@@ -49,7 +49,38 @@ def bulk(bench: Bench) -> None:
         )  # fmt: skip
 
 
-ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (schedules, bulk)}
+def unique(bench: Bench) -> None:
+    """Jobs with a unique key beside the same without one, from the call to the last record; and
+    calls that find their key held beside calls that make a job."""
+    count, where = 10_000 // bench.scale, bench.table.title
+    plain, *keyed = bench.medians(
+        *(
+            lambda held=held: bench.measure("unique", count=count, producers=50, held=held)
+            for held in ("", "end", "start", "period")
+        )
+    )
+    for name, figures in zip(("its end", "its start", "a period"), keyed, strict=True):
+        bench.ratio(
+            f"{where}: jobs with a unique key until {name}", figures["rate"], plain["rate"], 0.5
+        )
+    made, *met = bench.medians(
+        *(
+            lambda held=held, each=each: bench.measure(
+                "unique", count=count // 4, producers=10, held=held, each=each, paused=True
+            )
+            for held, each in (("", 1), ("end", 10), ("replace", 10))
+        )
+    )
+    for name, figures in zip(("is answered with", "replaces"), met, strict=True):
+        bench.ratio(
+            f"{where}: a call that {name} a job", figures["schedule_rate"],
+            made["schedule_rate"], 0.2,
+        )  # fmt: skip
+
+
+ROWS: dict[str, Callable[[Bench], None]] = {
+    row.__name__: row for row in (schedules, bulk, unique)
+}
 
 
 def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:

@@ -6,7 +6,15 @@ import asyncio
 import time
 from typing import Any
 
-from backroom import BulkJob, DatabaseJobStorage, FileJobStorage, Job, JobRequest, JobService
+from backroom import (
+    BulkJob,
+    DatabaseJobStorage,
+    FileJobStorage,
+    Job,
+    JobRequest,
+    JobService,
+    Unique,
+)
 from backroom.job import SECOND
 from backroom.schedule import ScheduleRecord
 from backroom.ticking import every
@@ -16,6 +24,10 @@ AHEAD = 3.0
 MADE = 1000
 """The first tick comes so many seconds after the beginning, and a second more for so many
 schedules, that they are made by then."""
+HELD: dict[str, dict[str, Any]] = {
+    "end": {}, "start": {"until": "start"}, "period": {"period": 3600},
+    "replace": {"until": "start", "on_conflict": "replace"},
+}  # fmt: skip
 
 
 async def ticks(
@@ -28,8 +40,7 @@ async def ticks(
     async def handle(job: Job[Any]) -> None:
         waits.append((time.time() - job.run_at.timestamp()) * 1e3)
 
-    storage = DatabaseJobStorage(directory) if "://" in directory else FileJobStorage(directory)
-    jobs = JobService(storage, concurrency=100)
+    jobs = JobService(_storage(directory), concurrency=100)
     jobs.register_handler("TICK", handle)
     await jobs.open()
     planning, step = planned(storage), round(period * SECOND)
@@ -79,8 +90,7 @@ async def handled(directory: str, count: int, batch: int, pause: float) -> dict[
     async def many(jobs: list[BulkJob[Any, Any]]) -> None:
         await run(len(jobs))
 
-    storage = DatabaseJobStorage(directory) if "://" in directory else FileJobStorage(directory)
-    jobs = JobService(storage, concurrency=20)
+    jobs = JobService(_storage(directory), concurrency=20)
     if batch:
         jobs.register_handler("NOOP", many, batch=batch, within=0.1)
     else:
@@ -94,3 +104,44 @@ async def handled(directory: str, count: int, batch: int, pause: float) -> dict[
     took = time.perf_counter() - began
     await jobs.stop()
     return {"rate": count / took}
+
+
+async def unique(
+    directory: str, count: int, producers: int, held: str = "", each: int = 1, paused: bool = False
+) -> dict[str, float]:
+    """Jobs with a unique key, from the first call to the last record: held as `HELD` says, or
+    without one; `each` calls for one key. `paused`: none of them starts before the last call."""
+    done = asyncio.Event()
+    left = keys = count // each
+
+    async def handle(job: Job[Any]) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            done.set()
+
+    jobs = JobService(_storage(directory), concurrency=100)
+    jobs.register_handler("KEYED", handle)
+    await jobs.start()
+    if paused:
+        await jobs.pause_queue("default")
+
+    async def produce(share: int) -> None:
+        for number in range(share, count, producers):
+            said = {"unique": Unique(key=f"{number % keys}", **HELD[held])} if held else {}
+            await jobs.schedule("KEYED", {"n": number}, **said)
+
+    began = time.perf_counter()
+    await asyncio.gather(*map(produce, range(producers)))
+    acknowledged = time.perf_counter() - began
+    await jobs.resume_queue("default")
+    await done.wait()
+    while not jobs.idle:
+        await asyncio.sleep(0.001)
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took, "schedule_rate": count / acknowledged}
+
+
+def _storage(place: str) -> DatabaseJobStorage | FileJobStorage:
+    return DatabaseJobStorage(place) if "://" in place else FileJobStorage(place)

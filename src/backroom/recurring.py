@@ -26,7 +26,7 @@ from backroom.schedule import (
     TickPage,
 )
 from backroom.scheduling import RecordMaker
-from backroom.ticking import first_tick, job_of, read_rule, resumed, upcoming
+from backroom.ticking import first_tick, job_of, options_of, read_rule, resumed, upcoming
 from backroom.timetable import Schedule, TickOptions, check_schedule_name, planned
 
 __all__ = ["Recurring"]
@@ -144,7 +144,7 @@ class Recurring:
                 queue=job.queue,
                 priority=job.priority,
                 data=job.data,
-                options=job.options,
+                options=options_of(job),
                 expires_in=None if job.expires_at is None else job.expires_at - now,
                 missed=schedule.missed,
                 overlap=schedule.overlap,

@@ -53,7 +53,7 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     """JSON, as the jobs get it."""
     options: str | None = None
-    """As `JobRecord.options`."""
+    """As `JobRecord.options`; and `unique`, where its jobs have a unique key."""
     expires_in: int | None = None
     """Microseconds, as the jobs get it."""
     missed: Missed = "run_once"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from backroom.cron import Cron
-from backroom.job import SECOND, JobRecord, to_datetime
+from backroom.job import SECOND, Hold, JobRecord, to_datetime
 from backroom.schedule import CAUGHT_UP, Firing, Missed, ScheduleRecord, Tick, TickOutcome
+from backroom.unique import OnConflict
 
 __all__ = [
     "COUNTED",
@@ -28,6 +29,7 @@ __all__ = [
     "every",
     "first_tick",
     "job_of",
+    "options_of",
     "read_rule",
     "resumed",
     "upcoming",
@@ -236,6 +238,13 @@ def job_of(
     at = now if tick is None or tick < now - GRACE else tick
     run_at = at + (0 if tick is None else int(chance * record.jitter))
     expires_in = record.expires_in
+    said: dict[str, Any] = {} if record.options is None else _said.decode(record.options)
+    key, hold = _key_of(said, now)
+    metadata: dict[str, Any] = {"schedule": record.name}
+    if tick is not None:
+        metadata["tick"] = to_datetime(tick).isoformat().replace("+00:00", "Z")
+    if "metadata" in said:
+        metadata |= _said.decode(said["metadata"])
     return JobRecord(
         id=make_id(now),
         type=record.type,
@@ -244,21 +253,46 @@ def job_of(
         run_at=run_at,
         created_at=now,
         data=record.data,
-        options=_options(record, tick),
+        options=msgspec.json.encode({**said, "metadata": metadata}).decode(),
+        unique_key=key,
         expires_at=None if expires_in is None else max(run_at, now) + expires_in,
+        hold=hold,
     )
 
 
-def _options(record: ScheduleRecord, tick: int | None) -> str:
-    said: dict[str, msgspec.Raw] = {}
-    metadata: dict[str, msgspec.Raw | str] = {"schedule": record.name}
-    if tick is not None:
-        metadata["tick"] = to_datetime(tick).isoformat().replace("+00:00", "Z")
-    if record.options is not None:
-        said = _said.decode(record.options)
-        if "metadata" in said:
-            metadata |= _said.decode(said["metadata"])
-    return msgspec.json.encode({**said, "metadata": metadata}).decode()
+class _Unique(msgspec.Struct, omit_defaults=True):
+    """Among the options of a schedule: the unique key of its jobs."""
+
+    key: str
+    until: int | None = None
+    """As `Hold.until`; a moment in microseconds from when a job is made."""
+    on_conflict: OnConflict = "existing"
+
+
+def options_of(job: JobRecord) -> str | None:
+    """The options of a schedule whose jobs are all as this one. They have its unique key too."""
+    if job.unique_key is None:
+        return job.options
+    said: dict[str, Any] = {} if job.options is None else _said.decode(job.options)
+    unique = _Unique(job.unique_key)
+    if job.hold is not None:
+        until = job.hold.until
+        unique.until = until - job.created_at if until else until
+        unique.on_conflict = job.hold.on_conflict
+    said.pop("unique_key", None)
+    return msgspec.json.encode({**said, "unique": unique}).decode()
+
+
+def _key_of(said: dict[str, Any], now: int) -> tuple[str | None, Hold | None]:
+    """The unique key of a job that is made now, out of the options of its schedule."""
+    if "unique" not in said:
+        return None, None
+    unique = msgspec.json.decode(said.pop("unique"), type=_Unique)
+    if unique.until is None and unique.on_conflict == "existing":
+        return unique.key, None
+    said["unique_key"] = unique.key  # A hold is a row of its own: people see it by this.
+    until = now + unique.until if unique.until else unique.until
+    return unique.key, Hold(until, unique.on_conflict)
 
 
 _said: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

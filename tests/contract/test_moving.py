@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from unittest.mock import ANY
 
 import msgspec
@@ -13,7 +13,7 @@ import pytest
 
 from backroom.baggage import Baggage, Parcel, checksum
 from backroom.errors import JobNotFoundError, JobStateError, StorageError
-from backroom.job import JobInfo, JobStatus
+from backroom.job import Hold, JobInfo, JobRecord, JobStatus
 from backroom.moving import Move
 from backroom.ports import House
 from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
@@ -299,6 +299,75 @@ async def test_who_comes_back_and_finds_its_key_taken_is_not_forgotten(ends: End
     [refused] = await source.unload(parcel, parcel.jobs)
     assert (refused.job.id, other in refused.why) == (mine, True)
     assert await ends.source.status(mine) == JobStatus.CANCELLED
+
+
+def held(bench: Bench, key: str, until: int, **fields: Any) -> JobRecord:
+    """A job that holds its key not until its end."""
+    return bench.record(
+        unique_key=key, hold=Hold(until), options=f'{{"unique_key":"{key}"}}', **fields
+    )
+
+
+async def test_a_key_is_held_there_as_long_as_it_was_to_be_held_here(ends: Ends) -> None:
+    source, target, hour = ends.source, ends.target, ends.source.later(3600)
+    worker, made = await source.enlist(), {}
+    for key, until in (("ended", hour), ("over", source.later(1)), ("begun", 0)):
+        [made[key]] = await source.insert([held(source, key, until)])
+        claim = await source.claim_one(worker)
+        await source.begin(worker, claim)
+        end = source.retried(claim, 600) if key == "begun" else source.completed(claim)
+        await source.finish(worker, end)
+    for key, until in (("fresh", 0), ("waits", hour)):
+        [made[key]] = await source.insert([held(source, key, until, delay=600)])
+    source.clock.advance(1)
+    await source.prune_all()
+
+    names = [("SEND_EMAIL", key) for key in made]
+    assert sorted((await house(source).keyed(None, 10))[0]) == sorted(
+        ("SEND_EMAIL", key) for key in ("ended", "fresh", "waits")
+    )
+    ids = await ends.carry(history=False)
+
+    # A job that has ended goes along only for its key.
+    assert ids == [made[key].id for key in ("ended", "begun", "fresh", "waits")]
+    assert await house(source).holders(names) == {}
+    assert await house(target).holders(names) == {
+        ("SEND_EMAIL", key): made[key].id for key in ("ended", "fresh", "waits")
+    }
+    for key, one in made.items():
+        [here] = await source.insert([held(source, key, 0, delay=60)])
+        assert here.created
+        [there] = await target.insert([held(target, key, 0, delay=60)])
+        assert there.created == (key in ("over", "begun"))
+        assert there.created or there.id == one.id
+        if key != "over":
+            assert (await target.info(one.id)).unique_key == key
+    target.clock.advance(3600)
+    for key in made:
+        [there] = await target.insert([held(target, key, 0, delay=60)])
+        assert there.created == (key in ("ended", "waits"))
+
+
+@pytest.mark.parametrize("until", ["start", "period"])
+async def test_a_held_key_that_is_held_there_too_is_told(ends: Ends, until: str) -> None:
+    source, target = ends.source, ends.target
+    moment = 0 if until == "start" else source.later(3600)
+    [mine] = await source.insert([held(source, "k", moment, delay=60)])
+    other = await source.add(delay=60)
+    [theirs] = await target.insert([held(target, "k", target.later(60), delay=60)])
+    with pytest.raises(JobStateError, match="hold unique keys"):
+        await Move(house(source), house(target)).run()
+    assert sorted((await source.page())[0]) == sorted([mine.id, other])
+    moved = await Move(house(source), house(target), twins="cancel").run()
+    assert (sum(moved.moved.values()), moved.cancelled) == (2, 1)
+    info = await target.info(mine.id)
+    assert (info.status, info.unique_key) == (JobStatus.CANCELLED, "k")
+    assert theirs.id in (info.error or "")
+    # It let go of its key, and would not take it again.
+    target.clock.advance(60)
+    await target.storage.retry(mine.id, target.now)
+    [new] = await target.insert([held(target, "k", 0, delay=60)])
+    assert new.created
 
 
 async def test_a_parcel_is_bounded_in_bytes(ends: Ends) -> None:

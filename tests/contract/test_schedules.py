@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from backroom.errors import StorageError
-from backroom.job import SECOND, JobStatus
+from backroom.job import SECOND, Hold, JobStatus
 from backroom.ports import Wake
 from backroom.schedule import Firing
 from tests.contract.parts import DAY, Bench, Place
@@ -419,6 +419,29 @@ async def test_a_tick_whose_job_has_a_unique_key_that_is_held_is_of_the_job_that
     assert len(await plans.jobs()) == 2
     assert await plans.fire(firing) == [True]  # Its reply was lost.
     assert await plans.fire(plans.firing(record, unique_key="k")) == [False]
+
+
+@pytest.mark.parametrize("how", ["existing", "raise", "replace"])
+@pytest.mark.parametrize("until", ["start", "period"])
+async def test_a_tick_that_finds_its_key_held_is_of_who_holds_it_whatever_it_says(
+    plans: Plans, until: str, how: Any
+) -> None:
+    bench = plans.bench
+    record, plain = await plans.put(), await plans.put("plain")
+    hold = Hold(0 if until == "start" else bench.later(3600), how)
+    said = {"unique_key": "k", "hold": hold}
+    [holder] = await bench.insert(
+        [bench.record(type="SEND_DIGEST", data='{"old":1}', delay=60, **said)]
+    )
+    firing = plans.firing(record, **said)
+    assert await plans.fire(firing, plans.firing(plain)) == [True, True]
+    [tick] = await plans.ticks()
+    assert (tick.job, tick.outcome) == (holder.id, "fired")
+    assert len(await plans.jobs()) == 2
+    replaced = (await bench.info(holder.id)).data != {"old": 1}
+    assert replaced == (how == "replace")
+    assert await plans.fire(firing) == [True]  # Its reply was lost.
+    assert len(await plans.jobs()) == 2
 
 
 async def test_a_unique_key_within_one_call_is_one_job(plans: Plans) -> None:

@@ -150,6 +150,22 @@ async def test_a_job_that_finds_its_key_held(bench: Bench, until: str, state: st
         assert info == before
 
 
+@pytest.mark.parametrize("state", ["pending", "parked"])
+async def test_what_replaces_a_job_brings_the_version_of_its_data(bench: Bench, state: str) -> None:
+    worker = await bench.enlist()
+    holder = await getattr(Stage(bench, worker, "start"), state)()
+    options = '{"retries":7,"version":2,"unique_key":"k"}'
+    [answer] = await bench.insert([keyed(bench, "start", "replace", options=options)])
+    assert answer.id == holder
+    assert (info := await bench.info(holder)).version == 2
+    assert (info.parked, info.max_attempts, info.unique_key) == (False, 8, "k")
+    claim = await bench.claim_one(worker)
+    assert (claim.id, claim.options) == (holder, options)
+    await bench.finish(worker, Transition.parked(claim))
+    assert await bench.claim(worker, types={"SEND_EMAIL": 1}) == []
+    assert (await bench.claim_one(worker, types={"SEND_EMAIL": 2})).id == holder
+
+
 # -- how long -----------------------------------------------------------------------------------
 
 

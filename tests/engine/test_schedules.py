@@ -15,6 +15,7 @@ import pytest
 from backroom import (
     ConfigurationError,
     Cron,
+    DuplicateJobError,
     Job,
     JobRegistry,
     JobService,
@@ -23,6 +24,7 @@ from backroom import (
     OptionError,
     Schedule,
     ScheduleNotFoundError,
+    Unique,
     UnknownJobTypeError,
 )
 from backroom.job import SECOND
@@ -328,6 +330,53 @@ async def test_a_change_in_between_does_not_go_with_a_pause_or_its_end(world: Wo
     answer.send()
     info = await resuming
     assert info.next_runs[0] == WALL + timedelta(hours=3, minutes=45)
+
+
+@pytest.mark.parametrize("overlap", ["allow", "skip", "queue"])
+async def test_a_tick_is_of_the_job_that_has_the_key_of_its_type(
+    world: World, overlap: Any
+) -> None:
+    """What the type says counts for whatever makes its jobs: a call, or a schedule."""
+    service = world.service()
+    sync = JobType("SYNC", Digest, unique=Unique(by="data.team", until="start"))
+    ran = Ran(world)
+    service.register_handler(sync, ran)
+    await service.pause_queue("default")
+    await service.start()
+    schedule = await service.every(60, sync, Digest("sales"), overlap=overlap)
+    assert schedule.options == {"unique": {"key": 'team="sales"', "until": 0}}
+    await asyncio.sleep(200)
+    [waiting] = await service.get_jobs()
+    assert waiting.unique_key == 'team="sales"'
+    assert await service.schedule(sync, Digest("sales")) == waiting.id
+    assert await service.run_schedule("SYNC") == waiting.id
+    ticks = await service.get_ticks("SYNC")
+    assert len(ticks) == (1 if overlap == "queue" else 3)
+    assert {tick.job for tick in ticks if tick.outcome == "fired"} == {waiting.id}
+    await service.resume_queue("default")
+    await asyncio.sleep(60)
+    assert len(ran.jobs) == 2
+    assert ran.jobs[0].id == waiting.id
+    await service.stop()
+
+
+async def test_who_runs_a_schedule_is_told_that_its_key_is_held(world: World) -> None:
+    service = world.service()
+    sync = JobType("SYNC", Digest, unique=Unique(by="type", period=3600, on_conflict="raise"))
+    ran = Ran(world)
+    service.register_handler(sync, ran, every=60)
+    await service.start()
+    job_id = await service.run_schedule("SYNC")
+    with pytest.raises(DuplicateJobError) as refused:
+        await service.run_schedule("SYNC")
+    assert refused.value.job_id == job_id
+    await asyncio.sleep(130)  # A tick has nobody to tell.
+    assert [job.id for job in ran.jobs] == [job_id]
+    assert {tick.job for tick in await service.get_ticks("SYNC")} == {job_id}
+    assert [tick.outcome for tick in await service.get_ticks("SYNC")] == ["fired"] * 2
+    await asyncio.sleep(3600)
+    assert len(ran.jobs) == 2
+    await service.stop()
 
 
 async def test_one_job_is_run_beside_the_ticks(world: World) -> None:

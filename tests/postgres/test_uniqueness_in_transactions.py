@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from backroom import DuplicateJobError, Job, JobRequest, JobService, JobStatus, Unique
-from tests.postgres.clients import Client, orders
+from tests.postgres.clients import FEW, Client, orders
+from tests.postgres.parts import beside
 from tests.servers.fixtures import PostgresPlace
 
 REFUSING = Unique(key="ada", on_conflict="raise")
@@ -57,6 +59,42 @@ async def test_what_replaces_a_job_does_so_with_the_commit(
         ({"n": 2}, "high") if end == "commit" else ({"n": 1}, "normal")
     )
     assert info.status is JobStatus.SCHEDULED
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("how", ["existing", "replace", "raise"])
+@pytest.mark.parametrize("held", [{}, {"until": "start"}, {"period": 3600}], ids=str)
+async def test_a_transaction_finds_its_own_keys_held(
+    service: JobService, place: PostgresPlace, held: dict[str, Any], how: Any, end: str
+) -> None:
+    first, again = Unique(key="ada", **held), Unique(key="ada", on_conflict=how, **held)
+    async with FEW["asyncpg"](place) as client:
+        await client.begin()
+        holder = await service.schedule(
+            "MAIL", {"n": 1}, unique=first, delay=60, connection=client.connection
+        )
+        many = service.schedule_many(
+            [
+                JobRequest("MAIL", {"n": 2}, unique=Unique(key="bob"), delay=60),
+                JobRequest("MAIL", {"n": 3}, unique=again, delay=60),
+                JobRequest("MAIL", {"n": 4}, unique=again, delay=60),
+            ],
+            connection=client.connection,
+        )
+        if how == "raise":
+            with pytest.raises(DuplicateJobError) as refused:
+                await many
+            assert (refused.value.job_id, refused.value.index) == (holder, 1)
+        else:
+            assert (await many)[1:] == [holder, holder]
+        await getattr(client, end)()
+    kept = sorted(job.data["n"] for job in await service.get_jobs())
+    if end == "rollback":
+        assert kept == []
+        assert await service.schedule("MAIL", {}, unique=first) != holder
+    else:
+        assert kept == {"existing": [1, 2], "replace": [2, 4], "raise": [1]}[how]
+        assert await service.schedule("MAIL", {}, unique=first) == holder
 
 
 async def test_who_waits_is_not_claimed_before_the_transaction_that_found_it_has_ended(
@@ -112,3 +150,41 @@ async def test_who_ends_a_job_does_not_wait_for_a_transaction_that_takes_over_it
     await service.result(first, timeout=10)  # It failed, waited, ran again and ended.
     await speaker.commit()
     assert await service.schedule("MAIL", {}, unique=unique) != first
+
+
+@pytest.mark.parametrize("how", ["existing", "replace", "raise"])
+async def test_a_call_that_waits_for_a_transaction_which_takes_a_key_of_it_is_kept_whole_or_not_at_all(
+    service: JobService, place: PostgresPlace, how: Any
+) -> None:
+    """When it looked, the key was nobody's."""
+    unique = Unique(key="ada", until="start", on_conflict=how)
+    known = await service.schedule("MAIL", {"n": 0}, delay=60)
+    async with FEW["asyncpg"](place) as client, beside(place) as watcher:
+        await client.begin()
+        holder = await service.schedule(
+            "MAIL", {"n": 1}, unique=unique, delay=60, connection=client.connection
+        )
+        requests = [
+            JobRequest("MAIL", {"n": 2}, unique_key="bob", delay=60),
+            JobRequest("MAIL", {"n": 3}, unique=unique, delay=60),
+            JobRequest("MAIL", {"n": 4}, delay=60),
+        ]
+        many = asyncio.ensure_future(service.schedule_many(requests))
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while not await watcher.fetchval(waits):
+            await asyncio.sleep(0.002)
+        await client.commit()
+        answer = (await asyncio.gather(many, return_exceptions=True))[0]
+    jobs = {job.data["n"]: job.id for job in await service.get_jobs()}
+    if how == "raise":
+        assert isinstance(answer, DuplicateJobError)
+        assert (answer.job_id, answer.index) == (holder, 1)
+        assert jobs == {0: known, 1: holder}
+    else:
+        assert isinstance(answer, list)
+        assert answer[1] == holder
+        n = 3 if how == "replace" else 1
+        assert jobs == {0: known, n: holder, 2: answer[0], 4: answer[2]}

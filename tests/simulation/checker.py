@@ -59,6 +59,13 @@ class Book(msgspec.Struct):
     told: bool = False
     kind: str = ""
     key: str | None = None
+    until: int | None = None
+    """How long it holds its key: as `Hold.until`."""
+    answered: set[int] = msgspec.field(default_factory=set)
+    """Jobs that answered for it."""
+    granted: bool = False
+    ran: bool = False
+    """An attempt was charged."""
     queue: str = ""
     priority: int = 0
     run_at: int = 0
@@ -94,6 +101,24 @@ class Book(msgspec.Struct):
     def live(self) -> bool:
         return self.kept and self.state == "live"
 
+    @property
+    def name(self) -> tuple[str, str | None]:
+        """Of its key."""
+        return self.kind, self.key
+
+    def has_its_key(self, at: int) -> bool:
+        """It is beyond doubt that it holds its key at this moment, whoever wants it."""
+        if self.until is None:
+            return self.live
+        return at < self.until - SECOND if self.until else self.live and not self.granted
+
+    def has_no_key(self, at: int) -> bool:
+        """It is beyond doubt that it does not."""
+        if self.until is None:
+            return not self.live
+        started = self.ran or (self.hold is not None and self.hold.counted)
+        return at >= self.until if self.until else not self.live or started
+
 
 class Worker(msgspec.Struct):
     number: int
@@ -123,6 +148,8 @@ class Checker:
         self._plan = world.plan
         self._precise = world.backends.precise
         self._jobs: dict[int, Book] = {}
+        self._keys: dict[tuple[str, str | None], Book] = {}
+        """Who took each key last, where that is not held until a job ends."""
         self._workers: dict[int, Worker] = {}
         self._by_name: dict[str, Worker] = {}
         self._latest: dict[str, Worker] = {}
@@ -142,6 +169,7 @@ class Checker:
     def walk(self) -> list[Violation]:
         steps: dict[str, Callable[[Event], None]] = {
             "schedules": self._schedules, "keeps": self._keeps, "has already": self._has_already,
+            "is refused": self._has_already, "is replaced": self._replaced,
             "is told": self._is_told, "grants": self._grants, "counts": self._counts,
             "begins": self._begins, "returns": self._returns, "raises": self._returns,
             "is interrupted": self._interrupted, "ends": self._ends, "refuses": self._refuses,
@@ -185,28 +213,55 @@ class Checker:
         if book.kept and book.state != "gone":
             self._wrong(6, f"job {book.n} was kept twice", book.n)
         more = event.more
-        self._check_key(book, more["key"])
+        book.kind, book.key, book.until = more["type"], more["key"], more["until"]
+        self._check_key(book, more["made"])
+        self._takes_key(book)
         if book.state == "gone":  # It was sent twice, and ended between the two.
             book.attempts = book.crashes = 0
+            book.granted = book.ran = False
         book.kept, book.state, book.since = True, "live", event.at
-        book.key, book.kind, book.queue = more["key"], more["type"], more["queue"]
-        book.priority, book.run_at = more["priority"], more["run_at"]
+        book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
 
-    def _check_key(self, book: Book, key: str | None) -> None:
-        kind = book.asked["type"]
-        for other in self._jobs.values():
-            if key and other is not book and other.live and (other.kind, other.key) == (kind, key):
+    def _check_key(self, book: Book, made: int) -> None:
+        """Nobody else has the key of a job that is there from now on. Upkeep may let go of keys
+        by a clock that is ahead."""
+        if book.key is None:
+            return
+        now = max(made, START + round((self._at + (LATER_BY if self._calm else 0)) * SECOND))
+        last = self._keys.get(book.name)
+        others = [one for one in self._jobs.values() if one.until is None and one.name == book.name]
+        if last is not None and not (last.until and "clock" in self._plan.troubles):
+            others.append(last)
+        for other in others:
+            if other is not book and other.has_its_key(now):
                 self._wrong(
-                    6, f"jobs {other.n} and {book.n} live at once with {key!r}", other.n, book.n
+                    6, f"jobs {other.n} and {book.n} have {book.key!r} at once", other.n, book.n
                 )
 
+    def _takes_key(self, book: Book) -> None:
+        self._keys.pop(book.name, None)
+        if book.until is not None:
+            self._keys[book.name] = book
+
     def _has_already(self, event: Event) -> None:
-        other = self._jobs[event.more["other"]]
-        if not other.live:
+        """A job was not made, since another one has its key; or nothing of its call was."""
+        book, other = self._book(event), self._jobs[event.more["other"]]
+        if other.n in book.answered:
+            return  # It was sent twice.
+        if event.what == "has already":
+            book.answered.add(other.n)
+        if other.has_no_key(event.more["made"]):
             self._wrong(
-                6, f"job {event.job} was refused for job {other.n}, which is {other.state}",
-                event.job or 0, other.n,
+                6, f"job {book.n} was refused for job {other.n}, which does not have its key; it is"
+                f" {other.state}", book.n, other.n,
             )  # fmt: skip
+
+    def _replaced(self, event: Event) -> None:
+        book, more = self._book(event), event.more
+        if book.hold is not None or book.ran or not book.live:
+            self._wrong(6, f"job {book.n} was replaced, and did not wait to be run", book.n)
+        book.asked = self._jobs[more["by"]].asked
+        book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
 
     def _is_told(self, event: Event) -> None:
         of = event.more["of"]
@@ -263,7 +318,7 @@ class Checker:
             )  # fmt: skip
         if self._plan.flood:
             self._check_starving(book)
-        book.token = more["token"]
+        book.token, book.granted = more["token"], True
         book.passed = book.most = 0
         book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
 
@@ -349,6 +404,7 @@ class Checker:
         book.cancel = False
         book.run_at = more.get("run_at", book.run_at)
         book.attempts += charge
+        book.ran = book.ran or charge > 0
         book.crashes += more["crashed"]
 
     def _check_outcome(self, book: Book, token: int, state: str, charge: int, at: float) -> None:
@@ -448,6 +504,7 @@ class Checker:
                 self._check_still_runs(book, hold, worker)
                 if hold.begun if self._precise else hold.counted:
                     crashed += 1
+                    book.ran = True
                     book.attempts += 1
                     book.crashes += 1
                 else:
@@ -502,7 +559,9 @@ class Checker:
         if book.live:
             book.renewed = event.more["named"]
         elif book.state in TERMINAL:
-            self._check_key(book, book.key)
+            if book.until is None and book.key is not None:
+                self._check_key(book, 0)
+                self._takes_key(book)
             book.state = "live"
             book.attempts = book.crashes = 0
 
@@ -512,6 +571,8 @@ class Checker:
             if book.hold is not None:
                 self._wrong(3, f"job {book.n} was deleted while it ran", book.n)
             book.state = "gone"
+            if self._keys.get(book.name) is book:
+                del self._keys[book.name]
 
     def _pruned(self, event: Event) -> None:
         book, status = self._book(event), event.more["status"]

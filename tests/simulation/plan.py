@@ -47,6 +47,8 @@ class Plan(msgspec.Struct):
     """So many urgent jobs that the others would never have their turn."""
     drift: float
     """How much faster or slower a clock may go."""
+    unique: bool = False
+    """Many jobs have unique keys, held and met in every way."""
     batch: int = 0
     """Jobs of type WORK that the handlers of some processes run at once; 0: none does."""
     within: float = 0.0
@@ -98,4 +100,6 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         acts=tuple(acts),
         weather=weather,
         drift=0.0 if shared_clock or flood else chance.choice((0.0, 0.001, 0.02)),
+        # Apart, so that all other seeds mean what they meant.
+        unique=not flood and random.Random(f"unique {seed}").random() < 0.3,
     )

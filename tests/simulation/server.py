@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from backroom.job import JobRecord, State
+from backroom.errors import DuplicateJobError
+from backroom.job import PRIORITIES, Hold, JobRecord, State, microseconds
 from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
 from backroom.transition import Claim, Transition
 from tests.simulation.history import History
@@ -57,6 +58,8 @@ class Server:
         self._workers: dict[int, int] = {}
         self._first_token: int | None = None
         self._seen: dict[int, str] = {}
+        self._carried: dict[int, int] = {}
+        """By the number of a job whose data was replaced: whose data it has."""
         self._tell: dict[str, Callable[..., None]] = {
             "insert": self._inserted,
             "enlist": self._enlisted,
@@ -76,7 +79,11 @@ class Server:
         if verb == "enlist":
             self._names += 1
             args = (msgspec.structs.replace(args[0], name=f"{remote.machine.name}#{self._names}"),)
-        answer = self._run(lambda: getattr(remote.backend, verb)(*args, **kwargs))
+        try:
+            answer = self._run(lambda: getattr(remote.backend, verb)(*args, **kwargs))
+        except DuplicateJobError as refusal:
+            self._refused(refusal, args[0])
+            raise
         tell = self._tell.get(verb)
         if tell is not None:
             tell(remote, answer, *args, **kwargs)
@@ -137,11 +144,42 @@ class Server:
                 self._note(
                     "keeps", n, type=record.type, key=record.unique_key, priority=record.priority,
                     queue=record.queue, run_at=record.run_at, batch=batch if len(batch) > 1 else [],
+                    made=record.created_at, until=_hold(record).until, how=_hold(record).on_conflict,
                 )  # fmt: skip
             elif inserted.id != record.id:
-                self._note("has already", n, other=self.ids[inserted.id], key=record.unique_key)
+                self._note(
+                    "has already", n, other=self.ids[inserted.id], key=record.unique_key,
+                    made=record.created_at,
+                )  # fmt: skip
             if inserted.claim is not None and worker is not None:
                 self._grant(inserted.claim, worker, start)
+        for id_ in {
+            inserted.id: None
+            for record, inserted in zip(jobs, answer, strict=True)
+            if inserted.id != record.id and _hold(record).on_conflict == "replace"
+        }:
+            self._look_whose(remote, id_)
+
+    def _look_whose(self, remote: Remote, id_: str) -> None:
+        """Somebody may have replaced the data of this job."""
+        info = self._run(lambda: remote.backend.find(id_, self.clock.now()))
+        if info is None:
+            return
+        n, by = self.ids[id_], info.data["n"]
+        if self._carried.get(n, n) != by:
+            self._carried[n] = by
+            self._note(
+                "is replaced", n, by=by, queue=info.queue, priority=PRIORITIES.index(info.priority),
+                run_at=microseconds(info.run_at),
+            )  # fmt: skip
+
+    def _refused(self, refusal: DuplicateJobError, jobs: Sequence[JobRecord]) -> None:
+        """Nothing of a call was kept. Who has the key may be another job of it."""
+        holder = self.ids.get(refusal.job_id)
+        if holder is not None:
+            job = jobs[refusal.index or 0]
+            n = _data_decoder.decode(job.data).n
+            self._note("is refused", n, other=holder, key=job.unique_key, made=job.created_at)
 
     def _grant(self, claim: Claim, worker: int, counted: bool) -> None:
         n = self._keys[claim.key] = self.ids[claim.id]
@@ -221,6 +259,10 @@ class Server:
                 if only or self._seen.get(n) != status:
                     self._note(f"{verb}: stands", n, status=status, named=bool(only))
                 self._seen[n] = status
+
+
+def _hold(record: JobRecord) -> Hold:
+    return record.hold or Hold()
 
 
 def at_once(call: Callable[[], Awaitable[T]]) -> T:

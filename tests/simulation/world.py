@@ -26,6 +26,7 @@ from backroom import (
     MemoryJobStorage,
     RetryJob,
     Snooze,
+    Unique,
 )
 from backroom.job import SECOND, JobIds
 from backroom.ports import Outlook, Store
@@ -210,7 +211,7 @@ class Process:
     # -- what handlers do ------------------------------------------------------------------------
 
     async def _handle(self, job: Job[dict[str, Any]]) -> Any:
-        n, acts = job.data["n"], job.data["acts"]
+        n, acts = self.world.server.ids[job.id], job.data["acts"]
         runs = self.world.runs
         runs[n] = runs.get(n, 0) + 1
         act = acts[min(runs[n], len(acts)) - 1]
@@ -304,6 +305,8 @@ class World:
         self.plan = plan
         self.backends = backends
         self.chance = random.Random(plan.seed + 1)
+        self.whim = random.Random(plan.seed + 3)
+        """Of unique keys."""
         self.history = History(loop.time)
         self.clock = backends.clock or SimClock(loop)
         self.server = Server(self.history, self.clock, backends.run)
@@ -398,7 +401,19 @@ class World:
             options["expires_in"] = chance.choice((0.1, 1, 5))
         if chance.random() < 0.3:
             options["timeout"] = chance.choice((0.3, 1, 8))
+        if plan.unique:
+            self._be_unique(options)
         return self._note(process, acts, chance.choice(TYPES), options)
+
+    def _be_unique(self, options: dict[str, Any]) -> None:
+        whim = self.whim
+        if whim.random() < 0.5:
+            key = options.pop("unique_key", None) or f"key {whim.randint(1, 3)}"
+            held: dict[str, Any] = whim.choice(
+                ({}, {"until": "start"}, {"until": "start"}, {"period": whim.choice((0.5, 3))})
+            )
+            how = whim.choice(("existing", "replace", "replace", "raise"))
+            options["unique"] = Unique(key=key, on_conflict=how, **held)
 
     def _note(
         self, process: Process, acts: list[str], type_: str, options: dict[str, Any]

@@ -155,7 +155,7 @@ MUTANTS = (
         promises=(6,),
         guard="who ends a job does not free a key that is held for a period",
         file="storage/postgres/statements.py",
-        old="CASE WHEN held_until IS NULL THEN id ELSE '00000000-0000-0000-0000-000000000000' END,",
+        old="CASE WHEN held_until IS NULL THEN id ELSE {nobody} END,",
         new="id,",
         tests=on("postgres", MATRIX, "-period-completed"),
     ),

@@ -70,7 +70,8 @@ class Adding:
             return await self._without(additions, refused)
         except StorageError as error:
             self._base.bells.failed_with(Wake.JOBS, word)
-            if copy and is_of_values(error):  # Some were there: an earlier call had kept them.
+            # Some were there: an earlier call had kept them. Or a key was taken just now.
+            if (copy or (one_statement and not additions[0].plain)) and is_of_values(error):
                 return await self._add(additions, again=True)
             if len(additions) == 1 or not is_of_values(error):
                 return [error] * len(additions)

@@ -10,7 +10,7 @@ import asyncpg
 
 from backroom.job import JobRecord
 from backroom.ports import Inserted
-from backroom.storage.postgres.keys import Addition, Contender, Keys
+from backroom.storage.postgres.keys import NOBODY, Addition, Contender, Keys
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_text
 from backroom.transition import Claim
@@ -60,7 +60,7 @@ class Inserts:
         plain = additions[0].plain
         return (
             all(one.plain == plain for one in additions)
-            and (plain or all(one.at_once for one in additions))
+            and (plain or _apart(additions))
             and jobs <= (min(CHUNK, BULK - 1) if plain else LANE)
             and all(job.queue in self._queues for one in additions for job in one.jobs)
         )
@@ -76,7 +76,7 @@ class Inserts:
     ) -> list[list[Inserted]]:
         """Keeps all jobs of all of them, or none. `word`: what the transaction says to those
         who listen, if jobs wait then. `copy`: by COPY, which fails where a job is there. `whole`:
-        in a transaction; else some may be left `open`.
+        in a transaction; else some may be left `open`, of which nothing is kept then.
 
         Raises:
             Refused: nothing may stay.
@@ -150,10 +150,34 @@ class Inserts:
         answers: list[Inserted] = []
         for one in additions:
             one.open = False
+        if not whole and not all(one.at_once for one in additions):
+            return iter(await self._admit_checked(link, asked, word))
         for at in range(0, len(asked), LANE):
             part = asked[at : at + LANE]
             answers += await self._admit_part(link, part, additions, word, whole)
         return iter(answers)
+
+    async def _admit_checked(
+        self, link: Any, asked: Sequence[tuple[JobRecord, Addition]], word: str | None
+    ) -> list[Inserted]:
+        """In one statement, which keeps a call whole, or leaves it `open`: it looks who has the
+        keys first."""
+        calls = {id(one): n for n, one in enumerate({id(one): one for _, one in asked}.values())}
+        rows = await self._fetch(
+            link, "admit_held", asked, word, [calls[id(one)] for _, one in asked],
+            [job.hold is not None and job.hold.on_conflict != "existing" for job, _ in asked],
+        )  # fmt: skip
+        made = {str(row[0]): row[1] for row in rows if row[3] is None}
+        holders = {str(row[0]): str(row[3]) for row in rows if row[3] is not None}
+        answers: list[Inserted] = []
+        for job, one in asked:
+            if job.id in made:
+                answers.append(_made(job, made.pop(job.id)))
+            else:  # It was there; the same id may come twice.
+                holder = holders.get(job.id, job.id)
+                one.open = one.open or holder == NOBODY
+                answers.append(Inserted(holder, False))
+        return answers
 
     async def _admit_part(
         self,
@@ -172,10 +196,8 @@ class Inserts:
             for place in left:
                 job, addition = asked[place]
                 if job.id in made:
-                    token = made.pop(job.id)
                     known.add(job.id)
-                    claim = None if token is None else _claim(job, token)
-                    answers[place] = Inserted(job.id, True, claim)
+                    answers[place] = _made(job, made.pop(job.id))
                 elif job.unique_key is None or job.id in known:  # The same id is the same job.
                     answers[place] = Inserted(job.id, False)
                 else:
@@ -191,19 +213,41 @@ class Inserts:
         self, link: Any, asked: Sequence[tuple[JobRecord, Addition]], word: str | None
     ) -> dict[str, int | None]:
         """By the ids of those that are new: the token of a claim."""
+        if any(job.unique_key is not None and job.hold is not None for job, _ in asked):
+            nobody = [None] * len(asked)
+            rows = await self._fetch(link, "admit_held", asked, word, nobody, nobody)
+        else:
+            rows = await self._fetch(link, "admit", asked, word)
+        return {str(row[0]): row[1] for row in rows}
+
+    async def _fetch(
+        self,
+        link: Any,
+        name: str,
+        asked: Sequence[tuple[JobRecord, Addition]],
+        word: str | None,
+        *calls: Sequence[Any],
+    ) -> Sequence[Any]:
+        """`calls`: of each job the number of its call, where that is to be made whole or not at
+        all; and whether somebody is to decide where its key is held."""
         jobs = [job for job, _ in asked]
-        keys = [to_text(job.unique_key) for job in jobs]
-        name, until = "admit", []
-        if any(keys) and any(job.hold is not None for job in jobs):
-            name = "admit_held"
-            until = [[None if job.hold is None else job.hold.until for job in jobs]]
-        rows = await link.fetch(
-            self._statements[name], *_columns(jobs), keys,
+        until = [[None if job.hold is None else job.hold.until for job in jobs]] if calls else []
+        rows: Sequence[Any] = await link.fetch(
+            self._statements[name], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
             [one.worker for _, one in asked], [one.start for _, one in asked],
             max(one.now for _, one in asked), word, self._statements.channel, *self._marks(),
-            *until,
+            *until, *calls,
         )  # fmt: skip
-        return {str(row[0]): row[1] for row in rows}
+        return rows
+
+
+def _apart(additions: Sequence[Addition]) -> bool:
+    """Whether none of them has to be decided of by what becomes of another one."""
+    if all(one.at_once for one in additions):
+        return True
+    keyed = [job for one in additions for job in one.jobs if job.unique_key is not None]
+    names = {(job.type, job.unique_key) for job in keyed}
+    return len(names) == len(keyed) or all(job.hold is None for job in keyed)
 
 
 def queues_of(additions: Sequence[Addition]) -> set[str]:
@@ -243,8 +287,11 @@ def _columns(jobs: Sequence[JobRecord]) -> list[list[Any]]:
     ]
 
 
-def _claim(job: JobRecord, token: int) -> Claim:
-    return Claim(
+def _made(job: JobRecord, token: int | None) -> Inserted:
+    if token is None:
+        return Inserted(job.id, True)
+    claim = Claim(
         int(job.id.replace("-", ""), 16), token, job.id, job.type, job.queue, job.priority,
         job.run_at, job.created_at, job.data, job.options, job.expires_at,
     )  # fmt: skip
+    return Inserted(job.id, True, claim)

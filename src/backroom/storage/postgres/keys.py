@@ -13,7 +13,10 @@ from backroom.ports import Inserted
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 
-__all__ = ["Addition", "Keys", "Refused"]
+__all__ = ["NOBODY", "Addition", "Keys", "Refused"]
+
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+"""Stands for who has a key where that is to be decided."""
 
 LOOKS: Final = 10
 """How often it is asked where a job is that was on its way from one place to another."""

@@ -77,22 +77,54 @@ _HOLDING: Final = """(k.held_until > {now} OR k.held_until = 0 AND (
         FROM {jobs} AS o WHERE o.id = k.holder LIMIT 1) IS TRUE)"""
 """Whether a key `k` that is not held until the end of a job is held at a moment."""
 _HELD: Final = (
-    ("$12::boolean[])", "$12::boolean[], $20::bigint[])"),
-    ("worker, start, n)", "worker, start, held_until, n)"),
+    ("WITH given AS MATERIALIZED (", "WITH asked AS MATERIALIZED ("),
+    ("$12::boolean[])", "$12::boolean[], $20::bigint[], $21::integer[], $22::boolean[])"),
+    ("worker, start, n)", "worker, start, held_until, call, decides, n)"),
+    ("), keyed AS (", "), {checked}, keyed AS ("),
     (
         "(type, unique_key, id)\n    SELECT DISTINCT ON (type, unique_key) type, unique_key, id",
         """(type, unique_key, id, holder, held_until)
     SELECT DISTINCT ON (type, unique_key) type, unique_key,
-        CASE WHEN held_until IS NULL THEN id ELSE '00000000-0000-0000-0000-000000000000' END,
+        CASE WHEN held_until IS NULL THEN id ELSE {nobody} END,
         CASE WHEN held_until IS NOT NULL THEN id END, held_until""",
     ),
-    ("NOTHING RETURNING id\n), added", "NOTHING RETURNING coalesce(holder, id) AS id\n), added"),
+    (
+        "NOTHING RETURNING id\n), added",
+        "NOTHING RETURNING type, unique_key, coalesce(holder, id) AS id\n), added",
+    ),
     (
         "expires_at, unique_key FROM given",
         "expires_at, CASE WHEN held_until IS NULL THEN unique_key END FROM given",
     ),
+    ("p.worker IS NULL\n", "p.worker IS NULL AND p.holder IS NULL\n"),
+    (
+        "FROM placed AS p LEFT JOIN",
+        """, p.holder
+FROM (SELECT id, worker, NULL::uuid AS holder FROM placed {found}) AS p LEFT JOIN""",
+    ),
 )
-"""What makes of `admit` the one for keys that may be held not until the end of their jobs."""
+"""What makes of `admit` the one for keys that are looked at first, or that may be held not until the
+end of their jobs."""
+_NOBODY: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
+_CHECKED: Final = """taken AS MATERIALIZED (
+    SELECT a.id, a.call, a.n, k.id AS holder, a.decides OR k.held_until IS NOT NULL AS decides
+    FROM asked AS a JOIN {keys} AS k USING (type, unique_key) WHERE a.call IS NOT NULL
+), given AS MATERIALIZED (
+    SELECT * FROM asked AS a WHERE NOT EXISTS (SELECT FROM taken AS t WHERE t.n = a.n)
+    AND NOT EXISTS (SELECT FROM taken AS t WHERE t.call = a.call AND t.decides)
+)"""
+"""Of jobs whose calls have numbers: who has their keys. Such a job is not made, nor is any other
+of its call if there is something to decide."""
+_FOUND: Final = """
+    UNION ALL SELECT id, NULL, CASE WHEN decides THEN {nobody} ELSE holder END FROM taken
+    UNION ALL SELECT g.id, NULL, CASE
+        WHEN k.id IS NOT NULL THEN k.id
+        WHEN (SELECT count(*) FROM given AS o WHERE o.call = g.call) = 1 THEN {nobody}
+        ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END
+    FROM given AS g LEFT JOIN keyed AS k USING (type, unique_key)
+    WHERE g.call IS NOT NULL AND g.unique_key IS NOT NULL AND k.id IS DISTINCT FROM g.id"""
+"""Who has the keys of those that were not made; nobody, where it is to be decided. A key that
+somebody took in this very moment leaves a call half made: then nothing of the statement stays."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
 
 
@@ -177,6 +209,8 @@ def _sections() -> dict[str, str]:
     for plain, held in _HELD:
         assert plain in texts["admit_held"], plain
         texts["admit_held"] = texts["admit_held"].replace(plain, held)
+    for place, text in (("{checked}", _CHECKED), ("{found}", _FOUND), ("{nobody}", _NOBODY)):
+        texts["admit_held"] = texts["admit_held"].replace(place, text)
     for name in ("next", "admit", "admit_held"):
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
