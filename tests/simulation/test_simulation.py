@@ -17,6 +17,7 @@ from backroom.claimer import Claimer
 from backroom.lease import Lease
 from backroom.recorder import Recorder
 from backroom.storage.sqlite import claims, outcomes, workers
+from backroom.storage.sqlite.keys import Keys
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
 
@@ -196,11 +197,27 @@ def first_of_many_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(claimer, "claims_of", lambda items: [claims_of([item])[0] for item in items])
 
 
+def keys_held_too_short(patch: pytest.MonkeyPatch) -> None:
+    """A key that is to be held until the start, or for a period, is nobody's at once."""
+    patch.setattr(Keys, "_holds", lambda self, holder, job: holder.until is None)
+
+
+def keys_held_too_long(patch: pytest.MonkeyPatch) -> None:
+    """Whoever had a key once has it."""
+    patch.setattr(Keys, "_holds", lambda self, holder, job: True)
+
+
+def running_jobs_replaced(patch: pytest.MonkeyPatch) -> None:
+    """A job gets other data while it runs."""
+    patch.setattr(Keys, "_waits", lambda self, holder, states: True)
+
+
 PLANTS: list[Plant] = [
     no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
     outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
-    loop_keeps_the_lease, one_word_for_all, first_of_many_counted,
+    loop_keeps_the_lease, one_word_for_all, first_of_many_counted, keys_held_too_short,
+    keys_held_too_long, running_jobs_replaced,
 ]  # fmt: skip
 TRIES = 120
 """Seeds in which each must be found."""
