@@ -359,6 +359,35 @@ async def test_of_one_key_several_times_in_a_batch_one_job_is_made(
     assert (info.data, info.status) == ({"n": 2}, JobStatus.SCHEDULED)
 
 
+async def test_calls_of_every_kind_at_once_are_each_answered_as_if_alone(bench: Bench) -> None:
+    """They may travel together."""
+    plain, period = await add(bench, unique_key="plain"), await add(bench, "period")
+    calls = [
+        [bench.record(), keyed(bench, unique_key="a"), keyed(bench, "start", unique_key="b")],
+        [bench.record(unique_key="plain")],
+        [bench.record(unique_key="c"), bench.record(unique_key="plain"), bench.record()],
+        [bench.record(unique_key="d"), keyed(bench, "start", "replace", data='{"new":1}')],
+        [bench.record(unique_key="e"), keyed(bench, "start", "raise"), bench.record()],
+        [bench.record(unique_key="c"), bench.record(unique_key="e")],
+    ]
+    answers = await asyncio.gather(*map(bench.insert, calls), return_exceptions=True)
+
+    assert isinstance(refused := answers.pop(4), DuplicateJobError)
+    assert (refused.job_id, refused.index) == (period, 1)
+    [every, met, some, replacing, last] = [
+        [(one.id, one.created) for one in answer] for answer in answers if isinstance(answer, list)
+    ]
+    assert every == [(job.id, True) for job in calls[0]]
+    assert met == [(plain, False)]
+    assert some[1:] == [(plain, False), (calls[2][2].id, True)]
+    assert replacing == [(calls[3][0].id, True), (period, False)]
+    assert (await bench.info(period)).data == {"new": 1}
+    # Of the two that want one key, one has it; the refused one has none.
+    assert {some[0], last[0]} in [{(id_, True), (id_, False)} for id_, _ in (some[0],)]
+    assert last[1] == (calls[5][1].id, True)
+    assert len((await bench.page())[0]) == 2 + 3 + 2 + 1 + 1
+
+
 @pytest.mark.parametrize("start", [False, True])
 async def test_a_job_in_a_lane_holds_its_key_and_one_that_started_there_does_not(
     bench: Bench, start: bool
@@ -372,8 +401,11 @@ async def test_a_job_in_a_lane_holds_its_key_and_one_that_started_there_does_not
     assert [one.claim is not None for one in answers] == [True, start, False]
 
 
+@pytest.mark.parametrize("queue", ["default", "never"])
 @pytest.mark.parametrize("until", list(HELD))
-async def test_who_is_told_that_a_key_is_held_leaves_no_trace(bench: Bench, until: str) -> None:
+async def test_who_is_told_that_a_key_is_held_leaves_no_trace(
+    bench: Bench, until: str, queue: str
+) -> None:
     holder = await add(bench, until)
     waiting = await add(bench, until, unique_key="other", data='{"old":1}', delay=60)
     before = await bench.info(waiting)
@@ -382,7 +414,7 @@ async def test_who_is_told_that_a_key_is_held_leaves_no_trace(bench: Bench, unti
     with pytest.raises(DuplicateJobError) as refused:
         await bench.insert(
             [
-                bench.record(queue="never"),
+                bench.record(queue=queue),
                 keyed(bench, until, "existing", unique_key="fresh"),
                 keyed(bench, until, "replace", unique_key="other", data='{"new":1}'),
                 keyed(bench, until, "raise"),

@@ -131,6 +131,33 @@ MUTANTS = (
         new="self._in_a_lane(holder)",
         tests=on("memory", MATRIX, "-start-claimed"),
     ),
+    Mutant(
+        name="unique-replaced-waits",
+        promises=(6,),
+        guard="a parked job whose data was replaced is looked at anew: it may have another version",
+        file=SQLITE,
+        old="        expires_at = ?7, state = 0",
+        new="        expires_at = ?7",
+        tests=on("memory", "test_what_replaces_a_job_brings_the_version_of_its_data", "-parked"),
+    ),
+    Mutant(
+        name="unique-moves",
+        promises=(6, 1),
+        guard="a job that has ended and holds a key goes along when the jobs move",
+        file="storage/sqlite/moving.py",
+        old="EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)",
+        new="EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until < 0)",
+        tests=("contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",),
+    ),
+    Mutant(
+        name="unique-ticks",
+        promises=(6, 7),
+        guard="what makes the jobs of a type unique counts for those of its schedules",
+        file="ticking.py",
+        old="    if job.unique_key is None:",
+        new="    if True:",
+        tests=("engine/test_schedules.py::test_a_tick_is_of_the_job_that_has_the_key_of_its_type",),
+    ),
     # -- PostgreSQL -----------------------------------------------------------------------------
     Mutant(
         name="pg-unique-start-lets-go",
@@ -190,7 +217,37 @@ MUTANTS = (
             job is not None
             for job in self.jobs
         """,
-        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace", "-end"),
+        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace"),
+    ),
+    Mutant(
+        name="pg-unique-call-whole",
+        promises=(6,),
+        guard="of a call with a key to decide about nothing is made before that is decided",
+        file="storage/postgres/statements.py",
+        old="WHERE t.call = a.call AND t.decides)",
+        new="WHERE t.call = a.call AND t.n = a.n)",
+        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace"),
+    ),
+    Mutant(
+        name="pg-unique-taken-just-now",
+        promises=(6,),
+        guard="of a call that loses a key in the very moment nothing is made before that is decided",
+        file="storage/postgres/statements.py",
+        old="ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END",
+        new="ELSE {nobody} END",
+        tests=(
+            "postgres/test_uniqueness_in_transactions.py::"
+            "test_a_call_that_waits_for_a_transaction_which_takes_a_key_of_it_is_kept_whole_or_not_at_all",
+        ),
+    ),
+    Mutant(
+        name="pg-unique-moves",
+        promises=(6, 1),
+        guard="a job that has ended and holds a key goes along when the jobs move",
+        file="storage/postgres/moving.sql",
+        old="WHERE k.holder = e.id AND k.held_until > 0)) FOR UPDATE OF e",
+        new="WHERE k.holder = e.id AND false)) FOR UPDATE OF e",
+        tests=("contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",),
     ),
     Mutant(
         name="pg-unique-asked-again",

@@ -96,6 +96,11 @@ _HELD: Final = (
         "expires_at, unique_key FROM given",
         "expires_at, CASE WHEN held_until IS NULL THEN unique_key END FROM given",
     ),
+    (
+        "JOIN added USING (id) LEFT JOIN living ON living.id = g.worker",
+        """LEFT JOIN living ON living.id = g.worker
+    WHERE g.n IS NULL OR g.id IN (SELECT id FROM added)""",
+    ),
     ("p.worker IS NULL\n", "p.worker IS NULL AND p.holder IS NULL\n"),
     (
         "FROM placed AS p LEFT JOIN",
@@ -104,7 +109,7 @@ FROM (SELECT id, worker, NULL::uuid AS holder FROM placed {found}) AS p LEFT JOI
     ),
 )
 """What makes of `admit` the one for keys that are looked at first, or that may be held not until the
-end of their jobs."""
+end of their jobs. Of many, what was added is looked up: a join would try all pairs."""
 _NOBODY: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
 _CHECKED: Final = """taken AS MATERIALIZED (
     SELECT a.id, a.call, a.n, k.id AS holder, a.decides OR k.held_until IS NOT NULL AS decides
@@ -122,7 +127,8 @@ _FOUND: Final = """
         WHEN (SELECT count(*) FROM given AS o WHERE o.call = g.call) = 1 THEN {nobody}
         ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END
     FROM given AS g LEFT JOIN keyed AS k USING (type, unique_key)
-    WHERE g.call IS NOT NULL AND g.unique_key IS NOT NULL AND k.id IS DISTINCT FROM g.id"""
+    WHERE (SELECT count(*) FROM keyed) < (SELECT count(call) FROM given WHERE unique_key IS NOT NULL)
+    AND g.call IS NOT NULL AND g.unique_key IS NOT NULL AND k.id IS DISTINCT FROM g.id"""
 """Who has the keys of those that were not made; nobody, where it is to be decided. A key that
 somebody took in this very moment leaves a call half made: then nothing of the statement stays."""
 _PRIORITIES: Final = ("critical", "high", "normal", "low")
