@@ -40,7 +40,8 @@ async def ticks(
     async def handle(job: Job[Any]) -> None:
         waits.append((time.time() - job.run_at.timestamp()) * 1e3)
 
-    jobs = JobService(_storage(directory), concurrency=100)
+    storage = _storage(directory)
+    jobs = JobService(storage, concurrency=100)
     jobs.register_handler("TICK", handle)
     await jobs.open()
     planning, step = planned(storage), round(period * SECOND)

@@ -355,7 +355,7 @@ async def test_a_tick_is_of_the_job_that_has_the_key_of_its_type(
     assert {tick.job for tick in ticks if tick.outcome == "fired"} == {waiting.id}
     await service.resume_queue("default")
     await asyncio.sleep(60)
-    assert len(ran.jobs) == 2
+    assert len(ran.jobs) == (3 if overlap == "queue" else 2)  # One had waited for it.
     assert ran.jobs[0].id == waiting.id
     await service.stop()
 

@@ -147,7 +147,9 @@ MUTANTS = (
         file="storage/sqlite/moving.py",
         old="EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)",
         new="EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until < 0)",
-        tests=("contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",),
+        tests=(
+            "contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",
+        ),
     ),
     Mutant(
         name="unique-ticks",
@@ -217,7 +219,7 @@ MUTANTS = (
             job is not None
             for job in self.jobs
         """,
-        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace"),
+        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace", "-end-default"),
     ),
     Mutant(
         name="pg-unique-call-whole",
@@ -226,12 +228,12 @@ MUTANTS = (
         file="storage/postgres/statements.py",
         old="WHERE t.call = a.call AND t.decides)",
         new="WHERE t.call = a.call AND t.n = a.n)",
-        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace"),
+        tests=on("postgres", "test_who_is_told_that_a_key_is_held_leaves_no_trace", "-end-default"),
     ),
     Mutant(
         name="pg-unique-taken-just-now",
         promises=(6,),
-        guard="of a call that loses a key in the very moment nothing is made before that is decided",
+        guard="of a call that loses a key in this very moment nothing is made before it is decided",
         file="storage/postgres/statements.py",
         old="ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END",
         new="ELSE {nobody} END",
@@ -247,7 +249,9 @@ MUTANTS = (
         file="storage/postgres/moving.sql",
         old="WHERE k.holder = e.id AND k.held_until > 0)) FOR UPDATE OF e",
         new="WHERE k.holder = e.id AND false)) FOR UPDATE OF e",
-        tests=("contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",),
+        tests=(
+            "contract/test_moving.py::test_a_key_is_held_there_as_long_as_it_was_to_be_held_here",
+        ),
     ),
     Mutant(
         name="pg-unique-asked-again",

@@ -108,8 +108,8 @@ _HELD: Final = (
 FROM (SELECT id, worker, NULL::uuid AS holder FROM placed {found}) AS p LEFT JOIN""",
     ),
 )
-"""What makes of `admit` the one for keys that are looked at first, or that may be held not until the
-end of their jobs. Of many, what was added is looked up: a join would try all pairs."""
+"""What makes of `admit` the one for keys that are looked at first, or that may be held not until
+the end of their jobs. Of many, what was added is looked up: a join would try all pairs."""
 _NOBODY: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
 _CHECKED: Final = """taken AS MATERIALIZED (
     SELECT a.id, a.call, a.n, k.id AS holder, a.decides OR k.held_until IS NOT NULL AS decides
@@ -127,7 +127,8 @@ _FOUND: Final = """
         WHEN (SELECT count(*) FROM given AS o WHERE o.call = g.call) = 1 THEN {nobody}
         ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END
     FROM given AS g LEFT JOIN keyed AS k USING (type, unique_key)
-    WHERE (SELECT count(*) FROM keyed) < (SELECT count(call) FROM given WHERE unique_key IS NOT NULL)
+    WHERE (SELECT count(*) FROM keyed)
+        < (SELECT count(call) FROM given WHERE unique_key IS NOT NULL)
     AND g.call IS NOT NULL AND g.unique_key IS NOT NULL AND k.id IS DISTINCT FROM g.id"""
 """Who has the keys of those that were not made; nobody, where it is to be decided. A key that
 somebody took in this very moment leaves a call half made: then nothing of the statement stays."""
