@@ -153,7 +153,7 @@ async def test_who_ends_a_job_does_not_wait_for_a_transaction_that_takes_over_it
 
 
 @pytest.mark.parametrize("how", ["existing", "replace", "raise"])
-async def test_a_call_that_waits_for_a_transaction_which_takes_a_key_of_it_is_kept_whole_or_not_at_all(
+async def test_a_call_whose_key_is_taken_while_it_waits_is_kept_whole_or_not_at_all(
     service: JobService, place: PostgresPlace, how: Any
 ) -> None:
     """When it looked, the key was nobody's."""

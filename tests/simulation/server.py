@@ -140,11 +140,12 @@ class Server:
         batch = [self.ids[record.id] for record in jobs]
         for record, inserted in zip(jobs, answer, strict=True):
             n = self.ids[record.id]
+            hold = record.hold or Hold()
             if inserted.created:
                 self._note(
                     "keeps", n, type=record.type, key=record.unique_key, priority=record.priority,
                     queue=record.queue, run_at=record.run_at, batch=batch if len(batch) > 1 else [],
-                    made=record.created_at, until=_hold(record).until, how=_hold(record).on_conflict,
+                    made=record.created_at, until=hold.until, how=hold.on_conflict,
                 )  # fmt: skip
             elif inserted.id != record.id:
                 self._note(
@@ -156,7 +157,7 @@ class Server:
         for id_ in {
             inserted.id: None
             for record, inserted in zip(jobs, answer, strict=True)
-            if inserted.id != record.id and _hold(record).on_conflict == "replace"
+            if inserted.id != record.id and record.hold and record.hold.on_conflict == "replace"
         }:
             self._look_whose(remote, id_)
 
@@ -259,10 +260,6 @@ class Server:
                 if only or self._seen.get(n) != status:
                     self._note(f"{verb}: stands", n, status=status, named=bool(only))
                 self._seen[n] = status
-
-
-def _hold(record: JobRecord) -> Hold:
-    return record.hold or Hold()
 
 
 def at_once(call: Callable[[], Awaitable[T]]) -> T:

@@ -235,11 +235,11 @@ MUTANTS = (
         promises=(6,),
         guard="of a call that loses a key in this very moment nothing is made before it is decided",
         file="storage/postgres/statements.py",
-        old="ELSE ('backroom asks again: the key of job ' || g.id || ' was taken just now')::uuid END",
-        new="ELSE {nobody} END",
+        old="WHEN (SELECT count(*) FROM given AS o WHERE o.call = g.call) = 1 THEN {nobody}",
+        new="WHEN (SELECT count(*) FROM given AS o WHERE o.call = g.call) > 0 THEN {nobody}",
         tests=(
             "postgres/test_uniqueness_in_transactions.py::"
-            "test_a_call_that_waits_for_a_transaction_which_takes_a_key_of_it_is_kept_whole_or_not_at_all",
+            "test_a_call_whose_key_is_taken_while_it_waits_is_kept_whole_or_not_at_all",
         ),
     ),
     Mutant(
