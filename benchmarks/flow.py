@@ -78,9 +78,7 @@ def unique(bench: Bench) -> None:
         )  # fmt: skip
 
 
-ROWS: dict[str, Callable[[Bench], None]] = {
-    row.__name__: row for row in (schedules, bulk, unique)
-}
+ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (schedules, bulk, unique)}
 
 
 def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:
