@@ -145,8 +145,9 @@ def must(work: Coroutine[Any, Any, None]) -> None:
         sys.exit("a child failed; what it said is above")
 
 
-async def killed_at(source: str, target: str, last: int) -> None:
-    """A move that kills itself at its step of this number."""
+async def killed_at(source: str, target: str, last: int, *, filled: bool = False) -> None:
+    """A move that kills itself at its step of this number; of jobs that it makes itself, if they
+    are not there."""
     steps = iter(range(1_000_000))
 
     def step() -> None:
@@ -154,31 +155,41 @@ async def killed_at(source: str, target: str, last: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def work(one: House, other: House) -> None:
+        if not filled:
+            await fill(one, other)
         await Move(counting(one, step), counting(other, step)).run()
 
     await at(source, target, work)
 
 
-def kill_at(source: str, target: str, step: int, after: float | None = None) -> int:
-    return in_child(killed_at(source, target, step), after)
-
-
 def round_of(source: str, target: str, killed: Callable[[], int]) -> int:
     """One move that is killed, and then ended by another one; how the first one ended."""
-    must(at(source, target, fill))
     code = killed()
-    must(at(source, target, lambda one, other: check(one, other, whole=code == 0)))
-    if code:
-        must(killed_at(source, target, -1))
-        must(at(source, target, lambda one, other: check(one, other, whole=True)))
+
+    async def end(one: House, other: House) -> None:
+        await check(one, other, whole=code == 0)
+        if code:
+            await Move(one, other).run()
+            await check(one, other, whole=True)
+
+    must(at(source, target, end))
     return code
+
+
+def killed_at_step(source: str, target: str, step: int) -> int:
+    return in_child(killed_at(source, target, step))
+
+
+def killed_after(source: str, target: str, seconds: float) -> int:
+    must(at(source, target, fill))
+    return in_child(killed_at(source, target, -1, filled=True), seconds)
 
 
 def main(source: str, target: str, how: str) -> None:
     moving.PARCEL = PARCEL  # type: ignore[misc]
     if how == "steps":
         for step in range(100):
-            code = round_of(source, target, partial(kill_at, source, target, step))
+            code = round_of(source, target, partial(killed_at_step, source, target, step))
             print(f"step {step}: {code}", flush=True)
             if code == 0:
                 return
@@ -188,7 +199,7 @@ def main(source: str, target: str, how: str) -> None:
     longest = time.monotonic() - began
     for n in range(int(how)):
         after = random.uniform(0, 1.5 * longest)
-        code = round_of(source, target, partial(kill_at, source, target, -1, after))
+        code = round_of(source, target, partial(killed_after, source, target, after))
         print(f"round {n}: {code} after {after:.3f} s", flush=True)
 
 
