@@ -85,13 +85,16 @@ class Adding:
             if one.worker is not None and isinstance(said, list):
                 claims = [made.claim for made in said if made.claim is not None]
                 self._base.of(one.worker).claimed.update((c.key, c.token) for c in claims)
-        if any(one.waits for one in additions):
+        waits = any(one.waits for one in additions)
+        if waits:
             moments = [job.run_at for one in additions for job in one.jobs]
             if moments:
                 self._base.marks.lower(min(moments))
             self._base.bells.committed_with(Wake.JOBS, word)
         left = [one for one in additions if one.open]
         if left:  # Who has their keys does not hold them until its end: that takes a transaction.
+            if not waits:
+                self._base.bells.failed_with(Wake.JOBS, word)
             found = dict(zip(left, await self._add(left, again=True), strict=True))
             answers = [found.get(one, said) for one, said in zip(additions, answers, strict=True)]
         return answers
