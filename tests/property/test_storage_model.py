@@ -207,6 +207,9 @@ class StorageMachine(RuleBasedStateMachine):
             else msgspec.structs.replace(record, id=_ids(self.clock.now()))
             for record in records
         ]
+        # An id from before comes first: behind another one that takes its key, it would be that of
+        # a new job, and in front of ids that were made before it is kept.
+        records.sort(key=lambda record: not self._replaced_last(record.id))
         self.records += records
 
         async def insert() -> list[Inserted]:
@@ -537,6 +540,27 @@ def some_of(claims: list[Claim]) -> st.SearchStrategy[list[Claim]]:
         st.sampled_from(claims), unique_by=lambda claim: claim.key, min_size=1, max_size=4
     )
     return some | st.just([])
+
+
+@pytest.mark.parametrize("name", STORAGES)
+def test_a_call_that_has_replaced_a_job_comes_again_with_one_that_takes_the_key(name: str) -> None:
+    """Under a clock that was set back, its key is nobody's then."""
+    said = {"type": "A", "version": 1, "queue": "a", "priority": 0, "delay": 0, "expires_in": None,
+            "unique_key": "k", "held_for": "start", "on_conflict": "existing"}  # fmt: skip
+    machine = StorageMachine(STORAGES[name])
+    try:
+        machine._replace_the_dead()
+        machine._insert([machine._record(said)], None, False)
+        machine._insert([machine._record({**said, "on_conflict": "replace"})], None, False)
+        replaces = machine.records[-1]
+        machine._claim(machine.alive[0], Want(None, (), (1, 1, 1, 1), 1))
+        machine.clock.step(-3600)
+        takes = machine._record({**said, "held_for": 30})
+        machine._insert([takes, replaces], None, False)
+        machine.all_that_people_see_is_the_same()
+        assert len(machine.model.jobs) == 2
+    finally:
+        machine.teardown()
 
 
 @pytest.mark.slow
