@@ -77,6 +77,7 @@ class Job:
             "attempt": self.attempt + (self.state == State.ACTIVE and self.started),
             "max_attempts": self.budget + self.retries + 1,
             "crashes": self.crashes,
+            "version": version_of(self.record.options),
             "parked": self.state == State.PARKED,
             "cancel_requested": self.asked,
             "run_at": to_datetime(self.run_at),
@@ -212,6 +213,16 @@ class Model:
                 return False
             del self.holds[name]
         return self.holder(record) is None
+
+    def keyed(self, now: int) -> list[tuple[str, str | None]]:
+        """The keys that jobs hold which are there."""
+        held = [n for n, one in self.holds.items() if one.job in self.jobs
+                and self._holds(one, now, "existing")]  # fmt: skip
+        return held + [
+            (job.record.type, job.record.unique_key)
+            for job in self.jobs.values()
+            if job.live and job.record.unique_key is not None and until_its_end(job.record)
+        ]
 
     # -- workers -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import pytest
@@ -25,9 +25,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from backroom import MemoryJobStorage
 from backroom.errors import DuplicateJobError
 from backroom.job import SECOND, Hold, JobIds, JobRecord, JobStatus
-from backroom.ports import Filter, Inserted, Pruned, Store, Want, WorkerSpec
+from backroom.ports import Filter, House, Inserted, Pruned, Store, Want, WorkerSpec
+from backroom.storage.sqlite import moving
 from backroom.transition import Claim, Failure, Transition
 from tests.contract.parts import LEASE, SettableClock
 from tests.contract.storages import STORAGES, Prepare
@@ -158,6 +160,16 @@ class StorageMachine(RuleBasedStateMachine):
         assert stats.by_status == self.model.by_status(self.now)
         assert [(worker.name, worker.active) for worker in stats.workers] == self.model.by_worker()
         assert self.run(self.storage.queues()) == self.model.paused
+        assert sorted(self.run(self._keyed())) == sorted(self.model.keyed(self.now))
+
+    async def _keyed(self) -> list[tuple[str, str]]:
+        """The keys that jobs hold, as who moves house asks for them."""
+        if isinstance(self.storage, MemoryJobStorage):  # Nobody moves it, but its tables are those.
+            return await self.storage._read(
+                lambda jobs: moving.keyed(jobs.connection.execute, None, EVERYTHING, self.now)[0]
+            )
+        keys, _ = await cast(House, self.storage).keyed(None, EVERYTHING)
+        return keys
 
     # -- insert ------------------------------------------------------------------------------
 
@@ -207,8 +219,8 @@ class StorageMachine(RuleBasedStateMachine):
             else msgspec.structs.replace(record, id=_ids(self.clock.now()))
             for record in records
         ]
-        # An id from before comes first: behind another one that takes its key, it would be that of
-        # a new job, and in front of ids that were made before it is kept.
+        # An id from before comes first. Behind one that takes its key it would be a new job with an
+        # old id, and a storage that orders by ids would show it in another place.
         records.sort(key=lambda record: not self._replaced_last(record.id))
         self.records += records
 
