@@ -37,9 +37,9 @@ class Planning(Protocol):
         revision: int,
         tick: Tick | None = None,
     ) -> ScheduleRecord | None:
-        """Pauses or resumes it, from that tick on, with the next revision; `tick`, the ones that
-        came while it was paused, is kept in the same change. Nothing is changed where it is so
-        already, or is of another `revision` by now.
+        """Pauses it, where it stands, or resumes it, from the tick `next_at` on, with the next
+        revision; `tick`, the ones that came while it was paused, is kept in the same change.
+        Nothing is changed where it is so already, or is of another `revision` by now.
 
         Returns what is kept then; None: there is none of this name."""
         ...

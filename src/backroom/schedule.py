@@ -103,10 +103,13 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
     def switched(self, paused: bool, next_at: int | None, revision: int) -> ScheduleRecord:
-        """What is kept once it is paused or resumed: this very record, if it is so already, or
-        is not of that revision any more; see `Planning.pause_schedule`."""
+        """What is kept once it is paused, where it stands, or resumed at that tick: this very
+        record, if it is so already, or is not of that revision any more; see
+        `Planning.pause_schedule`."""
         if paused == self.paused or revision != self.revision:
             return self
+        if paused:
+            next_at = self.next_at  # A tick may have fired since the caller looked.
         return msgspec.structs.replace(
             self, paused=paused, next_at=next_at, revision=self.revision + 1
         )

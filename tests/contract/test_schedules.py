@@ -84,10 +84,10 @@ async def test_a_new_rule_brings_its_next_tick(plans: Plans, other: dict[str, An
 
 
 async def test_a_schedule_that_is_changed_stays_paused(plans: Plans) -> None:
-    await plans.put()
-    await plans.storage.pause_schedule("digest", True, plans.later(60), revision=1)
+    record = await plans.put()
+    await plans.storage.pause_schedule("digest", True, record.next_at, revision=1)
     changed = await plans.put(data='{"a":1}')
-    assert (changed.paused, changed.revision, changed.next_at) == (True, 3, plans.later(60))
+    assert (changed.paused, changed.revision, changed.next_at) == (True, 3, record.next_at)
 
 
 async def test_ten_who_say_the_same_at_once_make_one(place: Place) -> None:
@@ -164,6 +164,19 @@ async def test_a_resumed_schedule_goes_on_at_the_tick_that_is_said(plans: Plans)
     assert await plans.ticks() == [skipped]
     assert await plans.due() == ([], plans.later(30))
     assert await plans.fire(plans.firing(record)) == [False]  # Decided before all that.
+
+
+async def test_a_tick_that_fired_while_somebody_paused_is_not_decided_again(
+    plans: Plans,
+) -> None:
+    record = await plans.put()
+    firing = plans.firing(record)
+    assert await plans.fire(firing) == [True]
+    # He had looked before: the revision is still that one, the next tick is not.
+    paused = await plans.storage.pause_schedule("digest", True, record.next_at, revision=1)
+    assert paused is not None
+    assert (paused.paused, paused.next_at) == (True, firing.next_at)
+    assert await plans.kept() == paused
 
 
 async def test_to_pause_twice_changes_nothing_more(plans: Plans) -> None:

@@ -17,6 +17,7 @@ from backroom.job import SECOND
 from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
+from tests.simulation.ticks import TickBooks
 from tests.simulation.world import LATER_BY, START, TIMEOUT, World
 
 __all__ = ["Violation", "check"]
@@ -162,6 +163,7 @@ class Checker:
         """The same, its lease's thread included."""
         self._cut: dict[str, float] = defaultdict(lambda: -1e9)
         self._paused: set[str] = set()
+        self._ticks = TickBooks(self._wrong)
         self._calm = False
         self.found: list[Violation] = []
         self._at = 0.0
@@ -183,6 +185,8 @@ class Checker:
             "blocks its loop": self._blocks, "is told to stop": self._told_to_stop,
             "has stopped": self._has_stopped, "is cut off": self._is_cut,
             "hears the result": self._hears, "calm": self._calms,
+            "keeps a schedule": self._ticks.kept, "switches a schedule": self._ticks.switched,
+            "fires": self._ticks.fires, "stand still": self._ticks.stands_still,
         }  # fmt: skip
         for event in self._world.history.events:
             self._at = event.at
@@ -646,6 +650,7 @@ class Checker:
                 self._wrong(
                     3, f"job {book.n} is {stands.status}, the book says {book.state}", book.n
                 )
+        self._ticks.final(self._world.timetable, all_kept=self._plan.retention is None)
         for process in self._world.workers():
             self._wrong(11, f"{process.name} does not end")
         for text in self._world.loop.unhandled:

@@ -30,8 +30,11 @@ VERBS: Final = {
     "insert", "enlist", "extend", "retire", "claim", "start", "finish", "give_back", "disown",
     "report", "reclaim", "prune", "find", "outlook", "page", "stats", "queues", "retry", "cancel",
     "delete", "pause",
+    "put_schedule", "pause_schedule", "schedule", "schedules", "due_schedules", "fire", "ticks",
 }  # fmt: skip
-SAID_AGAIN: Final = {"insert", "finish", "extend", "start", "retire"}
+SAID_AGAIN: Final = {
+    "insert", "finish", "extend", "start", "retire", "put_schedule", "pause_schedule", "fire",
+}  # fmt: skip
 """What a network may carry twice; calling again with the same values is safe."""
 
 
@@ -161,6 +164,9 @@ _WAKES: Final[dict[str, tuple[Wake, ...]]] = {
     "retry": (Wake.JOBS,),
     "cancel": (Wake.CONTROL, Wake.FINISHED),
     "pause": (Wake.CONTROL, Wake.JOBS),
+    "put_schedule": (Wake.CONTROL,),
+    "pause_schedule": (Wake.CONTROL,),
+    "fire": (Wake.JOBS,),
 }
 
 
@@ -175,12 +181,14 @@ def _answer(reply: Any, answer: Any, error: Exception | None) -> None:
 class Remote:
     """The storage as one process has it."""
 
-    def __init__(self, network: Network, machine: Machine, clock: Clock, backend: Store) -> None:
-        """`backend` carries out what arrives from this process."""
+    def __init__(
+        self, network: Network, machine: Machine, clock: Clock, backend: Store, *, planning: bool
+    ) -> None:
+        """`backend` carries out what arrives from this process; `planning`: also of schedules."""
         self.machine = machine
         self.backend = backend
         self.clock = clock
-        self.capabilities = Capabilities(durable=True, shared=True)
+        self.capabilities = Capabilities(durable=True, shared=True, planning=planning)
         self.url = "simulated:"
         self.cut_until = 0.0
         """Nothing gets through until then."""

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from backroom.schedule import Missed, Overlap
 from tests.simulation.network import Weather
 
-__all__ = ["ACTS", "TROUBLES", "Plan", "make_plan"]
+__all__ = ["ACTS", "TROUBLES", "Beat", "Plan", "make_plan"]
 
 ACTS: Final = (
     "ok", "slow", "error", "fail", "snooze", "cancel", "retry", "hang", "stubborn", "bad result",
@@ -23,6 +24,19 @@ TROUBLES: Final = (
     "crash", "stop", "term", "cut", "clock", "people", "refused", "lost", "slow", "twice",
     "unheard", "kill at once",
 )  # fmt: skip
+
+
+class Beat(msgspec.Struct):
+    """A schedule, which all workers declare."""
+
+    name: str
+    rule: float | str
+    """Seconds; or a cron expression."""
+    tz: str
+    missed: Missed
+    overlap: Overlap
+    acts: tuple[str, ...]
+    """As those of other jobs."""
 
 
 class Plan(msgspec.Struct):
@@ -53,6 +67,7 @@ class Plan(msgspec.Struct):
     """Jobs of type WORK that the handlers of some processes run at once; 0: none does."""
     within: float = 0.0
     """Seconds that the first of them waits for the others."""
+    beats: tuple[Beat, ...] = ()
 
     @property
     def peaceful(self) -> bool:
@@ -86,6 +101,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         seed=seed,
         batch=apart.choice((2, 4, 20)) if bulk else 0,
         within=apart.choice((0.0, 0.05, 0.5, 2.0)),
+        beats=() if flood else _beats(random.Random(f"schedules {seed}")),
         troubles=troubles,
         workers=chance.randint(1, 2 if flood else 3),
         producers=chance.randint(1, 2),
@@ -103,3 +119,29 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         # Apart, so that all other seeds mean what they meant.
         unique=not flood and random.Random(f"unique {seed}").random() < 0.3,
     )
+
+
+def _beats(chance: random.Random) -> tuple[Beat, ...]:
+    """Some with a tick every other second, and one that ticks where clocks are set."""
+    if chance.random() > 0.15:
+        return ()
+    beats = []
+    for number in range(chance.randint(1, 2)):
+        rule, missed = chance.choice(_RULES)
+        beats.append(
+            Beat(
+                name=f"beat {number}",
+                rule=rule,
+                tz=chance.choice(("UTC", "Europe/Paris")),
+                missed=missed,
+                overlap=chance.choice(("allow", "skip", "queue")),
+                acts=chance.choice((("ok",), ("slow", "ok"), ("error", "ok"), ("slow",))),
+            )
+        )
+    return tuple(beats)
+
+
+_RULES: Final[tuple[tuple[float | str, Missed], ...]] = (
+    (1.0, "skip"), (2.0, "run_once"), ("*/2 * * * * *", "skip"), ("*/3 * * * * *", "run_once"),
+    (600.0, "run_all"), ("*/5 * * * *", "run_all"),
+)  # fmt: skip

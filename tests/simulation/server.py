@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from backroom.errors import DuplicateJobError
 from backroom.job import PRIORITIES, Hold, JobRecord, State, microseconds
 from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
+from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.transition import Claim, Transition
 from tests.simulation.history import History
 
 if TYPE_CHECKING:
     from tests.simulation.network import Remote
 
-__all__ = ["Data", "Server", "at_once", "on_loop"]
+__all__ = ["Data", "Row", "Server", "at_once", "on_loop"]
 
 T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """A tick, or several in a row that were skipped."""
+
+    at: int
+    until: int
+    outcome: str
+    job: int | None
+    """The number of its job."""
 
 
 class Data(msgspec.Struct):
@@ -46,11 +57,14 @@ class Server:
         history: History,
         clock: Clock,
         carry_out: Callable[[Callable[[], Awaitable[Any]]], Any],
+        number: Callable[[], int],
     ) -> None:
-        """`carry_out` makes a call, and runs it to its end."""
+        """`carry_out` makes a call, and runs it to its end; `number` gives the next number of a
+        job, for those that nobody has sent here."""
         self._history = history
         self.clock = clock
         self._run = carry_out
+        self._number = number
         self.ids: dict[str, int] = {}
         """Of every job that was ever sent here, its number."""
         self._keys: dict[int, int] = {}
@@ -72,6 +86,9 @@ class Server:
             "extend": self._extended,
             "reclaim": self._reclaimed,
             "prune": self._pruned,
+            "put_schedule": self._schedule_put,
+            "pause_schedule": self._schedule_switched,
+            "fire": self._fired,
         }
 
     def carry_out(self, remote: Remote, verb: str, args: Any, kwargs: Any) -> Any:
@@ -140,13 +157,8 @@ class Server:
         batch = [self.ids[record.id] for record in jobs]
         for record, inserted in zip(jobs, answer, strict=True):
             n = self.ids[record.id]
-            hold = record.hold or Hold()
             if inserted.created:
-                self._note(
-                    "keeps", n, type=record.type, key=record.unique_key, priority=record.priority,
-                    queue=record.queue, run_at=record.run_at, batch=batch if len(batch) > 1 else [],
-                    made=record.created_at, until=hold.until, how=hold.on_conflict,
-                )  # fmt: skip
+                self._keeps(record, batch if len(batch) > 1 else [])
             elif inserted.id != record.id:
                 self._note(
                     "has already", n, other=self.ids[inserted.id], key=record.unique_key,
@@ -160,6 +172,14 @@ class Server:
             if inserted.id != record.id and record.hold and record.hold.on_conflict == "replace"
         }:
             self._look_whose(remote, id_)
+
+    def _keeps(self, record: JobRecord, batch: list[int]) -> None:
+        hold = record.hold or Hold()
+        self._note(
+            "keeps", self.ids[record.id], type=record.type, key=record.unique_key,
+            priority=record.priority, queue=record.queue, run_at=record.run_at, batch=batch,
+            made=record.created_at, until=hold.until, how=hold.on_conflict,
+        )  # fmt: skip
 
     def _look_whose(self, remote: Remote, id_: str) -> None:
         """Somebody may have replaced the data of this job."""
@@ -181,6 +201,54 @@ class Server:
             job = jobs[refusal.index or 0]
             n = _data_decoder.decode(job.data).n
             self._note("is refused", n, other=holder, key=job.unique_key, made=job.created_at)
+
+    def _schedule_put(self, remote: Remote, answer: ScheduleRecord, said: ScheduleRecord) -> None:
+        self._note("keeps a schedule", record=answer)
+
+    def _schedule_switched(
+        self,
+        remote: Remote,
+        answer: ScheduleRecord | None,
+        name: str,
+        paused: bool,
+        next_at: int | None,
+        *,
+        revision: int,
+        tick: Tick | None = None,
+    ) -> None:
+        if answer is not None:
+            self._note("switches a schedule", record=answer, tick=tick and self.row(tick))
+
+    def _fired(
+        self, remote: Remote, answer: list[bool], firings: Sequence[Firing], now: int
+    ) -> None:
+        for firing, stood in zip(firings, answer, strict=True):
+            if not stood:
+                continue
+            for record in firing.jobs:
+                if record.id in self.ids:  # Said again.
+                    continue
+                n = self.ids[record.id] = self._number()
+                acts = _data_decoder.decode(record.data).acts
+                self._note("schedules", n, type=record.type, acts=acts)
+                self._keeps(record, [])
+            self._note(
+                "fires", name=firing.schedule, expected=firing.expected, next_at=firing.next_at,
+                revision=firing.revision, rows=sorted(map(self.row, firing.ticks)),
+            )  # fmt: skip
+
+    def row(self, tick: Tick) -> Row:
+        return Row(
+            tick.at, tick.until, tick.outcome, None if tick.job is None else self.ids[tick.job]
+        )
+
+    def timetable(self, backend: Any) -> dict[str, tuple[ScheduleRecord, list[Row]]]:
+        """All schedules, each with the ticks that are kept of it, oldest first."""
+        found: dict[str, tuple[ScheduleRecord, list[Row]]] = {}
+        for record in self._run(backend.schedules):
+            ticks = self._run(lambda name=record.name: backend.ticks(name, 1000))
+            found[record.name] = record, sorted(map(self.row, ticks))
+        return found
 
     def _grant(self, claim: Claim, worker: int, counted: bool) -> None:
         n = self._keys[claim.key] = self.ids[claim.id]

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from backroom import claimer, lanes, transition
+from backroom import claimer, lanes, scheduler, transition
 from backroom.calls import Calls
 from backroom.claimer import Claimer
 from backroom.lease import Lease
 from backroom.recorder import Recorder
-from backroom.storage.sqlite import claims, outcomes, workers
+from backroom.storage.sqlite import claims, outcomes, schedules, workers
 from backroom.storage.sqlite.keys import Keys
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
@@ -212,12 +213,31 @@ def running_jobs_replaced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Keys, "_waits", lambda self, holder, states: True)
 
 
+def ticks_unfenced(patch: pytest.MonkeyPatch) -> None:
+    """What was decided of a tick is carried out whoever has decided it before."""
+    patch.setattr(schedules._State, "lets", lambda self, firing: True)
+
+
+def skipped_without_a_word(patch: pytest.MonkeyPatch) -> None:
+    """Ticks that fire no job are not written down."""
+    decide = scheduler.decide
+
+    def decide_quietly(*args: Any) -> Any:
+        firing = decide(*args)
+        if firing is None or not firing.jobs:
+            return firing
+        fired = tuple(tick for tick in firing.ticks if tick.job is not None)
+        return msgspec.structs.replace(firing, ticks=fired)
+
+    patch.setattr(scheduler, "decide", decide_quietly)
+
+
 PLANTS: list[Plant] = [
     no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
     outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
     loop_keeps_the_lease, one_word_for_all, first_of_many_counted, keys_held_too_short,
-    keys_held_too_long, running_jobs_replaced,
+    keys_held_too_long, running_jobs_replaced, ticks_unfenced, skipped_without_a_word,
 ]  # fmt: skip
 TRIES = 120
 """Seeds in which each must be found."""

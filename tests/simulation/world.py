@@ -16,6 +16,7 @@ from backroom import (
     BackroomError,
     BulkJob,
     Cancel,
+    Cron,
     FailJob,
     Job,
     JobFailedError,
@@ -25,16 +26,19 @@ from backroom import (
     JobType,
     MemoryJobStorage,
     RetryJob,
+    Schedule,
     Snooze,
     Unique,
 )
+from backroom import scheduler as scheduling
 from backroom.job import SECOND, JobIds
 from backroom.ports import Outlook, Store
+from backroom.schedule import ScheduleRecord
 from tests.simulation.history import History
 from tests.simulation.loop import Machine, SimLoop
 from tests.simulation.network import Network, Remote
-from tests.simulation.plan import Plan
-from tests.simulation.server import Server, at_once
+from tests.simulation.plan import Beat, Plan
+from tests.simulation.server import Row, Server, at_once
 
 __all__ = [
     "LATER_BY",
@@ -145,7 +149,9 @@ class Process:
             clock.wrong = world.clock.wrong
         self.clock = clock
         self.backend = world.backends.make(clock, world.plan.retention)
-        self.remote = Remote(world.network, self.machine, clock, self.backend)
+        self.remote = Remote(
+            world.network, self.machine, clock, self.backend, planning=bool(world.plan.beats)
+        )
         self.told = asyncio.Event()
         self.grace = 0.0
         self.stopped = False
@@ -174,7 +180,7 @@ class Process:
         )
         service._records._make_id = JobIds(random.Random(chance.random()).randbytes)
         if not self.works:
-            for type_ in ("WORK", "ODD", "JUNK"):
+            for type_ in ("WORK", "ODD", "JUNK", "TICK"):
                 service.declare(type_)
             return service
         if plan.batch and chance.random() < 0.7:
@@ -184,6 +190,10 @@ class Process:
         else:
             service.register_handler("WORK", self._handle)
         service.register_handler(JobType("JUNK", Junk), _junk)
+        if plan.beats:
+            service.register_handler(
+                "TICK", self._handle, schedules=list(map(_schedule, plan.beats))
+            )
         if chance.random() < 0.5 or self.world.calm:
             service.register_handler("ODD", self._handle)
         else:
@@ -293,6 +303,12 @@ class Junk(msgspec.Struct):
     n: str
 
 
+def _schedule(beat: Beat) -> Schedule:
+    rule = Cron(beat.rule, beat.tz) if isinstance(beat.rule, str) else beat.rule
+    data = {"n": 0, "acts": list(beat.acts)}
+    return Schedule(rule, data=data, name=beat.name, missed=beat.missed, overlap=beat.overlap)
+
+
 async def _junk(job: Job[Junk]) -> None:
     raise AssertionError("its data cannot be read")
 
@@ -309,7 +325,7 @@ class World:
         """Of unique keys."""
         self.history = History(loop.time)
         self.clock = backends.clock or SimClock(loop)
-        self.server = Server(self.history, self.clock, backends.run)
+        self.server = Server(self.history, self.clock, backends.run, self._next_number)
         self.network = Network(loop, plan.seed + 2, self.server, self.history, plan.weather)
         self.processes: list[Process] = []
         self.runs: dict[int, int] = {}
@@ -321,6 +337,8 @@ class World:
         self._names = 0
         self.final: dict[int, Outlook] = {}
         """How the jobs stand at the end."""
+        self.timetable: dict[str, tuple[ScheduleRecord, list[Row]]] = {}
+        """The same of schedules and their ticks."""
         self._known: list[str] = []
         self._producing: list[tuple[Machine, asyncio.Task[None]]] = []
 
@@ -418,13 +436,16 @@ class World:
     def _note(
         self, process: Process, acts: list[str], type_: str, options: dict[str, Any]
     ) -> tuple[int, Any, dict[str, Any]]:
-        self._jobs += 1
-        n = self._jobs
+        n = self._next_number()
         self.history.note(
             process.name, "schedules", n, type=type_, acts=acts,
             **{name: value for name, value in options.items() if value != "normal"},
         )  # fmt: skip
         return n, (type_, {"n": n, "acts": acts}), options
+
+    def _next_number(self) -> int:
+        self._jobs += 1
+        return self._jobs
 
     async def schedule_one(
         self, process: Process, service: JobService, acts: list[str] | None = None
@@ -478,6 +499,15 @@ class World:
                 elif act == "look":
                     await service.get_stats()
                     await service.get_jobs(status=JobStatus.ACTIVE)
+
+    async def _meddle(self, service: JobService) -> None:
+        """Somebody who pauses schedules, and resumes them."""
+        chance = self.chance
+        while not self.calm:
+            await asyncio.sleep(chance.random() * 0.5)
+            name = chance.choice(self.plan.beats).name
+            with suppress(BackroomError):
+                await chance.choice((service.pause_schedule, service.resume_schedule))(name)
 
     # -- what befalls them -----------------------------------------------------------------------
 
@@ -555,6 +585,8 @@ class World:
             process = self.spawn(works=False)
             process.service = process.make_service()
             self._let(process, self._people(process.service))
+            if plan.beats:
+                self._let(process, self._meddle(process.service))
         self.loop.spawn(None, self.nemesis())
         await asyncio.sleep(plan.seconds)
         await self._calm_down()
@@ -583,6 +615,8 @@ class World:
         until = self.loop.time() + PATIENCE
         people = self.spawn(works=False)
         service = people.make_service()
+        if self.plan.beats:
+            await self._end_schedules(people, service)
         while self.loop.time() < until:
             stand = self.server.outlooks(people.backend).values()
             if self._is_produced() and all(outlook.status.terminal for outlook in stand):
@@ -590,6 +624,23 @@ class World:
             for queue in QUEUES:  # Again and again: what people said may arrive late.
                 await service.resume_queue(queue)
             await asyncio.sleep(1)
+
+    async def _end_schedules(self, people: Process, service: JobService) -> None:
+        """Each goes on until it has decided what had come when all became well; then it is paused,
+        or there would be no end."""
+        now = self.clock.now()
+        until = self.loop.time() + PATIENCE
+        names = [beat.name for beat in self.plan.beats]
+        while names and self.loop.time() < until:
+            for name in names:  # What people said before may arrive late.
+                await service.resume_schedule(name)
+            await asyncio.sleep(1)
+            kept = [record for record, _ in self.server.timetable(people.backend).values()]
+            names = [one.name for one in kept if one.paused or (one.next_at or 0) <= now]
+        if names:
+            self.history.note("world", "stand still", names=names)
+        for beat in self.plan.beats:
+            await service.pause_schedule(beat.name)
 
     async def _stop_all(self) -> None:
         self.over = True
@@ -606,6 +657,8 @@ class World:
 def run_world(plan: Plan, make_backends: Callable[[SimLoop], Backends] = Memory) -> World:
     """Runs a world to its end. What the engine logs on the way is not printed."""
     random.seed(plan.seed)
+    chance = random.Random(plan.seed + 4)
+    scheduling.JobIds = lambda: JobIds(chance.randbytes)  # type: ignore[assignment, misc]
     loop = SimLoop(plan.seed)
     backends = make_backends(loop)
     level = logging.getLogger("backroom").level
@@ -613,8 +666,12 @@ def run_world(plan: Plan, make_backends: Callable[[SimLoop], Backends] = Memory)
     try:
         world = World(loop, plan, backends)
         loop.run(world.run())
-        world.final = world.server.outlooks(world.processes[-1].backend)
+        backend = world.processes[-1].backend
+        world.final = world.server.outlooks(backend)
+        if plan.beats:
+            world.timetable = world.server.timetable(backend)
         return world
     finally:
+        scheduling.JobIds = JobIds  # type: ignore[misc]
         logging.getLogger("backroom").setLevel(level)
         backends.close()

@@ -21,6 +21,18 @@ MUTANTS = (
         tests=UNIT,
     ),
     Mutant(
+        name="ticks-paused-where-it-stands",
+        promises=(7,),
+        guard="who pauses a schedule does not take it back to a tick that has fired meanwhile",
+        file="schedule.py",
+        old="next_at = self.next_at  # A tick may have fired since the caller looked.",
+        new="pass",
+        tests=(
+            "contract/test_schedules.py::"
+            "test_a_tick_that_fired_while_somebody_paused_is_not_decided_again",
+        ),
+    ),
+    Mutant(
         name="ticks-next-behind-the-last",
         promises=(7,),
         guard="what comes next lies behind all that was decided",
