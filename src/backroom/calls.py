@@ -72,8 +72,8 @@ class Calls:
             running.call = call
             assert isinstance(running.job, BulkJob)
             running.job._hear = partial(self._heard, running)
-        self.active.add(call)
         if known.handler_is_async:
+            self.active.add(call)  # It may run, and end, before there is a task to speak of.
             call.task = task = self._new_task(
                 self._run(call, handler), loop=self._loop, context=self._context.copy()
             )
@@ -82,8 +82,9 @@ class Calls:
             # A task that is cancelled before its first step never enters its coroutine.
             task.add_done_callback(lambda _: self._end(call, ()))
         else:
-            self._watch(call)
             self._threads.submit(lambda: self._run_thread(call, handler))
+            self.active.add(call)
+            self._watch(call)
 
     def _watch(self, call: Call) -> None:
         """From now on their time counts."""
@@ -203,7 +204,10 @@ class Calls:
             self._conclude(running, outcome)
         for running in call.members:
             self._conclude(running, Released(begun=False))
+            if isinstance(running.job, BulkJob):
+                running.job._hear = _deaf  # Or it would keep all of this in memory for a while.
         self._ended(call)
+        call.members.clear()
 
     def interrupt(self, call: Call, running: Running) -> None:
         """One of its attempts is told to stop. Where it is out of time or cancelled it ends, and
@@ -254,6 +258,10 @@ class Calls:
     def runs(self, task: asyncio.Task[Any]) -> bool:
         """Whether this is the task of one of them."""
         return any(call.task is task for call in self.active)
+
+
+def _deaf(answer: Any, delay: float | None) -> None:
+    """To what is said of a job when its call has ended."""
 
 
 def _silent(running: Running) -> bool:

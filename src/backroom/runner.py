@@ -134,9 +134,12 @@ class Runner:
         if not lanes.ready() or not self._may_run():
             return
         now, uptime = self._clock.now(), self._loop.time()
-        for _ in range(TURN):
+        left = TURN
+        while left > 0:
+            left -= 1
             claim = lanes.take()
             if isinstance(claim, Crowd):
+                left -= len(claim.claims) - 1
                 begun = self._begin_crowd(claim, lanes, now)
             else:
                 try:
@@ -186,17 +189,19 @@ class Runner:
     def _begin_crowd(self, crowd: Crowd, lanes: Lanes, now: int) -> bool:
         """The same of what a bulk handler runs at once."""
         members: list[Running] = []
-        claims = crowd.claims
-        try:
-            for claim in claims:
+        for claim in crowd.claims:
+            try:
                 running = self._admit(claim, lanes, now)
-                if running is not None:
-                    members.append(running)
+            except Exception as error:
+                self._not_begun(claim, now, error)
+            else:
+                members += () if running is None else (running,)
+        try:
             if members:
                 self.calls.begin(members, lanes)
         except Exception as error:
-            for claim in claims:
-                self._not_begun(claim, now, error)
+            for running in members:
+                self._not_begun(running.claim, now, error)
             return False
         return bool(members)
 
