@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from backroom import (
@@ -737,6 +738,27 @@ async def test_what_must_not_run_is_left_out_of_the_call(world: World) -> None:
     assert (await world.look(junk)).errors[0].kind == "JobTypeError"
     assert (await world.look(late)).error == "expired before it started"
     assert (await world.look(good)).status is JobStatus.COMPLETED
+
+
+async def test_a_job_that_the_engine_cannot_begin_costs_no_other(world: World) -> None:
+    """Its options are those of another version, say."""
+    service = world.service()
+    calls: list[list[int]] = []
+
+    @service.handler(PLAIN, batch=10, within=1)
+    async def index(jobs: Jobs) -> None:
+        calls.append(numbers(jobs))
+
+    ids = await service.schedule_many(requests(2))
+    odd = service._records.make(PLAIN, Doc(2), {}, world.clock.now())
+    await world.storage.insert(
+        [msgspec.structs.replace(odd, options='{"timeout":"soon"}')], world.clock.now()
+    )
+    async with service:
+        await asyncio.sleep(5)
+    assert calls == [[0, 1]]
+    assert [status for status, _, _ in await status_of(world, ids)] == ["completed"] * 2
+    assert (await world.look(odd.id)).errors[0].kind == "ValidationError"
 
 
 async def test_older_data_is_upgraded_and_newer_data_waits_for_another_worker(
