@@ -30,10 +30,10 @@ def schedules(bench: Bench) -> None:
 
 
 def bulk(bench: Bench) -> None:
-    """What a bulk handler does beside one of single jobs, in 20 slots: where a call does nothing,
+    """What a bulk handler does beside one of single jobs, in 5 slots: where a call does nothing,
     and where it waits 5 ms for a network."""
     where = bench.table.title
-    for what, count, pause, must in (("nothing", 30_000, 0.0, 1.0), ("5 ms", 10_000, 0.005, 3.0)):
+    for what, count, pause, must in (("nothing", 30_000, 0.0, 1.0), ("5 ms", 10_000, 0.005, 4.0)):
         some = count // bench.scale
         many, single = bench.medians(
             lambda some=some, pause=pause: bench.measure(

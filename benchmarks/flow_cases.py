@@ -91,7 +91,7 @@ async def handled(directory: str, count: int, batch: int, pause: float) -> dict[
     async def many(jobs: list[BulkJob[Any, Any]]) -> None:
         await run(len(jobs))
 
-    jobs = JobService(_storage(directory), concurrency=20)
+    jobs = JobService(_storage(directory))
     if batch:
         jobs.register_handler("NOOP", many, batch=batch, within=0.1)
     else:
@@ -99,8 +99,8 @@ async def handled(directory: str, count: int, batch: int, pause: float) -> dict[
     for start in range(0, count, 10_000):
         share = min(10_000, count - start)
         await jobs.schedule_many([JobRequest("NOOP", {"n": 1})] * share)
-    began = time.perf_counter()
     await jobs.start()
+    began = time.perf_counter()
     await done.wait()
     took = time.perf_counter() - began
     await jobs.stop()
