@@ -90,16 +90,21 @@ def take_bulk(name: str, options: dict[str, Any]) -> Bulk | None:
             f"{name}: batch must be a whole number from 1 to {MAX_BATCH:,}, the jobs that one call"
             f" of its handler takes at most, got {batch!r}"
         )
+    return Bulk(batch, WITHIN if within is None else _check_within(name, within))
+
+
+def _check_within(name: str, value: object) -> float:
+    range_ = f"{name}: within must be 0 to {MAX_WITHIN:g} seconds, or a timedelta, got {value!r}"
     try:
-        seconds = WITHIN if within is None else duration("within", within)
-    except OptionError as error:
-        raise ConfigurationError(f"{name}: {error}; 0 waits for nobody") from None
+        seconds = duration("within", value)
+    except OptionError:
+        raise ConfigurationError(f"{range_}; 0 waits for nobody") from None
     if seconds > MAX_WITHIN:
         raise ConfigurationError(
-            f"{name}: within must be 0 to {MAX_WITHIN:g} seconds, got {within!r}; to gather jobs"
-            " for longer, run one on a schedule that looks for all that is to be done"
+            f"{range_}; to gather jobs for longer, run one on a schedule that looks for all that"
+            " is to be done"
         )
-    return Bulk(batch, seconds)
+    return seconds
 
 
 def near(name: object, known: Mapping[str, Any]) -> str:
