@@ -95,8 +95,7 @@ async def test_a_crash_in_the_middle_charges_what_had_begun_and_nothing_else(
     await until(dying, ids[1:2], lambda info: info.attempt == 1)
 
     # Nobody hears of that worker any more.
-    taken = await second.end_leases()
-    assert taken.crashed == 2
+    await second.end_leases()
     async with other:
         infos = await ended(other, [*ids, *waiting])
     await dying.stop(0)
