@@ -85,6 +85,7 @@ def _figures(world: World) -> Counter[str]:
             "jobs": len(world.server.ids),
             **{name: stands[name] for name in ("completed", "failed", "cancelled")},
             "runs": counted["begins"],
+            "ticks decided": counted["fires"],
             "calls lost": world.network.faults,
             "crashes": counted["crashes"],
             "pauses": counted["stands still"] + counted["blocks its loop"],
