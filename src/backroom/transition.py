@@ -14,6 +14,7 @@ import msgspec
 from backroom.job import SECOND, State, duration
 from backroom.retry import Backoff
 from backroom.step import StepRecord
+from backroom.tie import is_tied
 
 __all__ = [
     "MAX_CRASHES",
@@ -59,6 +60,11 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     crashes: int = 0
     budget: int = 0
     """Attempts that do not count any more, since an operator granted a fresh budget."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether something may hang on the job."""
+        return is_tied(self.options)
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -162,18 +168,21 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     step: StepRecord | None = None
     """What it waits for, until `run_at`. Where that is a signal which is there already, it does
     not wait."""
+    tied: bool = False
+    """Whether something may hang on the job, which is to be loosened in the same change."""
 
     @classmethod
     def completed(cls, claim: Claim, started_at: int, now: int, result: str) -> Transition:
         return cls(
-            claim.key, claim.token, 2, None, claim.attempt + 1, started_at, now, result, None
-        )
+            claim.key, claim.token, 2, None, claim.attempt + 1, started_at, now, result, None,
+            tied=claim.tied,
+        )  # fmt: skip
 
     @classmethod
     def retry(cls, claim: Claim, started_at: int, at: int, failure: Failure) -> Transition:
         return cls(
             claim.key, claim.token, State.WAITING, at, claim.attempt + 1,
-            started_at, None, None, failure.message, failure,
+            started_at, None, None, failure.message, failure, tied=claim.tied,
         )  # fmt: skip
 
     @classmethod
@@ -182,14 +191,14 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     ) -> Transition:
         return cls(
             claim.key, claim.token, State.FAILED, None, attempt,
-            started_at, now, None, failure.message, failure,
+            started_at, now, None, failure.message, failure, tied=claim.tied,
         )  # fmt: skip
 
     @classmethod
     def snoozed(cls, claim: Claim, started_at: int, until: int) -> Transition:
         return cls(
             claim.key, claim.token, State.WAITING, until, claim.attempt,
-            started_at, None, None, None,
+            started_at, None, None, None, tied=claim.tied,
         )  # fmt: skip
 
     @classmethod
@@ -203,15 +212,16 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     def cancelled(cls, claim: Claim, started_at: int | None, now: int, reason: str) -> Transition:
         charged = claim.attempt + (started_at is not None)
         return cls(
-            claim.key, claim.token, State.CANCELLED, None, charged, started_at, now, None, reason
-        )
+            claim.key, claim.token, State.CANCELLED, None, charged, started_at, now, None, reason,
+            tied=claim.tied,
+        )  # fmt: skip
 
     @classmethod
     def released(cls, claim: Claim, started_at: int | None = None) -> Transition:
         """`started_at`: when user code began; a job that has begun in time does not expire."""
         return cls(
             claim.key, claim.token, State.WAITING, None, claim.attempt, started_at, None, None,
-            None,
+            None, tied=claim.tied,
         )  # fmt: skip
 
     def unkept(self, now: int) -> Transition:
@@ -219,14 +229,15 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
         reason = "what became of this attempt could not be written; the worker's log says why"
         return Transition(
             self.key, self.token, State.FAILED, None, self.attempt, self.started_at, now, None,
-            reason, Failure(self.attempt, now, "StorageError", reason, None),
+            reason, Failure(self.attempt, now, "StorageError", reason, None), tied=self.tied,
         )  # fmt: skip
 
     @classmethod
     def parked(cls, claim: Claim) -> Transition:
         return cls(
-            claim.key, claim.token, State.PARKED, None, claim.attempt, None, None, None, None
-        )
+            claim.key, claim.token, State.PARKED, None, claim.attempt, None, None, None, None,
+            tied=claim.tied,
+        )  # fmt: skip
 
 
 def hopeless(claim: Claim, policy: Policy) -> Errored | None:

@@ -34,9 +34,16 @@ from backroom.ports import (
     WorkerSpec,
 )
 from backroom.step import SignalRecord, StepRecord
-from backroom.storage.sqlite import claims, inserts, outcomes, retention, steps, workers
+from backroom.storage.sqlite import (
+    claims,
+    inserts,
+    outcomes,
+    retention,
+    steering,
+    steps,
+    workers,
+)
 from backroom.storage.sqlite.inspect import Inspector
-from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Claim, Transition
 
@@ -77,16 +84,6 @@ class EmbeddedStorage:
         self, look: Callable[Concatenate[Inspector, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         raise NotImplementedError
-
-    async def _change(self, wakes: set[Wake], change: Callable[[Inspector], T]) -> T:
-        """Like `_write`, for the people's side; says who is to be woken."""
-
-        def changed(ledger: Ledger) -> T:
-            result = change(Inspector(ledger.connection))
-            ledger.wakes |= wakes
-            return result
-
-        return await self._write(changed)
 
     def _boot(self) -> str:
         raise NotImplementedError
@@ -274,21 +271,27 @@ class EmbeddedStorage:
 
     async def retry(self, which: str | Filter, now: int) -> int:
         if isinstance(which, str):
-            await self._change({Wake.JOBS}, lambda jobs: jobs.retry(which, now))
-            return 1
-        return await self._bulk({Wake.JOBS}, Inspector.ended, Inspector.retry_some, which, now)
+            return await self._write(steering.retry, which, now)
+        return await self._bulk(Inspector.ended, steering.retry_some, which, now)
 
     async def cancel(self, which: str | Filter, now: int) -> int:
-        wakes = {Wake.CONTROL, Wake.FINISHED}
         if isinstance(which, str):
-            return await self._change(wakes, lambda jobs: jobs.cancel(which, now))
-        return await self._bulk(wakes, Inspector.live, Inspector.cancel_some, which, now)
+            return await self._write(steering.cancel, which, now)
+        return await self._bulk(Inspector.live, steering.cancel_some, which, now)
+
+    async def delete(self, which: str | Filter) -> int:
+        if isinstance(which, str):
+            return await self._write(steering.delete, which)
+
+        def delete(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
+            return steering.delete_some(ledger, keys)
+
+        return await self._bulk(Inspector.ended, delete, which, self.clock.now())
 
     async def _bulk(
         self,
-        wakes: set[Wake],
         choose: Callable[[Inspector, Filter, int, int, int], list[int]],
-        change: Callable[[Inspector, Filter, int, Sequence[int]], int],
+        change: Callable[[Ledger, Filter, int, Sequence[int]], int],
         which: Filter,
         now: int,
     ) -> int:
@@ -299,48 +302,13 @@ class EmbeddedStorage:
         while True:
             keys = await self._read(choose, which, now, after, BULK)
             if keys:
-                total += await self._change(wakes, partial(_apply, change, which, now, keys))
-            if len(keys) < BULK:
-                return total
-            after = keys[-1]
-
-    async def delete(self, which: str | Filter) -> int:
-        if isinstance(which, str):
-            return len(await self._write(_forget, lambda jobs: [jobs.deletable(which)]))
-        total, after = 0, -1
-        while True:
-            keys = await self._read(Inspector.ended, which, self.clock.now(), after, BULK)
-            if keys:
-                total += len(await self._write(_forget, partial(_ended, keys)))
+                total += await self._write(change, which, now, keys)
             if len(keys) < BULK:
                 return total
             after = keys[-1]
 
     async def pause(self, queue: str, paused: bool) -> None:
-        wakes = {Wake.CONTROL} if paused else {Wake.CONTROL, Wake.JOBS}
-        await self._change(wakes, lambda jobs: jobs.pause(queue, paused))
-
-
-def _apply(
-    change: Callable[[Inspector, Filter, int, Sequence[int]], int],
-    which: Filter,
-    now: int,
-    keys: Sequence[int],
-    jobs: Inspector,
-) -> int:
-    return change(jobs, which, now, keys)
-
-
-def _ended(keys: Sequence[int], jobs: Inspector) -> list[int]:
-    return jobs.still_ended(keys)
-
-
-def _forget(ledger: Ledger, find: Callable[[Inspector], list[int]]) -> list[int]:
-    keys = find(Inspector(ledger.connection))
-    if keys:
-        free(ledger, keys)
-        retention.forget(ledger, keys)
-    return keys
+        await self._write(steering.pause, queue, paused)
 
 
 def _call_all(callbacks: Sequence[Callable[[Wake], None]], wakes: Sequence[Wake]) -> None:

@@ -68,6 +68,8 @@ class Ending:
                     self._base.marks.lower(0 if t.run_at is None else t.run_at)
             if waits([t for one in results for t in one.transitions]):
                 self._base.marks.lower(now)
+        if any(t.tied for one in results for t in one.transitions):  # Others may be let through.
+            self._base.ring(Wake.JOBS, since=now)
         return list(answers)
 
     async def _end_apart(self, results: Results, now: int) -> list[bool]:
@@ -91,6 +93,8 @@ class Ending:
                     stands.append(answer[0] and not last)
                     break
         self._base.ring(Wake.FINISHED)
+        if any(t.tied for t in results.transitions):
+            self._base.ring(Wake.JOBS)
         return stands
 
     async def stood(self, transition: Transition) -> bool:
@@ -106,6 +110,8 @@ class Ending:
         """See `Transactional.finished`."""
         self._base.of(worker).finished([transition], [True])
         self._base.ring(Wake.FINISHED)
+        if transition.tied:
+            self._base.ring(Wake.JOBS)
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:
         """See `JobStorage.report`."""

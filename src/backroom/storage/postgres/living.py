@@ -13,6 +13,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import to_id
+from backroom.storage.postgres.ties import look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
 __all__ = ["Living"]
@@ -121,9 +122,10 @@ class Living:
         if back:
             await link.execute(self._base.statements["keep"], tokens, back)
             await link.execute(self._base.statements["drop_empty"], worker)
-            since = await link.fetchval(
-                self._base.statements["release"], back, self._base.clock.now()
-            )
+            now = self._base.clock.now()
+            since = await link.fetchval(self._base.statements["release"], back, now)
+            since = None if since is None else min(since, now)
+            await look_and_loosen(link, self._base.statements, back, now)
             self._base.of(worker).forget(id_.int for id_ in back)
         return len(back), since
 
@@ -173,5 +175,6 @@ class Living:
                 crashed += len(started)
         if back:
             await link.execute(text["release"], back, now)
+            await look_and_loosen(link, text, back, now)
         await link.execute(text["dismiss"], list(dead))
         return Reclaimed(tuple(dead.values()), crashed, len(back) - crashed)

@@ -29,6 +29,7 @@ from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.ties import look_and_loosen
 
 __all__ = ["Inspector", "identity"]
 
@@ -258,8 +259,10 @@ class Inspector:
         changed, left = 0, set(keys)
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
             if which.status is not JobStatus.ACTIVE:
-                ended = await fetch(self._statements["cancel_waiting"], list(left), now)
-                left.difference_update(row[0] for row in ended)
+                rows = await fetch(self._statements["cancel_waiting"], list(left), now)
+                ended = [row[0] for row in rows]
+                await look_and_loosen(self._connection, self._statements, ended, now)
+                left.difference_update(ended)
                 changed += len(ended)
             if which.status not in (None, JobStatus.ACTIVE):
                 break

@@ -12,6 +12,7 @@ from backroom.job import State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.steps import put_aside
+from backroom.storage.postgres.ties import loosen
 from backroom.storage.postgres.texts import to_id, to_key, to_text
 from backroom.transition import Transition
 
@@ -43,7 +44,7 @@ class Outcomes:
 
     def is_one(self, results: Sequence[Results]) -> bool:
         """Whether `finish` will say one statement that changes something."""
-        return all(_is_plain(t) for one in results for t in one.transitions)
+        return all(_is_plain(t) and not t.tied for one in results for t in one.transitions)
 
     async def finish(
         self, link: Any, results: Sequence[Results], now: int, word: str | None = None
@@ -84,6 +85,8 @@ class Outcomes:
             out = {(to_key(id_), token) for id_, token in rows}
             await self._settle(link, [t for t in others if (t.key, t.token) in out], now)
             stood |= out
+        tied = [to_id(t.key) for t in transitions if t.tied and (t.key, t.token) in stood]
+        await loosen(link, self._statements, tied, now)
         return stood
 
     async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:

@@ -71,7 +71,7 @@ class People:
         )
 
     async def cancel(self, which: str | Filter, now: int) -> int:
-        wakes = (Wake.CONTROL, Wake.FINISHED)
+        wakes = (Wake.CONTROL, Wake.FINISHED, Wake.JOBS)  # What waited for them may be let through.
         if isinstance(which, str):
             return await self._steer(lambda jobs: jobs.cancel(which, now), *wakes)
         return await self._bulk(

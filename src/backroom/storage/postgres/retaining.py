@@ -10,6 +10,7 @@ from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
+from backroom.storage.postgres.ties import look_and_loosen
 
 __all__ = ["Retaining"]
 
@@ -41,8 +42,9 @@ class Retaining:
         text = self._base.statements
 
         async def expire(link: Any) -> int:
-            [(expired,)] = await link.fetch(text["expire"], now, limit)
-            return int(expired)
+            gone = [row[0] for row in await link.fetch(text["expire"], now, limit)]
+            await look_and_loosen(link, text, gone, now)
+            return len(gone)
 
         touched, more = await self._base.links.run(lambda link: self._keep_house(link, now, limit))
         if touched >= limit:
@@ -50,7 +52,7 @@ class Retaining:
         more = await self._forget_ticks(now, limit) or more
         expired = await self._base.change(expire)
         if expired:
-            self._base.ring(Wake.FINISHED)
+            self._base.ring(Wake.FINISHED, Wake.JOBS)
         more = await self._let_go(now, limit) or more
         return Pruned(touched + expired, more or expired >= limit)
 

@@ -24,7 +24,7 @@ WITH gone AS (
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
 
--- expire: now, limit -> how many
+-- expire: now, limit -> those that have ended now
 WITH ready AS (
     DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
@@ -45,7 +45,7 @@ WITH ready AS (
 ), told AS (
     INSERT INTO {tally} SELECT state, count(*) FROM kept GROUP BY state
 )
-SELECT count(*) FROM expired;
+SELECT id FROM expired;
 
 -- fold: up to so many -> how many changes of the tally became one for each state
 WITH gone AS (

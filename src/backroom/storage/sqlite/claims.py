@@ -11,6 +11,7 @@ import msgspec
 
 from backroom.ports import Claimed, Wake, Want
 from backroom.storage.sqlite.ledger import VERSION, Ledger, encode
+from backroom.storage.sqlite.ties import held, loosen
 from backroom.transition import Claim
 
 __all__ = ["RELEASE", "UNSTARTED", "claim", "disown", "give_back", "probe", "start"]
@@ -294,10 +295,12 @@ def start(ledger: Ledger, worker: int, keys: Sequence[int]) -> None:
 
 def give_back(ledger: Ledger, worker: int, keep: Sequence[tuple[int, int]], now: int) -> int:
     """All claims of this worker but `keep` wait again, untouched."""
+    tied = held(ledger, worker)
     ledger.run(GIVE_BACK, (worker, ledger.fresh_token(), now, encode(keep)))
     changed = ledger.connection.changes()
-    held = {key for (key,) in ledger.run(HELD, (worker,))} if keep else set()
-    ledger.unmark(worker, ledger.started.get(worker, set()) - held)
+    loosen(ledger, tied, now)
+    kept = {key for (key,) in ledger.run(HELD, (worker,))} if keep else set()
+    ledger.unmark(worker, ledger.started.get(worker, set()) - kept)
     if changed:
         ledger.wakes |= {Wake.JOBS, Wake.FINISHED}  # Some may have been asked to end.
     return changed

@@ -302,11 +302,11 @@ class Inspector:
     def _let_go(self, keys: Sequence[int], now: int) -> None:
         self._run(_LET_GO, {"keys": json.dumps(list(keys)), "now": now})
 
-    def cancel(self, job_id: str, now: int) -> int:
-        """Cancels one job or asks for it; 0 if it had ended."""
+    def cancel(self, job_id: str, now: int) -> tuple[int, int]:
+        """Cancels one job or asks for it; its key, and 0 if it had ended."""
         key, _, _ = self._key(job_id)
         self._run(_CANCEL, {"keys": json.dumps([key]), "now": now})
-        return self.connection.changes()
+        return key, self.connection.changes()
 
     def cancel_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Like `retry_some`, for jobs that have not ended."""

@@ -11,6 +11,7 @@ from backroom.ports import Report, Wake
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.sqlite.steps import put_aside
+from backroom.storage.sqlite.ties import loosen
 from backroom.transition import Transition
 
 __all__ = ["MAX_ERRORS", "finish", "report", "trim_errors"]
@@ -101,6 +102,9 @@ def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: 
         ledger.parked = True
     if State.PARKED in states or State.WAITING in states:
         ledger.wakes.add(Wake.JOBS)
+    tied = [t.key for t in transitions if t.tied]
+    if tied:
+        loosen(ledger, tied, now)
     if changed == len(transitions):
         ledger.unmark(worker, [t.key for t in transitions])
         return [True] * len(asked)

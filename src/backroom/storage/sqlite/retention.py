@@ -12,6 +12,7 @@ from backroom.storage.sqlite import schedules
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.keys import let_go
 from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.ties import loosen
 
 __all__ = ["forget", "prune"]
 
@@ -35,9 +36,13 @@ EXPIRED_PARKED: Final = f"""
     SELECT key FROM job WHERE state = 6 AND expires_at IS NOT NULL AND expires_at <= ?1
     AND {UNSTARTED} LIMIT ?2
 """
+EXPIRED_BLOCKED: Final = f"""
+    SELECT key FROM job WHERE state = 5 AND expires_at IS NOT NULL AND expires_at <= ?1
+    AND {UNSTARTED} LIMIT ?2
+"""
 EXPIRE: Final = """
     UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'
-    WHERE key IN ({keys})
+    WHERE key IN ({keys}) RETURNING key
 """
 ENDED: Final = """
     SELECT key, created_at, finished_at FROM job
@@ -57,13 +62,13 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
             more = not done
         if more:  # The next call goes on here.
             break
-    for expired in (EXPIRED_WAITING, EXPIRED_PARKED):
-        ledger.run(EXPIRE.format(keys=expired), (now, limit))
-        ended = ledger.connection.changes()
+    for expired in (EXPIRED_WAITING, EXPIRED_PARKED, EXPIRED_BLOCKED):
+        ended = [key for (key,) in ledger.run(EXPIRE.format(keys=expired), (now, limit))]
         if ended:
+            loosen(ledger, ended, now)
             ledger.wakes.add(Wake.FINISHED)
-        touched += ended
-        more = more or ended == limit
+        touched += len(ended)
+        more = more or len(ended) == limit
     more_ticks = schedules.prune(ledger, cutoff, limit)
     more_holds = let_go(ledger, now, limit)
     return Pruned(touched, more or more_ticks or more_holds)

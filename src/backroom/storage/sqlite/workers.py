@@ -12,6 +12,7 @@ from backroom.ports import Reclaimed, Wake
 from backroom.storage.sqlite.claims import RELEASE, give_back
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.outcomes import trim_errors
+from backroom.storage.sqlite.ties import loosen
 
 __all__ = ["Enlisted", "enlist", "extend", "known_since", "reclaim", "retire", "workers"]
 
@@ -133,5 +134,7 @@ def _charge(ledger: Ledger, worker: int, name: str, keys: set[int], now: int) ->
     for key in held:
         trim_errors(ledger, key)
     ledger.run(CHARGE, (worker, ledger.fresh_token(), now, text, reason))
+    charged = ledger.connection.changes()
+    loosen(ledger, held, now)
     ledger.wakes |= {Wake.JOBS, Wake.FINISHED}
-    return ledger.connection.changes()
+    return charged

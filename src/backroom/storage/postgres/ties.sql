@@ -1,0 +1,4 @@
+-- tied: ids -> those of them that something may hang on; each looked up by itself
+SELECT g.id FROM unnest($1::uuid[]) AS g (id),
+LATERAL (SELECT options FROM {jobs} AS j WHERE j.id = g.id LIMIT 1) AS j
+WHERE position('"tied":' IN j.options) > 0;

@@ -1,0 +1,70 @@
+"""What people change of jobs, with what hangs on them: in a transaction, of jobs that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backroom.ports import Filter, Wake
+from backroom.storage.sqlite import retention
+from backroom.storage.sqlite.inspect import Inspector
+from backroom.storage.sqlite.keys import free
+from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.ties import loosen
+
+__all__ = ["cancel", "cancel_some", "delete", "delete_some", "pause", "retry", "retry_some"]
+
+
+def retry(ledger: Ledger, job_id: str, now: int) -> int:
+    """See `Inspection.retry`, of one job."""
+    Inspector(ledger.connection).retry(job_id, now)
+    ledger.wakes.add(Wake.JOBS)
+    return 1
+
+
+def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
+    """Of those of these jobs that still are what was looked for; how many."""
+    changed = Inspector(ledger.connection).retry_some(which, now, keys)
+    ledger.wakes.add(Wake.JOBS)
+    return changed
+
+
+def cancel(ledger: Ledger, job_id: str, now: int) -> int:
+    """See `Inspection.cancel`, of one job."""
+    key, changed = Inspector(ledger.connection).cancel(job_id, now)
+    _cancelled(ledger, [key], now)
+    return changed
+
+
+def cancel_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
+    """Like `retry_some`, of jobs that have not ended."""
+    changed = Inspector(ledger.connection).cancel_some(which, now, keys)
+    _cancelled(ledger, keys, now)
+    return changed
+
+
+def _cancelled(ledger: Ledger, keys: Sequence[int], now: int) -> None:
+    loosen(ledger, keys, now)
+    ledger.wakes |= {Wake.CONTROL, Wake.FINISHED}
+
+
+def delete(ledger: Ledger, job_id: str) -> int:
+    """See `Inspection.delete`, of one job."""
+    key = Inspector(ledger.connection).deletable(job_id)
+    free(ledger, [key])
+    retention.forget(ledger, [key])
+    return 1
+
+
+def delete_some(ledger: Ledger, keys: Sequence[int]) -> int:
+    """Of those of these jobs that nobody has retried since; how many."""
+    gone = Inspector(ledger.connection).still_ended(keys)
+    if gone:
+        free(ledger, gone)
+        retention.forget(ledger, gone)
+    return len(gone)
+
+
+def pause(ledger: Ledger, queue: str, paused: bool) -> None:
+    """See `Inspection.pause`."""
+    Inspector(ledger.connection).pause(queue, paused)
+    ledger.wakes |= {Wake.CONTROL} if paused else {Wake.CONTROL, Wake.JOBS}
