@@ -11,6 +11,7 @@
     ├── PayloadTooLargeError (ValueError)    data over the limit
     ├── JobNotFoundError (LookupError)       no job with that id
     ├── ScheduleNotFoundError (LookupError)  no schedule with that name
+    ├── WorkflowNotFoundError (LookupError)  no workflow, or batch, with that id
     ├── JobStateError                        the job's status does not allow that
     ├── DuplicateJobError                    another job holds its unique key (on_conflict="raise")
     ├── ServiceError (RuntimeError)          the service cannot do that now
@@ -60,6 +61,7 @@ __all__ = [
     "StorageVersionError",
     "UnknownJobTypeError",
     "UpgradeError",
+    "WorkflowNotFoundError",
     "level_of",
 ]
 
@@ -114,6 +116,10 @@ class JobNotFoundError(BackroomError, LookupError):
 
 class ScheduleNotFoundError(BackroomError, LookupError):
     """No schedule has that name: it never existed, or was deleted."""
+
+
+class WorkflowNotFoundError(BackroomError, LookupError):
+    """No workflow or batch has that id: it never existed, or retention removed it."""
 
 
 class JobStateError(BackroomError):

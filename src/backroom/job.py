@@ -312,6 +312,8 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How often a worker died under it."""
     version: int = FIRST
     """Of its data, as it was scheduled."""
+    workflow: str | None = None
+    """The id of the workflow or batch that it belongs to."""
     parked: bool = False
     """Pending, but no worker that looked at it knew its type, or so new a version of its data."""
     cancel_requested: bool = False

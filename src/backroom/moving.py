@@ -21,6 +21,7 @@ import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, checksum
 from backroom.errors import ConfigurationError, JobStateError, StorageError
+from backroom.flowing import Flowing
 from backroom.job import status_of
 from backroom.planning import Planning
 from backroom.ports import House
@@ -123,6 +124,13 @@ class Move:
                     f"jobs are moved from one durable storage to another, and {house.url} is none;"
                     " use file: or postgresql:"
                 )
+        flows = await cast(Flowing, source).open_flows()
+        if flows:
+            raise JobStateError(
+                f"{flows:,} workflows or batches of {source.url} have not ended, and their jobs do"
+                " not move: wait for their end, or cancel them with `backroom workflows cancel`;"
+                " nothing was moved"
+            )
         self._total = 0
         self._number = await target.number()
         if await source.number() == self._number:

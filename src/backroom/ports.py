@@ -66,6 +66,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """It is a `Transactional`, too."""
     planning: bool = False
     """It keeps schedules: it is a `Planning`, too."""
+    flowing: bool = False
+    """It keeps workflows: it is a `Flowing`, too."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):

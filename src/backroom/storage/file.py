@@ -60,7 +60,7 @@ class FileJobStorage(MovableStorage):
             "os": survives the death of every process; a power cut may lose the last moments.
     """
 
-    capabilities = Capabilities(durable=True, shared=True, planning=True)
+    capabilities = Capabilities(durable=True, shared=True, planning=True, flowing=True)
 
     def __init__(
         self,

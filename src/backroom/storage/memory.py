@@ -31,7 +31,7 @@ class MemoryJobStorage(PlannedStorage):
     first run, so a test under a virtual clock is deterministic.
     """
 
-    capabilities = Capabilities(durable=False, shared=False, planning=True)
+    capabilities = Capabilities(durable=False, shared=False, planning=True, flowing=True)
 
     def __init__(
         self,

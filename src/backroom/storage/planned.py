@@ -1,4 +1,4 @@
-"""An embedded storage that keeps schedules."""
+"""An embedded storage that keeps schedules, beside workflows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from backroom.schedule import Firing, ScheduleRecord, Tick
-from backroom.storage.embedded import EmbeddedStorage
 from backroom.storage.sqlite import schedules
+from backroom.storage.woven import WovenStorage
 
 __all__ = ["PlannedStorage"]
 
@@ -17,7 +17,7 @@ Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
 
 
-class PlannedStorage(EmbeddedStorage):
+class PlannedStorage(WovenStorage):
     """`Planning`."""
 
     async def put_schedule(self, record: ScheduleRecord) -> ScheduleRecord:

@@ -209,8 +209,8 @@ MUTANTS = (
         promises=(4, 11),
         guard="a start that was given back is not charged when its worker dies later",
         file="storage/sqlite/claims.py",
-        old="ledger.unmark(worker, ledger.started.get(worker, set()) - held)",
-        new="del held",
+        old="ledger.unmark(worker, ledger.started.get(worker, set()) - kept)",
+        new="del kept",
         tests=("contract/test_giving_back.py",),
     ),
     Mutant(

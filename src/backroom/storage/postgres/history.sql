@@ -30,7 +30,9 @@ ALTER TABLE {ended} ATTACH PARTITION {ended_part} FOR VALUES FROM ('{low}') TO (
 
 -- staying: cutoff, at most -> those of a partition that have not ended, or not so long ago
 SELECT j.id FROM {jobs_part} AS j LEFT JOIN {ended_part} AS e USING (id)
-WHERE e.id IS NULL OR e.finished_at >= $1 LIMIT $2;
+WHERE e.id IS NULL OR e.finished_at >= $1 OR EXISTS (
+    SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+    WHERE m.job = j.id AND coalesce(f.finished_at, $1) >= $1) LIMIT $2;
 
 -- any_past: cutoff -> whether any of a partition ended before it
 SELECT EXISTS (SELECT FROM {ended_part} WHERE finished_at < $1);
@@ -56,6 +58,7 @@ SELECT queue, priority, run_at, id FROM {jobs} AS j
 WHERE id = ANY($1::uuid[])
 AND NOT EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id)
 AND NOT EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids))
+AND NOT EXISTS (SELECT FROM {waiting} AS w WHERE w.id = j.id)
 AND NOT EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                 AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id)
 ON CONFLICT DO NOTHING;
@@ -92,6 +95,17 @@ WITH errors AS (
         SELECT job, seq FROM {signals} AS s WHERE job < $1
         AND (SELECT true FROM {jobs} AS j WHERE j.id = s.job LIMIT 1) IS NULL LIMIT $2)
     RETURNING 1
+), members AS (
+    DELETE FROM {members} WHERE job IN (
+        SELECT job FROM {members} AS m WHERE job < $1
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = m.job LIMIT 1) IS NULL LIMIT $2)
+    RETURNING 1
+), edges AS (
+    DELETE FROM {edges} WHERE (parent, child) IN (
+        SELECT parent, child FROM {edges} AS e WHERE parent < $1
+        AND (SELECT true FROM {jobs} AS j WHERE j.id = e.parent LIMIT 1) IS NULL LIMIT $2)
+    RETURNING 1
 )
 SELECT greatest((SELECT count(*) FROM errors), (SELECT count(*) FROM logs),
-                (SELECT count(*) FROM steps), (SELECT count(*) FROM signals));
+                (SELECT count(*) FROM steps), (SELECT count(*) FROM signals),
+                (SELECT count(*) FROM members), (SELECT count(*) FROM edges));

@@ -13,7 +13,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import to_id
-from backroom.storage.postgres.ties import look_and_loosen
+from backroom.storage.postgres.ties import hold_all_of, look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
 __all__ = ["Living"]
@@ -113,6 +113,7 @@ class Living:
         """How many have come back, and since when the first of them waits."""
         kept = {(to_id(key), token) for key, token in keep}
         tokens, back = [], []
+        await hold_all_of(link, self._base.statements, [worker])
         for token, ids in await link.fetch(self._base.statements["holds"], worker):
             gone = [one for one in ids if (one, token) not in kept]
             if gone:
@@ -166,6 +167,7 @@ class Living:
             return Reclaimed()
         back: list[Any] = []
         crashed = 0
+        await hold_all_of(link, text, list(dead))
         for worker, ids, started in await link.fetch(text["seize"], list(dead)):
             back += ids
             if started:

@@ -2,7 +2,8 @@
 SELECT j.id, j.type, j.run_at, e.state, e.result, CASE WHEN e.id IS NULL THEN j.reason ELSE e.reason END AS reason,
        e.id IS NULL AND EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active,
        EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
-               AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
+               AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked,
+       (SELECT true FROM {waiting} AS w WHERE w.id = j.id LIMIT 1) IS NOT NULL AS blocked
 FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id) WHERE j.id = ANY($1::uuid[]);
 
 -- errors: job -> errors
@@ -24,6 +25,9 @@ SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE run_at <= $1) AS due,
 
 -- count_parked: -> by queue, type and version
 SELECT queue, type, version, count(*) AS jobs FROM {parked} GROUP BY queue, type, version;
+
+-- count_blocked: -> how many
+SELECT count(*) AS jobs FROM {waiting};
 
 -- count_active: -> by queue
 SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)
@@ -52,8 +56,10 @@ WITH ready AS (
     DELETE FROM {parked} AS r USING {jobs} AS j
     WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.type = j.type
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+), blocked AS (
+    DELETE FROM {waiting} WHERE id = ANY($1::uuid[]) RETURNING id
 ), gone AS MATERIALIZED (
-    SELECT id FROM ready UNION ALL SELECT id FROM parked
+    SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM gone)
 ), kept AS (
@@ -124,8 +130,10 @@ WITH ready AS (
     DELETE FROM {parked} AS r USING {jobs} AS j
     WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.type = j.type
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+), blocked AS (
+    DELETE FROM {waiting} WHERE id = ANY($1::uuid[]) RETURNING id
 )
-SELECT id FROM ready UNION ALL SELECT id FROM parked;
+SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked;
 
 -- drop_ended: ids, states -> those that had ended, and are in no place now
 WITH gone AS (

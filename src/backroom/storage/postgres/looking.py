@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
+from backroom.flowing import belongs
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -27,9 +28,10 @@ from backroom.job import (
 )
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
+from backroom.storage.postgres.reopening import barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.postgres.ties import look_and_loosen
+from backroom.storage.postgres.ties import hold, look_and_loosen
 
 __all__ = ["Inspector", "identity"]
 
@@ -47,7 +49,8 @@ _INFO: Final = """
                WHERE l.worker = a.worker AND b.id = j.id AND b.token = a.token) AS counted,
            EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
            EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
-                   AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked
+                   AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked,
+           (SELECT true FROM {waiting} AS b WHERE b.id = j.id LIMIT 1) IS NOT NULL AS blocked
     FROM {source} CROSS JOIN LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = s.id LIMIT 1) AS j
     LEFT JOIN LATERAL (SELECT * FROM {ended} AS o WHERE o.id = j.id LIMIT 1) AS e ON true
     LEFT JOIN LATERAL (
@@ -62,7 +65,7 @@ _SOURCES: Final = {
     JobStatus.PENDING: (
         "(SELECT id FROM {ready} WHERE run_at <= $1 UNION ALL SELECT id FROM {parked}) AS s"
     ),
-    JobStatus.BLOCKED: "(SELECT id FROM {ready} WHERE false) AS s",
+    JobStatus.BLOCKED: "{waiting} AS s",
     JobStatus.ACTIVE: "(SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)) AS s",
     JobStatus.COMPLETED: "(SELECT id FROM {ended} WHERE state = 2) AS s",
     JobStatus.FAILED: "(SELECT id FROM {ended} WHERE state = 3 AND state > 2) AS s",
@@ -70,6 +73,7 @@ _SOURCES: Final = {
 }
 _ENDED: Final = "{ended} AS s"
 _LIVE: Final = """(SELECT id FROM {ready} UNION ALL SELECT id FROM {parked}
+    UNION ALL SELECT id FROM {waiting}
     UNION ALL SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
     WHERE i.id NOT IN (SELECT id FROM {cancels})) AS s"""
 
@@ -188,6 +192,7 @@ class Inspector:
         by_status["scheduled"] = sum(scheduled.values())
         by_status["pending"] = sum(pending.values())
         by_status["active"] = sum(active.values())
+        [(by_status["blocked"],)] = await fetch(self._statements["count_blocked"])
         workers = await fetch(self._statements["workers"])
         return JobStats(
             by_status,
@@ -234,16 +239,24 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if place["state"] is None:
             await self._connection.fetch(self._statements["sooner"], [key], now)
-        elif not await self.retry_some(Filter(), [key], now):
+            return
+        await barred(self._connection, self._statements, [key], job_id)
+        if not await self._again(Filter(), [key], now):
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
             )
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many."""
+        out = await barred(self._connection, self._statements, keys)
+        return await self._again(which, [key for key in keys if key not in out], now)
+
+    async def _again(self, which: Filter, keys: Sequence[Any], now: int) -> int:
+        """Of jobs that may run again, and whose flows are locked."""
         states = _ended_states(which)
         await self._connection.fetch(self._statements["let_go_for"], keys, states, now)
         rows = await self._connection.fetch(self._statements["again"], keys, now, states)
+        await reopened(self._connection, self._statements, [row[0] for row in rows])
         return len(rows)
 
     async def cancel(self, job_id: str, now: int) -> int:
@@ -257,6 +270,7 @@ class Inspector:
         """Cancels those of these jobs that have not ended, and still are what was looked for."""
         fetch = self._connection.fetch
         changed, left = 0, set(keys)
+        await hold(self._connection, self._statements, keys)
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
             if which.status is not JobStatus.ACTIVE:
                 rows = await fetch(self._statements["cancel_waiting"], list(left), now)
@@ -277,14 +291,19 @@ class Inspector:
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""
         key, _ = await self._place(job_id)
+        for _, flow in await self._connection.fetch(self._statements["of_open_flow"], [key]):
+            raise belongs(job_id, str(flow))
         if not await self.delete_some(Filter(), [key], waiting=True):
             raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
 
     async def delete_some(
         self, which: Filter, keys: Sequence[Any], *, waiting: bool = False
     ) -> int:
-        """Forgets those of these jobs that ended as was looked for, or also those that wait."""
+        """Forgets those of these jobs that ended as was looked for, or also those that wait; not
+        those whose flow goes on."""
         fetch = self._connection.fetch
+        stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
+        keys = [key for key in keys if key not in stay]
         rows = await fetch(self._statements["drop_ended"], keys, _ended_states(which))
         gone = [row[0] for row in rows]
         if waiting:
@@ -332,6 +351,8 @@ def _state(row: Any) -> State:
         return State(row["state"])
     if row["active"]:
         return State.ACTIVE
+    if row["blocked"]:
+        return State.BLOCKED
     return State.PARKED if row["parked"] else State.WAITING
 
 
@@ -357,6 +378,8 @@ def _info(
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
+    said.pop("tied", None)
+    workflow = said.pop("workflow", None)
     retries = said.get("retries")
     return JobInfo(
         id=JobId(str(row["id"])),
@@ -371,6 +394,7 @@ def _info(
         max_attempts=None if retries is None else row["budget"] + retries + 1,
         crashes=row["crashes"],
         version=version,
+        workflow=workflow,
         parked=state is State.PARKED,
         cancel_requested=row["cancel_requested"],
         created_at=to_datetime(row["created_at"]),

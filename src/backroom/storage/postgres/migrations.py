@@ -49,9 +49,10 @@ MIGRATIONS: Final = (
     Migration(
         5, "keys that are held not until the end", read("migrations/0005_holds"), compatible=1
     ),
+    Migration(6, "workflows and batches", read("migrations/0006_flows"), compatible=1),
 )
-"""All, in their order. The SQL of the next one goes to `migrations/0006_what_it_does.sql`, and is
-`read("migrations/0006_what_it_does")` here. One that was released never changes."""
+"""All, in their order. The SQL of the next one goes to `migrations/0007_what_it_does.sql`, and is
+`read("migrations/0007_what_it_does")` here. One that was released never changes."""
 
 
 def tables_of(migrations: tuple[Migration, ...]) -> tuple[list[str], list[str]]:

@@ -23,6 +23,8 @@ SELECT id, bytes FROM (
          AND r.run_at = j.run_at AND r.id = j.id LIMIT 1),
         (SELECT true FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
          AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id LIMIT 1))
+    AND NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+                    WHERE m.job = j.id AND f.finished_at IS NULL)
     ORDER BY j.id LIMIT $2
 ) AS f ORDER BY id;
 
@@ -39,7 +41,10 @@ WITH ready AS (
     SELECT e.id FROM {ended} AS e WHERE e.id = ANY($1::uuid[]) AND ($2 OR EXISTS (
         SELECT FROM {keys} AS k WHERE k.holder = e.id AND k.held_until > 0)) FOR UPDATE OF e
 )
-SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM ended;
+SELECT id FROM (
+    SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM ended
+) AS j WHERE NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+                  WHERE m.job = j.id AND f.finished_at IS NULL);
 
 -- whole: ids -> all that the first table and their places know of them
 SELECT j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options, j.unique_key,

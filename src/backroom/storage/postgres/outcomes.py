@@ -12,8 +12,8 @@ from backroom.job import State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.steps import put_aside
-from backroom.storage.postgres.ties import loosen
 from backroom.storage.postgres.texts import to_id, to_key, to_text
+from backroom.storage.postgres.ties import hold, loosen
 from backroom.transition import Transition
 
 __all__ = ["Outcomes", "Results"]
@@ -70,6 +70,7 @@ class Outcomes:
         self, link: Any, transitions: Sequence[Transition], now: int, word: str | None = None
     ) -> set[tuple[int, int]]:
         """Those whose claim stood, and are written now, by key and token."""
+        await hold(link, self._statements, [to_id(t.key) for t in transitions if t.tied])
         plain = [t for t in transitions if _is_plain(t)]
         others = [t for t in transitions if not _is_plain(t)]
         stood: set[tuple[int, int]] = set()

@@ -18,6 +18,8 @@ LOOKS: Final = 20
 """Pages of jobs that one call of `prune` looks through at most."""
 SCHEDULES: Final = 2000
 """Schedules of which one call of `prune` looks at the ticks."""
+MENDED: Final = 1000
+"""Jobs of flows that one call of `prune` looks at."""
 FOLDED: Final = 100_000
 """Changes of the tally that one call of `prune` folds at most."""
 
@@ -33,6 +35,7 @@ class Retaining:
         self._keys_to = FIRST
         self._ticks_pruned_to = 0
         """The key of a schedule."""
+        self._mended_to = FIRST
 
     async def begin(self) -> None:
         """The tables are new: the first jobs go into a partition, too."""
@@ -50,6 +53,7 @@ class Retaining:
         if touched >= limit:
             return Pruned(touched, True)
         more = await self._forget_ticks(now, limit) or more
+        await self._mend(now)
         expired = await self._base.change(expire)
         if expired:
             self._base.ring(Wake.FINISHED, Wake.JOBS)
@@ -63,6 +67,17 @@ class Retaining:
         )
         self._keys_to = last if looked >= limit else FIRST
         return bool(passed >= limit or looked >= limit)
+
+    async def _mend(self, now: int) -> None:
+        """A worker of an earlier version ends jobs and knows of no flows: what follows is done
+        here, a page of jobs after the other. Where all are of this version, nothing is found."""
+        text = self._base.statements
+        rows = await self._base.fetch("not_told", self._mended_to, MENDED)
+        self._mended_to = rows[-1]["job"] if len(rows) == MENDED else FIRST
+        over = [row["job"] for row in rows if row["over"]]
+        if over:
+            await self._base.change(lambda link: look_and_loosen(link, text, over, now))
+            self._base.ring(Wake.FINISHED, Wake.JOBS)
 
     async def _forget_ticks(self, now: int, limit: int) -> bool:
         """Removes up to `limit` ticks of some schedules; whether there is more to look at."""
@@ -96,6 +111,7 @@ class Retaining:
         touched, more = await self._prune(link, parts, cutoff, limit)
         if more:
             return touched, more
+        await link.execute(self._base.statements["forget_flows"], cutoff, limit)
         gone, more = await self._history.let_go(link, parts, cutoff)
         if not more:
             more = await self._history.sweep(link, parts, limit)

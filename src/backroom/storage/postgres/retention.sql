@@ -9,18 +9,29 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      l AS (DELETE FROM {logs} WHERE job = ANY($1::uuid[])),
      s AS (DELETE FROM {steps} WHERE job = ANY($1::uuid[])),
      n AS (DELETE FROM {signals} WHERE job = ANY($1::uuid[])),
+     w AS (DELETE FROM {members} WHERE job = ANY($1::uuid[])),
+     p AS (DELETE FROM {edges} WHERE parent = ANY($1::uuid[])),
+     c AS (DELETE FROM {edges} WHERE child = ANY($1::uuid[]) AND NOT parent = ANY($1::uuid[])),
      k AS (DELETE FROM {keys} WHERE id = ANY($1::uuid[])),
      h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
--- forget_ended: ids, cutoff -> those that ended before it, and are gone now
-WITH gone AS (
-    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2 RETURNING id, state
+-- forget_ended: ids, cutoff -> those that ended before it, as did their flows, and are gone now
+WITH staying AS MATERIALIZED (
+    SELECT m.job FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+    WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
+), gone AS (
+    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2
+    AND id NOT IN (SELECT job FROM staying) RETURNING id, state
 ), t AS (INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state),
    m AS (DELETE FROM {errors} WHERE job IN (SELECT id FROM gone)),
    l AS (DELETE FROM {logs} WHERE job IN (SELECT id FROM gone)),
    s AS (DELETE FROM {steps} WHERE job IN (SELECT id FROM gone)),
    n AS (DELETE FROM {signals} WHERE job IN (SELECT id FROM gone)),
+   w AS (DELETE FROM {members} WHERE job = ANY(ARRAY(SELECT id FROM gone))),
+   p AS (DELETE FROM {edges} WHERE parent = ANY(ARRAY(SELECT id FROM gone))),
+   c AS (DELETE FROM {edges} WHERE child = ANY(ARRAY(SELECT id FROM gone))
+         AND NOT parent = ANY(ARRAY(SELECT id FROM gone))),
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
 
@@ -33,8 +44,12 @@ WITH ready AS (
     DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {parked} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING id
+), blocked AS (
+    DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM {waiting} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING id
 ), expired AS MATERIALIZED (
-    SELECT id FROM ready UNION ALL SELECT id FROM parked
+    SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM expired)
 ), kept AS (

@@ -18,7 +18,7 @@ LONGEST_NAME: Final = 40
 
 _FILES: Final = (
     "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
-    "schedules", "steps", "ties",
+    "schedules", "steps", "ties", "flows",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -65,6 +65,10 @@ _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808
 """What is not before the mark of its queue and priority, where there is one."""
 _SCHEDULE: Final = ", ".join(ScheduleRecord.__struct_fields__)
 """The columns of a schedule, in the order of its values."""
+_FLOW: Final = (
+    "id, name, kind, on_failure, created_at, jobs, open_jobs, open_others, completed, failed,"
+    " cancelled, undone, finished_at"
+)
 _COUNTED: Final = """EXISTS (
         SELECT FROM {held} AS h WHERE o.id = ANY(h.ids) AND (o.id = ANY(h.started) OR EXISTS (
             SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
@@ -212,6 +216,7 @@ def _sections() -> dict[str, str]:
         for name, text in texts.items()
     }
     texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}
+    texts = {name: text.replace("{flow_columns}", _FLOW) for name, text in texts.items()}
     texts["admit_held"] = texts["admit"]
     for plain, held in _HELD:
         assert plain in texts["admit_held"], plain

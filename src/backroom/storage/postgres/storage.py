@@ -50,6 +50,7 @@ from backroom.storage.postgres.spool import Spool
 from backroom.storage.postgres.spooling import Spooling
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.steps import Stepping
+from backroom.storage.postgres.weaving import Weaving
 from backroom.transition import Claim, Transition
 
 __all__ = ["DatabaseJobStorage"]
@@ -59,7 +60,7 @@ SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping):
+class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping, Weaving):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,
@@ -99,7 +100,9 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping):
             that is no durable storage; or `read_only` along a pool, a proxy or a spool.
     """
 
-    capabilities = Capabilities(durable=True, shared=True, transactional=True, planning=True)
+    capabilities = Capabilities(
+        durable=True, shared=True, transactional=True, planning=True, flowing=True
+    )
 
     def __init__(
         self,

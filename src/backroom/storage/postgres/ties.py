@@ -4,6 +4,9 @@ Every transaction after which a job is nobody's any more, or has ended, says so 
 commits: an outcome, also along a connection of the application's; a return; the end of a dead
 worker; a cancellation; an expiry. Outcomes of jobs that are not tied are passed by (see
 `backroom.tie`), and in all other cases these are looked for, since they are rare.
+
+Such a transaction holds what it will need first: the flows of these jobs (`hold`), then all else.
+So of two of them none waits for the other one that waits for it.
 """
 
 from __future__ import annotations
@@ -11,29 +14,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from backroom.storage.postgres import flows
 from backroom.storage.postgres.statements import Statements
 
-__all__ = ["look_and_loosen", "loosen"]
+__all__ = ["hold", "hold_all_of", "look_and_loosen", "loosen"]
 
 
-async def look_and_loosen(link: Any, statements: Statements, ids: Sequence[Any], now: int) -> None:
+async def hold(link: Any, text: Statements, ids: Sequence[Any]) -> None:
+    """To be said first, of tied jobs that are to be loosened."""
+    if ids:
+        await link.fetch(text["lock_flows"], ids)
+
+
+async def hold_all_of(link: Any, text: Statements, workers: Sequence[int]) -> None:
+    """The same of all that these workers hold."""
+    await link.fetch(text["lock_flows_of"], workers)
+
+
+async def look_and_loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
     """`loosen` for those of these jobs that are tied."""
     if ids:
-        rows = await link.fetch(statements["tied"], ids)
-        await loosen(link, statements, [row[0] for row in rows], now)
+        tied = [row[0] for row in await link.fetch(text["tied"], ids)]
+        await hold(link, text, tied)
+        await loosen(link, text, tied, now)
 
 
-async def loosen(link: Any, statements: Statements, ids: Sequence[Any], now: int) -> None:
+async def loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
     """To be said of tied jobs that nobody holds now, or that have ended, in the transaction after
     which it is so."""
     if ids:
-        await let_go(link, statements, ids, now)
-        await ended(link, statements, ids, now)
+        await let_go(link, text, ids, now)
+        await ended(link, text, ids, now)
 
 
-async def let_go(link: Any, statements: Statements, ids: Sequence[Any], now: int) -> None:
+async def let_go(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
     """No worker holds these tied jobs now, whatever has become of them."""
 
 
-async def ended(link: Any, statements: Statements, ids: Sequence[Any], now: int) -> None:
+async def ended(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
     """Some of these tied jobs have ended."""
+    await flows.ended(link, text, ids, now)

@@ -36,7 +36,7 @@ from backroom.storage.sqlite.keys import HOLDS
 from backroom.storage.sqlite.ledger import VERSION
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
-__all__ = ["Inspector", "Unreadable"]
+__all__ = ["AGAIN", "CANCEL", "Inspector", "Unreadable"]
 
 _INFO: Final = """
     SELECT j.key, j.id, j.type, j.queue, j.priority, j.state, j.run_at, j.created_at, j.data,
@@ -49,7 +49,7 @@ _ALL: Final = "job AS j"
 # SQLite believes that any state is common, and would go through all jobs in order.
 _ACTIVE: Final = "job AS j INDEXED BY job_active"
 
-_AGAIN: Final = """
+AGAIN: Final = """
     UPDATE OR IGNORE job SET state = 0, run_at = :now, budget = attempt, crashes = 0,
         finished_at = NULL, result = NULL, expires_at = NULL, progress = NULL,
         progress_message = NULL
@@ -66,7 +66,7 @@ _LET_GO: Final = f"""
 """
 
 # One statement for jobs that wait (they end at once) and jobs that run (they are asked).
-_CANCEL: Final = """
+CANCEL: Final = """
     UPDATE job SET
         cancel_requested = (state = 1),
         finished_at = CASE WHEN state = 1 THEN finished_at ELSE :now END,
@@ -223,6 +223,7 @@ class Inspector:
             "SELECT state, count(*) FROM job WHERE state BETWEEN 2 AND 4 GROUP BY state"
         ):
             by_status[str(status_of(state, 0, 0))] += count
+        [(by_status["blocked"],)] = self._run("SELECT count(*) FROM job WHERE state = 5")
         workers = tuple(
             WorkerStats(name, to_datetime(started_at), active)
             for name, started_at, active in self._run(
@@ -288,7 +289,7 @@ class Inspector:
         if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
             return
         self._let_go([key], now)
-        self._run(_AGAIN, {"keys": json.dumps([key]), "now": now})
+        self._run(AGAIN, {"keys": json.dumps([key]), "now": now})
         if not self.connection.changes():
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
@@ -297,7 +298,7 @@ class Inspector:
     def retry_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many."""
         self._let_go(keys, now)
-        return self._change(_AGAIN, which, now, keys, _ENDED)
+        return self._change(AGAIN, which, now, keys, _ENDED)
 
     def _let_go(self, keys: Sequence[int], now: int) -> None:
         self._run(_LET_GO, {"keys": json.dumps(list(keys)), "now": now})
@@ -305,12 +306,12 @@ class Inspector:
     def cancel(self, job_id: str, now: int) -> tuple[int, int]:
         """Cancels one job or asks for it; its key, and 0 if it had ended."""
         key, _, _ = self._key(job_id)
-        self._run(_CANCEL, {"keys": json.dumps([key]), "now": now})
+        self._run(CANCEL, {"keys": json.dumps([key]), "now": now})
         return key, self.connection.changes()
 
     def cancel_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Like `retry_some`, for jobs that have not ended."""
-        return self._change(_CANCEL, which, now, keys, _GOES_ON)
+        return self._change(CANCEL, which, now, keys, _GOES_ON)
 
     def deletable(self, job_id: str) -> int:
         """The key of a job that may be forgotten."""
@@ -335,6 +336,10 @@ class Inspector:
             " ON CONFLICT (name) DO UPDATE SET paused = ?2",
             (queue, int(paused)),
         )
+
+    def key(self, job_id: str) -> int:
+        """The number of a job in this store."""
+        return self._key(job_id)[0]
 
     def _key(self, job_id: str) -> tuple[int, int, int]:
         row = self._run("SELECT key, state, run_at FROM job WHERE id = ?", (job_id,)).fetchone()
@@ -413,6 +418,8 @@ def _info(
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
+    said.pop("tied", None)
+    workflow = said.pop("workflow", None)
     retries = said.get("retries")
     try:
         return JobInfo(
@@ -428,6 +435,7 @@ def _info(
             max_attempts=None if retries is None else budget + retries + 1,
             crashes=crashes,
             version=version,
+            workflow=workflow,
             parked=state == State.PARKED,
             cancel_requested=bool(cancel_requested),
             created_at=to_datetime(created_at),

@@ -54,6 +54,8 @@ class Ledger:
         """The key of the schedule up to which retention has looked."""
         self.holds_pruned_to = ""
         """The id of the job up to whose hold retention has looked."""
+        self.members_mended_to = -1
+        """The key of the job of a flow up to which has been looked for ends that were not told."""
         self.parked = False
         """Some jobs are parked."""
         self.started: dict[int, set[int]] = {}

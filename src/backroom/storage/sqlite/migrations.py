@@ -15,8 +15,13 @@ import apsw
 __all__ = ["MIGRATIONS", "bring_forward", "make"]
 
 MIGRATIONS: Final = (
-    "schema", "0002_schedules", "0003_versions_of_parked_data", "0004_steps", "0005_holds"
-)  # fmt: skip
+    "schema",
+    "0002_schedules",
+    "0003_versions_of_parked_data",
+    "0004_steps",
+    "0005_holds",
+    "0006_flows",
+)
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""
 

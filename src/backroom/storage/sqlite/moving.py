@@ -32,10 +32,13 @@ _COLUMNS = (
     "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, state,"
     " attempt, crashes, budget, started_at, finished_at, result, reason, progress, progress_message"
 )
-# What ended and still holds a key is not history yet.
+# What ended and still holds a key is not history yet; what belongs to a flow stays with it until
+# that has ended.
 _NOBODYS = (
     "(state IN (0, 6) OR state BETWEEN 2 AND 4 AND"
     " (?{} OR EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)))"
+    " AND NOT EXISTS (SELECT 1 FROM member AS m JOIN flow ON flow.key = m.flow"
+    " WHERE m.job = job.key AND flow.finished_at IS NULL)"
 )
 NEXT: Final = f"""
     SELECT key, octet_length(data) + ifnull(octet_length(options), 0)

@@ -12,12 +12,15 @@ from backroom.storage.sqlite import schedules
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.keys import let_go
 from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.reopening import staying
+from backroom.storage.sqlite.tidying import forget_flows, has_flows, mend
 from backroom.storage.sqlite.ties import loosen
 
 __all__ = ["forget", "prune"]
 
 _TABLES: Final = (
-    ("job", "key"), ("job_error", "job"), ("job_log", "job"), ("step", "job"), ("signal", "job")
+    ("job", "key"), ("job_error", "job"), ("job_log", "job"), ("step", "job"), ("signal", "job"),
+    ("member", "job"), ("edge", "parent"), ("edge", "child"),
 )  # fmt: skip
 
 LOOKS: Final = 20
@@ -54,27 +57,33 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
     """Removes up to `limit` jobs that ended before `cutoff`, and as many ticks, and holds that
     are over; ends what expired."""
     touched, more = 0, False
+    flows = has_flows(ledger)
     for state in (State.COMPLETED, State.FAILED, State.CANCELLED) if cutoff >= 0 else ():
         more = touched >= limit
         if not more:
-            removed, done = _prune_state(ledger, state, cutoff, limit - touched)
+            removed, done = _prune_state(ledger, state, cutoff, limit - touched, flows)
             touched += removed
             more = not done
         if more:  # The next call goes on here.
             break
-    for expired in (EXPIRED_WAITING, EXPIRED_PARKED, EXPIRED_BLOCKED):
+    for expired in (EXPIRED_BLOCKED, EXPIRED_WAITING, EXPIRED_PARKED):
         ended = [key for (key,) in ledger.run(EXPIRE.format(keys=expired), (now, limit))]
         if ended:
             loosen(ledger, ended, now)
             ledger.wakes.add(Wake.FINISHED)
         touched += len(ended)
         more = more or len(ended) == limit
+    if flows:
+        mend(ledger, now)
+    forget_flows(ledger, cutoff, limit)
     more_ticks = schedules.prune(ledger, cutoff, limit)
     more_holds = let_go(ledger, now, limit)
     return Pruned(touched, more or more_ticks or more_holds)
 
 
-def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple[int, bool]:
+def _prune_state(
+    ledger: Ledger, state: State, cutoff: int, limit: int, flows: bool
+) -> tuple[int, bool]:
     """Walks a state in the order of insertion, from where it last stopped: no index on the end
     of a job is needed, since a job cannot end before it was made. Pages of jobs that must stay,
     made long ago and ended lately, are passed over.
@@ -86,6 +95,9 @@ def _prune_state(ledger: Ledger, state: State, cutoff: int, limit: int) -> tuple
         done = len(rows) < limit or rows[-1][1] >= cutoff
         last = rows[-1][0] if rows else 0
         keys = [key for key, _, finished_at in rows if finished_at < cutoff]
+        if keys and flows:
+            stay = staying(ledger, keys, cutoff)
+            keys = [key for key in keys if key not in stay]
         if len(keys) > limit - removed:
             del keys[limit - removed :]
             done, last = False, keys[-1]

@@ -1,11 +1,11 @@
-"""What people change of jobs, with what hangs on them: in a transaction, of jobs that were found."""
+"""What people change of jobs, with what hangs on them, within a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from backroom.ports import Filter, Wake
-from backroom.storage.sqlite import retention
+from backroom.storage.sqlite import reopening, retention
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -16,14 +16,20 @@ __all__ = ["cancel", "cancel_some", "delete", "delete_some", "pause", "retry", "
 
 def retry(ledger: Ledger, job_id: str, now: int) -> int:
     """See `Inspection.retry`, of one job."""
-    Inspector(ledger.connection).retry(job_id, now)
+    jobs = Inspector(ledger.connection)
+    key = jobs.key(job_id)
+    reopening.check_retriable(ledger, key, job_id)
+    jobs.retry(job_id, now)
+    reopening.reopened(ledger, [key])
     ledger.wakes.add(Wake.JOBS)
     return 1
 
 
 def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
     """Of those of these jobs that still are what was looked for; how many."""
+    keys = reopening.retriable(ledger, keys)
     changed = Inspector(ledger.connection).retry_some(which, now, keys)
+    reopening.reopened(ledger, keys)
     ledger.wakes.add(Wake.JOBS)
     return changed
 
@@ -50,18 +56,24 @@ def _cancelled(ledger: Ledger, keys: Sequence[int], now: int) -> None:
 def delete(ledger: Ledger, job_id: str) -> int:
     """See `Inspection.delete`, of one job."""
     key = Inspector(ledger.connection).deletable(job_id)
-    free(ledger, [key])
-    retention.forget(ledger, [key])
+    reopening.check_deletable(ledger, key, job_id)
+    _forget(ledger, [key])
     return 1
 
 
 def delete_some(ledger: Ledger, keys: Sequence[int]) -> int:
-    """Of those of these jobs that nobody has retried since; how many."""
-    gone = Inspector(ledger.connection).still_ended(keys)
+    """Of those of these jobs that nobody has retried since, and whose flows do not go on; how
+    many."""
+    stay = reopening.staying(ledger, keys, 2**62)
+    gone = Inspector(ledger.connection).still_ended([key for key in keys if key not in stay])
     if gone:
-        free(ledger, gone)
-        retention.forget(ledger, gone)
+        _forget(ledger, gone)
     return len(gone)
+
+
+def _forget(ledger: Ledger, keys: Sequence[int]) -> None:
+    free(ledger, keys)
+    retention.forget(ledger, keys)
 
 
 def pause(ledger: Ledger, queue: str, paused: bool) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from backroom.job import State
+from backroom.storage.sqlite import flows
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.tie import TIED
 
@@ -51,3 +52,4 @@ def let_go(ledger: Ledger, keys: Sequence[int], now: int) -> None:
 
 def ended(ledger: Ledger, keys: Sequence[int], now: int) -> None:
     """These tied jobs have ended."""
+    flows.ended(ledger, keys, now)

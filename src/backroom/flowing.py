@@ -1,0 +1,137 @@
+"""The seam of workflows: what the engine asks of a storage that keeps jobs which wait for jobs.
+
+A job that waits for others is in no range that claims read. The change that ends the last one it
+waits for puts it there; the one that ends a job without its having completed cancels, in the same
+change, all that waited for it; and the one that ends the last job of a flow lets its callbacks go,
+or makes its undo jobs. Nothing polls.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from backroom.errors import JobStateError, WorkflowNotFoundError
+from backroom.flow import FlowRecord, FlowView, Kept, Piece, Predecessor
+
+__all__ = [
+    "Flowing",
+    "belongs",
+    "no_flow",
+    "not_undone",
+    "other_jobs",
+    "stranger",
+    "too_late",
+    "waits_in_vain",
+]
+
+
+class Flowing(Protocol):
+    """A storage that keeps flows. As with `JobStorage`, every verb may raise `StorageError`, and
+    may be called again with the same values where its outcome is unknown."""
+
+    async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
+        """Keeps a flow with all its jobs, or nothing. An id that is there already is that same
+        flow."""
+        ...
+
+    async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
+        """Adds members to the flow of a job that is running, if its lease token stands; parents
+        that are no members of `piece` are jobs of the flow. What waits for the running job waits
+        for those of `piece` that nothing else waits for, too. Members that are there already are
+        those same.
+
+        Raises:
+            LeaseLostError: it does not. JobStateError: a parent is none of its flow, or has ended
+                without completing. Nothing was added then.
+        """
+        ...
+
+    async def flow(self, flow_id: str, now: int, limit: int) -> FlowView | None:
+        """One with its first `limit` jobs, or none."""
+        ...
+
+    async def flows(self, limit: int, before: str | None) -> list[Kept]:
+        """Newest first, from behind the one of this id."""
+        ...
+
+    async def open_flows(self) -> int:
+        """How many have not ended."""
+        ...
+
+    async def cancel_flow(self, flow_id: str, now: int) -> int:
+        """Cancels its jobs that wait, and asks for it where they run; how many. Callbacks and undo
+        jobs are left alone.
+
+        Raises:
+            WorkflowNotFoundError
+        """
+        ...
+
+    async def retry_flow(self, flow_id: str, now: int) -> int:
+        """Its jobs that failed, or were cancelled by people or themselves, run again with a fresh
+        budget, and what was cancelled for them waits again; how many run again.
+
+        Raises:
+            WorkflowNotFoundError. JobStateError: it was undone.
+        """
+        ...
+
+    async def predecessors(
+        self, key: int, type_: str | None, after: str | None, limit: int
+    ) -> list[Predecessor]:
+        """The next jobs that this one has waited for, behind the one of that id, in the order in
+        which they were added: of a callback all jobs of its flow, of an undo job the one that it
+        takes back. `type_`: only those of this type."""
+        ...
+
+
+def no_flow(flow_id: str) -> WorkflowNotFoundError:
+    """What who asks for it is told."""
+    return WorkflowNotFoundError(f"no workflow has the id {flow_id!r}")
+
+
+def belongs(job_id: str, flow_id: str) -> JobStateError:
+    """What who would delete a job of a flow is told that has not ended."""
+    return JobStateError(
+        f"job {job_id} belongs to workflow {flow_id}, which has not ended: cancel that before you"
+        " delete its jobs"
+    )
+
+
+def waits_in_vain(job_id: str) -> JobStateError:
+    """What who would retry a job is told whose predecessors have not completed."""
+    return JobStateError(
+        f"job {job_id} waits for a job of its workflow that failed or was cancelled: retry that"
+        " one, and this one waits again; or retry the workflow"
+    )
+
+
+def not_undone(flow_id: str) -> JobStateError:
+    """What who would retry jobs of a flow is told of which nothing is left."""
+    return JobStateError(
+        f"workflow {flow_id} has been undone: what its jobs did is taken back; begin a new one"
+    )
+
+
+def stranger(job_id: str) -> JobStateError:
+    """What who adds a job that waits for another one's flow is told."""
+    return JobStateError(
+        f"job {job_id} is no job of this workflow, or has ended without completing: a job can wait"
+        " for jobs of its own workflow that completed, or still may; nothing was added"
+    )
+
+
+def other_jobs() -> JobStateError:
+    """What an attempt is told that adds other jobs than an earlier one has added."""
+    return JobStateError(
+        "an earlier attempt of this job has added other jobs to its workflow: what a handler adds"
+        " has to follow from its data, or from what it keeps by job.step; nothing was added"
+    )
+
+
+def too_late() -> JobStateError:
+    """What a callback or an undo job is told that would add to its flow."""
+    return JobStateError(
+        "a callback or an undo job runs when its workflow has ended, and cannot add jobs to it:"
+        " begin a new one"
+    )

@@ -1,0 +1,227 @@
+"""Flows as they are made, added to and looked at. Each verb is one transaction; see `Flowing`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from backroom.flow import (
+    KINDS,
+    POLICIES,
+    Counts,
+    FlowRecord,
+    FlowView,
+    Kept,
+    Member,
+    Piece,
+    Predecessor,
+    Role,
+)
+from backroom.flowing import other_jobs, stranger, too_late
+from backroom.job import JobId, State, status_of
+from backroom.stepping import lost
+from backroom.storage.sqlite.flows import ADD_EDGES, ADD_MEMBERS, close, ended, put
+from backroom.storage.sqlite.ledger import Ledger, encode
+
+__all__ = ["extend", "flow", "flows", "insert", "open_flows", "predecessors"]
+
+Run: TypeAlias = Callable[..., Any]
+"""`Connection.execute`."""
+
+_COLUMNS = (
+    "id, name, kind, on_failure, created_at, jobs, open_jobs, open_others, completed, failed,"
+    " cancelled, undone, finished_at"
+)
+ADD: Final = (
+    "INSERT INTO flow (id, name, kind, on_failure, created_at) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING RETURNING key"
+)
+MORE: Final = """
+    UPDATE flow SET jobs = jobs + ?2, open_jobs = open_jobs + ?2, open_others = open_others + ?3
+    WHERE key = ?1
+"""
+ONE: Final = f"SELECT key, {_COLUMNS} FROM flow WHERE id = ?"
+PAGE: Final = f"""
+    SELECT {_COLUMNS} FROM flow
+    WHERE key < ifnull((SELECT key FROM flow WHERE id = ?1), ?3) ORDER BY key DESC LIMIT ?2
+"""
+JOBS: Final = """
+    SELECT m.job, j.id, j.type, j.state, j.run_at, m.role, j.reason
+    FROM member AS m JOIN job AS j ON j.key = m.job WHERE m.flow = ?1 ORDER BY m.job LIMIT ?2
+"""
+EDGES: Final = """
+    SELECT e.parent, e.child FROM edge AS e WHERE e.child IN (SELECT value FROM json_each(?1))
+    ORDER BY e.child, e.parent
+"""
+HOLDS: Final = """
+    SELECT m.flow, m.role FROM job JOIN member AS m ON m.job = job.key
+    WHERE job.key = ?1 AND job.token = ?2 AND job.state = 1
+"""
+BY_ID: Final = """
+    SELECT job.id, job.key, job.state, m.flow FROM job LEFT JOIN member AS m ON m.job = job.key
+    WHERE job.id IN (SELECT value FROM json_each(?1))
+"""
+WAITING_CHILDREN: Final = """
+    SELECT e.child FROM edge AS e JOIN job ON job.key = e.child
+    WHERE e.parent = ?1 AND NOT e.done AND job.state = 5
+"""
+MORE_WAITS: Final = "UPDATE member SET waits = waits + ?2 WHERE job = ?1"
+_PREDECESSORS = """
+    SELECT p.id, p.type, p.state, p.result, p.reason
+    FROM {source} JOIN job AS p ON p.key = {which}
+    WHERE {where} AND (?2 IS NULL OR p.type = ?2)
+    AND {which} > ifnull((SELECT key FROM job WHERE id = ?3), -1) ORDER BY {which} LIMIT ?4
+"""
+PARENTS: Final = _PREDECESSORS.format(
+    source="edge AS e JOIN member AS m ON m.job = e.parent", which="e.parent",
+    where="e.child = ?1 AND m.role = 0",
+)  # fmt: skip
+ALL_JOBS: Final = _PREDECESSORS.format(
+    source="member AS m", which="m.job",
+    where="m.flow = (SELECT flow FROM member WHERE job = ?1) AND m.role = 0",
+)  # fmt: skip
+
+
+# -- changes -------------------------------------------------------------------------------------
+
+
+def insert(ledger: Ledger, flow: FlowRecord, piece: Piece, now: int) -> None:
+    """See `Flowing.insert_flow`."""
+    row = ledger.run(
+        ADD,
+        (
+            flow.id, flow.name, KINDS.index(flow.kind), POLICIES.index(flow.on_failure),
+            flow.created_at,
+        ),
+    ).fetchone()  # fmt: skip
+    if row is None:
+        return
+    [key] = row
+    _add(ledger, key, piece.members, piece.edges, {})
+    ended(ledger, close(ledger, [key], now), now)
+
+
+def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None:
+    """See `Flowing.extend_flow`."""
+    row = ledger.run(HOLDS, (key, token)).fetchone()
+    if row is None:
+        raise lost()
+    flow, role = row
+    if role != Role.JOB:
+        raise too_late()
+    new = {member.record.id for member in piece.members}
+    outside = {parent for parent, _ in piece.edges} - new
+    found = {
+        id_: (job, state, its)
+        for id_, job, state, its in ledger.run(BY_ID, (encode(sorted(new | outside)),))
+    }
+    if new & found.keys():
+        if not new <= found.keys():
+            raise other_jobs()
+        return  # By an earlier call, whose answer was lost.
+    there: dict[str, tuple[int, bool]] = {}
+    for id_ in outside:
+        job, state, its = found.get(id_, (0, 0, None))
+        if its != flow or state in (State.FAILED, State.CANCELLED):
+            raise stranger(id_)
+        there[id_] = job, state == State.COMPLETED
+    children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key,))]
+    keys = _add(ledger, flow, piece.members, piece.edges, there)
+    followed = {parent for parent, _ in piece.edges}
+    last = [keys[member.record.id] for member in piece.members if member.record.id not in followed]
+    for child in children:
+        ADD_EDGES.run(ledger, [(one, child, 0) for one in last])
+        ledger.run(MORE_WAITS, (child, len(last)))
+
+
+def _add(
+    ledger: Ledger,
+    flow: int,
+    members: Sequence[Member],
+    edges: Sequence[tuple[str, str]],
+    there: dict[str, tuple[int, bool]],
+) -> dict[str, int]:
+    """Keeps new members; `there`: the keys of other jobs that some of them wait for, and whether
+    these have completed. Returns the keys of the new ones."""
+    waits = Counter(child for parent, child in edges if not there.get(parent, (0, False))[1])
+    for member in members:
+        if member.role == Role.CALLBACK:
+            waits[member.record.id] = 1
+    made = put(ledger, [(member.record, waits[member.record.id] > 0) for member in members])
+    keys = {member.record.id: key for member, key in zip(members, made, strict=True)}
+    ADD_MEMBERS.run(
+        ledger,
+        [
+            (
+                keys[one.record.id], flow, int(one.role), int(one.anyway), waits[one.record.id],
+                None if one.undo is None else encode(one.undo),
+            )
+            for one in members
+        ],
+    )  # fmt: skip
+    ADD_EDGES.run(
+        ledger,
+        [
+            (there[parent][0], keys[child], int(there[parent][1]))
+            if parent in there
+            else (keys[parent], keys[child], 0)
+            for parent, child in edges
+        ],
+    )
+    jobs = sum(1 for member in members if member.role == Role.JOB)
+    ledger.run(MORE, (flow, jobs, len(members) - jobs))
+    return keys
+
+
+# -- looks ---------------------------------------------------------------------------------------
+
+
+def flow(run: Run, flow_id: str, now: int, limit: int) -> FlowView | None:
+    """See `Flowing.flow`."""
+    row = run(ONE, (flow_id,)).fetchone()
+    if row is None:
+        return None
+    jobs = list(run(JOBS, (row[0], limit)))
+    ids = {key: id_ for key, id_, *_ in jobs}
+    edges = run(EDGES, (encode(list(ids)),))
+    return FlowView(
+        _kept(row[1:]),
+        [
+            (id_, type_, status_of(state, run_at, now), role, reason)
+            for _, id_, type_, state, run_at, role, reason in jobs
+        ],
+        [(ids[parent], ids[child]) for parent, child in edges if parent in ids],
+    )
+
+
+def flows(run: Run, limit: int, before: str | None) -> list[Kept]:
+    """See `Flowing.flows`."""
+    return [_kept(row) for row in run(PAGE, (before, limit, 2**62))]
+
+
+def open_flows(run: Run) -> int:
+    """See `Flowing.open_flows`."""
+    [(count,)] = run("SELECT count(*) FROM flow WHERE finished_at IS NULL")
+    return int(count)
+
+
+def predecessors(
+    run: Run, key: int, type_: str | None, after: str | None, limit: int
+) -> list[Predecessor]:
+    """See `Flowing.predecessors`."""
+    row = run("SELECT role FROM member WHERE job = ?", (key,)).fetchone()
+    text = ALL_JOBS if row is not None and row[0] == Role.CALLBACK else PARENTS
+    return [
+        Predecessor(JobId(id_), kind, status_of(state, 0, 0), result, reason)
+        for id_, kind, state, result, reason in run(text, (key, type_, after, limit))
+    ]
+
+
+def _kept(row: Sequence[Any]) -> Kept:
+    id_, name, kind, on_failure, created_at, *counts, finished_at = row
+    return Kept(
+        FlowRecord(id_, name, KINDS[kind], POLICIES[on_failure], created_at),
+        Counts(*counts),
+        finished_at,
+    )
