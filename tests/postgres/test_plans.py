@@ -29,7 +29,8 @@ ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 """Jobs of each kind. The plans are the same with a million, which takes a minute."""
 
 BIG: Final = (
-    "jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals", "schedules", "ticks"
+    "jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals", "schedules", "ticks",
+    "flows", "members", "edges", "waiting",
 )  # fmt: skip
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
@@ -38,7 +39,9 @@ AS_A_WHOLE: Final = {
     "count_ready": {"ready"},  # All that waits is counted, for people.
     "expire": set(),
     # From the beginning to what was there before a partition went.
-    "sweep": {"errors", "logs", "steps", "signals"},
+    "sweep": {"errors", "logs", "steps", "signals", "members", "edges"},
+    "count_blocked": {"waiting"},  # As `count_ready`.
+    "open_flows": {"flows"},  # Before a move.
     "in_the_way": set(),
     "schedules": {"schedules"},  # They are listed, for people.
     # A partition that goes is read once, by who lets it go.
@@ -52,25 +55,31 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "add", "add_errors", "add_logs", "add_one", "add_parcel", "add_schedule", "add_signals",
-    "add_steps", "admit", "admit_held", "again", "alone", "any_past", "arrive", "ask",
-    "asked_to_end", "attach", "bring", "bring_back", "cancel_waiting", "change_schedule", "charge",
-    "claim", "claim_few", "claim_one", "claim_parked", "complete", "contended", "count_active",
-    "count_ended", "count_parked", "count_ready", "dead", "decided", "detach", "dismiss", "disown",
+    "above", "account", "add", "add_edges", "add_errors", "add_flow", "add_logs", "add_one",
+    "add_parcel", "add_schedule", "add_signals", "add_steps", "admit", "admit_held", "again",
+    "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "barred", "behind",
+    "blocked_children", "bring", "bring_back", "callbacks", "cancel_waiting", "causes",
+    "change_schedule", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
+    "contended", "count_active", "count_blocked", "count_ended", "count_parked", "count_ready",
+    "dead", "decided", "detach", "dismiss", "disown", "done_anew", "doom", "doomed_callbacks",
     "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_schedules", "drop_waiting", "enlist",
-    "errors", "errors_of", "expire", "extend", "fewer_ticks", "fired_before", "first_schedules",
-    "fold", "forget", "forget_ended", "forget_steps", "forget_ticks", "free_keys", "held_now",
-    "here", "hold", "holders", "holds", "hurry", "in_the_way", "keep", "keep_step", "keys_after",
-    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "lock_active", "lock_held", "lock_job",
-    "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make", "make_parcels",
-    "mark_parcel", "move", "move_on", "new_queues", "next", "old", "oldest_parcel", "outlook",
-    "parts", "pause", "place_again", "present", "progress", "put_aside", "queues", "release",
-    "replace", "schedule", "schedules", "schedules_after", "schedules_due", "seize",
-    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
-    "standing", "start", "staying", "steps_of", "steps_of_all", "stood", "store", "store_number",
-    "sweep", "take_keys", "take_out", "take_place", "take_signal", "there", "ticks", "tokens_of",
-    "trim_errors", "trim_logs", "twins", "untell", "wait_for", "what_is_next", "whereabouts",
-    "whole", "workers",
+    "errors", "errors_of", "expire", "extend", "fewer_ended", "fewer_ticks", "finished",
+    "fired_before", "first_schedules", "flow", "flow_edges", "flow_jobs", "flows", "fold", "forget",
+    "forget_ended", "forget_flows", "forget_steps", "forget_ticks", "free", "free_keys", "going_on",
+    "graft", "held_now", "here", "hold", "hold_back", "holders", "holds", "holds_member", "hurry",
+    "in_the_way", "jobs_of_flow", "keep", "keep_step", "keys_after", "let_go", "let_go_for",
+    "let_go_in_time", "let_go_of", "lock_active", "lock_flow", "lock_flows", "lock_flows_of",
+    "lock_held", "lock_job", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
+    "make_parcels", "mark_parcel", "members_by_id", "more_jobs", "move", "move_on", "new_queues",
+    "next", "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
+    "open_flows", "outlook", "parents", "parts", "pause", "place_again", "present", "progress",
+    "put_aside", "queues", "release", "reopened", "replace", "role_of", "schedule", "schedules",
+    "schedules_after", "schedules_due", "seize", "seize_schedules", "send_signal", "settle",
+    "signals_of", "signals_of_all", "sooner", "standing", "start", "staying", "steps_of",
+    "steps_of_all", "stood", "store", "store_number", "sweep", "take_keys", "take_out",
+    "take_place", "take_signal", "there", "ticks", "tied", "to_undo", "tokens_of", "trim_errors",
+    "trim_logs", "twins", "undone", "untell", "wait_again", "wait_for", "waits_anew", "weave",
+    "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 
@@ -137,6 +146,16 @@ async def fill(yard: Yard) -> None:
         INSERT INTO background_jobs_signals (job, id, name, value, at)
         SELECT pg_temp.made(n, '1'), n::text, 'approved', '1', 0
         FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_flows (id, name, kind, on_failure, created_at, finished_at)
+        SELECT pg_temp.made(n, '0'), 'import', 0, 0, 0, CASE WHEN n % 2 = 0 THEN 0 END
+        FROM generate_series(1, {ROWS} / 10) AS n;
+        INSERT INTO background_jobs_members (job, flow, role, anyway, counted)
+        SELECT pg_temp.made(n, '0'), pg_temp.made(n / 10 + 1, '0'), 0, false, 2 * (n % 2)
+        FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_edges (parent, child)
+        SELECT pg_temp.made(n, '0'), pg_temp.made(n + 1, '0') FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_waiting (id, waits)
+        SELECT pg_temp.made(n, '0'), 1 FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_schedules (name, rule, tz, type, queue, priority, data, missed,
             overlap, jitter, origin, paused, created_at, revision, next_at, kept)
         SELECT 's' || n, '* * * * *', 'UTC', 'T', 'q', 2, '{{}}', 'skip', 'allow', 0, 'call',

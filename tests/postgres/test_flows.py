@@ -1,0 +1,172 @@
+"""Workflows in PostgreSQL: who ends jobs of a flow holds it, and in groups, whatever their size."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backroom.flow import WorkflowStatus
+from backroom.storage.postgres import history
+from tests.contract.flows import Flows
+from tests.contract.parts import DAY, WEEK
+from tests.postgres.yard import Yard, a_yard
+from tests.process.parts import eventually_async
+from tests.servers.fixtures import PostgresPlace
+
+
+async def someone_waits(yard: Yard) -> None:
+    """Another session is stopped by a lock."""
+
+    async def look() -> bool:
+        return bool(await yard.ask("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    await eventually_async(look, "a session waits for a lock")
+
+
+async def test_of_two_who_end_the_last_two_the_second_lets_go(postgres_url: PostgresPlace) -> None:
+    """The first has ended its job, and has not committed: the second waits, and then sees it."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench = flows.bench
+        worker = await bench.enlist()
+        await flows.make("a b c", "a>c b>c")
+        claims = {}  # Each by itself: of one claim, one outcome waits for the other anyway.
+        for _ in range(2):
+            claim = await bench.claim_one(worker, queues=None)
+            claims[flows.names[claim.id]] = claim
+        other = await yard.connect()
+        first = other.transaction()
+        await first.start()
+        storage = yard.storages[0]
+        await storage._ending._ending.write(other, [bench.completed(claims["a"])], bench.now)
+        second = asyncio.create_task(bench.finish(worker, bench.completed(claims["b"])))
+        await someone_waits(yard)
+        await first.commit()
+        assert await second == [True]
+        assert await flows.run(worker) == "c"
+        await other.close()
+
+
+async def test_a_cancellation_waits_for_an_outcome_and_finds_what_it_let_go(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench = flows.bench
+        worker = await bench.enlist()
+        await flows.make("a b c", "a>b b>c")
+        claims = await flows.claim(worker)
+        other = await yard.connect()
+        ending = other.transaction()
+        await ending.start()
+        storage = yard.storages[0]
+        await storage._ending._ending.write(other, [bench.completed(claims["a"])], bench.now)
+        cancelling = asyncio.create_task(flows.storage.cancel_flow(flows.id, bench.now))
+        await someone_waits(yard)
+        await ending.commit()
+        assert await cancelling == 2
+        assert await flows.statuses() == "a:completed b:cancelled c:cancelled"
+        assert await flows.status() == WorkflowStatus.CANCELLED
+        await other.close()
+
+
+async def test_a_job_that_ends_with_a_transaction_of_the_application_lets_go_what_waits(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench, storage = flows.bench, yard.storages[0]
+        worker = await bench.enlist()
+        await flows.make("a b", "a>b")
+        claims = await flows.claim(worker)
+        along = storage.along(yard.side)
+        await along.prepare(())
+        for end in (along.rollback, along.commit):
+            await along.begin()
+            assert await along.finish(bench.completed(claims["a"]), bench.now)
+            await end()
+            expected = "blocked" if end == along.rollback else "pending"
+            assert (await flows.statuses()).endswith(f"b:{expected}")
+        storage.finished(worker, bench.completed(claims["a"]))
+        assert await flows.run(worker) == "b"
+
+
+class Said:
+    """How many statements each change of a store takes."""
+
+    def __init__(self, yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        links = yard.storages[0]._links
+        run = links.run
+
+        async def counted(work: Any, **how: Any) -> Any:
+            async def watched(link: Any) -> Any:
+                with link.query_logger(self._note):
+                    return await work(link)
+
+            return await run(watched, **how)
+
+        monkeypatch.setattr(links, "run", counted)
+
+    def _note(self, _: object) -> None:
+        self.count += 1
+
+
+async def test_a_group_of_outcomes_is_so_many_statements_however_many_wait(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        said = Said(yard, monkeypatch)
+        worker = await bench.enlist()
+        costs = []
+        for count in (2, 200):
+            flows = Flows(bench)
+            names = [f"j{n}" for n in range(count)]
+            edges = [f"{name}>z" for name in names] + [f"{name}>y{name}" for name in names]
+            await flows.make(" ".join([*names, "z", *(f"y{n}" for n in names)]), " ".join(edges))
+            claims = list((await flows.claim(worker)).values())
+            assert len(claims) == count
+            said.count = 0
+            assert all(await bench.finish(worker, *map(bench.completed, claims)))
+            costs.append(said.count)
+            assert len(await flows.claim(worker)) == count + 1
+        assert costs[1] <= costs[0]
+
+
+async def test_what_ends_a_plain_job_is_one_statement_beside_workflows(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        await Flows(bench).make("a b", "a>b")
+        worker = await bench.enlist()
+        await bench.add_many(3, queue="plain")
+        claims = await bench.claim(worker, 3, queues=("plain",))
+        said = Said(yard, monkeypatch)
+        assert all(await bench.finish(worker, *map(bench.completed, claims)))
+        assert said.count == 1
+
+
+async def test_a_partition_that_goes_leaves_the_jobs_of_a_flow_that_goes_on(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "WHOLE", 0)  # As if it were large.
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        flows = Flows(bench)
+        flows.id = bench._ids(bench.now)
+        worker = await bench.enlist()
+        await flows.make("a b c", "a>b b>c")
+        assert await flows.run(worker) == "a"
+        made = await yard.table_of(flows.ids["a"])
+        assert made != "jobs_rest"
+        for _ in range(20):
+            bench.clock.advance(DAY)
+            await bench.prune_all(limit=1000)
+        assert made not in {part.name for part in await yard.parts()}
+        assert await flows.statuses() == "a:completed b:pending c:blocked"
+        claims = await flows.claim(worker)
+        assert await flows.results(claims["b"]) == [("a", "completed", '"a"')]

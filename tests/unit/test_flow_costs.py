@@ -1,0 +1,104 @@
+"""What workflows cost a store in SQLite, counted in its own steps: in proportion to the jobs, and
+nothing where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import apsw
+import pytest
+
+from backroom.storage import MemoryJobStorage
+from tests.contract.flows import Flows
+from tests.contract.parts import Bench, SettableClock
+
+GROUP = 50
+TURN = 20
+"""Steps of SQLite's machine that are counted as one."""
+
+
+class Counted:
+    """A bench whose store counts what it is asked."""
+
+    def __init__(self, bench: Bench, connection: apsw.Connection) -> None:
+        self.bench = bench
+        self.statements = 0
+        self.turns = 0
+        connection.exec_trace = self._said
+        connection.set_progress_handler(self._turned, TURN)
+
+    def _said(self, *_: object) -> bool:
+        self.statements += 1
+        return True
+
+    def _turned(self) -> bool:
+        self.turns += 1
+        return False
+
+    async def fan_in(self, count: int) -> tuple[int, int]:
+        """What it costs to end so many jobs, in groups, that one waits for: statements, turns."""
+        flows = Flows(self.bench)
+        names = [f"j{n}" for n in range(count)]
+        worker = await self.bench.enlist()
+        await flows.make(" ".join([*names, "z"]), " ".join(f"{name}>z" for name in names))
+        claims = list((await flows.claim(worker)).values())
+        assert len(claims) == count
+        return await self._end(flows, worker, claims)
+
+    async def _end(self, flows: Flows, worker: int, claims: list[object]) -> tuple[int, int]:
+        self.statements = self.turns = 0
+        for at in range(0, len(claims), GROUP):
+            some = claims[at : at + GROUP]
+            await self.bench.finish(worker, *(self.bench.completed(one) for one in some))  # type: ignore[arg-type]
+        cost = self.statements, self.turns
+        assert list(await flows.claim(worker)) == ["z"]
+        return cost
+
+
+@pytest.fixture
+async def counted() -> AsyncIterator[Counted]:
+    clock = SettableClock()
+    storage = MemoryJobStorage(clock=clock)
+    await storage.open()
+    yield Counted(Bench(storage, clock), storage._opened().connection)
+    await storage.close()
+
+
+async def test_a_fan_in_costs_in_proportion_to_its_jobs(counted: Counted) -> None:
+    few = await counted.fan_in(400)
+    many = await counted.fan_in(1600)
+    assert many[0] <= 4 * few[0]
+    assert many[1] <= 4.6 * few[1]  # A tree of an index grows a little higher.
+
+
+async def test_a_group_of_outcomes_is_so_many_statements_whatever_waits_for_it(
+    counted: Counted,
+) -> None:
+    """Fan-out: one job that so many wait for."""
+    costs = []
+    for count in (10, 500):
+        flows = Flows(counted.bench)
+        names = [f"j{n}" for n in range(count)]
+        worker = await counted.bench.enlist()
+        await flows.make(" ".join(["a", *names]), " ".join(f"a>{name}" for name in names))
+        claims = await flows.claim(worker)
+        counted.statements = 0
+        await counted.bench.finish(worker, counted.bench.completed(claims["a"]))
+        costs.append(counted.statements)
+        assert len(await flows.claim(worker)) == count
+    assert costs[1] <= costs[0] + 3  # Rows are bound to statements of a few sizes.
+
+
+async def test_what_ends_a_plain_job_asks_nothing_of_workflows(counted: Counted) -> None:
+    bench = counted.bench
+    worker = await bench.enlist()
+    costs = []
+    for flow in (False, True):
+        if flow:
+            await Flows(bench).make("a b", "a>b")
+        await bench.add_many(5, queue="plain")
+        claims = await bench.claim(worker, 5, queues=("plain",))
+        counted.statements = 0
+        await bench.finish(worker, *map(bench.completed, claims))
+        costs.append(counted.statements)
+    assert costs[0] == costs[1]
