@@ -39,6 +39,14 @@ if TYPE_CHECKING:
         StorageVersionError,
         UnknownJobTypeError,
         UpgradeError,
+        WorkflowNotFoundError,
+    )
+    from backroom.flow import (
+        Predecessor,
+        WorkflowInfo,
+        WorkflowJob,
+        WorkflowPage,
+        WorkflowStatus,
     )
     from backroom.handle import Job
     from backroom.handlers import JobHandler
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from backroom.tasks import Task, current_job
     from backroom.timetable import HandlerSchedules, Schedule
     from backroom.unique import Unique
+    from backroom.workflow import FlowJob, Workflow
 
 __version__ = "0.1.0"
 
@@ -87,6 +96,7 @@ __all__ = [
     "DuplicateJobError",
     "FailJob",
     "FileJobStorage",
+    "FlowJob",
     "HandlerOptions",
     "HandlerSchedules",
     "Job",
@@ -114,6 +124,7 @@ __all__ = [
     "OptionError",
     "ParkedStats",
     "PayloadTooLargeError",
+    "Predecessor",
     "Priority",
     "QueueStats",
     "RetryJob",
@@ -139,6 +150,12 @@ __all__ = [
     "UnknownJobTypeError",
     "UpgradeError",
     "WorkerStats",
+    "Workflow",
+    "WorkflowInfo",
+    "WorkflowJob",
+    "WorkflowNotFoundError",
+    "WorkflowPage",
+    "WorkflowStatus",
     "__version__",
     "current_job",
     "exponential",
@@ -176,6 +193,14 @@ _ROOMS = {
         "StorageVersionError",
         "UnknownJobTypeError",
         "UpgradeError",
+        "WorkflowNotFoundError",
+    ),
+    "flow": (
+        "Predecessor",
+        "WorkflowInfo",
+        "WorkflowJob",
+        "WorkflowPage",
+        "WorkflowStatus",
     ),
     "handlers": ("JobHandler",),
     "options": ("HandlerOptions",),
@@ -230,6 +255,10 @@ _ROOMS = {
         "Schedule",
     ),
     "unique": ("Unique",),
+    "workflow": (
+        "FlowJob",
+        "Workflow",
+    ),
 }
 
 if not TYPE_CHECKING:  # A type checker would take every name for one of these.

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpa
 from uuid import UUID
 
 from backroom.blocking_schedules import BlockingSchedules
+from backroom.blocking_workflows import BlockingWorkflows
 from backroom.bulk import BulkHandler
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
@@ -86,7 +87,7 @@ class Task(Generic[P, R, C]):
         return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
-class JobService(BlockingSchedules):
+class JobService(BlockingSchedules, BlockingWorkflows):
     """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
 
     Takes what the async one takes, or an async service, `JobService(service=...)`: where that

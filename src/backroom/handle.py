@@ -37,6 +37,7 @@ class Job(Steps, Generic[T]):
     """One attempt of a job. Its values do not change; `cancelled` and `progress` live."""
 
     __slots__ = (
+        "_blocks",
         "_changed",
         "_log",
         "_policy",
@@ -71,6 +72,7 @@ class Job(Steps, Generic[T]):
         self._progress: tuple[float, str | None] | None = None
         self._log: JobLog | Callable[[], int] = now
         self._stop = False
+        self._blocks = 0
         self.saw_stop = False
         """User code has looked at `cancelled`, and it was true."""
 
@@ -114,6 +116,12 @@ class Job(Steps, Generic[T]):
     @property
     def tags(self) -> tuple[str, ...]:
         return tuple(self._said("tags", ()))
+
+    @property
+    def workflow(self) -> str | None:
+        """The id of the workflow or batch that it belongs to."""
+        workflow: str | None = self._said("workflow", None)
+        return workflow
 
     def _said(self, name: str, default: Any) -> Any:
         options = self._claim.options
@@ -190,7 +198,17 @@ class Job(Steps, Generic[T]):
             )
         return self._transact(self, self._claim, connection, result)
 
-    # -- the runner's side -----------------------------------------------------------------------
+    # -- the engine's side -----------------------------------------------------------------------
+
+    @property
+    def claim(self) -> Claim:
+        """By which it runs."""
+        return self._claim
+
+    def next_block(self) -> int:
+        """The number of the next block that adds jobs to its workflow in this attempt."""
+        self._blocks += 1
+        return self._blocks
 
     def stop(self) -> None:
         """From now on `cancelled` is true."""

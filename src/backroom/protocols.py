@@ -9,6 +9,7 @@ from uuid import UUID
 
 from backroom.bulk import BulkJob, BulkResult
 from backroom.cron import Cron
+from backroom.flow import OnFailure, WorkflowInfo, WorkflowPage
 from backroom.handle import Job
 from backroom.job import (
     Cancel,
@@ -24,6 +25,7 @@ from backroom.registry import JobType
 from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
 from backroom.timetable import TickOptions
+from backroom.workflow import Workflow
 
 __all__ = ["BulkDecorator", "HandlerDecorator", "JobScheduler", "JobServiceProtocol"]
 
@@ -133,6 +135,31 @@ class JobServiceProtocol(JobScheduler, Protocol):
     async def resume_schedule(self, name: str) -> ScheduleInfo: ...
     async def delete_schedule(self, name: str) -> None: ...
     async def run_schedule(self, name: str) -> JobId[Any]: ...
+    def workflow(
+        self,
+        name: str,
+        *,
+        on_failure: OnFailure = "stop",
+        on_success: JobRequest[Any] | None = None,
+        on_complete: JobRequest[Any] | None = None,
+    ) -> Workflow: ...
+    def batch(
+        self,
+        name: str,
+        *,
+        on_success: JobRequest[Any] | None = None,
+        on_complete: JobRequest[Any] | None = None,
+    ) -> Workflow: ...
+    def extend_workflow(self, job: Job[Any]) -> Workflow: ...
+    async def get_workflow(self, workflow_id: str | UUID) -> WorkflowInfo: ...
+    async def get_workflows(
+        self, *, limit: int = 100, cursor: str | None = None
+    ) -> WorkflowPage: ...
+    async def wait_for_workflow(
+        self, workflow_id: str | UUID, *, timeout: float | timedelta | None = None
+    ) -> WorkflowInfo: ...
+    async def cancel_workflow(self, workflow_id: str | UUID) -> int: ...
+    async def retry_workflow(self, workflow_id: str | UUID) -> int: ...
 
 
 class HandlerDecorator(Protocol[T, R]):

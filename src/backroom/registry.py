@@ -84,7 +84,7 @@ class JobType(Generic[T, R]):
     ) -> None:
         self.name = check_name("job type", name)
         self.data = data
-        self.result = result
+        self.result: type[R] = result
         self.version = check_version(name, version)
         self.upgrade: Mapping[int, Upgrade] = check_upgrade(name, version, upgrade)
         self.options = check_options(name, options)

@@ -67,6 +67,10 @@ class RecordMaker:
         self._max_payload = max_payload
         self._make_id = make_id
 
+    def apart(self, make_id: Callable[[int], str]) -> RecordMaker:
+        """The same with ids of its own: a maker belongs to one thread."""
+        return RecordMaker(self._registry, self._max_payload, make_id)
+
     def make(
         self, type_: str | JobType[Any, Any], data: Any, options: Mapping[str, Any], now: int
     ) -> JobRecord:

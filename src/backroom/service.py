@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import msgspec
 
+from backroom.composing import Composing
 from backroom.declaring import Declaring, JobRegistry
 from backroom.errors import (
     ConfigurationError,
@@ -63,7 +64,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering, Recurring):
+class JobService(Declaring, Steering, Recurring, Composing):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls

@@ -20,6 +20,7 @@ from backroom.errors import (
     StorageError,
     level_of,
 )
+from backroom.flowing import Flowing
 from backroom.stepping import Stepping
 
 __all__ = ["Stepper", "codec_of"]
@@ -45,8 +46,11 @@ class Stepper:
         now: Callable[[], int],
         in_thread: Callable[[Callable[[], None]], None],
         max_payload: int,
+        flows: Flowing | None = None,
     ) -> None:
-        """`in_thread` runs a function in a thread of its own."""
+        """`in_thread` runs a function in a thread of its own. `flows`: where jobs are found that
+        others have waited for, if the storage keeps such."""
+        self.flows = flows
         self.storage = storage
         self.leased = leased
         self.now = now

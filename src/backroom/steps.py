@@ -9,6 +9,9 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 from backroom.errors import ServiceError
+from backroom.flow import Predecessor
+from backroom.job import JobId
+from backroom.predecessors import Predecessors, Typed, none_here
 from backroom.replay import Aside, Replay, check_step
 from backroom.step import StepKind
 from backroom.stepper import Stepper, codec_of
@@ -113,6 +116,58 @@ class Steps:
         """
         return self._here().wait_for(check_step("signal", name), timeout, type)
 
+    # -- what it has waited for ------------------------------------------------------------------
+
+    @overload
+    def result_of(self, which: Typed[R] | JobId[R], /) -> Coroutine[Any, Any, R]: ...
+    @overload
+    def result_of(self, which: str, /) -> Coroutine[Any, Any, Any]: ...
+    def result_of(self, which: Any, /) -> Coroutine[Any, Any, Any]:
+        """In a workflow: the result of the one job of this type, or with this id, that this one has
+        waited for. Of an undo job, the job that it takes back.
+
+        Raises:
+            JobNotFoundError: there is none. OptionError: there are several.
+            JobFailedError, JobCancelledError: it did not complete; this job runs `anyway`.
+            JobTypeError: its result does not fit the type.
+            ServiceError: the handler runs in a child process.
+        """
+        return self._predecessors().result_of(which)
+
+    @overload
+    def results_of(self, which: Typed[R], /) -> Coroutine[Any, Any, list[R]]: ...
+    @overload
+    def results_of(self, which: str, /) -> Coroutine[Any, Any, list[Any]]: ...
+    def results_of(self, which: Any, /) -> Coroutine[Any, Any, list[Any]]:
+        """In a workflow: the results of the jobs of this type that this one has waited for, in the
+        order in which they were added; of a callback, of all jobs of its workflow. Of those that
+        did not complete there is none: `predecessors` tells of them.
+
+        Raises:
+            JobTypeError: a result does not fit the type.
+            ServiceError: the handler runs in a child process.
+        """
+        return self._predecessors().results_of(which)
+
+    def predecessors(self) -> Coroutine[Any, Any, list[Predecessor]]:
+        """In a workflow: all jobs that this one has waited for, with their status, results as JSON
+        text, and errors, in the order in which they were added.
+
+        Raises:
+            ServiceError: the handler runs in a child process.
+        """
+        return self._predecessors().all()
+
+    def _predecessors(self) -> Predecessors:
+        self._here()
+        return self._before()
+
+    def _before(self) -> Predecessors:
+        flows = self._run().stepper.flows
+        if flows is None:
+            raise none_here()
+        return Predecessors(flows, f"{self._claim.type} {self._claim.id}", self._claim.key)
+
     @property
     def blocking(self) -> BlockingSteps:
         """The same for a `def` handler: `quote = job.blocking.step("quote", get_quote, order)`.
@@ -120,7 +175,7 @@ class Steps:
         Raises:
             ServiceError: it runs in a child process.
         """
-        return BlockingSteps(self._run())
+        return BlockingSteps(self._run(), self._before)
 
     def _here(self) -> Replay:
         try:
@@ -152,8 +207,29 @@ class Steps:
 class BlockingSteps:
     """`Steps` in a thread: each call waits for its answer."""
 
-    def __init__(self, run: Replay) -> None:
+    def __init__(self, run: Replay, before: Callable[[], Predecessors]) -> None:
         self._run = run
+        self._before = before
+
+    @overload
+    def result_of(self, which: Typed[R] | JobId[R], /) -> R: ...
+    @overload
+    def result_of(self, which: str, /) -> Any: ...
+    def result_of(self, which: Any, /) -> Any:
+        """See `Steps.result_of`."""
+        return self._in_thread().wait(self._before().result_of(which))
+
+    @overload
+    def results_of(self, which: Typed[R], /) -> list[R]: ...
+    @overload
+    def results_of(self, which: str, /) -> list[Any]: ...
+    def results_of(self, which: Any, /) -> list[Any]:
+        """See `Steps.results_of`."""
+        return self._in_thread().wait(self._before().results_of(which))
+
+    def predecessors(self) -> list[Predecessor]:
+        """See `Steps.predecessors`."""
+        return self._in_thread().wait(self._before().all())
 
     @overload
     def step(

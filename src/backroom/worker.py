@@ -10,10 +10,11 @@ import random
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from backroom.claimer import Claimer
 from backroom.errors import level_of
+from backroom.flowing import Flowing
 from backroom.job import JobRecord
 from backroom.lanes import Lanes
 from backroom.lease import Lease
@@ -63,6 +64,7 @@ class Worker:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`recorded` is called with outcomes that stand."""
+        self._recorded = recorded
         self._storage = storage
         self._clock = clock
         self._settings = settings
@@ -82,7 +84,7 @@ class Worker:
             worker=self._number,
             leased=self._lease.stands,
             flushed=self._refill,
-            recorded=recorded,
+            recorded=self._written,
         )
         self._processes = Processes(
             Limits(settings.max_memory, settings.max_jobs_per_process, settings.max_payload)
@@ -93,6 +95,7 @@ class Worker:
             now=clock.now,
             in_thread=self._threads.submit,
             max_payload=settings.max_payload,
+            flows=cast(Flowing, storage) if storage.capabilities.flowing else None,
         )
         self._runner = Runner(
             registry,
@@ -430,6 +433,13 @@ class Worker:
         for lanes in self._lanes:
             claims += lanes.claims()
         return _holds(claims)
+
+    def _written(self, outcomes: Sequence[tuple[Claim, Transition]]) -> None:
+        """Outcomes stand."""
+        if any(transition.tied for _, transition in outcomes):
+            for claimer in self._claimers.values():  # What waited for these may be due now.
+                claimer.signal()
+        self._recorded(outcomes)
 
     def _refill(self) -> None:
         self._tending = False

@@ -21,6 +21,7 @@ from backroom.cli.queues import queues
 from backroom.cli.schedules import schedules
 from backroom.cli.stats import stats
 from backroom.cli.worker import worker
+from backroom.cli.workflows import workflows
 
 __all__ = ["Commands", "jobs", "main"]
 
@@ -55,7 +56,8 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, schedules, stats, doctor, migrate, move, backup, restore, completion,
+    worker, jobs, queues, schedules, workflows, stats, doctor, migrate, move, backup, restore,
+    completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

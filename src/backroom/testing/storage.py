@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from backroom.flow import FlowRecord, Piece
 from backroom.job import JobRecord
 from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
 from backroom.schedule import Firing
@@ -33,7 +34,7 @@ NEXT_MOMENT: Final = f"""
     SELECT min(moment) FROM (
         SELECT run_at AS moment FROM job WHERE state = 0 AND run_at > ?1 AND run_at < {FOREVER}
         UNION ALL
-        SELECT expires_at FROM job WHERE state = 0 AND expires_at > ?1 AND {UNSTARTED})
+        SELECT expires_at FROM job WHERE state IN (0, 5) AND expires_at > ?1 AND {UNSTARTED})
 """
 
 
@@ -98,6 +99,16 @@ class TestStorage(MemoryJobStorage):
         for firing, stood in zip(firings, stands, strict=True):
             self.inserted += firing.jobs if stood else ()
         return stands
+
+    async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
+        await super().insert_flow(flow, piece, now)
+        self.inserted += [member.record for member in piece.members]
+
+    async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
+        await super().extend_flow(piece, key, token, now)
+        known = {job.id for job in self.inserted}
+        new = [member.record for member in piece.members]
+        self.inserted += [record for record in new if record.id not in known]
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         # What the code of a dead worker still says, nobody hears.
