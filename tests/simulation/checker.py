@@ -98,6 +98,11 @@ class Book(msgspec.Struct):
     """The same of all code that ever ran."""
     began: dict[int, float] = msgspec.field(default_factory=dict)
 
+    parents: list[int] = msgspec.field(default_factory=list)
+    """Jobs that it waits for."""
+    anyway: bool = False
+    """It runs whichever way these end."""
+
     @property
     def live(self) -> bool:
         return self.kept and self.state == "live"
@@ -178,6 +183,7 @@ class Checker:
             "takes back": self._takes_back, "disowns": self._disowns, "retires": self._retires,
             "reclaims": self._reclaims, "enlists": self._enlists, "extends": self._extends,
             "cancel: stands": self._cancelled, "retry: stands": self._retried,
+            "waits": self._waits, "flow: stands": self._flow_stands,
             "delete: stands": self._deleted, "prune: stands": self._pruned,
             "pauses": lambda e: self._paused.add(e.more["queue"]),
             "resumes": lambda e: self._paused.discard(e.more["queue"]),
@@ -322,9 +328,22 @@ class Checker:
             )  # fmt: skip
         if self._plan.flood:
             self._check_starving(book)
+        self._check_parents(book)
         book.token, book.granted = more["token"], True
         book.passed = book.most = 0
         book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
+
+    def _check_parents(self, book: Book) -> None:
+        """Whether all that it waits for has ended, as it wants it."""
+        if "people" in self._plan.troubles:  # Who may have run some of them again since.
+            return
+        for parent in (self._jobs[n] for n in book.parents):
+            well = parent.state in ("COMPLETED", "gone") or (book.anyway and not parent.live)
+            if not well:
+                self._wrong(
+                    9, f"job {book.n} was granted, and job {parent.n}, which it waits for, is"
+                    f" {parent.state}", book.n, parent.n,
+                )  # fmt: skip
 
     def _check_starving(self, granted: Book) -> None:
         """Whether a job that has been due for too long takes its turn."""
@@ -588,6 +607,20 @@ class Checker:
             if book.hold is not None or "expires_in" not in book.asked:
                 self._wrong(10, f"retention cancelled job {book.n}", book.n)
             book.state = "CANCELLED"
+
+    # -- workflows -------------------------------------------------------------------------------
+
+    def _waits(self, event: Event) -> None:
+        book = self._book(event)
+        book.parents, book.anyway = event.more["parents"], event.more["anyway"]
+
+    def _flow_stands(self, event: Event) -> None:
+        book, status = self._book(event), event.more["status"]
+        if status == "cancelled" and book.live and book.hold is None:
+            book.state = "CANCELLED"
+        elif status == "blocked" and book.state in TERMINAL:
+            book.state = "live"
+            book.attempts = book.crashes = 0
 
     # -- processes -------------------------------------------------------------------------------
 

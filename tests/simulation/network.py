@@ -29,11 +29,12 @@ __all__ = ["Network", "Remote", "Weather"]
 VERBS: Final = {
     "insert", "enlist", "extend", "retire", "claim", "start", "finish", "give_back", "disown",
     "report", "reclaim", "prune", "find", "outlook", "page", "stats", "queues", "retry", "cancel",
-    "delete", "pause",
+    "delete", "pause", "insert_flow", "flow",
     "put_schedule", "pause_schedule", "schedule", "schedules", "due_schedules", "fire", "ticks",
 }  # fmt: skip
 SAID_AGAIN: Final = {
-    "insert", "finish", "extend", "start", "retire", "put_schedule", "pause_schedule", "fire",
+    "insert", "insert_flow", "finish", "extend", "start", "retire", "put_schedule",
+    "pause_schedule", "fire",
 }  # fmt: skip
 """What a network may carry twice; calling again with the same values is safe."""
 
@@ -119,7 +120,10 @@ class Network:
         self, remote: Remote, verb: str, args: Any, kwargs: Any, reply: Any, lost: bool
     ) -> None:
         answer, error = None, None
-        if reply is None and verb == "insert" and self.server.has_forgotten(args[0]):
+        jobs = args[0] if verb == "insert" else ()
+        if verb == "insert_flow":
+            jobs = [member.record for member in args[1].members]
+        if reply is None and self.server.has_forgotten(jobs):
             return  # A job is known again as long as it is kept; beyond that it would be a new one.
         try:
             answer = self.server.carry_out(remote, verb, args, kwargs)
@@ -157,12 +161,13 @@ class Network:
 
 _WAKES: Final[dict[str, tuple[Wake, ...]]] = {
     "insert": (Wake.JOBS,),
+    "insert_flow": (Wake.JOBS,),
     "give_back": (Wake.JOBS,),
     "retire": (Wake.JOBS,),
     "finish": (Wake.FINISHED, Wake.JOBS),
     "reclaim": (Wake.JOBS, Wake.FINISHED),
     "retry": (Wake.JOBS,),
-    "cancel": (Wake.CONTROL, Wake.FINISHED),
+    "cancel": (Wake.CONTROL, Wake.FINISHED, Wake.JOBS),
     "pause": (Wake.CONTROL, Wake.JOBS),
     "put_schedule": (Wake.CONTROL,),
     "pause_schedule": (Wake.CONTROL,),
@@ -188,7 +193,7 @@ class Remote:
         self.machine = machine
         self.backend = backend
         self.clock = clock
-        self.capabilities = Capabilities(durable=True, shared=True, planning=planning)
+        self.capabilities = Capabilities(durable=True, shared=True, planning=planning, flowing=True)
         self.url = "simulated:"
         self.cut_until = 0.0
         """Nothing gets through until then."""

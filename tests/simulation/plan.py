@@ -68,6 +68,8 @@ class Plan(msgspec.Struct):
     within: float = 0.0
     """Seconds that the first of them waits for the others."""
     beats: tuple[Beat, ...] = ()
+    flows: bool = False
+    """Some of the jobs wait for others."""
 
     @property
     def peaceful(self) -> bool:
@@ -118,6 +120,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         drift=0.0 if shared_clock or flood else chance.choice((0.0, 0.001, 0.02)),
         # Apart, so that all other seeds mean what they meant.
         unique=not flood and random.Random(f"unique {seed}").random() < 0.3,
+        flows=not flood and random.Random(f"flows {seed}").random() < 0.5,
     )
 
 

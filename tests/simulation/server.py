@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from backroom.errors import DuplicateJobError
+from backroom.flow import FlowRecord, Piece, Role
 from backroom.job import PRIORITIES, Hold, JobRecord, State, microseconds
-from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Pruned, Reclaimed, Store
+from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Reclaimed, Store
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.transition import Claim, Transition
 from tests.simulation.history import History
@@ -46,6 +47,11 @@ class Data(msgspec.Struct):
     """What its handler does, run by run; the last one again and again."""
 
 
+CHANGES: Final = {
+    "insert_flow", "finish", "give_back", "retire", "reclaim", "cancel", "retry", "prune",
+}  # fmt: skip
+"""After these, jobs of workflows may stand otherwise that nobody named."""
+
 _data_decoder = msgspec.json.Decoder(Data)
 
 
@@ -74,8 +80,11 @@ class Server:
         self._seen: dict[int, str] = {}
         self._carried: dict[int, int] = {}
         """By the number of a job whose data was replaced: whose data it has."""
+        self._members: dict[str, str] = {}
+        """Of jobs of workflows: how each stood when it was looked at last."""
         self._tell: dict[str, Callable[..., None]] = {
             "insert": self._inserted,
+            "insert_flow": self._composed,
             "enlist": self._enlisted,
             "claim": self._claimed,
             "start": self._counted,
@@ -85,7 +94,6 @@ class Server:
             "retire": self._retired,
             "extend": self._extended,
             "reclaim": self._reclaimed,
-            "prune": self._pruned,
             "put_schedule": self._schedule_put,
             "pause_schedule": self._schedule_switched,
             "fire": self._fired,
@@ -104,6 +112,10 @@ class Server:
         tell = self._tell.get(verb)
         if tell is not None:
             tell(remote, answer, *args, **kwargs)
+        if verb in CHANGES and self._members:
+            self._look_at_members(remote)
+        if verb == "prune" and answer.touched:
+            self._look(remote, "prune", "")
         elif verb in ("cancel", "retry", "delete"):
             self._look(remote, verb, "" if not isinstance(args[0], str) else args[0])
         elif verb == "pause":
@@ -313,9 +325,39 @@ class Server:
                 untouched=answer.untouched,
             )  # fmt: skip
 
-    def _pruned(self, remote: Remote, answer: Pruned, now: int, limit: int) -> None:
-        if answer.touched:
-            self._look(remote, "prune", "")
+    # -- workflows -------------------------------------------------------------------------------
+
+    def _composed(
+        self, remote: Remote, answer: None, flow: FlowRecord, piece: Piece, now: int
+    ) -> None:
+        new = [one for one in piece.members if one.record.id not in self._members]
+        for member in new:
+            record = member.record
+            n = self.ids[record.id] = _data_decoder.decode(record.data).n
+            self._members[record.id] = ""
+            self._note(
+                "keeps", n, type=record.type, key=None, priority=record.priority,
+                queue=record.queue, run_at=record.run_at, batch=[], made=record.created_at,
+                until=None, how="return",
+            )  # fmt: skip
+        for member in new:
+            before = [parent for parent, child in piece.edges if child == member.record.id]
+            if member.role == Role.CALLBACK:
+                before = [one.record.id for one in new if one.role == Role.JOB]
+            self._note(
+                "waits", self.ids[member.record.id], parents=[self.ids[id_] for id_ in before],
+                anyway=member.anyway,
+            )  # fmt: skip
+
+    def _look_at_members(self, remote: Remote) -> None:
+        """What has become of jobs that wait for others, or did."""
+        ids = list(self._members)
+        found = self._run(lambda: remote.backend.outlook(ids, self.clock.now()))
+        for id_ in ids:
+            status = str(found[id_].status) if id_ in found else "gone"
+            if self._members[id_] != status:
+                self._members[id_] = status
+                self._note("flow: stands", self.ids[id_], status=status)
 
     def _look(self, remote: Remote, verb: str, only: str) -> None:
         """After what people did, or retention: how the jobs stand now."""

@@ -18,6 +18,7 @@ from backroom import (
     Cancel,
     Cron,
     FailJob,
+    FlowJob,
     Job,
     JobFailedError,
     JobRequest,
@@ -31,6 +32,7 @@ from backroom import (
     Unique,
 )
 from backroom import scheduler as scheduling
+from backroom.flow import OnFailure
 from backroom.job import SECOND, JobIds
 from backroom.ports import Outlook, Store
 from backroom.schedule import ScheduleRecord
@@ -381,6 +383,9 @@ class World:
                 if chance.random() < 0.2:
                     await self._schedule_many(process, service)
                     continue
+                if self.plan.flows and chance.random() < 0.4:
+                    await self._compose(process, service)
+                    continue
                 job_id = await self.schedule_one(process, service)
                 if job_id is not None and chance.random() < 0.2:
                     await self._await_result(process, service, job_id)
@@ -465,6 +470,25 @@ class World:
         ids = await service.schedule_many(requests)
         for (n, _, _), job_id in zip(made, ids, strict=True):
             self._told(process, n, job_id)
+
+    async def _compose(self, process: Process, service: JobService) -> None:
+        """A workflow."""
+        chance = self.chance
+        made: list[tuple[int, FlowJob[Any]]] = []
+        last, (type_, data), _ = self._note(process, ["ok"], "WORK", {})
+        on_failure: OnFailure = chance.choice(("stop", "continue"))
+        async with service.workflow(
+            "flow", on_failure=on_failure, on_complete=JobRequest(type_, data)
+        ) as flow:
+            for _ in range(chance.randint(2, 5)):
+                n, (type_, data), options = self._new(process, None)
+                for name in ("unique_key", "unique"):
+                    options.pop(name, None)
+                after = [job for _, job in made if chance.random() < 0.5]
+                made.append((n, flow.add(type_, data, after=after, **options)))
+        for n, job in made:
+            self._told(process, n, job.id)
+        self.history.note(process.name, "is told", last, of=last)
 
     def _told(self, process: Process, n: int, job_id: str) -> None:
         self.history.note(process.name, "is told", n, of=self.server.ids.get(job_id))
