@@ -8,6 +8,7 @@ from tests.mutants.table import (
     cron,
     durability,
     fences,
+    flows,
     keys,
     leases,
     order,
@@ -44,4 +45,5 @@ MUTANTS = (
     *steps.MUTANTS,
     *bulk.MUTANTS,
     *unique.MUTANTS,
+    *flows.MUTANTS,
 )

@@ -1,0 +1,170 @@
+"""Who waits for others is let go once, when all of them have ended, and never before."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+CONTRACT = "contract/test_flows.py"
+ENGINE = "engine/test_workflows.py"
+SERVER = "postgres/test_flows.py"
+MODEL = "property/test_flows.py"
+SQLITE = "storage/sqlite/flows.py"
+STATEMENTS = "storage/postgres/flows.sql"
+
+MUTANTS = (
+    Mutant(
+        name="flows-all-of-them",
+        promises=(9,),
+        guard="a job runs when all that it waits for has ended, in a folder",
+        file=SQLITE,
+        old="(SELECT job FROM member WHERE job IN {_THESE} AND waits <= 0)",
+        new="(SELECT job FROM member WHERE job IN {_THESE})",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-all-of-them-on-a-server",
+        promises=(9,),
+        guard="a job runs when all that it waits for has ended, on a server",
+        file=STATEMENTS,
+        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
+        new="    AND c.cause IS NULL\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-counted-once",
+        promises=(3,),
+        guard="an end that is told twice is counted once, in a folder",
+        file=SQLITE,
+        old="    WHERE m.job IN {_THESE} AND m.counted = 0 AND job.state BETWEEN 2 AND 4\n",
+        new="    WHERE m.job IN {_THESE} AND job.state BETWEEN 2 AND 4\n",
+        tests=(MODEL,),
+    ),
+    Mutant(
+        name="flows-outcome-tells",
+        promises=(9,),
+        guard="an outcome tells those that wait, in its own change, in a folder",
+        file="storage/sqlite/outcomes.py",
+        old="    tied = [t.key for t in transitions if t.tied]\n",
+        new="    tied: list[int] = []\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-outcome-tells-on-a-server",
+        promises=(9,),
+        guard="an outcome tells those that wait, in its own transaction, on a server",
+        file="storage/postgres/outcomes.py",
+        old="        await loosen(link, self._statements, tied, now)\n",
+        new="        del tied\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-held-while-they-change",
+        promises=(9,),
+        guard="of two who end the last two jobs at once, the second one lets go who waits",
+        file="storage/postgres/outcomes.py",
+        old="await hold(link, self._statements, [to_id(t.key) for t in transitions if t.tied])",
+        new="pass",
+        tests=(f"{SERVER}::test_of_two_who_end_the_last_two_the_second_lets_go",),
+    ),
+    Mutant(
+        name="flows-end-by-return",
+        promises=(9,),
+        guard="a job that ends as it is given back tells those that wait, in a folder",
+        file="storage/sqlite/claims.py",
+        old="    loosen(ledger, tied, now)\n",
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-end-by-return-on-a-server",
+        promises=(9,),
+        guard="a job that ends as it is given back tells those that wait, on a server",
+        file="storage/postgres/living.py",
+        old="            await look_and_loosen(link, self._base.statements, back, now)\n",
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-end-by-death",
+        promises=(9,),
+        guard="a job that ends with its worker tells those that wait, in a folder",
+        file="storage/sqlite/workers.py",
+        old="    loosen(ledger, held, now)\n",
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-end-by-people",
+        promises=(9,),
+        guard="a job that people cancel tells those that wait, in a folder",
+        file="storage/sqlite/steering.py",
+        old="    loosen(ledger, keys, now)\n",
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-in-vain",
+        promises=(9,),
+        guard="what waits for a failure does not run, on a server",
+        file=STATEMENTS,
+        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
+        new="    AND w.waits <= c.waited\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-restored-with-all",
+        promises=(9,),
+        guard="a job waits again only if nothing that it waits for has failed for good",
+        file="storage/restoring.py",
+        old="    lost = [child for _, child in in_vain]\n",
+        new="    lost: list[K] = []\n",
+        tests=(MODEL,),
+    ),
+    Mutant(
+        name="flows-kept-whole",
+        promises=(10,),
+        guard="a job of a flow that goes on is not removed, in a folder",
+        file="storage/sqlite/retention.py",
+        old="            keys = [key for key in keys if key not in stay]\n",
+        new="            del stay\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-kept-whole-on-a-server",
+        promises=(10,),
+        guard="a job of a flow that goes on is not removed, on a server",
+        file="storage/postgres/retention.sql",
+        old="    AND id NOT IN (SELECT job FROM staying) RETURNING id, state\n",
+        new="    RETURNING id, state\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-fenced",
+        promises=(2,),
+        guard="only who holds a job adds to its flow, in a folder",
+        file="storage/sqlite/weaving.py",
+        old="    WHERE job.key = ?1 AND job.token = ?2 AND job.state = 1\n",
+        new="    WHERE job.key = ?1 AND ?2 = ?2\n",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-acyclic",
+        promises=(9,),
+        guard="jobs that wait for each other are refused",
+        file="workflow.py",
+        old="        _refuse_cycles(self._members, self._edges)\n",
+        new="",
+        tests=(ENGINE,),
+    ),
+    Mutant(
+        name="flows-callbacks-at-the-end",
+        promises=(9,),
+        guard="a callback waits for all jobs of its flow",
+        file=SQLITE,
+        old="    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5\n",
+        new="    WHERE f.key IN {_THESE} AND job.state = 5\n",
+        tests=(CONTRACT,),
+    ),
+)
