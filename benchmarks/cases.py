@@ -820,7 +820,7 @@ CASES = {
         orphans, holder, raw_latency, raw_listener,
         drain, fill, latency, answer, lateness, where, idle, bare_idle, leak,
         blocking, handlers, starting, scaling,
-        flow_cases.ticks, flow_cases.handled, flow_cases.unique,
+        flow_cases.ticks, flow_cases.handled, flow_cases.unique, flow_cases.edges,
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What time and flow cost: schedules, bulk handlers, unique keys."""
+"""What time and flow cost: schedules, bulk handlers, unique keys, workflows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from benchmarks.postgres import DatabaseBench, a_server
 
 SCHEDULES = 10_000
 BATCH = 100
+PAIRED = 10_000
+"""Jobs, half of which wait for the other half."""
 
 
 def schedules(bench: Bench) -> None:
@@ -78,7 +80,22 @@ def unique(bench: Bench) -> None:
         )  # fmt: skip
 
 
-ROWS: dict[str, Callable[[Bench], None]] = {row.__name__: row for row in (schedules, bulk, unique)}
+def edges(bench: Bench) -> None:
+    """What an edge of a workflow costs: pairs of jobs, of which one waits for the other, beside as
+    many jobs by themselves."""
+    count = PAIRED // bench.scale
+    flows, plain = bench.medians(
+        lambda: bench.measure("edges", count=count, flows=True),
+        lambda: bench.measure("edges", count=count, flows=False),
+    )
+    bench.ratio(
+        f"{bench.table.title}: jobs in pairs, an edge each", flows["rate"], plain["rate"], 0.33
+    )
+
+
+ROWS: dict[str, Callable[[Bench], None]] = {
+    row.__name__: row for row in (schedules, bulk, unique, edges)
+}
 
 
 def run(rows: list[str], quick: bool, runs: int, target: str | None) -> int:

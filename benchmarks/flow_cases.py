@@ -146,3 +146,37 @@ async def unique(
 
 def _storage(place: str) -> DatabaseJobStorage | FileJobStorage:
     return DatabaseJobStorage(place) if "://" in place else FileJobStorage(place)
+
+
+PAIRS = 50
+"""Of one workflow: a job, and one that waits for it."""
+
+
+async def edges(directory: str, count: int, flows: bool) -> dict[str, float]:
+    """`count` jobs made and run, half of which wait for the other half, in workflows of fifty
+    pairs; or all by themselves, in calls of as many: jobs a second."""
+    done = asyncio.Event()
+    left = count
+
+    async def handle(job: Job[Any]) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set()
+
+    jobs = JobService(_storage(directory), concurrency=100)
+    jobs.register_handler("WORK", handle)
+    await jobs.open()
+    began = time.perf_counter()
+    for _ in range(count // (2 * PAIRS)):
+        if flows:
+            async with jobs.workflow("pairs") as flow:
+                for _ in range(PAIRS):
+                    flow.add("WORK", after=flow.add("WORK"))
+        else:
+            await jobs.schedule_many([JobRequest("WORK")] * (2 * PAIRS))
+    await jobs.start()
+    await done.wait()
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}
