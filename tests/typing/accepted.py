@@ -275,6 +275,34 @@ async def recurring(service: JobServiceProtocol) -> None:
     reveal_type(await service.run_schedule("x"))  # R: backroom.job.JobId[Any]
 
 
+# -- workflows -----------------------------------------------------------------------------------
+
+
+async def composing(service: JobServiceProtocol, job: Job[Order]) -> None:
+    said = JobRequest(PERSON, Person(name="Ada"))
+    async with service.workflow("import", on_failure="compensate", on_complete=said) as flow:
+        person = flow.add(PERSON, Person(name="Ada"), undo=said, priority="low")
+        reveal_type(person)  # R: backroom.workflow.FlowJob[int]
+        reveal_type(person.id)  # R: backroom.job.JobId[int]
+        people = flow.group([said, said], after=person)
+        reveal_type(people)  # R: list[backroom.workflow.FlowJob[int]]
+        flow.add("BARE", {"any": "thing"}, after=people, anyway=True)
+    reveal_type(await service.get_workflow(flow.id))  # R: backroom.flow.WorkflowInfo
+    reveal_type(await job.result_of(PERSON))  # R: int
+    reveal_type(await job.result_of(person.id))  # R: int
+    reveal_type(await job.results_of(PERSON))  # R: list[int]
+    reveal_type(await job.results_of("BARE"))  # R: list[Any]
+    async with service.extend_workflow(job) as more:
+        more.chain(said, JobRequest("BARE"), after=more.job(person.id))
+
+
+def composing_plain(jobs: plain.JobService, job: Job[Order]) -> None:
+    with jobs.batch("mails", on_success=JobRequest("BARE")) as batch:
+        batch.add(ORDER, Order(7), delay=5)
+    reveal_type(job.blocking.results_of(PERSON))  # R: list[int]
+    reveal_type(jobs.wait_for_workflow(batch.id).status)  # R: backroom.flow.WorkflowStatus
+
+
 # -- within transactions -------------------------------------------------------------------------
 
 

@@ -119,6 +119,15 @@ async def recurring() -> None:
     Schedule(60, unique_key="x")  # E: call-arg
 
 
+async def composing() -> None:
+    async with service.workflow("import") as flow:
+        flow.add(ORDER, Mail(recipient="ada"))  # E: misc
+        flow.add(ORDER, Order(7), after="ORDER")  # E: arg-type
+        flow.add(ORDER, Order(7), undo=ORDER)  # E: call-overload
+    service.workflow("import", on_failure="retry")  # E: arg-type
+    service.batch("mails", on_success=ORDER)  # E: arg-type
+
+
 async def options() -> None:
     await service.schedule(ORDER, Order(7), priority="urgent")  # E: call-overload
     await service.schedule(ORDER, Order(7), prioritiy="low")  # E: call-overload
