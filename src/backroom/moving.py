@@ -127,9 +127,9 @@ class Move:
         flows = await cast(Flowing, source).open_flows()
         if flows:
             raise JobStateError(
-                f"{flows:,} workflows or batches of {source.url} have not ended, and their jobs do"
-                " not move: wait for their end, or cancel them with `backroom workflows cancel`;"
-                " nothing was moved"
+                f"workflows and batches of {source.url} that have not ended: {flows:,}; their jobs"
+                " do not move: wait for their end, or cancel them with `backroom workflows"
+                " cancel`; nothing was moved"
             )
         self._total = 0
         self._number = await target.number()

@@ -146,7 +146,8 @@ class Steering:
         that number on are forgotten first, and done anew: 1 begins from the beginning.
 
         Raises:
-            JobNotFoundError; JobStateError: it is active, or its unique key is taken.
+            JobNotFoundError; JobStateError: it is active, or its unique key is taken; or a job of
+                its workflow that it waits for did not complete, or its workflow was undone.
             OptionError: `from_step` is not a number from 1 on.
         """
         id_ = _job_id(job_id)
@@ -187,7 +188,7 @@ class Steering:
         """Forgets a job and all that was kept with it.
 
         Raises:
-            JobNotFoundError; JobStateError: it is active.
+            JobNotFoundError; JobStateError: it is active, or its workflow has not ended.
         """
         id_ = _job_id(job_id)
         await self._ready()

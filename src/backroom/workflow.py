@@ -26,6 +26,8 @@ R = TypeVar("R")
 MAX_JOBS: Final = 100_000
 """Jobs that are added at once."""
 MAX_EDGES: Final = 1_000_000
+MAX_BLOCKS: Final = 63
+"""In which one attempt adds jobs to its workflow."""
 
 
 class FlowJob(Generic[R]):
@@ -42,7 +44,7 @@ class FlowJob(Generic[R]):
         return f"<FlowJob {self.type} {self.id}>"
 
 
-After: TypeAlias = "FlowJob[Any] | Iterable[FlowJob[Any]]"
+After: TypeAlias = "FlowJob[Any] | Iterable[FlowJob[Any]] | None"
 """What a job waits for."""
 
 
@@ -164,7 +166,15 @@ class Workflow:
 
     def job(self, job_id: JobId[R]) -> FlowJob[R]:
         """A job that this workflow has already, for `after=`; whether it has is said at the end of
-        the block. For `service.extend_workflow`."""
+        the block.
+
+        Raises:
+            OptionError: this workflow is new; only `service.extend_workflow` adds to one.
+        """
+        if self._make_id is None:
+            raise OptionError(
+                f"job {job_id}: a workflow that is new has no jobs but those of add()"
+            )
         return FlowJob(self, job_id, "job")
 
     def callback(self, what: str, request: JobRequest[Any] | None, anyway: bool) -> None:
@@ -294,6 +304,11 @@ def made_again(job_id: str, block: int) -> Callable[[int], str]:
     """Makes the ids of the jobs that a job adds to its workflow: the same ones in each attempt, in
     the order in which they are added, and those of no other job. `block`: which one of the
     attempt."""
+    if block > MAX_BLOCKS:
+        raise ServiceError(
+            f"a job adds to its workflow in at most {MAX_BLOCKS} blocks an attempt: add more in"
+            " each"
+        )
     digest = hashlib.blake2b(f"{job_id} {block}".encode(), digest_size=8).hexdigest()
 
     def make(number: int) -> str:
@@ -304,6 +319,8 @@ def made_again(job_id: str, block: int) -> Callable[[int], str]:
 
 
 def _listed(after: object) -> list[Any]:
+    if after is None:
+        return []
     if isinstance(after, FlowJob):
         return [after]
     if isinstance(after, (str, bytes)) or not isinstance(after, Iterable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -22,7 +23,9 @@ from backroom import (
     WorkflowNotFoundError,
     WorkflowStatus,
 )
+from backroom.job import SECOND, JobIds
 from backroom.service import JobService
+from backroom.workflow import made_again
 from tests.engine.world import World
 
 
@@ -188,6 +191,10 @@ async def test_what_makes_no_sense_in_a_workflow_is_refused_where_it_is_said(wor
             flow.add(FETCH, Url("a"), undo=JobRequest(REPORT, {}))
         with pytest.raises(OptionError, match="anyway must be"):
             flow.add(FETCH, Url("a"), anyway=1)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match="a workflow that is new has no jobs but"):
+            flow.job(foreign.id)
+        with pytest.raises(OptionError, match="belongs to another"):
+            flow.order(foreign, foreign)
         with pytest.raises(OptionError, match="takes a JobRequest"):
             flow.group([FETCH])  # type: ignore[list-item]
     with pytest.raises(ServiceError, match="is kept already"):
@@ -337,6 +344,16 @@ async def test_an_attempt_that_would_add_other_jobs_is_refused(world: World) -> 
             first = flow.add("LIST")
         with pytest.raises(JobFailedError, match="has added other jobs to its workflow"):
             await service.result(first.id, timeout=3600)
+
+
+async def test_added_jobs_have_ids_of_their_own_in_their_order() -> None:
+    job = JobIds()(1_750_000_000 * SECOND)
+    ids = [made_again(job, block)(number) for block in (1, 2, 63) for number in (0, 1, 99_999)]
+    assert sorted(set(ids)) == ids
+    assert all(str(UUID(id_)) == id_ and UUID(id_).version == 7 for id_ in ids)
+    assert made_again(job, 1)(0) == ids[0] != job
+    with pytest.raises(ServiceError, match="at most 63 blocks"):
+        made_again(job, 64)
 
 
 async def test_a_job_of_no_workflow_cannot_extend_one(world: World) -> None:
