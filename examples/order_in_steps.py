@@ -1,5 +1,6 @@
 """An order that takes days: steps that are done once, an approval by a person, and what was done
-taken back by hand where the order comes to nothing.
+taken back by hand where the order comes to nothing. And a gift of several orders: all of them, or
+what was ordered is sent back by itself.
 
 backroom worker examples.order_in_steps:service
 backroom jobs schedule ORDER '{"number": 7, "product": "tea", "cents": 250}' --app examples.order_in_steps:service
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backroom import Job, JobService, JobType, SignalTimeoutError
+from backroom import FailJob, Job, JobRequest, JobService, JobType, SignalTimeoutError
 
 
 @dataclass
@@ -96,3 +97,36 @@ async def take_order(job: Job[Order]) -> str:
 
     await job.sleep("1d")  # The customer may still call.
     return await job.step("ship", ship, place, f"{job.id}-ship")
+
+
+# -- several orders, or none -----------------------------------------------------------------------
+
+BUY = JobType("BUY", Order, result=str)
+SEND_BACK = JobType("SEND_BACK", Order)
+
+
+@service.handler(BUY)
+async def buy(job: Job[Order]) -> str:
+    """What fails without a retry fails the whole gift."""
+    order = job.data
+    place = await job.step("reserve", reserve, order, f"{job.id}-reserve")
+    payment = await job.step("charge", charge, order, f"{job.id}-charge")
+    if not payment.paid:
+        await job.step("release", release, place, f"{job.id}-release")
+        raise FailJob(f"the card was declined for {order.product}")
+    return await job.step("ship", ship, place, f"{job.id}-ship")
+
+
+@service.handler(SEND_BACK)
+async def send_back(job: Job[Order]) -> None:
+    """Knows by `result_of` what it is to take back."""
+    await world.ask(f"{job.id}-back", f"send back {await job.result_of(BUY)}")
+
+
+async def give(*orders: Order) -> str:
+    """All of these, one behind the other; where one comes to nothing, those before it are sent
+    back, the last one first. Returns the id of the workflow."""
+    async with service.workflow("gift", on_failure="compensate") as flow:
+        jobs = [flow.add(BUY, order, undo=JobRequest(SEND_BACK, order)) for order in orders]
+        flow.order(*jobs)
+    return flow.id

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backroom.testing import Jobs, kit
-from examples.order_in_steps import ORDER, Approval, Order, World, service, world
+from examples.order_in_steps import ORDER, Approval, Order, World, give, service, world
 
 TEA = Order(7, "tea", 250)
 DAY = 86_400
@@ -68,3 +68,23 @@ async def test_a_card_that_is_declined_is_declined_in_every_run(
     assert await service.result(job_id) == "the card was declined"
     assert world.calls == ["reserve tea", "charge 250", "release shelf 7"]
     assert (await service.get_job(job_id)).attempt == 2
+
+
+async def test_a_gift_of_which_one_part_cannot_be_had_is_sent_back_the_last_part_first(
+    jobs: Jobs,
+) -> None:
+    world.declines.add(3)
+    flow = await give(Order(1, "tea", 250), Order(2, "cup", 900), Order(3, "pot", 4000))
+    await jobs.drain()
+    assert (await service.get_workflow(flow)).status == "failed"
+    assert world.calls[-3:] == [
+        "release shelf 3", "send back parcel from shelf 2", "send back parcel from shelf 1"
+    ]  # fmt: skip
+
+
+async def test_a_gift_that_can_be_had_is_kept(jobs: Jobs) -> None:
+    flow = await give(Order(1, "tea", 250), Order(2, "cup", 900))
+    await jobs.drain()
+    assert (await service.get_workflow(flow)).status == "completed"
+    assert world.calls[-1] == "ship from shelf 2"
+    assert not any(call.startswith("send back") for call in world.calls)

@@ -147,6 +147,7 @@ def job(info: JobInfo) -> None:
         ("finished", _when(info.finished_at)),
         ("worker", plain(info.worker or "")),
         ("unique key", plain(info.unique_key or "")),
+        ("workflow", plain(info.workflow or "")),
         ("tags", plain(", ".join(info.tags))),
         ("progress", "" if info.progress is None else _progress(info)),
         ("options", as_json(info.options)),
