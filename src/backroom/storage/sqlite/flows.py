@@ -57,15 +57,16 @@ CUT: Final = f"UPDATE edge SET done = 1 WHERE parent IN {_THESE}"
 FEWER: Final = Bulk(
     "UPDATE member SET waits = waits - column2 FROM {rows} AS t WHERE job = column1", width=2
 )
-# Only through those that wait: what has run goes on as it is.
+# Only through those that wait for others: what has run, or waits for something else, goes on.
 DOOMED: Final = """
     WITH RECURSIVE doomed (job, cause) AS (
-        SELECT r.value->>0, r.value->>1 FROM json_each(?1) AS r
-        JOIN job ON job.key = r.value->>0 WHERE job.state = 5
+        SELECT m.job, r.value->>1 FROM json_each(?1) AS r
+        JOIN member AS m ON m.job = r.value->>0 JOIN job ON job.key = m.job
+        WHERE job.state = 5 AND m.waits > 0
         UNION
         SELECT e.child, doomed.cause FROM doomed JOIN edge AS e ON e.parent = doomed.job
         JOIN member AS m ON m.job = e.child JOIN job ON job.key = e.child
-        WHERE NOT m.anyway AND job.state = 5)
+        WHERE NOT m.anyway AND job.state = 5 AND m.waits > 0)
     SELECT cause, json_group_array(job) FROM doomed GROUP BY cause
 """
 DOOM: Final = f"""
@@ -86,7 +87,7 @@ COUNT: Final = Bulk(
 CALLBACKS: Final = f"""
     SELECT m.job, m.anyway OR f.failed + f.cancelled = 0, f.id
     FROM flow AS f JOIN member AS m ON m.flow = f.key AND m.role = 1 JOIN job ON job.key = m.job
-    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5
+    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5 AND m.waits > 0
 """
 NO_MORE_WAIT: Final = f"UPDATE member SET waits = 0 WHERE job IN {_THESE}"
 TO_UNDO: Final = f"""
@@ -122,8 +123,8 @@ def _take_into_account(ledger: Ledger, keys: Sequence[int], now: int) -> list[in
     gone: list[int] = []
     if children:
         ledger.run(CUT, (text,))
-        FEWER.run(ledger, [(child, count) for child, _, count, _ in children])
         gone += _doom_behind(ledger, children, now)
+        FEWER.run(ledger, [(child, count) for child, _, count, _ in children])
         _free(ledger, [child for child, *_ in children], now)
     COUNT.run(ledger, _sums(over))
     return gone + close(ledger, {flow for _, flow, *_ in over}, now)

@@ -64,7 +64,8 @@ BY_ID: Final = """
 """
 WAITING_CHILDREN: Final = """
     SELECT e.child FROM edge AS e JOIN job ON job.key = e.child
-    WHERE e.parent = ?1 AND NOT e.done AND job.state = 5
+    JOIN member AS m ON m.job = e.child
+    WHERE e.parent = ?1 AND NOT e.done AND job.state = 5 AND m.waits > 0
 """
 MORE_WAITS: Final = "UPDATE member SET waits = waits + ?2 WHERE job = ?1"
 _PREDECESSORS = """
