@@ -112,7 +112,7 @@ class Server:
         tell = self._tell.get(verb)
         if tell is not None:
             tell(remote, answer, *args, **kwargs)
-        if verb in CHANGES and self._members:
+        if verb in CHANGES and self._members and _may_end(verb, answer, args):
             self._look_at_members(remote)
         if verb == "prune" and answer.touched:
             self._look(remote, "prune", "")
@@ -370,6 +370,17 @@ class Server:
                 if only or self._seen.get(n) != status:
                     self._note(f"{verb}: stands", n, status=status, named=bool(only))
                 self._seen[n] = status
+
+
+def _may_end(verb: str, answer: Any, args: Any) -> bool:
+    """Whether a job of a workflow may have ended by this, or others for it."""
+    if verb == "finish":
+        return any(one.tied for one in args[1])
+    if verb == "reclaim":
+        return bool(answer.workers)
+    if verb == "prune":
+        return bool(answer.touched)
+    return verb != "give_back" or bool(answer)
 
 
 def at_once(call: Callable[[], Awaitable[T]]) -> T:
