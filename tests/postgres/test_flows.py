@@ -94,10 +94,12 @@ async def test_a_job_that_ends_with_a_transaction_of_the_application_lets_go_wha
 
 
 class Said:
-    """How many statements each change of a store takes."""
+    """How many statements of a store its changes take. What a driver asks on a connection that is
+    new to it, and words to those who listen, are none of them."""
 
     def __init__(self, yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
+        self._texts = set(yard.storages[0]._statements._texts.values())
         links = yard.storages[0]._links
         run = links.run
 
@@ -110,8 +112,8 @@ class Said:
 
         monkeypatch.setattr(links, "run", counted)
 
-    def _note(self, _: object) -> None:
-        self.count += 1
+    def _note(self, record: Any) -> None:
+        self.count += record.query in self._texts
 
 
 async def test_a_group_of_outcomes_is_so_many_statements_however_many_wait(
@@ -133,7 +135,7 @@ async def test_a_group_of_outcomes_is_so_many_statements_however_many_wait(
             assert all(await bench.finish(worker, *map(bench.completed, claims)))
             costs.append(said.count)
             assert len(await flows.claim(worker)) == count + 1
-        assert costs[1] <= costs[0]
+        assert costs[0] == costs[1] > 1
 
 
 async def test_what_ends_a_plain_job_is_one_statement_beside_workflows(
