@@ -58,7 +58,8 @@ class Ending:
             return apart
         for said, stands in zip(results, answers, strict=True):
             self._base.of(said.worker).finished(said.transitions, stands)
-        self._base.bells.committed_with(Wake.FINISHED, word)
+        stood = any(any(stands) for stands in answers)
+        self._base.bells.committed_with(Wake.FINISHED, word if stood else None)
         states = {t.state for one in results for t in one.transitions}
         self._base.parked = self._base.parked or State.PARKED in states
         if State.PARKED in states or State.WAITING in states:

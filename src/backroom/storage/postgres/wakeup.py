@@ -113,7 +113,8 @@ class Bells:
         if now - self._said.get(wake, 0.0) < self._apart(wake):
             return None
         self._said[wake] = now
-        self._pending.discard(wake)  # What others have committed before is told of, too.
+        if wake in _ALWAYS:  # What others have committed before is told of, too.
+            self._pending.discard(wake)
         return wake.value
 
     def failed_with(self, wake: Wake, word: str | None) -> None:
@@ -165,7 +166,7 @@ class Bells:
         while wake in self._pending:
             said = self._said.get(wake, 0.0)
             await asyncio.sleep(said + parts * self._apart(wake) - now())
-            if self._said.get(wake, 0.0) != said:
+            if wake in _ALWAYS and self._said.get(wake, 0.0) != said:
                 continue
             self._pending.discard(wake)
             self._said[wake] = now()
@@ -242,3 +243,6 @@ def _say(channel: str, said: str, link: Any) -> Awaitable[Any]:
 
 
 _WORDS: Final = {wake.value for wake in Wake}
+_ALWAYS: Final = {Wake.FINISHED}
+"""What is said whenever it goes along. Of new jobs nothing is said if all of them went straight to
+their worker."""
