@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         StepInfo,
         WorkerStats,
     )
+    from backroom.limit import Concurrency, LimitInfo, Rate
     from backroom.options import HandlerOptions
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
@@ -90,6 +91,7 @@ __all__ = [
     "BulkHandler",
     "BulkJob",
     "Cancel",
+    "Concurrency",
     "ConfigurationError",
     "Cron",
     "DatabaseJobStorage",
@@ -119,6 +121,7 @@ __all__ = [
     "JobType",
     "JobTypeError",
     "LeaseLostError",
+    "LimitInfo",
     "LogLine",
     "MemoryJobStorage",
     "OptionError",
@@ -127,6 +130,7 @@ __all__ = [
     "Predecessor",
     "Priority",
     "QueueStats",
+    "Rate",
     "RetryJob",
     "Schedule",
     "ScheduleInfo",
@@ -223,6 +227,7 @@ _ROOMS = {
         "StepInfo",
         "WorkerStats",
     ),
+    "limit": ("Concurrency", "LimitInfo", "Rate"),
     "protocols": (
         "JobScheduler",
         "JobServiceProtocol",

@@ -25,6 +25,7 @@ from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.handlers import HandlerWrapper, JobHandler
 from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
+from backroom.limit import Concurrency, LimitInfo
 from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
 from backroom.ports import Store
@@ -311,6 +312,14 @@ class JobService(BlockingSchedules, BlockingWorkflows):
     def get_stats(self) -> JobStats:
         """Counts by status, queues, workers, and types that nobody here knows."""
         return self._call(self._service.get_stats())
+
+    def get_limits(self) -> list[LimitInfo]:
+        """Like `JobService.get_limits`."""
+        return self._call(self._service.get_limits())
+
+    def limit(self, queue: str, limit: Concurrency) -> None:
+        """Like `JobService.limit`."""
+        self._service.limit(queue, limit)
 
     # -- steer -----------------------------------------------------------------------------------
 

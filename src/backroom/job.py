@@ -325,6 +325,8 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     worker: str | None = None
     """Who runs it, as host:pid, while it is active."""
+    blocked_by: str | None = None
+    """Why it waits for others, where that is room in a limit."""
     unique_key: str | None = None
     progress: float | None = None
     progress_message: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
@@ -11,6 +11,8 @@ import msgspec
 from backroom.errors import ConfigurationError, OptionError
 from backroom.job import PRIORITIES, Priority, duration
 from backroom.keying import check_unique
+from backroom.keypath import KeyPath
+from backroom.limit import Limit, check_slots, read_limits
 from backroom.retry import Backoff, read_backoff
 from backroom.unique import Unique
 
@@ -45,8 +47,8 @@ Isolation: TypeAlias = Literal["none", "process"]
 class HandlerOptions(TypedDict, total=False):
     """Options of a job type, or of its handler. Durations: seconds or `timedelta`.
 
-    `queue`, `priority`, `expires_in` and `unique` are applied when a job is scheduled; the others
-    when it runs, unless the call that scheduled it gave them.
+    `queue`, `priority`, `expires_in`, `unique`, `limit`, `slots` and `fair_by` are applied when a
+    job is scheduled; the others when it runs, unless the call that scheduled it gave them.
     """
 
     queue: str
@@ -58,6 +60,12 @@ class HandlerOptions(TypedDict, total=False):
     backoff: Backoff | Literal["fixed", "linear", "exponential"] | Callable[[int], float]
     timeout: float | timedelta
     isolation: Isolation
+    limit: Limit | Sequence[Limit]
+    """How many of its jobs run at once, or start in some time, across all workers."""
+    slots: int
+    """How many slots a job takes of the limit of its queue; default 1."""
+    fair_by: str
+    """Where in the data the key stands by which jobs of a queue take turns: "data.tenant_id"."""
 
 
 class Bulk(msgspec.Struct, frozen=True):
@@ -208,4 +216,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "backoff": _check_backoff,
     "timeout": lambda value: duration("timeout", value, zero=False),
     "isolation": check_isolation,
+    "limit": read_limits,
+    "slots": check_slots,
+    "fair_by": KeyPath,
 }

@@ -16,6 +16,7 @@ import msgspec
 
 from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
+from backroom.limiting import Limiting
 from backroom.stepping import Stepping
 from backroom.transition import Claim, Transition
 
@@ -523,7 +524,7 @@ class Transactional(Protocol):
         ...
 
 
-class Store(JobStorage, Inspection, Stepping, Protocol):
+class Store(JobStorage, Inspection, Stepping, Limiting, Protocol):
     """The ports, as every storage of ours serves them."""
 
     clock: Clock

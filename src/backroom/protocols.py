@@ -21,6 +21,7 @@ from backroom.job import (
     JobStatus,
     Snooze,
 )
+from backroom.limit import LimitInfo
 from backroom.registry import JobType
 from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
@@ -64,6 +65,7 @@ class JobScheduler(Protocol):
         cursor: str | None = None,
     ) -> JobPage: ...
     async def get_stats(self) -> JobStats: ...
+    async def get_limits(self) -> list[LimitInfo]: ...
 
 
 class JobServiceProtocol(JobScheduler, Protocol):

@@ -10,11 +10,18 @@ import msgspec
 
 from backroom.bulk import check_bulk_handler
 from backroom.codec import Codec
-from backroom.errors import ConfigurationError, UnknownJobTypeError, UpgradeError
+from backroom.errors import (
+    ConfigurationError,
+    OptionError,
+    UnknownJobTypeError,
+    UpgradeError,
+)
 from backroom.handle import Job
 from backroom.handlers import HandlerWrapper, check_handler, check_importable, importable_name
 from backroom.job import FIRST, PRIORITIES
 from backroom.keying import Keying
+from backroom.keypath import KeyPath
+from backroom.limit import Concurrency, Limit, LimitRecord, Need, name_of
 from backroom.options import Bulk, HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
 from backroom.timetable import Schedule
@@ -111,9 +118,9 @@ class Known:
     """
 
     __slots__ = (
-        "__weakref__", "awaited", "bulk", "data", "expires_in", "given", "handler",
-        "handler_is_async", "isolation", "last", "mark", "name",
-        "policy", "priority", "queue", "result", "said", "unique", "version", "way_up",
+        "__weakref__", "awaited", "bulk", "data", "expires_in", "fair_by", "given", "handler",
+        "handler_is_async", "isolation", "last", "limits", "mark", "name",
+        "policy", "priority", "queue", "result", "said", "slots", "unique", "version", "way_up",
     )  # fmt: skip
 
     def __init__(self, name: str, defaults: Defaults) -> None:
@@ -156,6 +163,9 @@ class Known:
             timeout=said.get("timeout", defaults.timeout),
         )
         self.isolation: Isolation = said.get("isolation", defaults.isolation)
+        self.limits: Sequence[Limit] = said.get("limit", ())
+        self.slots: int | None = said.get("slots")
+        self.fair_by: KeyPath | None = said.get("fair_by")
 
     def read(self, text: str, version: int) -> Any:
         """Data of that version as the handler gets it.
@@ -202,6 +212,8 @@ class Registry:
         """What stands beside the handlers, by the name of the schedule."""
         self.bulk: dict[str, Bulk] = {}
         """The types whose handlers run many jobs at once."""
+        self.queue_limits: dict[str, Concurrency] = {}
+        """By queue."""
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -227,6 +239,7 @@ class Registry:
         given = _settled(name, "data", known.given, data)
         awaited = _settled(name, "result", known.awaited, result)
         _check_paths(given, {**options, **known.said}.get("unique"))
+        self._check_limits(name, {**options, **known.said}, given.type)
         # Nothing is refused from here on.
         self._known[name] = known
         known.given, known.awaited = given, awaited
@@ -290,6 +303,8 @@ class Registry:
             given = known.given if known else Codec(name, "data", None)
             data = type_.data if isinstance(type_, JobType) else None
             _check_paths(_settled(name, "data", given, data), checked["unique"])
+        own = type_.data if isinstance(type_, JobType) else None
+        self._check_limits(name, said, own or (known and known.given.type))
         planned = self._plan(type_, schedules)
         known = self.declare(type_)
         self.schedules.update(planned)
@@ -328,6 +343,91 @@ class Registry:
         for known in self._known.values():
             if known.handler is not None:
                 known.handler = wrapper(known.handler)
+
+    def limit_queue(self, queue: str, limit: object) -> None:
+        """How many slots the jobs of a queue have together, across all workers.
+
+        Raises:
+            ConfigurationError: it is no `Concurrency`, or has a key; or another one was said.
+        """
+        queue = check_name("queue", queue)
+        if not isinstance(limit, Concurrency) or limit.key is not None or limit.slots != 1:
+            raise ConfigurationError(
+                f"the limit of a queue is Concurrency(slots), got {limit!r}; what goes by key, by"
+                " time, or counts more than once stands at a job type: limit=, slots="
+            )
+        if self.queue_limits.get(queue, limit) != limit:
+            raise ConfigurationError(
+                f"queue {queue!r} has two limits: {self.queue_limits[queue]!r} and {limit!r}"
+            )
+        self.queue_limits[queue] = limit
+
+    def needs(self, known: Known, queue: str, data: Any) -> list[Need]:
+        """What a job needs before it may run.
+
+        Raises:
+            OptionError: the data has no key; or the job takes slots of a queue that has none, or
+                has fewer.
+        """
+        needs = []
+        of_queue = self.queue_limits.get(queue)
+        if of_queue is not None:
+            slots = known.slots or 1
+            if slots > of_queue.most:
+                raise OptionError(
+                    f"{known.name}: slots={slots} is more than the {of_queue.most} that queue"
+                    f" {queue!r} has"
+                )
+            needs.append(Need(queue_limit(queue), "", slots, of_queue.most))
+        elif known.slots is not None:
+            raise OptionError(
+                f"{known.name}: slots={known.slots} of queue {queue!r}, which has no limit here:"
+                f" say service.limit({queue!r}, Concurrency(...))"
+            )
+        for limit in known.limits:
+            key = "" if limit.key is None else limit.key.read(known.name, data)
+            needs.append(limit.need(name_of(known.name, limit), key))
+        return needs
+
+    @property
+    def limits(self) -> list[LimitRecord]:
+        """All that are said here."""
+        found = {
+            name: limit.record(name)
+            for known in self._known.values()
+            for limit in known.limits
+            if (name := name_of(known.name, limit))
+        }
+        for queue, limit in self.queue_limits.items():
+            found[queue_limit(queue)] = limit.record(queue_limit(queue))
+        return list(found.values())
+
+    def _check_limits(self, name: str, said: Mapping[str, Any], type_: Any) -> None:
+        """Whether what is said of limits and turns can stand at a type whose data is of that
+        type, beside what others say."""
+        fair_by, limits = said.get("fair_by"), said.get("limit", ())
+        if fair_by is not None:
+            fair_by.check(name, type_)
+        others = {
+            name_of(one.name, limit): limit
+            for one in self._known.values()
+            if one.name != name
+            for limit in one.limits
+        }
+        mine: set[str] = set()
+        for limit in limits:
+            if limit.key is not None:
+                limit.key.check(name, type_)
+            own = name_of(name, limit)
+            if own in mine:
+                raise ConfigurationError(f"{name}: two limits are called {own!r}; give one a name=")
+            mine.add(own)
+            other = others.get(own)
+            if other is not None and other.record(own) != limit.record(own):
+                raise ConfigurationError(
+                    f"{name}: the limit {own!r} is {other!r} elsewhere, and {limit!r} here; one"
+                    " name is one limit"
+                )
 
     def check_new(self, other: Registry) -> None:
         """Whether all that another registry knows could be declared here too.
@@ -396,6 +496,11 @@ class Registry:
         return {
             name: known.version for name, known in self._known.items() if known.handler is not None
         }
+
+
+def queue_limit(queue: str) -> str:
+    """The name of the limit of a queue."""
+    return f"queue {queue}"
 
 
 def _check_same(known: Known, version: int, way_up: WayUp | None) -> None:

@@ -23,6 +23,7 @@ from backroom.keying import Keying, check_key, check_unique
 from backroom.options import check_priority, check_queue, check_retries, near
 from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
+from backroom.tie import tied
 
 __all__ = ["JobRequest", "RecordMaker", "check_options", "check_tag"]
 
@@ -86,7 +87,8 @@ class RecordMaker:
         if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
             self._check_size(known.name, text)
         expires_in = known.expires_in
-        if not options and known.unique is None:
+        limited = bool(known.limits or known.slots or known.fair_by or self._registry.queue_limits)
+        if not options and not limited and known.unique is None:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
@@ -99,15 +101,26 @@ class RecordMaker:
             raise OptionError(f"{known.name}: {error}") from None
         if "expires_in" in said:
             expires_in = said["expires_in"]
+        queue = said.get("queue", known.queue)
+        kept = _kept(said, known.version)
+        if limited:
+            hangs: dict[str, Any] = {}
+            needs = self._registry.needs(known, queue, data)
+            if needs:
+                hangs["limits"] = needs
+            if known.fair_by is not None:
+                hangs["fair"] = known.fair_by.read(known.name, data)
+            if hangs:
+                kept = tied(kept, **hangs)
         return JobRecord(
             id=self._make_id(now),
             type=known.name,
-            queue=said.get("queue", known.queue),
+            queue=queue,
             priority=said.get("priority", known.priority),
             run_at=said["run_at"] if "run_at" in said else now + said.get("delay", 0),
             created_at=now,
             data=text,
-            options=_kept(said, known.version),
+            options=kept,
             unique_key=key,
             expires_at=None if expires_in is None else now + round(expires_in * SECOND),
             hold=hold,

@@ -21,6 +21,7 @@ from backroom.errors import (
     OptionError,
     ServiceError,
     ServiceStoppedError,
+    StorageError,
 )
 from backroom.handlers import HandlerWrapper
 from backroom.job import (
@@ -30,6 +31,7 @@ from backroom.job import (
     JobRecord,
     duration,
 )
+from backroom.limit import Concurrency
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
 from backroom.recurring import Recurring
@@ -176,6 +178,15 @@ class JobService(Declaring, Steering, Recurring, Composing):
 
     def _scheduler(self) -> JobService:
         return self
+
+    def limit(self, queue: str, limit: Concurrency) -> None:
+        """How many slots the jobs of a queue have together, across all workers: those that are
+        scheduled by services that say so. `slots=` at a job type is how many of them it takes.
+
+        Raises:
+            ConfigurationError: it is no `Concurrency`, or has a key; or another one was said.
+        """
+        self._registry.limit_queue(queue, limit)
 
     def include(self, registry: JobRegistry) -> None:
         """Takes over the types, handlers and tasks of a registry, those it gets later too. Its
@@ -331,6 +342,17 @@ class JobService(Declaring, Steering, Recurring, Composing):
             self._opened = True
             self._stopped = False
             self._process = os.getpid()
+            await self._put_limits()
+
+    async def _put_limits(self) -> None:
+        """The numbers that are said here hold from now on."""
+        limits = self._registry.limits
+        if not limits:
+            return
+        try:
+            await self.storage.put_limits(limits)
+        except StorageError as error:  # It may be away, and its jobs be spooled meanwhile.
+            log.warning("the numbers of limits could not be kept, those before hold: %r", error)
 
     async def _ready(self) -> None:
         """Opens the storage with the first verb, but never what was stopped."""
@@ -357,6 +379,7 @@ class JobService(Declaring, Steering, Recurring, Composing):
             await self._open()
             if self._worker is None:
                 await self._put_declared()
+                await self._put_limits()
                 worker = Worker(
                     self.storage,
                     self._registry,

@@ -16,6 +16,7 @@ from backroom.errors import (
     PayloadTooLargeError,
 )
 from backroom.job import JobId, JobIds, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.limit import LimitInfo
 from backroom.options import check_name, check_queue
 from backroom.ports import Clock, Filter, Store
 from backroom.registry import JobType, Registry
@@ -121,6 +122,11 @@ class Steering:
         """Counts by status, queues, workers, and types that nobody here knows."""
         await self._ready()
         return await self.storage.stats(self._clock.now())
+
+    async def get_limits(self) -> list[LimitInfo]:
+        """Every limit that the storage knows, how much of it is taken, and how many wait."""
+        await self._ready()
+        return await self.storage.limits()
 
     # -- steer -----------------------------------------------------------------------------------
 

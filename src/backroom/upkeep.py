@@ -1,4 +1,4 @@
-"""What keeps a store tidy: orphans back, ended jobs gone in time."""
+"""What keeps a store tidy: orphans back, ended jobs gone in time, nobody waits where room is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from backroom.lifecycle import Loop
-from backroom.ports import Clock, JobStorage
+from backroom.ports import Clock, Store
 
 __all__ = ["Upkeep"]
 
@@ -14,6 +14,8 @@ log = logging.getLogger("backroom")
 
 SWEEP_EVERY: Final = 1.0
 """Seconds between two looks for dead workers, where the storage does not say."""
+FREE_EVERY: Final = 5.0
+"""Seconds between two looks whether somebody waits for room that is there."""
 PRUNE_EVERY: Final = 30.0
 MORE: Final = 0.05
 """Seconds until retention goes on where it has not come to the end."""
@@ -24,11 +26,12 @@ PAGE: Final = 500
 class Upkeep(Loop):
     """Every worker does it; that several do it at once changes nothing."""
 
-    def __init__(self, storage: JobStorage, clock: Clock) -> None:
+    def __init__(self, storage: Store, clock: Clock) -> None:
         super().__init__("upkeep")
         self._storage = storage
         self._clock = clock
         self._next_sweep = 0.0
+        self._next_look = 0.0
         self._next_prune = 0.0
         self.swept = False
         """It has looked, and is sure: what dead workers left can be claimed."""
@@ -40,6 +43,9 @@ class Upkeep(Loop):
         if self._clock.uptime() >= self._next_sweep:
             wait = await self._sweep()
             self._next_sweep = self._clock.uptime() + wait
+        if self._clock.uptime() >= self._next_look:
+            await self._storage.free_up(self._clock.now())
+            self._next_look = self._clock.uptime() + FREE_EVERY
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)
             if pruned.more:

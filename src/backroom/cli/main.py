@@ -15,6 +15,7 @@ from backroom.cli.completion import completion
 from backroom.cli.copies import backup, restore
 from backroom.cli.doctor import doctor
 from backroom.cli.jobs import jobs
+from backroom.cli.limits import limits
 from backroom.cli.migrate import migrate
 from backroom.cli.move import move
 from backroom.cli.queues import queues
@@ -56,7 +57,7 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, schedules, workflows, stats, doctor, migrate, move, backup, restore,
+    worker, jobs, queues, limits, schedules, workflows, stats, doctor, migrate, move, backup, restore,
     completion,
 )  # fmt: skip
 for command in COMMANDS:

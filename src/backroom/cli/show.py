@@ -16,6 +16,7 @@ from rich.text import Text
 from backroom.cli.output import say
 from backroom.cli.plain import plain
 from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
+from backroom.limit import LimitInfo
 
 __all__ = [
     "ago",
@@ -24,6 +25,7 @@ __all__ = [
     "facts",
     "job",
     "jobs",
+    "limits",
     "print_table",
     "queues",
     "stats",
@@ -272,6 +274,22 @@ def queues(all_: Sequence[QueueStats]) -> None:
         say("no queue has held a job yet")
         return
     print_table(_queues(all_))
+
+
+def limits(all_: Sequence[LimitInfo]) -> None:
+    """A table of limits."""
+    if not all_:
+        say("no job has had a limit yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("limit")
+    for heading in ("allows", "taken", "waiting"):
+        table.add_column(heading, justify="right")
+    for limit in all_:
+        allows = f"{limit.most:,}" if limit.per is None else f"{limit.most:,} in {limit.per:g} s"
+        taken = f"{limit.used:,}" if limit.per is None else ""
+        table.add_row(_text(limit.name), allows, taken, f"{limit.blocked:,}")
+    print_table(table)
 
 
 def _queues(all_: Sequence[QueueStats]) -> Table:

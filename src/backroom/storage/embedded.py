@@ -18,6 +18,7 @@ import apsw
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
 from backroom.job import SECOND, JobInfo, JobRecord, JobStats, duration
+from backroom.limit import LimitInfo, LimitRecord
 from backroom.ports import (
     Capabilities,
     Claimed,
@@ -37,6 +38,7 @@ from backroom.step import SignalRecord, StepRecord
 from backroom.storage.sqlite import (
     claims,
     inserts,
+    limits,
     outcomes,
     retention,
     steering,
@@ -250,6 +252,17 @@ class EmbeddedStorage:
     async def forget_steps(self, job_id: str, number: int) -> None:
         await self._write(steps.forget, job_id, number)
 
+    # -- Limiting ------------------------------------------------------------------------------
+
+    async def put_limits(self, records: Sequence[LimitRecord]) -> None:
+        await self._write(limits.put, records, self.clock.now())
+
+    async def limits(self) -> list[LimitInfo]:
+        return await self._read(lambda jobs: limits.every(jobs.connection.execute))
+
+    async def free_up(self, now: int) -> int:
+        return await self._write(limits.free_up, now)
+
     # -- Inspection ----------------------------------------------------------------------------
 
     async def find(self, job_id: str, now: int) -> JobInfo | None:
@@ -308,7 +321,7 @@ class EmbeddedStorage:
             after = keys[-1]
 
     async def pause(self, queue: str, paused: bool) -> None:
-        await self._write(steering.pause, queue, paused)
+        await self._write(steering.pause, queue, paused, self.clock.now())
 
 
 def _call_all(callbacks: Sequence[Callable[[Wake], None]], wakes: Sequence[Wake]) -> None:

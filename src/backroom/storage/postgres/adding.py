@@ -15,6 +15,7 @@ from backroom.storage.postgres.inserts import Inserts, queues_of
 from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.texts import to_text
+from backroom.storage.postgres.turns import in_turn, turns_of
 
 __all__ = ["Adding"]
 
@@ -39,6 +40,20 @@ class Adding:
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
     ) -> Awaitable[list[Inserted]]:
         """See `JobStorage.insert`."""
+        if turns_of(jobs):
+            return self._insert_in_turn(jobs, now, worker, start)
+        return self._insert(jobs, now, worker, start)
+
+    async def _insert_in_turn(
+        self, jobs: Sequence[JobRecord], now: int, worker: int | None, start: bool
+    ) -> list[Inserted]:
+        text = self._base.statements
+        jobs = await self._base.links.run(lambda link: in_turn(link, text, jobs, now))
+        return await self._insert(jobs, now, worker, start)
+
+    def _insert(
+        self, jobs: Sequence[JobRecord], now: int, worker: int | None, start: bool
+    ) -> Awaitable[list[Inserted]]:
         keyed = any(job.unique_key is not None for job in jobs)
         which = asyncio.get_running_loop(), keyed
         group = self._groups.get(which)
@@ -125,6 +140,7 @@ class Adding:
     ) -> list[Inserted]:
         """Adds jobs along with the other changes of a transaction on a connection of ours, which
         says a word as it commits, if one is given. To be followed by `arrived`."""
+        jobs = await in_turn(link, self._base.statements, jobs, now, aside=True)
         addition = Addition(jobs, now, None, False)
         copy = self._adding.copies([addition])
         [answers] = await self._adding.add(link, [addition], word, copy=copy, whole=True)

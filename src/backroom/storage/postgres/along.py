@@ -14,6 +14,7 @@ from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
+from backroom.storage.postgres.turns import in_turn
 from backroom.transition import Transition
 
 __all__ = ["Along"]
@@ -55,9 +56,10 @@ class Along:
     async def insert(self, jobs: Sequence[JobRecord], now: int) -> list[Inserted]:
         """See `Along.insert`; the queues of the jobs have a row."""
         await self._check()
-        addition = Addition(jobs, now, None, False)
 
         async def insert() -> list[Inserted]:
+            turned = await in_turn(self._line, self._base.statements, jobs, now, aside=True)
+            addition = Addition(turned, now, None, False)
             queues, marks = queues_of([addition]), self._base.marks.columns
             inserts = Inserts(self._base.statements, queues, marks, within=True)
             word = Wake.JOBS.value

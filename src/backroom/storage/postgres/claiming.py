@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from backroom.ports import Claimed, Want
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.limits import Admitting
 from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.ties import look_and_loosen
 from backroom.transition import Claim
 
 __all__ = ["Claiming"]
@@ -16,6 +20,8 @@ FEW: Final = 240
 """Jobs whose ids fit into one row of those that are held."""
 MOST_BYTES: Final = 32 * 2**20
 """Of data that one claim takes at most, where it takes more than one job."""
+TRIES: Final = 5
+"""How often a claim looks behind jobs that have no room, before it answers."""
 
 
 class Claiming:
@@ -23,6 +29,7 @@ class Claiming:
 
     def __init__(self, base: Base) -> None:
         self._base = base
+        self._admitting = Admitting(base, look_and_loosen)
         self._had_all: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
         """Of which queues, all but which, the last claim took whatever was due."""
         self._had_none: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
@@ -33,8 +40,30 @@ class Claiming:
         # Once: of what a claim took whose answer was lost, a second one tells nothing. Who hears
         # of that gives back what it does not know of.
         return await self._base.links.run(
-            lambda link: self._claim(link, worker, want, now), once=True
+            lambda link: self._admitted(link, worker, want, now), once=True
         )
+
+    async def _admitted(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
+        """A claim of jobs that may run: those that their limits have no room for are put aside,
+        and it goes on behind them."""
+        claimed = await self._claim(link, worker, want, now)
+        claims = await self._admitting.admitted(link, worker, claimed.claims, now)
+        if claims is claimed.claims:
+            return claimed
+        started = _started(claimed, claims)
+        for _ in range(TRIES):
+            for queue, priority in {(one.queue, one.priority) for one in claimed.claims}:
+                await self._admitting.sift(link, queue, priority, now)
+            rest = less(want, claims, started)
+            if not (claimed.more or claimed.claims) or not any(rest.rooms):
+                return Claimed(claims, started, claimed.more, claimed.next_due)
+            claimed = await self._claim(link, worker, rest, now)
+            given = await self._admitting.admitted(link, worker, claimed.claims, now)
+            started += _started(claimed, given)
+            claims += given
+            if given is claimed.claims:
+                return Claimed(claims, started, claimed.more, claimed.next_due)
+        return Claimed(claims, started, bool(claims), None if claims else now)
 
     async def _claim(self, link: Any, worker: int, want: Want, now: int) -> Claimed:
         parked = self._base.parked
@@ -106,6 +135,26 @@ class Claiming:
         self._base.of(worker).claimed.update((claim.key, claim.token) for claim in claims)
         self._base.marks.took(want, claims, rows[0]["took"], now, cut)
         return claims
+
+
+def _started(claimed: Claimed, given: Sequence[Claim]) -> int:
+    """How many of those that were given count as started: the first ones still."""
+    keys = {claim.key for claim in claimed.claims[: claimed.started]}
+    return sum(claim.key in keys for claim in given)
+
+
+def less(want: Want, claims: Sequence[Claim], started: int) -> Want:
+    """What is still wanted when some were given, of which the first so many count as started."""
+    rooms = [
+        max(0, room - sum(claim.priority <= priority for claim in claims))
+        for priority, room in enumerate(want.rooms)
+    ]
+    return msgspec.structs.replace(
+        want,
+        rooms=(rooms[0], rooms[1], rooms[2], rooms[3]),
+        starts=want.starts - started if started == len(claims) else 0,
+        starving=0,
+    )
 
 
 def _kinds(want: Want) -> list[str]:

@@ -70,7 +70,7 @@ class Ending:
             if waits([t for one in results for t in one.transitions]):
                 self._base.marks.lower(now)
         if any(t.tied for one in results for t in one.transitions):  # Others may be let through.
-            self._base.ring(Wake.JOBS, since=now)
+            self._base.ring(Wake.JOBS)
         return list(answers)
 
     async def _end_apart(self, results: Results, now: int) -> list[bool]:

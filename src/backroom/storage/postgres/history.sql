@@ -61,6 +61,7 @@ AND NOT EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids))
 AND NOT EXISTS (SELECT FROM {waiting} AS w WHERE w.id = j.id)
 AND NOT EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                 AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id)
+AND NOT EXISTS (SELECT FROM {blocked} AS b WHERE b.id = j.id)
 ON CONFLICT DO NOTHING;
 
 -- drop: -> nothing

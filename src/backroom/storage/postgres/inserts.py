@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import asyncpg
 
 from backroom.job import JobRecord
+from backroom.limit import limits_of
 from backroom.ports import Inserted
 from backroom.storage.postgres.keys import NOBODY, Addition, Contender, Keys
 from backroom.storage.postgres.statements import Statements
@@ -234,7 +235,8 @@ class Inserts:
         until = [[None if job.hold is None else job.hold.until for job in jobs]] if calls else []
         rows: Sequence[Any] = await link.fetch(
             self._statements[name], *_columns(jobs), [to_text(job.unique_key) for job in jobs],
-            [one.worker for _, one in asked], [one.start for _, one in asked],
+            [None if limits_of(job.options) else one.worker for job, one in asked],
+            [one.start for _, one in asked],
             max(one.now for _, one in asked), word, self._statements.channel, *self._marks(),
             *until, *calls,
         )  # fmt: skip

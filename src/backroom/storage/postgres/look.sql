@@ -3,7 +3,8 @@ SELECT j.id, j.type, j.run_at, e.state, e.result, CASE WHEN e.id IS NULL THEN j.
        e.id IS NULL AND EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active,
        EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked,
-       (SELECT true FROM {waiting} AS w WHERE w.id = j.id LIMIT 1) IS NOT NULL AS blocked
+       (SELECT true FROM {waiting} AS w WHERE w.id = j.id LIMIT 1) IS NOT NULL
+       OR EXISTS (SELECT FROM {blocked} AS b WHERE b.id = j.id AND b.called_at IS NULL) AS blocked
 FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id) WHERE j.id = ANY($1::uuid[]);
 
 -- errors: job -> errors
@@ -27,7 +28,8 @@ SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE run_at <= $1) AS due,
 SELECT queue, type, version, count(*) AS jobs FROM {parked} GROUP BY queue, type, version;
 
 -- count_blocked: -> how many
-SELECT count(*) AS jobs FROM {waiting};
+SELECT (SELECT count(*) FROM {waiting})
+     + (SELECT count(*) FROM {blocked} WHERE called_at IS NULL) AS jobs;
 
 -- count_active: -> by queue
 SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)
@@ -47,7 +49,8 @@ SELECT j.id, j.queue, j.priority, j.run_at, j.type, e.state,
 FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id)
 WHERE j.id = ANY($1::uuid[]) ORDER BY j.id;
 
--- cancel_waiting: ids, now -> those that waited, and have ended now
+-- cancel_waiting: ids, now -> those that waited, and have ended now; one that waits in the line of a
+--     limit leaves that as it is loosened
 WITH ready AS (
     DELETE FROM {ready} AS r USING {jobs} AS j
     WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.priority = j.priority
@@ -58,8 +61,11 @@ WITH ready AS (
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
 ), blocked AS (
     DELETE FROM {waiting} WHERE id = ANY($1::uuid[]) RETURNING id
+), in_line AS MATERIALIZED (
+    SELECT id FROM {blocked} WHERE id = ANY($1::uuid[]) AND called_at IS NULL FOR UPDATE
 ), gone AS MATERIALIZED (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
+    UNION ALL SELECT id FROM in_line
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM gone)
 ), kept AS (
@@ -132,8 +138,11 @@ WITH ready AS (
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
 ), blocked AS (
     DELETE FROM {waiting} WHERE id = ANY($1::uuid[]) RETURNING id
+), in_line AS (
+    DELETE FROM {blocked} WHERE id = ANY($1::uuid[]) RETURNING id
 )
-SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked;
+SELECT id FROM ready UNION SELECT id FROM parked UNION SELECT id FROM blocked
+UNION SELECT id FROM in_line;
 
 -- drop_ended: ids, states -> those that had ended, and are in no place now
 WITH gone AS (

@@ -26,6 +26,7 @@ from backroom.job import (
     status_of,
     to_datetime,
 )
+from backroom.limit import full
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.storage.postgres.reopening import barred, reopened
@@ -50,13 +51,17 @@ _INFO: Final = """
            EXISTS (SELECT FROM {cancels} AS c WHERE c.id = j.id) AS cancel_requested,
            EXISTS (SELECT FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
                    AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id) AS parked,
-           (SELECT true FROM {waiting} AS b WHERE b.id = j.id LIMIT 1) IS NOT NULL AS blocked
+           (SELECT true FROM {waiting} AS v WHERE v.id = j.id LIMIT 1) IS NOT NULL
+           OR b.name IS NOT NULL AS blocked, b.name AS limit_name, b.key AS limit_key
     FROM {source} CROSS JOIN LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = s.id LIMIT 1) AS j
     LEFT JOIN LATERAL (SELECT * FROM {ended} AS o WHERE o.id = j.id LIMIT 1) AS e ON true
     LEFT JOIN LATERAL (
         SELECT h.worker, h.token, j.id = ANY(h.started) AS counted FROM {held} AS h
         WHERE e.id IS NULL AND j.id = ANY(h.ids) LIMIT 1) AS a ON true
     LEFT JOIN {workers} AS w ON w.id = a.worker
+    LEFT JOIN LATERAL (
+        SELECT name, key FROM {blocked} AS o WHERE o.id = j.id AND o.called_at IS NULL LIMIT 1
+    ) AS b ON true
 """
 # By status: where such jobs are, and what else must be so.
 _SOURCES: Final = {
@@ -65,7 +70,9 @@ _SOURCES: Final = {
     JobStatus.PENDING: (
         "(SELECT id FROM {ready} WHERE run_at <= $1 UNION ALL SELECT id FROM {parked}) AS s"
     ),
-    JobStatus.BLOCKED: "{waiting} AS s",
+    JobStatus.BLOCKED: (
+        "(SELECT id FROM {waiting} UNION ALL SELECT id FROM {blocked} WHERE called_at IS NULL) AS s"
+    ),
     JobStatus.ACTIVE: "(SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)) AS s",
     JobStatus.COMPLETED: "(SELECT id FROM {ended} WHERE state = 2) AS s",
     JobStatus.FAILED: "(SELECT id FROM {ended} WHERE state = 3 AND state > 2) AS s",
@@ -74,6 +81,7 @@ _SOURCES: Final = {
 _ENDED: Final = "{ended} AS s"
 _LIVE: Final = """(SELECT id FROM {ready} UNION ALL SELECT id FROM {parked}
     UNION ALL SELECT id FROM {waiting}
+    UNION ALL SELECT id FROM {blocked} WHERE called_at IS NULL
     UNION ALL SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
     WHERE i.id NOT IN (SELECT id FROM {cancels})) AS s"""
 
@@ -378,8 +386,9 @@ def _info(
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
-    said.pop("tied", None)
     workflow = said.pop("workflow", None)
+    for own in ("limits", "tied"):
+        said.pop(own, None)
     retries = said.get("retries")
     return JobInfo(
         id=JobId(str(row["id"])),
@@ -403,6 +412,11 @@ def _info(
         started_at=_moment(row["started_at"]),
         finished_at=_moment(row["finished_at"]),
         worker=row["worker"],
+        blocked_by=(
+            full(from_text(row["limit_name"]), from_text(row["limit_key"]))
+            if row["blocked"]
+            else None
+        ),
         unique_key=held_key if row["unique_key"] is None else from_text(row["unique_key"]),
         progress=row["progress"],
         progress_message=from_text(row["progress_message"]),

@@ -50,6 +50,7 @@ MIGRATIONS: Final = (
         5, "keys that are held not until the end", read("migrations/0005_holds"), compatible=1
     ),
     Migration(6, "workflows and batches", read("migrations/0006_flows"), compatible=1),
+    Migration(7, "limits and turns", read("migrations/0007_limits"), compatible=1),
 )
 """All, in their order. The SQL of the next one goes to `migrations/0007_what_it_does.sql`, and is
 `read("migrations/0007_what_it_does")` here. One that was released never changes."""

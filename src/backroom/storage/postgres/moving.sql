@@ -22,7 +22,8 @@ SELECT id, bytes FROM (
         (SELECT true FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
          AND r.run_at = j.run_at AND r.id = j.id LIMIT 1),
         (SELECT true FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
-         AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id LIMIT 1))
+         AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id LIMIT 1),
+        (SELECT true FROM {blocked} AS b WHERE b.id = j.id LIMIT 1))
     AND NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
                     WHERE m.job = j.id AND f.finished_at IS NULL)
     ORDER BY j.id LIMIT $2
@@ -37,12 +38,16 @@ WITH ready AS (
     SELECT r.id FROM {jobs} AS j JOIN {parked} AS r ON r.queue = j.queue AND r.type = j.type
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id
     WHERE j.id = ANY($1::uuid[]) FOR UPDATE OF r
+), blocked AS (
+    SELECT b.id FROM {blocked} AS b WHERE b.id = ANY($1::uuid[]) AND b.called_at IS NULL
+    FOR UPDATE
 ), ended AS (
     SELECT e.id FROM {ended} AS e WHERE e.id = ANY($1::uuid[]) AND ($2 OR EXISTS (
         SELECT FROM {keys} AS k WHERE k.holder = e.id AND k.held_until > 0)) FOR UPDATE OF e
 )
 SELECT id FROM (
-    SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM ended
+    SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
+    UNION ALL SELECT id FROM ended
 ) AS j WHERE NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
                   WHERE m.job = j.id AND f.finished_at IS NULL);
 

@@ -11,6 +11,7 @@ from backroom.job import JobInfo, JobStats
 from backroom.ports import Filter, Outlook, Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
+from backroom.storage.postgres.limits import Limits
 from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.texts import from_text, to_text
 
@@ -22,8 +23,8 @@ BULK: Final = 1000
 """How many jobs one transaction of a bulk change touches."""
 
 
-class People:
-    """`Inspection`."""
+class People(Limits):
+    """`Inspection`, and what people see of limits."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -110,6 +111,8 @@ class People:
     async def pause(self, queue: str, paused: bool) -> None:
         await self._base.fetch("pause", to_text(queue), paused)
         self._base.ring(*((Wake.CONTROL,) if paused else (Wake.CONTROL, Wake.JOBS)))
+        if not paused:  # Its jobs were passed over in the lines of limits.
+            await self.free_up(self._base.clock.now())
 
 
 def _apply(

@@ -48,14 +48,18 @@ WITH ready AS (
     DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {waiting} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING id
+), in_line AS MATERIALIZED (  -- They leave their lines as they are loosened.
+    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2
+    FOR UPDATE SKIP LOCKED
 ), expired AS MATERIALIZED (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
+    UNION ALL SELECT id FROM in_line
 ), freed AS (
     DELETE FROM {keys} WHERE id IN (SELECT id FROM expired)
 ), kept AS (
     INSERT INTO {ended} (id, token, state, attempt, started_at, finished_at, reason)
-    SELECT id, 0, 4, attempt, started_at, $1, 'expired before it started'
-    FROM {jobs} JOIN expired USING (id)
+    SELECT j.id, 0, 4, j.attempt, j.started_at, $1, 'expired before it started'
+    FROM expired AS e, LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = e.id LIMIT 1) AS j
     RETURNING state
 ), told AS (
     INSERT INTO {tally} SELECT state, count(*) FROM kept GROUP BY state

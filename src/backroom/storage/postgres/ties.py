@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from backroom.storage.postgres import flows
+from backroom.storage.postgres import flows, limits, turns
 from backroom.storage.postgres.statements import Statements
 
 __all__ = ["hold", "hold_all_of", "look_and_loosen", "loosen"]
@@ -49,6 +49,8 @@ async def loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> N
 
 async def let_go(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
     """No worker holds these tied jobs now, whatever has become of them."""
+    await limits.let_go(link, text, ids, now)
+    await turns.take_again(link, text, ids, now)
 
 
 async def ended(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from backroom.ports import Claimed, Wake, Want
 from backroom.storage.sqlite.ledger import VERSION, Ledger, encode
+from backroom.storage.sqlite.limits import admitted, sift
 from backroom.storage.sqlite.ties import held, loosen
 from backroom.transition import Claim
 
@@ -18,6 +19,8 @@ __all__ = ["RELEASE", "UNSTARTED", "claim", "disown", "give_back", "probe", "sta
 
 MOST_BYTES: Final = 32 * 2**20
 """Of data that one claim takes at most, where it takes more than one job."""
+TRIES: Final = 20
+"""How often a claim looks behind jobs that have no room, before others have their turn."""
 
 _WAITING = "state = 0 AND queue = ?1"
 _PARKED = f"state = 6 AND queue = ?1 AND type = ?5 AND {VERSION} = ?6"
@@ -141,22 +144,35 @@ def claim(ledger: Ledger, worker: int, want: Want, now: int) -> Claimed:
     sources = _sources(ledger, want)
     claims: list[Claim] = []
     if want.starving:
-        claims += _claim_starving(ledger, worker, want, sources)
+        claims += admitted(ledger, worker, _claim_starving(ledger, worker, want, sources), now)
     more = False
+    tries = 0
     for priority in range(4):
         ready = [source for source in sources if source.is_due(priority, now)]
         room = want.rooms[priority] - len(claims)
-        if ready and room > 0:
+        whole = passed = True
+        while ready and room > 0 and whole and passed and tries <= TRIES:
             taken, whole = _claim_due(ledger, worker, ready, priority, now, room)
-            claims += taken
-            if not whole:  # What follows comes after what is left of these.
-                more = True
-                break
+            given = admitted(ledger, worker, taken, now)
+            claims += given
+            passed = len(given) < len(taken)  # Some had no room in a limit: who is behind them?
+            if passed:
+                tries += 1
+                room -= len(given)
+                for source in ready:
+                    sift(ledger, source.queue, priority, now)
+        if not whole or tries > TRIES:  # What follows comes after what is left of these.
+            more = True
+            break
         if ready and want.rooms[priority] <= len(claims):
             more = True
     started = min(want.starts, len(claims))
     if started:
         ledger.mark(worker, [claim.key for claim in claims[:started]])
+    if tries > TRIES and not claims:  # The next look begins behind those that had no room.
+        return Claimed([], 0, False, now)
+    if tries:  # Others may have been called meanwhile.
+        sources = _sources(ledger, want)
     return Claimed(claims, started, more, None if more else _next_due(ledger, sources, now))
 
 

@@ -11,7 +11,9 @@ from msgspec.structs import astuple
 
 from backroom.errors import DuplicateJobError, StorageError
 from backroom.job import JobRecord, State
+from backroom.limit import limits_of, turn_of
 from backroom.ports import Inserted, Wake
+from backroom.storage.sqlite import turns
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.claims import probe
 from backroom.storage.sqlite.keys import Keys, as_kept
@@ -77,6 +79,8 @@ def insert(
     """Keeps all jobs of all groups, but of those that are to be told that another job holds a
     unique key; raises without a trace of which group was at fault."""
     waiting: list[JobRecord] = []
+    late: list[int] = []
+    """Those of them that take their turn when they are due."""
     passing: dict[int, list[_Passing]] = {}
     doors: dict[str, list[bool]] = {}
     queues: dict[str, list[Inserted]] = {}
@@ -99,7 +103,12 @@ def insert(
                         answer.append(Inserted(twin, False))
                         continue
                     job = as_kept(job)
-                if worker is not None and job.run_at <= group.now:
+                if job.options is not None and (turn := turn_of(job.options)) is not None:
+                    if job.run_at > group.now:
+                        late.append(len(waiting))
+                    else:
+                        job = _in_turn(ledger, job, turn, group.now)
+                if worker is not None and job.run_at <= group.now and not limits_of(job.options):
                     if job.queue not in doors:
                         doors[job.queue] = _open_doors(ledger, job.queue, group.now)
                     if doors[job.queue][job.priority]:
@@ -113,6 +122,7 @@ def insert(
             assert keys is not None
             keys.undo()
             del waiting[first:]
+            late = [at for at in late if at < first]
             passing = {w: [p for p in jobs if p[2] is not answer] for w, jobs in passing.items()}
             queues = {name: by for name, by in queues.items() if by is not answer}
             refusal.index = len(answer) if len(group.jobs) > 1 else None
@@ -129,6 +139,8 @@ def insert(
         if not put.whole:
             _set_right(answers, put.known)
         ledger.wakes.add(Wake.JOBS)
+        for at in late:
+            turns.take_later(ledger, put.first + at, waiting[at].run_at)
     for worker, jobs in passing.items():
         if jobs:
             _pass(ledger, worker, jobs)
@@ -145,6 +157,14 @@ def insert_one(ledger: Ledger, group: InsertGroup) -> list[Inserted]:
     if isinstance(answer, DuplicateJobError):
         raise answer
     return answer
+
+
+def _in_turn(ledger: Ledger, job: JobRecord, key: str, now: int) -> JobRecord:
+    """The same, where it waits among those of other keys."""
+    if ledger.run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
+        return job
+    stamp = turns.take(ledger, job.queue, job.priority, key, now)
+    return msgspec.structs.replace(job, run_at=stamp)
 
 
 def too_large() -> StorageError:

@@ -30,6 +30,7 @@ from backroom.job import (
     status_of,
     to_datetime,
 )
+from backroom.limit import full
 from backroom.ports import Filter, Outlook
 from backroom.step import shown
 from backroom.storage.sqlite.keys import HOLDS
@@ -135,13 +136,25 @@ class Inspector:
                 (key,),
             )
         )
-        info = _info(row, now, self._started(row[23]), errors, log)
+        why = self._why_blocked([row]).get(key)
+        info = _info(row, now, self._started(row[23]), errors, log, why)
         return shown(info, steps_of(self._run, key), signals_of(self._run, key), now)
 
     def _started(self, worker: int | None) -> frozenset[int]:
         """The keys of a worker's claims whose attempt is charged already."""
         row = self._run("SELECT started FROM worker WHERE id = ?", (worker,)).fetchone()
         return frozenset(json.loads(row[0])) if row else frozenset()
+
+    def _why_blocked(self, rows: Sequence[Sequence[Any]]) -> dict[int, str]:
+        """By key, of those that wait for room in a limit."""
+        keys = [row[0] for row in rows if row[5] == State.BLOCKED]
+        if not keys:
+            return {}
+        found = self._run(
+            "SELECT job, name, key FROM blocked WHERE job IN (SELECT value FROM json_each(?))",
+            (json.dumps(keys),),
+        )
+        return {job: full(name, key) for job, name, key in found}
 
     def outlook(self, ids: Sequence[str], now: int) -> dict[str, Outlook]:
         """How these jobs stand."""
@@ -176,7 +189,10 @@ class Inspector:
         for row in rows:
             if row[23] not in started:
                 started[row[23]] = self._started(row[23])
-        jobs = [_info(row, now, started[row[23]]) for row in rows[:limit]]
+        why = self._why_blocked(rows)
+        jobs = [
+            _info(row, now, started[row[23]], blocked_by=why.get(row[0])) for row in rows[:limit]
+        ]
         return jobs, str(rows[limit - 1][0]) if len(rows) > limit else None
 
     def stats(self, now: int) -> JobStats:
@@ -214,6 +230,7 @@ class Inspector:
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
         ):
             queues.setdefault(name, _Queue()).pending += count
+        [(by_status["blocked"],)] = self._run("SELECT count(*) FROM job WHERE state = 5")
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 1 GROUP BY queue"
         ):
@@ -405,6 +422,7 @@ def _info(
     started: frozenset[int],
     errors: tuple[AttemptError, ...] = (),
     log: tuple[LogLine, ...] = (),
+    blocked_by: str | None = None,
 ) -> JobInfo:
     (
         key, id_, type_, queue, priority, state, run_at, created_at, data, options, unique_key,
@@ -418,8 +436,9 @@ def _info(
     metadata = said.pop("metadata", {})
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
-    said.pop("tied", None)
     workflow = said.pop("workflow", None)
+    for own in ("limits", "tied"):
+        said.pop(own, None)
     retries = said.get("retries")
     try:
         return JobInfo(
@@ -444,6 +463,7 @@ def _info(
             started_at=_moment(started_at),
             finished_at=_moment(finished_at),
             worker=worker,
+            blocked_by=blocked_by,
             unique_key=held_key if unique_key is None else unique_key,
             progress=progress,
             progress_message=progress_message,

@@ -58,6 +58,10 @@ class Ledger:
         """The key of the job of a flow up to which has been looked for ends that were not told."""
         self.parked = False
         """Some jobs are parked."""
+        self.limits: set[str] = set()
+        """Names that have a row already."""
+        self.freed_to = ("", "")
+        """The place up to which `free_up` has looked."""
         self.started: dict[int, set[int]] = {}
         """By worker of this process: the claims that count as started."""
         self.wakes: set[Wake] = set()
@@ -127,6 +131,7 @@ class Ledger:
         self.started = snapshot
         self._stale.clear()
         self.queues.clear()
+        self.limits.clear()
         self.wakes.clear()
         while self.undo:
             self.undo.pop()()

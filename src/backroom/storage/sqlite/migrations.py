@@ -21,6 +21,7 @@ MIGRATIONS: Final = (
     "0004_steps",
     "0005_holds",
     "0006_flows",
+    "0007_limits",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""

@@ -13,6 +13,7 @@ from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, encode
 from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import SignalRecord, StepRecord
+from backroom.storage.sqlite import limits
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.keys import DROP, HOLDS, KEEP, free
 from backroom.storage.sqlite.ledger import Ledger
@@ -29,13 +30,15 @@ Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
 
 _COLUMNS = (
-    "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, state,"
+    "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, {},"
     " attempt, crashes, budget, started_at, finished_at, result, reason, progress, progress_message"
 )
+_WAITS = "iif(state = 5, 0, state)"  # It finds out again that its limit has no room.
 # What ended and still holds a key is not history yet; what belongs to a flow stays with it until
 # that has ended.
 _NOBODYS = (
-    "(state IN (0, 6) OR state BETWEEN 2 AND 4 AND"
+    "(state IN (0, 6) OR state = 5 AND key IN (SELECT job FROM blocked)"
+    " OR state BETWEEN 2 AND 4 AND"
     " (?{} OR EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)))"
     " AND NOT EXISTS (SELECT 1 FROM member AS m JOIN flow ON flow.key = m.flow"
     " WHERE m.job = job.key AND flow.finished_at IS NULL)"
@@ -51,7 +54,8 @@ NEXT: Final = f"""
     FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
 """
 READ: Final = f"""
-    SELECT key, {_COLUMNS}, (SELECT hold.unique_key FROM hold WHERE hold.job = job.id),
+    SELECT key, {_COLUMNS.format(_WAITS)},
+        (SELECT hold.unique_key FROM hold WHERE hold.job = job.id),
         (SELECT until FROM hold WHERE hold.job = job.id)
     FROM job WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)} ORDER BY key
 """
@@ -88,7 +92,7 @@ READ_SIGNALS: Final = """
     WHERE job IN (SELECT value FROM json_each(?)) ORDER BY number
 """
 BRING: Final = Bulk(
-    f"INSERT INTO job (token, key, {_COLUMNS})"
+    f"INSERT INTO job (token, key, {_COLUMNS.format('state')})"
     " SELECT 0, rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
     width=21,
 )
@@ -213,6 +217,7 @@ def pack(
         return None
     free(ledger, list(jobs))
     forget(ledger, list(jobs))
+    limits.leave(ledger, list(jobs))
     ledger.run(MAKE_PARCELS)
     [(number,)] = ledger.run(
         "INSERT INTO parcel (target, label, jobs) VALUES (?, ?, ?) RETURNING number",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backroom.ports import Filter, Wake
-from backroom.storage.sqlite import reopening, retention
+from backroom.storage.sqlite import limits, reopening, retention
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -74,9 +74,12 @@ def delete_some(ledger: Ledger, keys: Sequence[int]) -> int:
 def _forget(ledger: Ledger, keys: Sequence[int]) -> None:
     free(ledger, keys)
     retention.forget(ledger, keys)
+    limits.leave(ledger, keys)
 
 
-def pause(ledger: Ledger, queue: str, paused: bool) -> None:
+def pause(ledger: Ledger, queue: str, paused: bool, now: int) -> None:
     """See `Inspection.pause`."""
     Inspector(ledger.connection).pause(queue, paused)
+    if not paused:  # Its jobs were passed over in the lines of limits.
+        limits.free_up(ledger, now)
     ledger.wakes |= {Wake.CONTROL} if paused else {Wake.CONTROL, Wake.JOBS}

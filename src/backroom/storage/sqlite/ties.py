@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from backroom.job import State
-from backroom.storage.sqlite import flows
+from backroom.storage.sqlite import flows, limits, turns
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.tie import TIED
 
@@ -48,6 +48,8 @@ def held(ledger: Ledger, worker: int) -> list[int]:
 
 def let_go(ledger: Ledger, keys: Sequence[int], now: int) -> None:
     """No worker holds these tied jobs now, whatever has become of them."""
+    limits.let_go(ledger, keys, now)
+    turns.take_again(ledger, keys, now)
 
 
 def ended(ledger: Ledger, keys: Sequence[int], now: int) -> None:

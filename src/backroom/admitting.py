@@ -1,0 +1,159 @@
+"""Who may run, of those that a worker has claimed, and whose limits have no room: pure.
+
+A storage says how its limits stand, while nobody else can change that, and carries out what is
+decided here. What has no room waits in the line of the first limit that lacks it, in the order of
+claims. Who has more slots than are free waits at its head, and nobody passes: those behind wait
+for it, so that a large job is not passed by small ones for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from backroom.job import SECOND
+from backroom.limit import Need
+from backroom.transition import Claim
+
+__all__ = ["Admission", "Asking", "Gate", "Line", "Place", "admit", "called", "moments"]
+
+AHEAD: Final = 2 * SECOND
+"""Microseconds for which those who wait for a rate are told when they may start."""
+MOST_AHEAD: Final = 1000
+"""How many of them at once."""
+
+Place: TypeAlias = tuple[str, str]
+"""The name of a limit and a key: what is counted by itself."""
+Line: TypeAlias = tuple[int, int, int]
+"""Where a job stands among those that wait: priority, moment, key."""
+
+
+class Gate(msgspec.Struct):
+    """How a limit stands for one key."""
+
+    most: int
+    used: int = 0
+    """Slots of those that run."""
+    called: list[tuple[Line, int]] = []
+    """Those that room is kept for, and how many slots of it."""
+    front: Line | None = None
+    """The first that waits here, of a queue that is not paused."""
+    per: int = 0
+    """Of a rate, the microseconds in which it allows so many starts."""
+    burst: int = 1
+    free_at: int = 0
+    """Of a rate: when the next start would be on time if all of them were evenly spread. It may
+    come sooner by what a burst allows."""
+
+    @property
+    def step(self) -> int:
+        """Of a rate, the microseconds from one start to the next."""
+        return -(-self.per // self.most)
+
+    def lacks(self, need: Need, line: Line, now: int) -> bool:
+        """Whether a job must wait here."""
+        if self.front is not None and line > self.front:
+            return True
+        if self.per:
+            return now < _soonest(self, self.free_at) or any(
+                whose < line for whose, _ in self.called
+            )
+        # What is kept for those behind is not kept from it. So the first of all that wait, which
+        # may need several limits, waits for none but those that run.
+        ahead = sum(self.taken(slots) for whose, slots in self.called if whose < line)
+        return self.used + ahead + self.taken(need.slots) > self.most
+
+    def take(self, need: Need, now: int) -> None:
+        """A job starts."""
+        if self.per:
+            self.free_at = max(self.free_at, now) + self.step
+        else:
+            self.used += self.taken(need.slots)
+
+    @property
+    def room(self) -> int:
+        """What is left for others to be called."""
+        return self.most - self.used - sum(self.taken(slots) for _, slots in self.called)
+
+    def taken(self, slots: int) -> int:
+        """The slots that a job counts for: one that needs more than there are runs alone."""
+        return min(slots, self.most)
+
+
+class Asking(NamedTuple):
+    """A claim that is to be admitted."""
+
+    claim: Claim
+    needs: Sequence[Need]
+    line: Line
+    """Where it stands, or stood when it waited first."""
+
+
+class Admission(msgspec.Struct):
+    """What becomes of claims."""
+
+    granted: list[Asking] = []
+    blocked: list[tuple[Asking, Need]] = []
+    """Those that wait, and for what."""
+    vacant: set[Place] = set()
+    """Where others may be called: who might have taken the room waits elsewhere; or one has
+    started whose turn it was by a rate, and the next one may be told when it is its."""
+
+    @property
+    def permits(self) -> list[tuple[Claim, Need]]:
+        """What is held from now on."""
+        return [(one.claim, need) for one in self.granted for need in one.needs if not need.per]
+
+
+def admit(asking: Iterable[Asking], gates: Mapping[Place, Gate], now: int) -> Admission:
+    """All that each needs, or nothing. The gates are as they stand afterwards."""
+    admission = Admission([], [], set())
+    for one in sorted(asking, key=lambda one: one.line):
+        lacking = next((n for n in one.needs if gates[n.place].lacks(n, one.line, now)), None)
+        if lacking is None:
+            admission.granted.append(one)
+            for need in one.needs:
+                gates[need.place].take(need, now)
+                if gates[need.place].per:
+                    admission.vacant.add(need.place)
+            continue
+        admission.blocked.append((one, lacking))
+        gate = gates[lacking.place]
+        if gate.front is None or one.line < gate.front:
+            gate.front = one.line
+        admission.vacant.update(need.place for need in one.needs)
+    return admission
+
+
+def called(waiting: Sequence[tuple[int, int]], gate: Gate) -> list[int]:
+    """Which of those at the head of a line, by key and slots, are to be claimed again: as many as
+    fit. Room is kept for them until they are."""
+    keys: list[int] = []
+    upto, room = 0, gate.room
+    for key, slots in waiting:
+        slots = gate.taken(slots)
+        if upto + slots > room:
+            break
+        upto += slots
+        keys.append(key)
+    return keys
+
+
+def moments(gate: Gate, now: int) -> list[int]:
+    """When those at the head of a line may start by a rate: as many as may within `AHEAD`, but
+    one at least that is told; those that were told before come first."""
+    found: list[int] = []
+    free_at = gate.free_at
+    for n in range(len(gate.called) + MOST_AHEAD):
+        at = max(now, _soonest(gate, free_at))
+        if at > now + AHEAD and n:
+            break
+        free_at = max(free_at, at) + gate.step
+        found.append(at)
+    return found[len(gate.called) :]
+
+
+def _soonest(gate: Gate, free_at: int) -> int:
+    return free_at - (gate.burst - 1) * gate.step

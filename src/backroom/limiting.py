@@ -1,0 +1,36 @@
+"""The seam of limits: what the engine asks of a storage that counts what runs.
+
+A job says in its options what it needs. A claim of it is looked at a second time, in a step of its
+own: where its limits have room it has a permit for each, which is gone in the change that ends the
+holding, whatever that is; where they have none it is put aside, out of the way of all claims, until
+that very change calls it back. So there is no permit without a worker that holds its job, and
+nothing here is ever read by the claim of a job without limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from backroom.limit import LimitInfo, LimitRecord
+
+__all__ = ["Limiting"]
+
+
+class Limiting(Protocol):
+    """A storage that keeps limits. Every verb may raise `StorageError`, and may be called again."""
+
+    async def put_limits(self, limits: Sequence[LimitRecord]) -> None:
+        """These numbers hold from now on, whatever jobs were made with. What runs goes on, also
+        where it is more than the limit now allows."""
+        ...
+
+    async def limits(self) -> list[LimitInfo]:
+        """Every limit that somebody put, or some job was admitted by; by name."""
+        ...
+
+    async def free_up(self, now: int) -> int:
+        """Calls those that wait where there is room, whatever it was that nobody called them for:
+        a limit was raised, a queue resumed, who was called was cancelled. Normal work does not
+        wait for it. Returns how many it called."""
+        ...

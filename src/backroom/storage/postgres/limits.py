@@ -1,0 +1,288 @@
+"""What runs is counted: permits of jobs that are held, and the lines of those that wait for one.
+
+Whoever counts at a gate, or lets somebody in, holds its row, and looks at the rest in a statement
+behind that; so each sees what the others have done. Rows are locked in one order by all: those of
+claims first, then gates by name and key, then places in line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from backroom.admitting import Admission, Asking, Gate, Line, Place, admit, moments
+from backroom.job import SECOND
+from backroom.limit import LimitInfo, LimitRecord, Need, limits_of
+from backroom.ports import Wake
+from backroom.storage.postgres import turns
+from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import from_text, to_id, to_key, to_text
+from backroom.transition import Claim
+
+__all__ = ["Admitting", "Limits", "let_go"]
+
+SIFTED: Final = 1000
+"""Jobs behind one that found no room that are looked at with it."""
+PATIENCE: Final = 5 * SECOND
+"""Microseconds for which room is kept for one that was called."""
+HOUR: Final = 3600 * SECOND
+PLACES: Final = 200
+"""Lines that one call of `free_up` looks at."""
+IDLE: Final = 1000
+"""Gates that it clears away at most."""
+
+
+class Limits:
+    """`backroom.limiting.Limiting`, over `_base`."""
+
+    _base: Base
+    _freed_to: Place = ("", "")
+    """The place up to which `free_up` has looked."""
+
+    async def put_limits(self, limits: Sequence[LimitRecord]) -> None:
+        """See the protocol."""
+        await self._base.fetch("put_limits", *_numbers(limits))
+        await self.free_up(self._base.clock.now())
+
+    async def limits(self) -> list[LimitInfo]:
+        """See the protocol."""
+        return [
+            LimitInfo(
+                name=from_text(row["name"]), most=row["most"],
+                per=row["per"] / SECOND if row["per"] else None, burst=row["burst"],
+                used=row["used"], blocked=row["blocked"],
+            )
+            for row in await self._base.fetch("all_limits")
+        ]  # fmt: skip
+
+    async def free_up(self, now: int) -> int:
+        """See the protocol."""
+        text = self._base.statements
+
+        async def orphans(link: Any) -> None:
+            await link.execute(text["no_answer"], now - PATIENCE)
+            await let_go(link, text, [row[0] for row in await link.fetch(text["unheld"])], now)
+
+        async def look(link: Any) -> int:
+            rows = await link.fetch(text["places_after"], *self._freed_to, PLACES)
+            places = [(row[0], row[1]) for row in rows]
+            self._freed_to = places[-1] if len(places) == PLACES else ("", "")
+            if not places:
+                await link.execute(text["idle_gates"], IDLE, now - HOUR)
+                await turns.tidy(link, text, now)
+                return 0
+            await lock(link, text, places)
+            gates = await look_at(link, text, places)
+            return await let_in(link, text, places, now, [one for one in gates if gates[one].per])
+
+        await self._base.change(orphans)
+        called = await self._base.change(look)
+        called += await self._base.change(lambda link: turns.take_late(link, text, now))
+        if called:
+            self._base.ring(Wake.JOBS)
+        return called
+
+
+class Admitting:
+    """The second look at what a worker has claimed."""
+
+    def __init__(self, base: Base, loosen: Callable[..., Awaitable[None]]) -> None:
+        """`loosen`: tells what hangs on jobs that have ended."""
+        self._base = base
+        self._loosen = loosen
+        self._known: set[str] = set()
+        """Names that have a row."""
+
+    async def admitted(self, link: Any, worker: int, claims: list[Claim], now: int) -> list[Claim]:
+        """Those of these claims that may run; the others wait for room, and are nobody's."""
+        limited = [(one, needs) for one in claims if (needs := limits_of(one.options))]
+        if not limited:
+            return claims
+        await self._know(link, [need for _, needs in limited for need in needs])
+        async with link.transaction():
+            gone, called = await self._admit(link, worker, limited, now)
+        if called:  # This claim may have looked where they wait now before they did.
+            self._base.ring(Wake.JOBS)
+        if not gone:
+            return claims
+        self._base.of(worker).forget(gone)
+        return [claim for claim in claims if claim.key not in gone]
+
+    async def _admit(
+        self, link: Any, worker: int, limited: list[tuple[Claim, Sequence[Need]]], now: int
+    ) -> tuple[set[int], int]:
+        """The keys of those that are not its own any more, and how many were called."""
+        text = self._base.statements
+        tokens = list({claim.token for claim, _ in limited})
+        rows = await link.fetch(text["lock_claims"], worker, tokens)
+        asked = {to_key(row[0]): row[1] for row in rows}
+        gone = {claim.key for claim, _ in limited if claim.key not in asked}
+        limited = [one for one in limited if one[0].key not in gone]
+        places = sorted({place_of(need) for _, needs in limited for need in needs})
+        await lock(link, text, places)
+        rows = await link.fetch(text["answer"], [to_id(claim.key) for claim, _ in limited])
+        stood = {to_key(row[0]): row[1] for row in rows}
+        asking = [
+            Asking(one, needs, (one.priority, stood.get(one.key, one.run_at), one.key))
+            for one, needs in limited
+        ]
+        gates = await look_at(link, text, places)
+        named = {need.place: gates[place_of(need)] for one in asking for need in one.needs}
+        admission = admit(asking, named, now)
+        await self._grant(link, admission, gates)
+        aside = admission.blocked
+        if aside:
+            await link.execute(text["keep"], tokens, [to_id(one.claim.key) for one, _ in aside])
+            await link.execute(text["drop_empty"], worker)
+            ending = [to_id(one.claim.key) for one, _ in aside if asked[one.claim.key]]
+            if ending:  # Somebody has cancelled them in the moment since the claim.
+                await link.fetch(text["release"], ending, now)
+                await self._loosen(link, text, ending, now)
+            await line_up(link, text, [
+                (to_id(one.claim.key), need, one.line[1])
+                for one, need in aside if not asked[one.claim.key]
+            ])  # fmt: skip
+        vacant = sorted(map(_place, admission.vacant))
+        rates = [one for one in vacant if gates[one].per]
+        called = await let_in(link, text, vacant, now, rates)
+        return gone | {one.claim.key for one, _ in aside}, called
+
+    async def _grant(self, link: Any, admission: Admission, gates: Mapping[Place, Gate]) -> None:
+        text = self._base.statements
+        permits = [
+            (to_id(claim.key), *place_of(need), gates[place_of(need)].taken(need.slots))
+            for claim, need in admission.permits
+        ]
+        if permits:
+            await link.execute(text["grant"], *map(list, zip(*permits, strict=True)))
+        rates = [place for place, gate in gates.items() if gate.per]
+        if rates and admission.granted:
+            await link.execute(
+                text["pace"], *_columns(rates), [gates[place].free_at for place in rates]
+            )
+
+    async def sift(self, link: Any, queue: str, priority: int, now: int) -> int:
+        """Puts aside what waits next in a queue and has no room either, without a claim for
+        each; how many."""
+        text = self._base.statements
+        rows = await link.fetch(text["limited_behind"], to_text(queue), priority, now, SIFTED)
+        waiting = [(row[0], row[1], limits_of(row[2])) for row in rows]
+        places = sorted({place_of(need) for *_, needs in waiting for need in needs})
+        if not places:
+            return 0
+        await self._know(link, [need for *_, needs in waiting for need in needs])
+        async with link.transaction():
+            await lock(link, text, places)
+            gates = await look_at(link, text, places)
+            lacking: dict[Any, tuple[int, Need]] = {}
+            for id_, run_at, needs in waiting:
+                line = priority, run_at, to_key(id_)
+                need = next((n for n in needs if gates[place_of(n)].lacks(n, line, now)), None)
+                if need is not None:
+                    lacking[id_] = run_at, need
+            if not lacking:
+                return 0
+            moments = [run_at for run_at, _ in lacking.values()]
+            stepped = await link.fetch(
+                text["step_aside"], to_text(queue), priority, list(lacking), moments
+            )
+            found = [(row[0], *lacking[row[0]]) for row in stepped]
+            await line_up(link, text, [(id_, need, run_at) for id_, run_at, need in found])
+        return len(stepped)
+
+    async def _know(self, link: Any, needs: Iterable[Need]) -> None:
+        """Before others wait for it: each limit has a number."""
+        new = {need.name: need.record for need in needs if need.name not in self._known}
+        if new:
+            await link.execute(self._base.statements["know_limits"], *_numbers(list(new.values())))
+            self._known |= new.keys()
+
+
+async def let_go(link: Any, text: Statements, ids: Sequence[Any], now: int) -> int:
+    """Whatever became of these jobs, nobody holds them, and they wait in no line: what they held
+    is free, and as many as have room now are called. How many."""
+    if not ids or not await link.fetch(text["lock_gates_of"], ids):
+        return 0
+    rows = await link.fetch(text["drop_permits"], ids)
+    rates = [(row[0], row[1]) for row in rows if row[2]]
+    return await let_in(link, text, [(row[0], row[1]) for row in rows], now, rates)
+
+
+async def let_in(
+    link: Any, text: Statements, places: Sequence[Place], now: int, rates: Sequence[Place]
+) -> int:
+    """Calls those at the heads of these lines that have room now; how many. The gates are
+    locked. `rates`: those of them that are of rates, where those who wait are told when they may
+    start."""
+    total = 0
+    if len(rates) < len(places):
+        total = len(await link.fetch(text["let_in"], *_columns(places), now))
+    gates = await look_at(link, text, rates) if rates else {}
+    for place, gate in gates.items():
+        ats = moments(gate, now) if gate.front is not None else []
+        heads = await link.fetch(text["heads"], *place, len(ats)) if ats else []
+        if heads:
+            await link.execute(text["tell"], [row[0] for row in heads], ats[: len(heads)])
+            total += len(heads)
+    return total
+
+
+async def lock(link: Any, text: Statements, places: Sequence[Place]) -> None:
+    """Nobody else counts at these gates until the end."""
+    columns = _columns(places)
+    while True:
+        await link.execute(text["new_gates"], *columns)
+        if len(await link.fetch(text["lock_gates"], *columns)) == len(places):
+            return  # Else one was cleared away in between.
+
+
+async def look_at(link: Any, text: Statements, places: Sequence[Place]) -> dict[Place, Gate]:
+    """How these gates stand, which are locked."""
+    return {
+        (row["name"], row["key"]): Gate(
+            row["most"], row["used"], _called(row),
+            None if row["id"] is None else (row["priority"], row["run_at"], to_key(row["id"])),
+            row["per"], row["burst"], row["free_at"],
+        )
+        for row in await link.fetch(text["gates"], *_columns(places))
+    }  # fmt: skip
+
+
+async def line_up(link: Any, text: Statements, jobs: Sequence[tuple[Any, Need, int]]) -> None:
+    """They wait for room, each at the moment at which it stands."""
+    if jobs:
+        places = [place_of(need) for _, need, _ in jobs]
+        await link.execute(
+            text["line_up"], [id_ for id_, _, _ in jobs], *_columns(places),
+            [need.slots for _, need, _ in jobs], [run_at for *_, run_at in jobs],
+        )  # fmt: skip
+
+
+def _called(row: Any) -> list[tuple[Line, int]]:
+    if row["ids"] is None:
+        return []
+    columns = row["priorities"], row["run_ats"], row["ids"], row["slots"]
+    return [((p, at, to_key(id_)), slots) for p, at, id_, slots in zip(*columns, strict=True)]
+
+
+def place_of(need: Need) -> Place:
+    """As the tables hold it."""
+    return _place(need.place)
+
+
+def _place(place: Place) -> Place:
+    return to_text(place[0]), to_text(place[1])
+
+
+def _columns(places: Iterable[Place]) -> tuple[list[str], list[str]]:
+    return [name for name, _ in places], [key for _, key in places]
+
+
+def _numbers(limits: Sequence[LimitRecord]) -> list[list[Any]]:
+    return [
+        [to_text(one.name) for one in limits],
+        [one.most for one in limits],
+        [one.per for one in limits],
+        [one.burst for one in limits],
+    ]
