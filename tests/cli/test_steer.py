@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from backroom import JobNotFoundError, JobService, OptionError
+from backroom.job import SECOND
+from backroom.limit import LimitRecord
 from tests.cli.parts import Terminal, backroom
 from tests.process.parts import scheduling
 
@@ -204,3 +206,13 @@ async def test_queues_are_listed_paused_and_resumed(place: Place) -> None:
     [queue] = json.loads(backroom("queues", "list", "--json", *place.on).out)
     assert (queue["name"], queue["paused"], queue["pending"]) == ("mail", False, 1)
     assert "did you mean 'mail'?" in backroom("queues", "pause", "male", *place.on).err
+
+
+async def test_limits_are_listed(place: Place) -> None:
+    assert "no job has had a limit yet" in backroom("limits", *place.on).out
+    numbers = [LimitRecord("gpu", 16), LimitRecord("calls", 50, SECOND, 5)]
+    await place.service.storage.put_limits(numbers)
+    shown = backroom("limits", *place.on).out
+    assert ["calls", "50", "in", "1", "s", "0"] in [line.split() for line in shown.splitlines()]
+    [_, gpu] = json.loads(backroom("limits", "--json", *place.on).out)
+    assert (gpu["name"], gpu["most"], gpu["used"], gpu["blocked"]) == ("gpu", 16, 0, 0)

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("bulk.md", "schedules.md", "steps.md", "unique.md", "versions.md", "workflows.md")
+PAGES = (
+    "bulk.md", "limits.md", "schedules.md", "steps.md", "unique.md", "versions.md", "workflows.md",
+)  # fmt: skip
 GUIDE = [*sorted((DOCS / "guide").glob("*.md")), *(DOCS / page for page in PAGES)]
 BLOCK = re.compile(
     r"^```python(?: file=(?P<file>\S+))?\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE

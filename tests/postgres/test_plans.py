@@ -30,7 +30,7 @@ ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 
 BIG: Final = (
     "jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals", "schedules", "ticks",
-    "flows", "members", "edges", "waiting",
+    "flows", "members", "edges", "waiting", "gates", "blocked",
 )  # fmt: skip
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
@@ -40,8 +40,12 @@ AS_A_WHOLE: Final = {
     "expire": set(),
     # From the beginning to what was there before a partition went.
     "sweep": {"errors", "logs", "steps", "signals", "members", "edges"},
-    "count_blocked": {"waiting"},  # As `count_ready`.
+    "count_blocked": {"waiting", "blocked"},  # As `count_ready`.
     "open_flows": {"flows"},  # Before a move.
+    "all_limits": {"blocked"},
+    "answer": {"blocked"},  # Of an index that holds only those that were called, which are few.
+    "no_answer": {"blocked"},
+    "idle_gates": {"gates"},  # A thousand of them, now and then.
     "in_the_way": set(),
     "schedules": {"schedules"},  # They are listed, for people.
     # A partition that goes is read once, by who lets it go.
@@ -57,28 +61,32 @@ NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"
 KNOWN: Final = [
     "above", "account", "add", "add_edges", "add_errors", "add_flow", "add_logs", "add_one",
     "add_parcel", "add_schedule", "add_signals", "add_steps", "admit", "admit_held", "again",
-    "alone", "any_past", "arrive", "ask", "asked_to_end", "attach", "barred", "behind",
-    "blocked_children", "bring", "bring_back", "callbacks", "cancel_waiting", "causes",
-    "change_schedule", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
-    "contended", "count_active", "count_blocked", "count_ended", "count_parked", "count_ready",
-    "dead", "decided", "detach", "dismiss", "disown", "done_anew", "doom", "doomed_callbacks",
-    "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_schedules", "drop_waiting", "enlist",
-    "errors", "errors_of", "expire", "extend", "fewer_ended", "fewer_ticks", "finished",
-    "fired_before", "first_schedules", "flow", "flow_edges", "flow_jobs", "flows", "fold", "forget",
-    "forget_ended", "forget_flows", "forget_steps", "forget_ticks", "free", "free_keys", "going_on",
-    "graft", "held_now", "here", "hold", "hold_back", "holders", "holds", "holds_member", "hurry",
-    "in_the_way", "jobs_of_flow", "keep", "keep_step", "keys_after", "let_go", "let_go_for",
-    "let_go_in_time", "let_go_of", "lock_active", "lock_flow", "lock_flows", "lock_flows_of",
-    "lock_held", "lock_job", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
-    "make_parcels", "mark_parcel", "members_by_id", "more_jobs", "move", "move_on", "new_queues",
-    "next", "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
-    "open_flows", "outlook", "parents", "parts", "pause", "place_again", "present", "progress",
-    "put_aside", "queues", "release", "reopened", "replace", "role_of", "schedule", "schedules",
-    "schedules_after", "schedules_due", "seize", "seize_schedules", "send_signal", "settle",
-    "signals_of", "signals_of_all", "sooner", "standing", "start", "staying", "steps_of",
-    "steps_of_all", "stood", "store", "store_number", "sweep", "take_keys", "take_out",
-    "take_place", "take_signal", "there", "ticks", "tied", "to_undo", "tokens_of", "trim_errors",
-    "trim_logs", "twins", "undone", "untell", "wait_again", "wait_for", "waits_anew", "weave",
+    "again_turns", "all_limits", "alone", "answer", "any_past", "arrive", "ask", "asked_to_end",
+    "attach", "barred", "behind", "blocked_children", "bring", "bring_back", "callbacks",
+    "cancel_waiting", "causes", "change_schedule", "charge", "claim", "claim_few", "claim_one",
+    "claim_parked", "complete", "contended", "count_active", "count_blocked", "count_ended",
+    "count_parked", "count_ready", "dead", "decided", "detach", "dismiss", "disown", "done_anew",
+    "doom", "doomed_callbacks", "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_permits",
+    "drop_schedules", "drop_waiting", "due_turns", "enlist", "errors", "errors_of", "expire",
+    "extend", "fewer_ended", "fewer_ticks", "finished", "fired_before", "first_schedules", "flow",
+    "flow_edges", "flow_jobs", "flows", "fold", "forget", "forget_ended", "forget_flows",
+    "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant",
+    "heads", "held_now", "here", "hold", "hold_back", "holders", "holds", "holds_member", "hurry",
+    "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_step", "keys_after", "know_limits",
+    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "limited_behind", "line_up",
+    "lock_active", "lock_claims", "lock_flow", "lock_flows", "lock_flows_of", "lock_gates",
+    "lock_gates_of", "lock_held", "lock_job", "lock_schedule", "lock_worker", "log", "log_of",
+    "look_round", "make", "make_parcels", "mark_parcel", "members_by_id", "more_jobs", "move",
+    "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_completed",
+    "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel", "open_flows", "outlook",
+    "over_turns", "pace", "parents", "parts", "pause", "place_again", "places_after", "present",
+    "progress", "put_aside", "put_limits", "queues", "release", "reopened", "replace", "role_of",
+    "schedule", "schedules", "schedules_after", "schedules_due", "see_turns", "seize",
+    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
+    "standing", "start", "staying", "step_aside", "steps_of", "steps_of_all", "stood", "store",
+    "store_number", "sweep", "take_keys", "take_out", "take_place", "take_signal", "take_turns",
+    "tell", "there", "ticks", "tied", "to_undo", "tokens_of", "trim_errors", "trim_logs", "twins",
+    "undone", "unheld", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew", "weave",
     "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
@@ -162,6 +170,14 @@ async def fill(yard: Yard) -> None:
                n % 10 = 0, 0, 1, {newest}000 + n, 1200 FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_ticks (schedule, at, until, count, outcome, decided_at)
         SELECT n % 30, n, n, 1, 'missed', n FROM generate_series(1, 2 * {ROWS}) AS n;
+        INSERT INTO background_jobs_limits (name, most, per, burst)
+        SELECT 'l' || n, 4, 0, 1 FROM generate_series(1, 3) AS n;
+        INSERT INTO background_jobs_gates (name, key)
+        SELECT 'l' || n % 3, 'k' || n FROM generate_series(1, {ROWS}) AS n;
+        INSERT INTO background_jobs_blocked (name, key, priority, run_at, id, slots, queue,
+            expires_at)
+        SELECT 'l' || n % 3, 'k' || n % 1000, n % 4, n, pg_temp.made(n, '1'), 1, 'q' || n % 3, n
+        FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
         """
     )

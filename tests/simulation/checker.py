@@ -18,7 +18,7 @@ from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
 from tests.simulation.ticks import TickBooks
-from tests.simulation.world import LATER_BY, START, TIMEOUT, World
+from tests.simulation.world import LANES, LATER_BY, START, TIMEOUT, World
 
 __all__ = ["Violation", "check"]
 
@@ -332,6 +332,20 @@ class Checker:
         book.token, book.granted = more["token"], True
         book.passed = book.most = 0
         book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
+        self._check_lane(book)
+
+    def _check_lane(self, granted: Book) -> None:
+        """Whether there was room for it."""
+        most, lane = self._plan.lane, granted.n % LANES
+        if not most or granted.kind != "WORK":
+            return
+        held = [
+            book.n
+            for book in self._jobs.values()
+            if book.hold is not None and book.kind == "WORK" and book.n % LANES == lane
+        ]
+        if len(held) > most:
+            self._wrong(9, f"{len(held)} jobs of lane {lane} are held at once, not {most}", *held)
 
     def _check_parents(self, book: Book) -> None:
         """Whether all that it waits for has ended, as it wants it."""

@@ -71,6 +71,9 @@ class Plan(msgspec.Struct):
     flows: bool = False
     """Some of the jobs wait for others."""
 
+    lane: int = 0
+    """How many jobs of a lane may run at once; 0: as many as there are."""
+
     @property
     def peaceful(self) -> bool:
         """Nothing befalls it, so nothing excuses anything."""
@@ -99,11 +102,14 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
             setattr(weather, name, chance.choice((0.01, 0.05, 0.2)))
     apart = random.Random(f"many at once {seed}")  # What else a seed means does not depend on it.
     bulk = not flood and apart.random() < 0.3
+    other = random.Random(f"limits of {seed}")  # Nor on this.
+    lane = other.choice((1, 2, 3)) if not flood and other.random() < 0.4 else 0
     return Plan(
         seed=seed,
         batch=apart.choice((2, 4, 20)) if bulk else 0,
         within=apart.choice((0.0, 0.05, 0.5, 2.0)),
         beats=() if flood else _beats(random.Random(f"schedules {seed}")),
+        lane=lane,
         troubles=troubles,
         workers=chance.randint(1, 2 if flood else 3),
         producers=chance.randint(1, 2),

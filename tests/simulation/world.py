@@ -16,6 +16,7 @@ from backroom import (
     BackroomError,
     BulkJob,
     Cancel,
+    Concurrency,
     Cron,
     FailJob,
     FlowJob,
@@ -63,6 +64,8 @@ PATIENCE: Final = 240.0
 """Seconds in which, once all is well, every job must end."""
 TIMEOUT: Final = 3.0
 QUEUES: Final = ("default", "mail")
+LANES: Final = 2
+"""Keys of the limit, in worlds that have one."""
 TYPES: Final = ("WORK", "WORK", "WORK", "ODD", "JUNK")
 
 
@@ -181,16 +184,15 @@ class Process:
             queues={"mail": 1} if self.works and chance.random() < 0.5 else None,
         )
         service._records._make_id = JobIds(random.Random(chance.random()).randbytes)
+        work = self._work()
         if not self.works:
-            for type_ in ("WORK", "ODD", "JUNK", "TICK"):
+            for type_ in (work, "ODD", "JUNK", "TICK"):
                 service.declare(type_)
             return service
         if plan.batch and chance.random() < 0.7:
-            service.register_handler(
-                "WORK", self._handle_many, batch=plan.batch, within=plan.within
-            )
+            service.register_handler(work, self._handle_many, batch=plan.batch, within=plan.within)
         else:
-            service.register_handler("WORK", self._handle)
+            service.register_handler(work, self._handle)
         service.register_handler(JobType("JUNK", Junk), _junk)
         if plan.beats:
             service.register_handler(
@@ -201,6 +203,14 @@ class Process:
         else:
             service.declare("ODD")
         return service
+
+    def _work(self) -> Any:
+        """The type of most jobs."""
+        most = self.world.plan.lane
+        if not most:
+            return "WORK"
+        limit = Concurrency(most, key="data.lane", name="lane")
+        return JobType("WORK", dict[str, Any], limit=limit)
 
     async def live(self) -> None:
         """A worker's life."""
@@ -329,6 +339,7 @@ class World:
         self.clock = backends.clock or SimClock(loop)
         self.server = Server(self.history, self.clock, backends.run, self._next_number)
         self.network = Network(loop, plan.seed + 2, self.server, self.history, plan.weather)
+        self.network.limited = bool(plan.lane)
         self.processes: list[Process] = []
         self.runs: dict[int, int] = {}
         """How often each job's handler was called."""
@@ -446,7 +457,10 @@ class World:
             process.name, "schedules", n, type=type_, acts=acts,
             **{name: value for name, value in options.items() if value != "normal"},
         )  # fmt: skip
-        return n, (type_, {"n": n, "acts": acts}), options
+        data: dict[str, Any] = {"n": n, "acts": acts}
+        if self.plan.lane:
+            data["lane"] = n % LANES
+        return n, (type_, data), options
 
     def _next_number(self) -> int:
         self._jobs += 1

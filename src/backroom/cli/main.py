@@ -57,8 +57,8 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, limits, schedules, workflows, stats, doctor, migrate, move, backup, restore,
-    completion,
+    worker, jobs, queues, limits, schedules, workflows, stats, doctor, migrate, move, backup,
+    restore, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -11,6 +11,7 @@ from tests.mutants.table import (
     flows,
     keys,
     leases,
+    limits,
     order,
     outcomes,
     postgres,
@@ -46,4 +47,5 @@ MUTANTS = (
     *bulk.MUTANTS,
     *unique.MUTANTS,
     *flows.MUTANTS,
+    *limits.MUTANTS,
 )

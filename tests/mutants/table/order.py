@@ -49,11 +49,11 @@ MUTANTS = (
         guard="a claim takes what has the higher priority first",
         file="storage/sqlite/claims.py",
         old="""
-        more = False
+        tries = 0
         for priority in range(4):
         """,
         new="""
-        more = False
+        tries = 0
         for priority in (2, 1, 0, 3):
         """,
         tests=("contract/test_claims.py",),

@@ -1,0 +1,162 @@
+"""Limits are never exceeded, permits go with the holding, and nobody waits where there is room."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+CONTRACT = "contract/test_limits.py"
+RANDOM = "contract/test_limits_at_random.py"
+RATES = "contract/test_rates.py"
+TURNS = "contract/test_turns.py"
+ADMITTING = "admitting.py"
+SQLITE = "storage/sqlite/limits.py"
+STATEMENTS = "storage/postgres/limits.sql"
+SERVER = "storage/postgres/limits.py"
+
+MUTANTS = (
+    Mutant(
+        name="limits-count-what-runs",
+        promises=(9,),
+        guard="who is admitted counts for those behind it",
+        file=ADMITTING,
+        old="            self.used += self.taken(need.slots)",
+        new="            self.used += 0",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-nobody-passes-the-first",
+        promises=(12,),
+        guard="a job of many slots is not passed by small ones for ever",
+        file=ADMITTING,
+        old="        if self.front is not None and line > self.front:",
+        new="        if False:",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-first-waits-for-no-call",
+        promises=(12,),
+        guard="what is kept for those behind is not kept from those in front",
+        file=ADMITTING,
+        old="for whose, slots in self.called if whose < line)",
+        new="for whose, slots in self.called)",
+        tests=(RANDOM,),
+    ),
+    Mutant(
+        name="limits-room-is-kept",
+        promises=(9, 12),
+        guard="who was called is not called for by others' room, nor passed by a newcomer",
+        file=SQLITE,
+        old="            ledger.run(KEEP_ROOM, (text, now))",
+        new="            ledger.run(GONE, (text,))",
+        tests=(CONTRACT, RANDOM),
+    ),
+    Mutant(
+        name="limits-permits-go",
+        promises=(9,),
+        guard="a permit goes in the change that ends the holding, in a folder",
+        file="storage/sqlite/ties.py",
+        old="    limits.let_go(ledger, keys, now)",
+        new="    pass",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-permits-go-on-a-server",
+        promises=(9,),
+        guard="a permit goes in the change that ends the holding, on a server",
+        file="storage/postgres/ties.py",
+        old="    await limits.let_go(link, statements, ids, now)",
+        new="    pass",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-others-are-called",
+        promises=(12,),
+        guard="who waits for another limit leaves the room it was called for",
+        file=ADMITTING,
+        old="        admission.vacant.update(need.place for need in one.needs)",
+        new="        admission.vacant.update(())",
+        tests=(CONTRACT, RANDOM),
+    ),
+    Mutant(
+        name="limits-paused-hold-up-nobody",
+        promises=(12,),
+        guard="jobs of a paused queue hold up no other queue's",
+        file=SQLITE,
+        old="WHERE queue.name = b.queue AND queue.paused)",
+        new="WHERE false)",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-pass-no-claim-by",
+        promises=(9,),
+        guard="a limited job does not go straight to a worker that inserts it",
+        file="storage/sqlite/inserts.py",
+        old="job.run_at <= group.now and not limits_of(job.options):",
+        new="job.run_at <= group.now:",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-gates-are-locked",
+        promises=(9,),
+        guard="two workers do not count at one gate at the same time",
+        file=STATEMENTS,
+        old="""
+        ORDER BY g.name, g.key FOR UPDATE OF g;
+        """,
+        new="""
+        ORDER BY g.name, g.key;
+        """,
+        tests=("postgres/test_limits.py",),
+    ),
+    Mutant(
+        name="limits-gates-are-locked-by-who-leaves",
+        promises=(12,),
+        guard="who lets go waits for who counts, and sees whom it has put aside",
+        file=STATEMENTS,
+        old="""
+        ORDER BY g.name, g.key FOR UPDATE;
+        """,
+        new="""
+        ORDER BY g.name, g.key;
+        """,
+        tests=("postgres/test_limits.py",),
+    ),
+    Mutant(
+        name="limits-rate-moves-on",
+        promises=(9,),
+        guard="each start moves the next one, on a server",
+        file=SERVER,
+        old="        if rates and admission.granted:",
+        new="        if False:",
+        tests=(RATES,),
+    ),
+    Mutant(
+        name="limits-rate-is-looked-at-again",
+        promises=(9,),
+        guard="who comes at its moment is still held to the rate",
+        file=ADMITTING,
+        old="            return now < _soonest(self, self.free_at) or any(",
+        new="            return any(",
+        tests=(RATES,),
+    ),
+    Mutant(
+        name="turns-behind-their-own",
+        promises=(12,),
+        guard="many of one key wait behind each other, not beside others",
+        file="storage/sqlite/turns.py",
+        old="        stamp = max(stamp, last[0] + 1)",
+        new="        stamp = max(stamp, last[0])",
+        tests=(TURNS,),
+    ),
+    Mutant(
+        name="turns-when-due",
+        promises=(12,),
+        guard="a job for later takes its turn when it is due, on a server",
+        file=SERVER,
+        old="called += await self._base.change(lambda link: turns.take_late(link, text, now))",
+        new="called += 0",
+        tests=(TURNS,),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Limits among sessions that count at one gate at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from backroom.limit import Need
+from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import to_id
+from backroom.tie import tied
+from backroom.transition import Claim
+from tests.contract.parts import WEEK, Bench
+from tests.postgres.test_steps import someone_waits
+from tests.postgres.yard import Yard, a_yard
+from tests.servers.fixtures import PostgresPlace
+
+
+def limited(most: int = 1) -> str:
+    return tied(None, limits=[Need("tenant", "a", 1, most)])
+
+
+async def at_the_gate(yard: Yard, bench: Bench) -> tuple[asyncpg.Connection, Any]:
+    """Another session that counts there, in a transaction that is not over."""
+    other = await yard.connect()
+    counting = other.transaction()
+    await counting.start()
+    text: Statements = yard.storages[0]._statements
+    assert await other.fetch(text["lock_gates"], ["tenant"], ["a"])
+    return other, counting
+
+
+async def held(bench: Bench) -> tuple[int, Claim]:
+    await bench.add(options=limited())
+    worker = await bench.enlist()
+    return worker, await bench.claim_one(worker)
+
+
+async def test_who_counts_waits_for_who_counts_there(postgres_url: PostgresPlace) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, claim = await held(bench)
+        await bench.finish(worker, bench.completed(claim))
+        other, counting = await at_the_gate(yard, bench)
+        text: Statements = yard.storages[0]._statements
+        await other.execute(text["grant"], [to_id(claim.key)], ["tenant"], ["a"], [1])
+        await bench.add(options=limited())
+        claiming = asyncio.create_task(bench.claim(worker))
+        await someone_waits(yard)
+        await counting.commit()
+        assert await claiming == []
+        await other.close()
+
+
+async def test_who_lets_go_waits_for_who_is_put_aside(postgres_url: PostgresPlace) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, claim = await held(bench)
+        waits = await bench.add(options=limited())
+        other, counting = await at_the_gate(yard, bench)
+        text: Statements = yard.storages[0]._statements
+        await other.execute(text["step_aside"], "default", 2, [waits], [bench.now])
+        await other.execute(text["line_up"], [waits], ["tenant"], ["a"], [1], [bench.now])
+        ending = asyncio.create_task(bench.finish(worker, bench.completed(claim)))
+        await someone_waits(yard)
+        await counting.commit()
+        assert await ending == [True]
+        assert [one.id for one in await bench.claim(worker)] == [waits]
+        await other.close()
+
+
+async def test_many_sessions_never_hold_more_than_a_limit_allows(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        benches = [await yard.bench() for _ in range(3)]
+        await benches[0].insert([benches[0].record(options=limited(3)) for _ in range(60)])
+        running: set[str] = set()
+        done: set[str] = set()
+
+        async def work(bench: Bench) -> None:
+            worker = await bench.enlist()
+            while len(done) < 60:
+                claims = await bench.claim(worker, 4)
+                running.update(claim.id for claim in claims)
+                assert len(running) <= 3
+                await asyncio.sleep(0)
+                for claim in claims:
+                    running.discard(claim.id)  # Before it is said, so never too late.
+                    assert await bench.finish(worker, bench.completed(claim)) == [True]
+                    done.add(claim.id)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*map(work, benches))
+        [limit] = await benches[0].storage.limits()
+        assert (limit.used, limit.blocked) == (0, 0)
