@@ -11,7 +11,7 @@ SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
     "scale": (scale, "what one PostgreSQL carries, by a model of what is measured here"),
     "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
-    "flow": (flow, "schedules and unique keys, on the file storage and on PostgreSQL"),
+    "flow": (flow, "schedules, unique keys, limits, turns, on the file storage and on PostgreSQL"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 

@@ -29,7 +29,7 @@ from backroom import (
     MemoryJobStorage,
 )
 from backroom import blocking as blocking_face
-from benchmarks import flow_cases, raw, raw_postgres
+from benchmarks import flow_cases, limit_cases, raw, raw_postgres
 from benchmarks.raw_postgres import lsn
 
 DATA = json.loads(raw.PAYLOAD)
@@ -821,6 +821,7 @@ CASES = {
         drain, fill, latency, answer, lateness, where, idle, bare_idle, leak,
         blocking, handlers, starting, scaling,
         flow_cases.ticks, flow_cases.handled, flow_cases.unique, flow_cases.edges,
+        limit_cases.limited, limit_cases.behind_blocked, limit_cases.turns,
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What time and flow cost: schedules, bulk handlers, unique keys, workflows."""
+"""What time and flow cost: schedules, bulk handlers, unique keys, workflows, limits, turns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ SCHEDULES = 10_000
 BATCH = 100
 PAIRED = 10_000
 """Jobs, half of which wait for the other half."""
+BLOCKED = 100_000
+MANY = 1_000_000
 
 
 def schedules(bench: Bench) -> None:
@@ -93,8 +95,36 @@ def edges(bench: Bench) -> None:
     )
 
 
+def limits(bench: Bench) -> None:
+    """A job with a limit key beside one without; and jobs behind many that have no room."""
+    count, where = 20_000 // bench.scale, bench.table.title
+    with_key, without = bench.medians(
+        lambda: bench.measure("limited", count=count, limit=True),
+        lambda: bench.measure("limited", count=count, limit=False),
+    )
+    bench.ratio(f"{where}: drain with a limit key", with_key["rate"], without["rate"], 0.3)
+    behind, empty = bench.medians(
+        lambda: bench.measure("behind_blocked", count=count, blocked=BLOCKED // bench.scale),
+        lambda: bench.measure("behind_blocked", count=count, blocked=0),
+    )
+    bench.ratio(f"{where}: drain behind 100,000 blocked", behind["rate"], empty["rate"], 0.8)
+    bench.bound(
+        f"{where}: 100,000 scheduled, and out of the way", behind["aside"], 60, "s",
+    )  # fmt: skip
+
+
+def fairness(bench: Bench) -> None:
+    """The single job of one tenant behind the million of another."""
+    many, where = MANY // bench.scale, bench.table.title
+    [fair] = bench.medians(lambda: bench.measure("turns", many=many, fair=True))
+    bench.bound(
+        f"{where}: one job behind a million, by turns", fair["wait"], 1000, "ms",
+        f"{fair['before']:,.0f} began before it",
+    )  # fmt: skip
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
-    row.__name__: row for row in (schedules, bulk, unique, edges)
+    row.__name__: row for row in (schedules, bulk, unique, edges, limits, fairness)
 }
 
 
