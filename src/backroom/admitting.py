@@ -17,7 +17,7 @@ from backroom.job import SECOND
 from backroom.limit import Need
 from backroom.transition import Claim
 
-__all__ = ["Admission", "Asking", "Gate", "Line", "Place", "admit", "called", "moments"]
+__all__ = ["AHEAD", "Admission", "Asking", "Gate", "Line", "Place", "admit", "called", "moments"]
 
 AHEAD: Final = 2 * SECOND
 """Microseconds for which those who wait for a rate are told when they may start."""
@@ -64,6 +64,15 @@ class Gate(msgspec.Struct):
         # may need several limits, waits for none but those that run.
         ahead = sum(self.taken(slots) for whose, slots in self.called if whose < line)
         return self.used + ahead + self.taken(need.slots) > self.most
+
+    def set_right(self, now: int) -> bool:
+        """Whether `free_at` was later than any start makes it, and is not any more: the clock was
+        set back since."""
+        latest = now + self.burst * self.step
+        wrong = bool(self.per) and self.free_at > latest
+        if wrong:
+            self.free_at = latest
+        return wrong
 
     def take(self, need: Need, now: int) -> None:
         """A job starts."""

@@ -51,7 +51,7 @@ class Upkeep(Loop):
             if pruned.more:
                 return MORE
             self._next_prune = self._clock.uptime() + PRUNE_EVERY
-        return max(0.0, self._next_sweep - self._clock.uptime())
+        return max(0.0, min(self._next_sweep, self._next_look) - self._clock.uptime())
 
     async def _sweep(self) -> float:
         """Seconds until the next one."""

@@ -149,6 +149,17 @@ async def test_a_rate_that_is_changed_holds_for_those_who_wait(bench: Bench) -> 
     assert len(await starts(bench, worker, 1)) == 3
 
 
+async def test_a_clock_that_is_set_back_stops_no_rate(bench: Bench) -> None:
+    worker = await bench.enlist()
+    jobs = await add(bench, rate(1, per=10), count=4, run_at=bench.later(-4000))
+    assert [claim.id for claim in await bench.claim(worker)] == jobs[:1]
+    bench.clock.step(-3600)
+    assert await bench.storage.free_up(bench.now) > 0
+    found = await starts(bench, worker, 45, by=5.0)
+    assert [job for _, job in found] == jobs[1:]
+    assert [b - a for (a, _), (b, _) in itertools.pairwise(found)] == [10.0, 10.0]
+
+
 async def test_a_rate_of_many_keeps_pace(bench: Bench) -> None:
     worker = await bench.enlist()
     await add(bench, rate(100, burst=10), count=60)

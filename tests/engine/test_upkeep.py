@@ -65,6 +65,9 @@ class Store:
         self.looked.append(self._world.elapsed)
         return self._answers.pop(0) if self._answers else Reclaimed()
 
+    async def free_up(self, now: int) -> int:
+        return 0
+
     async def prune(self, now: int, limit: int) -> Pruned:
         self.pruned += 1
         return Pruned(touched=1, more=True)

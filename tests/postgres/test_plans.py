@@ -45,6 +45,7 @@ AS_A_WHOLE: Final = {
     "all_limits": {"blocked"},
     "answer": {"blocked"},  # Of an index that holds only those that were called, which are few.
     "no_answer": {"blocked"},
+    "too_far": {"blocked"},
     "idle_gates": {"gates"},  # A thousand of them, now and then.
     "in_the_way": set(),
     "schedules": {"schedules"},  # They are listed, for people.
@@ -85,9 +86,9 @@ KNOWN: Final = [
     "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
     "standing", "start", "staying", "step_aside", "steps_of", "steps_of_all", "stood", "store",
     "store_number", "sweep", "take_keys", "take_out", "take_place", "take_signal", "take_turns",
-    "tell", "there", "ticks", "tied", "to_undo", "tokens_of", "trim_errors", "trim_logs", "twins",
-    "undone", "unheld", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew", "weave",
-    "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
+    "tell", "there", "ticks", "tied", "to_undo", "tokens_of", "too_far", "trim_errors", "trim_logs",
+    "twins", "undone", "unheld", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew",
+    "weave", "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 

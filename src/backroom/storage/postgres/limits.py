@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from backroom.admitting import Admission, Asking, Gate, Line, Place, admit, moments
+from backroom.admitting import AHEAD, Admission, Asking, Gate, Line, Place, admit, moments
 from backroom.job import SECOND
 from backroom.limit import LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
@@ -62,6 +62,7 @@ class Limits:
 
         async def orphans(link: Any) -> None:
             await link.execute(text["no_answer"], now - PATIENCE)
+            await link.execute(text["too_far"], now + AHEAD)
             await let_go(link, text, [row[0] for row in await link.fetch(text["unheld"])], now)
 
         async def look(link: Any) -> int:
@@ -220,6 +221,8 @@ async def let_in(
         total = len(await link.fetch(text["let_in"], *_columns(places), now))
     gates = await look_at(link, text, rates) if rates else {}
     for place, gate in gates.items():
+        if gate.set_right(now):
+            await link.execute(text["pace"], *_columns([place]), [gate.free_at])
         ats = moments(gate, now) if gate.front is not None else []
         heads = await link.fetch(text["heads"], *place, len(ats)) if ats else []
         if heads:

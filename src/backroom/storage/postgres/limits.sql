@@ -65,6 +65,18 @@ DELETE FROM {blocked} WHERE id = ANY($1::uuid[]) AND called_at IS NOT NULL RETUR
 -- no_answer: until when -> nothing: room is kept no longer for those that were called before
 DELETE FROM {blocked} WHERE called_at <= $1;
 
+-- too_far: a moment -> nothing: those that were told one that is too far away, since the clock was set
+--     back, stand in line again
+WITH far AS MATERIALIZED (
+    SELECT b.id FROM {blocked} AS b JOIN {limits} AS l USING (name)
+    WHERE b.called_at > $1 + l.per FOR UPDATE OF b SKIP LOCKED
+), gone AS (
+    DELETE FROM {ready} AS r USING {jobs} AS j
+    WHERE j.id = ANY(ARRAY(SELECT id FROM far)) AND r.queue = j.queue AND r.priority = j.priority
+    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+)
+UPDATE {blocked} SET called_at = NULL WHERE id IN (SELECT id FROM gone);
+
 -- grant: jobs, names, keys, slots -> nothing
 INSERT INTO {permits} (job, name, key, slots)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]);

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from backroom.admitting import Asking, Gate, Line, Place, admit, called, moments
+from backroom.admitting import AHEAD, Asking, Gate, Line, Place, admit, called, moments
 from backroom.job import SECOND
 from backroom.limit import MARK, LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
@@ -102,6 +102,16 @@ CALL: Final = """
 ANSWER: Final = """
     DELETE FROM blocked WHERE job IN (SELECT value FROM json_each(?1)) AND called_at IS NOT NULL
     RETURNING job, run_at
+"""
+# Told a moment that is too far away: the clock was set back since.
+FAR: Final = """
+    SELECT job FROM blocked JOIN limits USING (name) WHERE called_at > ?1 + per
+"""
+TAKE_BACK: Final = """
+    UPDATE job SET state = 5 WHERE key IN (SELECT value FROM json_each(?1)) AND state = 0
+"""
+LINE_UP_AGAIN: Final = """
+    UPDATE blocked SET called_at = NULL WHERE job IN (SELECT value FROM json_each(?1))
 """
 NO_ANSWER: Final = "DELETE FROM blocked WHERE called_at <= ?"
 # What waits behind: of so many, those that are limited, and for which no room is kept.
@@ -223,6 +233,9 @@ def leave(ledger: Ledger, keys: Iterable[int]) -> None:
 def free_up(ledger: Ledger, now: int) -> int:
     """See `Limiting.free_up`."""
     ledger.run(NO_ANSWER, (now - PATIENCE,))
+    far = encode([key for (key,) in ledger.run(FAR, (now + AHEAD,))])
+    ledger.run(TAKE_BACK, (far,))
+    ledger.run(LINE_UP_AGAIN, (far,))
     let_go(ledger, [key for (key,) in ledger.run(ORPHANS)], now)
     place: Place | None = ledger.freed_to
     total = turns.take_late(ledger, now)
@@ -268,6 +281,8 @@ def _let_in(ledger: Ledger, freed: Iterable[Place], now: int) -> int:
         gate = _gate(ledger, place)
         if gate.front is None:
             continue
+        if gate.set_right(now):
+            ledger.run(PACE, (*place, gate.free_at))
         if gate.per:
             total += _tell(ledger, place, gate, now)
             continue
