@@ -160,6 +160,19 @@ async def test_a_clock_that_is_set_back_stops_no_rate(bench: Bench) -> None:
     assert [b - a for (a, _), (b, _) in itertools.pairwise(found)] == [10.0, 10.0]
 
 
+async def test_who_is_put_aside_with_others_is_told_too(bench: Bench) -> None:
+    worker = await bench.enlist()
+    await add(bench, rate(1, per=10, key="a"))
+    await add(bench, rate(1, per=10, key="b"))
+    assert len(await bench.claim(worker)) == 2
+    await add(bench, rate(1, per=10, key="a"))
+    last = await add(bench, rate(1, per=10, key="b"))
+    assert await bench.claim(worker, 1) == []  # It looks at one of them, and finds the other one.
+    bench.clock.advance(10)
+    await bench.storage.extend(worker)
+    assert last[0] in {job for _, job in await starts(bench, worker, 1, by=1.0)}
+
+
 async def test_a_rate_of_many_keeps_pace(bench: Bench) -> None:
     worker = await bench.enlist()
     await add(bench, rate(100, burst=10), count=60)

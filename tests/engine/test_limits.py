@@ -22,6 +22,7 @@ from backroom import (
     Rate,
 )
 from backroom.limit import Need, limits_of
+from tests.engine.world import World
 
 
 class Plan(Enum):
@@ -66,8 +67,8 @@ class Meter:
         self.now[key] -= by
 
 
-async def test_a_handler_runs_so_many_of_each_key_at_once() -> None:
-    jobs, meter = service(), Meter()
+async def test_a_handler_runs_so_many_of_each_key_at_once(world: World) -> None:
+    jobs, meter = world.service(concurrency=20), Meter()
 
     @jobs.handler("RESIZE", limit=Concurrency(2, key="data.tenant_id"))
     async def resize(job: Job[Any]) -> None:
@@ -78,19 +79,12 @@ async def test_a_handler_runs_so_many_of_each_key_at_once() -> None:
         for id_ in ids:
             await jobs.result(id_, timeout=20)
     assert meter.most == {0: 2, 1: 2, 2: 2}
-    assert (await seen(jobs)) == []
+    [limit] = await world.viewer.get_limits()
+    assert (limit.used, limit.blocked) == (0, 0)
 
 
-async def seen(jobs: JobService) -> list[str]:
-    """The limits that a storage which was closed since remembers: of memory, none."""
-    await jobs.open()
-    found = [one.name for one in await jobs.get_limits() if one.used or one.blocked]
-    await jobs.stop()
-    return found
-
-
-async def test_types_share_a_limit_by_its_name_and_a_queue_has_slots() -> None:
-    jobs, meter = service(), Meter()
+async def test_types_share_a_limit_by_its_name_and_a_queue_has_slots(world: World) -> None:
+    jobs, meter = world.service(concurrency=20), Meter()
     jobs.limit("gpu", Concurrency(4))
 
     @jobs.handler("TRAIN", queue="gpu", slots=3)
@@ -227,8 +221,8 @@ async def test_limits_that_contradict_each_other_are_refused() -> None:
     await jobs.stop()
 
 
-async def test_types_of_a_queue_take_turns_by_the_key_in_their_data() -> None:
-    jobs = JobService(MemoryJobStorage(), concurrency=1, poll_interval=0.05)
+async def test_types_of_a_queue_take_turns_by_the_key_in_their_data(world: World) -> None:
+    jobs = world.service(concurrency=1)
     order: list[str] = []
 
     @jobs.handler("RESIZE", fair_by="data.tenant")
@@ -258,12 +252,12 @@ async def test_types_of_a_queue_take_turns_by_the_key_in_their_data() -> None:
     await jobs.stop()
 
 
-async def test_a_rate_spreads_starts() -> None:
-    jobs, at = service(), []
+async def test_a_rate_spreads_starts(world: World) -> None:
+    jobs, at = world.service(concurrency=20), []
 
     @jobs.handler("CALL", limit=Rate(20, per=1, key="data.api"))
     async def call(job: Job[Any]) -> None:
-        at.append(asyncio.get_running_loop().time())
+        at.append(world.elapsed)
 
     async with jobs:
         ids = [await jobs.schedule("CALL", {"api": "x"}) for _ in range(8)]
@@ -271,7 +265,9 @@ async def test_a_rate_spreads_starts() -> None:
             await jobs.result(id_, timeout=20)
         [limit] = await jobs.get_limits()
     assert limit.per == 1.0
-    assert at[-1] - at[0] >= 5 * 0.05
+    assert [round(moment - at[0], 3) for moment in at] == [
+        0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ class Book(msgspec.Struct):
     """Jobs that it waits for."""
     anyway: bool = False
     """It runs whichever way these end."""
+    data_of: int | None = None
+    """Whose data it has, if that was replaced."""
+
+    @property
+    def lane(self) -> int:
+        """The key of its limit, in worlds that have one."""
+        return (self.n if self.data_of is None else self.data_of) % LANES
 
     @property
     def live(self) -> bool:
@@ -271,6 +278,7 @@ class Checker:
         if book.hold is not None or book.ran or not book.live:
             self._wrong(6, f"job {book.n} was replaced, and did not wait to be run", book.n)
         book.asked = self._jobs[more["by"]].asked
+        book.data_of = more["by"]
         book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
 
     def _is_told(self, event: Event) -> None:
@@ -336,13 +344,13 @@ class Checker:
 
     def _check_lane(self, granted: Book) -> None:
         """Whether there was room for it."""
-        most, lane = self._plan.lane, granted.n % LANES
+        most, lane = self._plan.lane, granted.lane
         if not most or granted.kind != "WORK":
             return
         held = [
             book.n
             for book in self._jobs.values()
-            if book.hold is not None and book.kind == "WORK" and book.n % LANES == lane
+            if book.hold is not None and book.kind == "WORK" and book.lane == lane
         ]
         if len(held) > most:
             self._wrong(9, f"{len(held)} jobs of lane {lane} are held at once, not {most}", *held)

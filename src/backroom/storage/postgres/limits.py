@@ -190,6 +190,10 @@ class Admitting:
             )
             found = [(row[0], *lacking[row[0]]) for row in stepped]
             await line_up(link, text, [(id_, need, run_at) for id_, run_at, need in found])
+            lines = sorted({place_of(need) for *_, need in found})
+            called = await let_in(link, text, lines, now, [one for one in lines if gates[one].per])
+        if called:
+            self._base.ring(Wake.JOBS)
         return len(stepped)
 
     async def _know(self, link: Any, needs: Iterable[Need]) -> None:

@@ -212,6 +212,7 @@ def sift(ledger: Ledger, queue: str, priority: int, now: int) -> bool:
             aside.append((key, *place, own, lane, run_at))
     if aside:
         _put_aside(ledger, aside)
+        _let_in(ledger, {(name, own_key) for _, name, own_key, *_ in aside}, now)
     return bool(aside)
 
 
