@@ -20,7 +20,7 @@ __all__ = ["Limiting"]
 class Limiting(Protocol):
     """A storage that keeps limits. Every verb may raise `StorageError`, and may be called again."""
 
-    async def put_limits(self, limits: Sequence[LimitRecord]) -> None:
+    async def put_limits(self, records: Sequence[LimitRecord]) -> None:
         """These numbers hold from now on, whatever jobs were made with. What runs goes on, also
         where it is more than the limit now allows."""
         ...

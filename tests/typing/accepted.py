@@ -19,6 +19,7 @@ from backroom import (
     BulkHandler,
     BulkJob,
     Cancel,
+    Concurrency,
     Cron,
     FileJobStorage,
     Job,
@@ -35,6 +36,7 @@ from backroom import (
     JobStatus,
     JobType,
     MemoryJobStorage,
+    Rate,
     Schedule,
     Snooze,
     Unique,
@@ -76,9 +78,12 @@ PICTURE = JobType("PICTURE", Picture, result=bytes, expires_in=3600)
 PERSON = JobType("PERSON", Person, result=int, retry_delay=0.5)
 ONCE = JobType("ONCE", Order, unique=Unique(by="data", on_conflict="replace"))
 NUMBERS = JobType("NUMBERS", list[int], result=dict[str, int])
+LIMITED = JobType("LIMITED", Order, limit=[Concurrency(2, key="data.number"), Rate(5, per=1)])
+WEIGHTY = JobType("WEIGHTY", Order, limit=Concurrency(9), slots=2, fair_by="data.number")
 
 service = JobService(FileJobStorage("./storage/jobs", retention=timedelta(days=7)))
 other = JobService("memory:", concurrency=3, queues={"mail": 2}, poll_interval=timedelta(seconds=1))
+other.limit("gpu", Concurrency(16))
 third = JobService(storage=MemoryJobStorage(), only=["mail"], default_timeout=60)
 
 
@@ -391,6 +396,7 @@ def plain_code() -> None:
     for info in blocking.get_jobs(status="failed", type=ORDER):
         reveal_type(info)  # R: backroom.job.JobInfo
     reveal_type(blocking.get_stats())  # R: backroom.job.JobStats
+    reveal_type(blocking.get_limits())  # R: list[backroom.limit.LimitInfo]
     with wrapping as entered:
         reveal_type(entered)  # R: backroom.blocking.JobService
         reveal_type(entered.stop(grace=timedelta(seconds=3)))  # R: bool

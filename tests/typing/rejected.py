@@ -115,6 +115,7 @@ async def recurring() -> None:
     service.handler(ORDER, cron="0 9 * * *")  # E: call-overload
     service.handler(ORDER, every="5m")  # E: call-overload
     JobType("ORDER", Order, cron=Cron("@daily"))  # E: call-overload
+    JobType("ORDER", Order, limit=2)  # E: call-overload
     Schedule("0 9 * * *")  # E: arg-type
     Schedule(60, unique_key="x")  # E: call-arg
 

@@ -40,9 +40,9 @@ class Limits:
     _freed_to: Place = ("", "")
     """The place up to which `free_up` has looked."""
 
-    async def put_limits(self, limits: Sequence[LimitRecord]) -> None:
+    async def put_limits(self, records: Sequence[LimitRecord]) -> None:
         """See the protocol."""
-        await self._base.fetch("put_limits", *_numbers(limits))
+        await self._base.fetch("put_limits", *_numbers(records))
         await self.free_up(self._base.clock.now())
 
     async def limits(self) -> list[LimitInfo]:
