@@ -21,6 +21,7 @@ from backroom.keypath import KeyPath
 __all__ = [
     "LEAD",
     "MARK",
+    "OURS",
     "Concurrency",
     "Limit",
     "LimitInfo",
@@ -42,6 +43,8 @@ MOST_LIMITS: Final = 8
 """Of one job."""
 MAX_LIMIT_NAME: Final = 200
 
+OURS: Final = ("limits", "fair", "tied")
+"""What is kept among the options of a job, and was not said as one."""
 LATE: Final = 0.1
 """Seconds that a worker may be late and keep the pace of a rate, where nothing is said."""
 MARK: Final = '"limits":'

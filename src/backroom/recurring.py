@@ -14,6 +14,7 @@ import msgspec
 from backroom.cron import Cron
 from backroom.errors import OptionError, ScheduleNotFoundError
 from backroom.job import PRIORITIES, SECOND, JobId, JobIds, to_datetime
+from backroom.limit import OURS
 from backroom.ports import Clock, Store
 from backroom.registry import JobType, Registry
 from backroom.schedule import (
@@ -284,7 +285,7 @@ def _info(record: ScheduleRecord, now: int, *, orphaned: bool) -> ScheduleInfo:
         queue=record.queue,
         priority=PRIORITIES[record.priority],
         data=msgspec.json.decode(record.data),
-        options={} if record.options is None else msgspec.json.decode(record.options),
+        options=_said(record.options),
         expires_in=None if record.expires_in is None else record.expires_in / SECOND,
         created_at=to_datetime(record.created_at),
     )
@@ -314,3 +315,9 @@ def _tick_info(tick: Tick) -> TickInfo:
         job=None if tick.job is None else JobId(tick.job),
         decided_at=to_datetime(tick.decided_at),
     )
+
+
+def _said(options: str | None) -> dict[str, Any]:
+    """What was said of the jobs of a schedule."""
+    said: dict[str, Any] = {} if options is None else msgspec.json.decode(options)
+    return {name: value for name, value in said.items() if name not in OURS}

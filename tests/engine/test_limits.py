@@ -151,8 +151,7 @@ async def test_a_key_is_read_from_the_data(type_: Any, path: str, data: Any, key
         kind = JobType("T", type_, limit=limit)
     assert await needs(jobs, kind, data) == [Need(f"T by {path}", key, 1, 2)]
     info = (await jobs.get_jobs())[0]
-    assert "limits" not in info.options
-    assert "tied" not in info.options
+    assert info.options == {}
     await jobs.stop()
 
 
@@ -241,6 +240,9 @@ async def test_types_of_a_queue_take_turns_by_the_key_in_their_data(world: World
         for id_ in last:
             await jobs.result(id_, timeout=20)
     assert set(order[:3]) == {"many", "one", "two"}
+    await jobs.open()
+    ticking = await jobs.every(60, "RESIZE", {"tenant": "many"})
+    assert ticking.options == {}
     with pytest.raises(ConfigurationError, match=r"there is no data\.tenent: Loose has tenant"):
         jobs.declare(JobType("X", Loose, fair_by="data.tenent"))
     with pytest.raises(ConfigurationError, match="key is where it stands"):

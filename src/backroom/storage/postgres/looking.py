@@ -26,7 +26,7 @@ from backroom.job import (
     status_of,
     to_datetime,
 )
-from backroom.limit import full
+from backroom.limit import OURS, full
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.storage.postgres.reopening import barred, reopened
@@ -387,7 +387,7 @@ def _info(
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
     workflow = said.pop("workflow", None)
-    for own in ("limits", "tied"):
+    for own in OURS:
         said.pop(own, None)
     retries = said.get("retries")
     return JobInfo(

@@ -30,7 +30,7 @@ from backroom.job import (
     status_of,
     to_datetime,
 )
-from backroom.limit import full
+from backroom.limit import OURS, full
 from backroom.ports import Filter, Outlook
 from backroom.step import shown
 from backroom.storage.sqlite.keys import HOLDS
@@ -437,7 +437,7 @@ def _info(
     held_key = said.pop("unique_key", None)
     version = said.pop("version", FIRST)
     workflow = said.pop("workflow", None)
-    for own in ("limits", "tied"):
+    for own in OURS:
         said.pop(own, None)
     retries = said.get("retries")
     try:
