@@ -96,3 +96,19 @@ async def test_many_sessions_never_hold_more_than_a_limit_allows(
             await asyncio.gather(*map(work, benches))
         [limit] = await benches[0].storage.limits()
         assert (limit.used, limit.blocked) == (0, 0)
+
+
+async def test_what_nobody_uses_is_cleared_away(postgres_url: PostgresPlace) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, claim = await held(bench)
+        waits = await bench.add(options=limited())
+        assert await bench.claim(worker) == []
+        await bench.add(options=tied(None, limits=[Need("tenant", "b", 1, 1)], fair="b"))
+        [other] = await bench.claim(worker)
+        await bench.finish(worker, bench.completed(other))
+        await bench.storage.free_up(bench.now)
+        assert await yard.ask("SELECT count(*) FROM background_jobs_gates") == 1
+        assert await yard.ask("SELECT count(*) FROM background_jobs_turns") == 0
+        await bench.finish(worker, bench.completed(claim))
+        assert [one.id for one in await bench.claim(worker)] == [waits]

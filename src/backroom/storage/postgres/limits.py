@@ -69,9 +69,10 @@ class Limits:
             rows = await link.fetch(text["places_after"], *self._freed_to, PLACES)
             places = [(row[0], row[1]) for row in rows]
             self._freed_to = places[-1] if len(places) == PLACES else ("", "")
-            if not places:
+            if len(places) < PLACES:
                 await link.execute(text["idle_gates"], IDLE, now - HOUR)
                 await turns.tidy(link, text, now)
+            if not places:
                 return 0
             await lock(link, text, places)
             gates = await look_at(link, text, places)
