@@ -43,8 +43,7 @@ AS_A_WHOLE: Final = {
     "count_blocked": {"waiting", "blocked"},  # As `count_ready`.
     "open_flows": {"flows"},  # Before a move.
     "all_limits": {"blocked"},
-    "answer": {"blocked"},  # Of an index that holds only those that were called, which are few.
-    "no_answer": {"blocked"},
+    "no_answer": {"blocked"},  # Of an index that holds only those that were called, which are few.
     "too_far": {"blocked"},
     "idle_gates": {"gates"},  # A thousand of them, now and then.
     "in_the_way": set(),

@@ -323,8 +323,12 @@ WITH these AS MATERIALIZED (
     WHERE t.job = j.id AND j.id = ANY($1::uuid[]) AND t.waits > 0 AND r.queue = j.queue
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id
     RETURNING r.id
+), in_line AS (  -- Of a limit, where others might call them.
+    DELETE FROM {blocked} AS b USING these AS t
+    WHERE t.job = b.id AND b.id = ANY($1::uuid[]) AND t.waits > 0 RETURNING b.id
 )
-INSERT INTO {waiting} (id, waits) SELECT job, waits FROM these WHERE job IN (SELECT id FROM gone)
+INSERT INTO {waiting} (id, waits) SELECT job, waits FROM these
+WHERE job IN (SELECT id FROM gone UNION SELECT id FROM in_line)
 RETURNING id;
 
 -- of_open_flow: jobs -> those whose flow has not ended, and which it is

@@ -60,7 +60,7 @@ LEFT JOIN LATERAL (
 
 -- answer: jobs that were called, perhaps, and are claimed now -> those that were, and where they stood:
 --     the room that was kept for them is theirs, or others'
-DELETE FROM {blocked} WHERE id = ANY($1::uuid[]) AND called_at IS NOT NULL RETURNING id, run_at;
+DELETE FROM {blocked} WHERE id = ANY($1::uuid[]) RETURNING id, run_at;
 
 -- no_answer: until when -> nothing: room is kept no longer for those that were called before
 DELETE FROM {blocked} WHERE called_at <= $1;

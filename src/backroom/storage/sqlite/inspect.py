@@ -230,7 +230,6 @@ class Inspector:
             "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
         ):
             queues.setdefault(name, _Queue()).pending += count
-        [(by_status["blocked"],)] = self._run("SELECT count(*) FROM job WHERE state = 5")
         for name, count in self._run(
             "SELECT queue, count(*) FROM job WHERE state = 1 GROUP BY queue"
         ):

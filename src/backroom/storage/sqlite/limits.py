@@ -100,8 +100,7 @@ CALL: Final = """
 """
 # Who was called and is claimed now: the room that was kept for it is its own, or others'.
 ANSWER: Final = """
-    DELETE FROM blocked WHERE job IN (SELECT value FROM json_each(?1)) AND called_at IS NOT NULL
-    RETURNING job, run_at
+    DELETE FROM blocked WHERE job IN (SELECT value FROM json_each(?1)) RETURNING job, run_at
 """
 # Told a moment that is too far away: the clock was set back since.
 FAR: Final = """

@@ -84,6 +84,11 @@ HOLD_BACK: Final = f"""
     UPDATE job SET state = 5 WHERE key IN {_THESE} AND state = 0
     AND (SELECT waits FROM member WHERE job = job.key) > 0
 """
+# Of a limit, where others might call them.
+OUT_OF_LINE: Final = f"""
+    DELETE FROM blocked WHERE job IN {_THESE}
+    AND (SELECT waits FROM member WHERE member.job = blocked.job) > 0
+"""
 NOT_FINISHED: Final = f"UPDATE flow SET finished_at = NULL WHERE key IN {_THESE}"
 # What belongs to a flow that goes on, or has not ended for long enough.
 STAYING: Final = f"""
@@ -155,6 +160,7 @@ def reopened(ledger: Ledger, keys: Sequence[int]) -> int:
     ledger.run(DONE_ANEW, (text,))
     ledger.run(WAITS_ANEW, (text,))
     ledger.run(HOLD_BACK, (encode(list(again)),))
+    ledger.run(OUT_OF_LINE, (encode(list(again)),))
     return ledger.connection.changes()
 
 
