@@ -66,7 +66,7 @@ MUTANTS = (
         promises=(9,),
         guard="a permit goes in the change that ends the holding, on a server",
         file="storage/postgres/ties.py",
-        old="    await limits.let_go(link, statements, ids, now)",
+        old="    await limits.let_go(link, text, ids, now)",
         new="    pass",
         tests=(CONTRACT,),
     ),

@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from backroom.admitting import AHEAD, Admission, Asking, Gate, Line, Place, admit, moments
+from backroom.errors import StorageError
 from backroom.job import SECOND
 from backroom.limit import LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
 from backroom.storage.postgres import turns
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.mishaps import Mishap, mishap_of
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_id, to_key, to_text
 from backroom.transition import Claim
@@ -24,6 +26,8 @@ __all__ = ["Admitting", "Limits", "let_go"]
 
 SIFTED: Final = 1000
 """Jobs behind one that found no room that are looked at with it."""
+TRIES: Final = 5
+"""How often claimed jobs are counted that other transactions were in the way of."""
 PATIENCE: Final = 5 * SECOND
 """Microseconds for which room is kept for one that was called."""
 HOUR: Final = 3600 * SECOND
@@ -102,14 +106,32 @@ class Admitting:
         if not limited:
             return claims
         await self._know(link, [need for _, needs in limited for need in needs])
-        async with link.transaction():
-            gone, called = await self._admit(link, worker, limited, now)
+        gone, called = await self._in_turn(link, worker, limited, now)
         if called:  # This claim may have looked where they wait now before they did.
             self._base.ring(Wake.JOBS)
         if not gone:
             return claims
         self._base.of(worker).forget(gone)
         return [claim for claim in claims if claim.key not in gone]
+
+    async def _in_turn(
+        self, link: Any, worker: int, limited: list[tuple[Claim, Sequence[Need]]], now: int
+    ) -> tuple[set[int], int]:
+        """`_admit`, again where another transaction was in its way: by itself, since the claim
+        before it was carried out."""
+        for left in reversed(range(TRIES)):
+            try:
+                async with link.transaction():
+                    return await self._admit(link, worker, limited, now)
+            except Exception as error:
+                if mishap_of(error) is not Mishap.AGAIN:
+                    raise
+                if not left:  # Who hears of this gives back what it does not know of.
+                    raise StorageError(
+                        f"limits of {len(limited)} claimed jobs could not be counted: {error};"
+                        " they are given back"
+                    ) from error
+        raise AssertionError("unreachable")
 
     async def _admit(
         self, link: Any, worker: int, limited: list[tuple[Claim, Sequence[Need]]], now: int

@@ -159,8 +159,8 @@ def reopened(ledger: Ledger, keys: Sequence[int]) -> int:
     text = encode(list({*again, *back, *children}))
     ledger.run(DONE_ANEW, (text,))
     ledger.run(WAITS_ANEW, (text,))
-    ledger.run(HOLD_BACK, (encode(list(again)),))
     ledger.run(OUT_OF_LINE, (encode(list(again)),))
+    ledger.run(HOLD_BACK, (encode(list(again)),))
     return ledger.connection.changes()
 
 
