@@ -241,6 +241,8 @@ class Lanes:
         if self._bulk:
             self._crowds.depart()
         wanted = min(self._to_clear(), self._waiting) if any(self._lanes) else 0
+        if self._clearing and self._ready and 2 * wanted < self._cleared_ahead:
+            return []  # Some run, and others come: these are counted with those that follow.
         picked = [self._next(now) for _ in range(wanted)]
         if self._bulk:
             self._crowds.close(picked)

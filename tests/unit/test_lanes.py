@@ -99,6 +99,24 @@ def test_no_more_is_cleared_than_begins_while_starts_are_counted(
     assert len(bench.lanes.clear(NOW)) == pytest.approx(20 + cleared, abs=1)
 
 
+def test_few_are_counted_together_with_those_that_follow() -> None:
+    bench = Bench(slots=20)
+    for _ in range(50):
+        bench.lanes.counted(1.0)
+    bench.run(5000, seconds=5)
+    lanes = bench.lanes
+    lanes.accept(bench.claims(500), 0)
+    counted = lanes.clear(NOW)
+    lanes.cleared(counted[:30])  # The others are on their way.
+    for _ in range(20):
+        lanes.take()
+    lanes.ended()
+    lanes.take()
+    assert lanes.clear(NOW) == [], "one more may be counted, and others have been"
+    lanes.cleared(counted[30:])
+    assert len(lanes.clear(NOW)) == 1, "nobody is on their way any more"
+
+
 def test_a_critical_job_has_room_however_full_the_rest_is() -> None:
     bench = Bench(slots=4)
     bench.run(2000, seconds=1)

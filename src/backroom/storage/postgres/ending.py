@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from backroom.errors import StorageError
 from backroom.job import State
@@ -22,6 +22,9 @@ __all__ = ["Ending"]
 
 log = logging.getLogger("backroom.storage")
 
+ENOUGH: Final = 250
+"""Outcomes that travel while others do."""
+
 
 class Ending:
     """Group commit of outcomes: one group for each loop."""
@@ -36,7 +39,7 @@ class Ending:
         loop = asyncio.get_running_loop()
         group = self._groups.get(loop)
         if group is None:
-            group = self._groups[loop] = Group(self._end, Results.size, Outcomes.MOST, 2)
+            group = self._groups[loop] = Group(self._end, Results.size, Outcomes.MOST, 2, ENOUGH)
         return await group.add(Results(worker, transitions))
 
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:

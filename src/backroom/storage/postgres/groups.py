@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 __all__ = ["Group"]
+
+LONGEST_REST: Final = 0.01
+"""Seconds that little waits at most."""
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -25,14 +28,22 @@ class Group(Generic[I, R]):
         size: Callable[[I], int],
         most: int,
         flights: int,
+        enough: int = 1,
     ) -> None:
         """`most`: how much goes into one batch at most, as `size` tells it of its items; an
-        item that is larger goes alone. `flights`: how many batches are on their way at once."""
+        item that is larger goes alone. `flights`: how many batches are on their way at once.
+        `enough`: what is less waits until none is on its way, and then as long as the last one
+        was: each costs the same, so who is many together takes a smaller part of that."""
         self._carry_out = carry_out
         self._size = size
         self._most = most
         self._waiting: list[tuple[I, asyncio.Future[R]]] = []
         self._flights = flights
+        self._enough = enough
+        self._gathered = 0
+        """How much of it waits."""
+        self._rested_at = 0.0
+        self._resting: asyncio.TimerHandle | None = None
         self._tasks: dict[asyncio.Task[None], int] = {}
         """Batches on their way, and how many items had gone before each."""
         self._added = 0
@@ -43,30 +54,46 @@ class Group(Generic[I, R]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
+        before, self._gathered = self._gathered, self._gathered + self._size(item)
         self._added += 1
-        if len(self._waiting) == 1 and len(self._tasks) < self._flights:
-            # In its turn of the loop: what else is asked in this one goes along.
+        # In its turn of the loop: what else is asked in this one goes along.
+        if len(self._waiting) == 1 or before < self._enough <= self._gathered:
             loop.call_soon(self._fly)
         return future
 
     async def settled(self) -> None:
         """What was added before has been carried out."""
         mine = self._added
+        self._rested_at = 0.0
+        self._fly()
         while self._gone < mine or any(before < mine for before in self._tasks.values()):
             if self._tasks:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
 
     def _fly(self) -> None:
-        if self._waiting and len(self._tasks) < self._flights:
-            batch = self._next()
-            task = asyncio.get_running_loop().create_task(self._carry(batch))
-            self._tasks[task] = self._gone
-            self._gone += len(batch)
-            task.add_done_callback(self._landed)
+        if not self._waiting or len(self._tasks) >= self._flights:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._gathered < self._enough and (self._tasks or began < self._rested_at):
+            if not self._tasks and self._resting is None:
+                self._resting = loop.call_at(self._rested_at, self._rested)
+            return
+        batch = self._next()
+        task = loop.create_task(self._carry(batch))
+        self._tasks[task] = self._gone
+        self._gone += len(batch)
+        task.add_done_callback(lambda task: self._landed(task, began))
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _rested(self) -> None:
+        self._resting = None
+        self._fly()
+
+    def _landed(self, task: asyncio.Task[None], began: float) -> None:
         del self._tasks[task]
+        now = asyncio.get_running_loop().time()
+        self._rested_at = now + min(now - began, LONGEST_REST)
         self._fly()
 
     async def _carry(self, batch: list[tuple[I, asyncio.Future[R]]]) -> None:
@@ -89,6 +116,8 @@ class Group(Generic[I, R]):
             size += self._size(item)
             if size > self._most and count:
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
+                self._gathered = sum(self._size(item) for item, _ in self._waiting)
                 return batch
         batch, self._waiting = self._waiting, []
+        self._gathered = 0
         return batch
