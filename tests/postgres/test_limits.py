@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import pytest
 
 from backroom.limit import Need
+from backroom.storage.postgres.limits import Admitting
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_id
 from backroom.tie import tied
@@ -69,6 +71,26 @@ async def test_who_lets_go_waits_for_who_is_put_aside(postgres_url: PostgresPlac
         assert await ending == [True]
         assert [one.id for one in await bench.claim(worker)] == [waits]
         await other.close()
+
+
+async def test_what_was_claimed_is_counted_again_and_not_claimed_again(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, tries = Admitting._admit, []
+
+    async def in_the_way(self: Admitting, *asked: Any) -> Any:
+        tries.append(asked)
+        if len(tries) == 1:
+            raise asyncpg.DeadlockDetectedError("another transaction was first")
+        return await admit(self, *asked)
+
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        job = await bench.add(options=limited())
+        worker = await bench.enlist()
+        monkeypatch.setattr(Admitting, "_admit", in_the_way)
+        assert [one.id for one in await bench.claim(worker)] == [job], "else it is held for ever"
+        assert len(tries) == 2
 
 
 async def test_many_sessions_never_hold_more_than_a_limit_allows(
