@@ -33,6 +33,7 @@ __all__ = [
     "WorkflowJob",
     "WorkflowPage",
     "WorkflowStatus",
+    "kept",
     "told",
 ]
 
@@ -137,6 +138,13 @@ class Kept(msgspec.Struct, frozen=True):
     record: FlowRecord
     counts: Counts
     finished_at: int | None = None
+
+
+def kept(id_: str, name: str, kind: int, on_failure: int, created_at: int, *rest: Any) -> Kept:
+    """From the columns of a storage; `rest`: the counts, and when it finished."""
+    *counts, finished_at = rest
+    record = FlowRecord(id_, name, KINDS[kind], POLICIES[on_failure], created_at)
+    return Kept(record, Counts(*counts), finished_at)
 
 
 class FlowView(msgspec.Struct, frozen=True):

@@ -8,14 +8,17 @@ or makes its undo jobs. Nothing polls.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from backroom.errors import JobStateError, WorkflowNotFoundError
 from backroom.flow import FlowRecord, FlowView, Kept, Piece, Predecessor
+from backroom.job import State
 
 __all__ = [
     "Flowing",
     "belongs",
+    "followed",
     "no_flow",
     "not_undone",
     "other_jobs",
@@ -83,6 +86,29 @@ class Flowing(Protocol):
         which they were added: of a callback all jobs of its flow, of an undo job the one that it
         takes back. `type_`: only those of this type."""
         ...
+
+
+def followed(
+    piece: Piece, found: Mapping[str, tuple[object, int | None]], flow: object
+) -> dict[str, bool] | None:
+    """Of the jobs that are there already and that new ones wait for: whether each has completed.
+    None: an earlier call has kept the new ones, and its answer was lost. `found`: of the ids that
+    the piece names, those that are there, with their flow and state.
+
+    Raises: JobStateError.
+    """
+    new = {member.record.id for member in piece.members}
+    if new & found.keys():
+        if not new <= found.keys():
+            raise other_jobs()
+        return None
+    there: dict[str, bool] = {}
+    for id_ in {parent for parent, _ in piece.edges} - new:
+        its, state = found.get(id_, (None, None))
+        if its != flow or state in (State.FAILED, State.CANCELLED):
+            raise stranger(id_)
+        there[id_] = state == State.COMPLETED
+    return there
 
 
 def no_flow(flow_id: str) -> WorkflowNotFoundError:

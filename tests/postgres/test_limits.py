@@ -134,3 +134,25 @@ async def test_what_nobody_uses_is_cleared_away(postgres_url: PostgresPlace) -> 
         assert await yard.ask("SELECT count(*) FROM background_jobs_turns") == 0
         await bench.finish(worker, bench.completed(claim))
         assert [one.id for one in await bench.claim(worker)] == [waits]
+
+
+async def test_where_nothing_is_limited_a_look_for_room_is_one_statement(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        storage = yard.storages[0]
+        changes: list[object] = []
+        change = storage._base.change
+
+        async def counted(*asked: Any, **more: Any) -> Any:
+            changes.append(asked)
+            return await change(*asked, **more)
+
+        monkeypatch.setattr(storage._base, "change", counted)
+        assert await storage.free_up(bench.now) == 0
+        assert changes == []
+        await held(bench)
+        changes.clear()
+        await storage.free_up(bench.now)
+        assert changes, "somebody counts now"

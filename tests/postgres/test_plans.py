@@ -43,6 +43,7 @@ AS_A_WHOLE: Final = {
     "count_blocked": {"waiting", "blocked"},  # As `count_ready`.
     "open_flows": {"flows"},  # Before a move.
     "all_limits": {"blocked"},
+    "limited": {"gates", "blocked"},  # To the first one.
     "no_answer": {"blocked"},  # Of an index that holds only those that were called, which are few.
     "too_far": {"blocked"},
     "idle_gates": {"gates"},  # A thousand of them, now and then.
@@ -73,21 +74,22 @@ KNOWN: Final = [
     "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant",
     "heads", "held_now", "here", "hold", "hold_back", "holders", "holds", "holds_member", "hurry",
     "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_step", "keys_after", "know_limits",
-    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "limited_behind", "line_up",
-    "lock_active", "lock_claims", "lock_flow", "lock_flows", "lock_flows_of", "lock_gates",
-    "lock_gates_of", "lock_held", "lock_job", "lock_schedule", "lock_worker", "log", "log_of",
-    "look_round", "make", "make_parcels", "mark_parcel", "members_by_id", "more_jobs", "move",
-    "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_completed",
-    "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel", "open_flows", "outlook",
-    "over_turns", "pace", "parents", "parts", "pause", "place_again", "places_after", "present",
-    "progress", "put_aside", "put_limits", "queues", "release", "reopened", "replace", "role_of",
-    "schedule", "schedules", "schedules_after", "schedules_due", "see_turns", "seize",
-    "seize_schedules", "send_signal", "settle", "signals_of", "signals_of_all", "sooner",
-    "standing", "start", "staying", "step_aside", "steps_of", "steps_of_all", "stood", "store",
-    "store_number", "sweep", "take_keys", "take_out", "take_place", "take_signal", "take_turns",
-    "tell", "there", "ticks", "tied", "to_undo", "tokens_of", "too_far", "trim_errors", "trim_logs",
-    "twins", "undone", "unheld", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew",
-    "weave", "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
+    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "limited", "limited_behind",
+    "line_up", "lock_active", "lock_claims", "lock_flow", "lock_flows", "lock_flows_of",
+    "lock_gates", "lock_gates_of", "lock_held", "lock_job", "lock_schedule", "lock_worker", "log",
+    "log_of", "look_round", "make", "make_parcels", "mark_parcel", "members_by_id", "more_jobs",
+    "move", "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer",
+    "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
+    "open_flows", "outlook", "over_turns", "pace", "parents", "parts", "pause", "place_again",
+    "places_after", "present", "progress", "put_aside", "put_limits", "queues", "release",
+    "reopened", "replace", "role_of", "schedule", "schedules", "schedules_after", "schedules_due",
+    "see_turns", "seize", "seize_schedules", "send_signal", "settle", "signals_of",
+    "signals_of_all", "sooner", "standing", "start", "staying", "step_aside", "steps_of",
+    "steps_of_all", "stood", "store", "store_number", "sweep", "take_keys", "take_out",
+    "take_place", "take_signal", "take_turns", "tell", "there", "ticks", "tied", "to_undo",
+    "tokens_of", "too_far", "trim_errors", "trim_logs", "twins", "undone", "unheld", "untell",
+    "wait_again", "wait_for", "wait_turn", "waits_anew", "weave", "what_is_next", "what_to_undo",
+    "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""
 

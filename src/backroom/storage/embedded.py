@@ -261,6 +261,8 @@ class EmbeddedStorage:
         return await self._read(lambda jobs: limits.every(jobs.connection.execute))
 
     async def free_up(self, now: int) -> int:
+        if not await self._read(lambda jobs: limits.limited(jobs.connection.execute)):
+            return 0
         return await self._write(limits.free_up, now)
 
     # -- Inspection ----------------------------------------------------------------------------

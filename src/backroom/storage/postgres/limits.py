@@ -63,6 +63,9 @@ class Limits:
     async def free_up(self, now: int) -> int:
         """See the protocol."""
         text = self._base.statements
+        [(limited,)] = await self._base.fetch("limited")
+        if not limited:
+            return 0
 
         async def orphans(link: Any) -> None:
             await link.execute(text["no_answer"], now - PATIENCE)

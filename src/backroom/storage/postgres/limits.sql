@@ -177,6 +177,11 @@ WITH RECURSIVE place (name, key, n) AS (
 )
 SELECT name, key FROM place;
 
+-- limited: -> whether anybody counts, waits in a line, or takes turns
+SELECT EXISTS (SELECT FROM {gates}) OR EXISTS (SELECT FROM {permits})
+       OR EXISTS (SELECT FROM {blocked}) OR EXISTS (SELECT FROM {later})
+       OR EXISTS (SELECT FROM {turns});
+
 -- unheld: -> jobs that have permits, and that nobody holds
 SELECT DISTINCT job FROM {permits}
 WHERE job NOT IN (SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id));

@@ -11,7 +11,6 @@ import msgspec
 from backroom.flow import (
     KINDS,
     POLICIES,
-    Counts,
     FlowRecord,
     FlowView,
     Kept,
@@ -19,8 +18,9 @@ from backroom.flow import (
     Piece,
     Predecessor,
     Role,
+    kept,
 )
-from backroom.flowing import no_flow, other_jobs, stranger, too_late
+from backroom.flowing import followed, no_flow, stranger, too_late
 from backroom.job import JobId, State, status_of
 from backroom.ports import Filter, Wake
 from backroom.stepping import lost
@@ -82,19 +82,12 @@ class Weaving:
                     text["members_by_id"], sorted(new | outside)
                 )
             }
-            if new & found.keys():
-                if not new <= found.keys():
-                    raise other_jobs()
-                return  # By an earlier call, whose answer was lost.
-            there: dict[str, bool] = {}
-            for id_ in outside:
-                its, state = found.get(id_, (None, None))
-                if its != flow or state in (State.FAILED, State.CANCELLED):
-                    raise stranger(id_)
-                there[id_] = state == State.COMPLETED
+            there = followed(piece, found, flow)
+            if there is None:
+                return
             await self._weave(link, flow, piece, there)
-            followed = {parent for parent, _ in piece.edges}
-            last = [one.record.id for one in piece.members if one.record.id not in followed]
+            parents = {parent for parent, _ in piece.edges}
+            last = [one.record.id for one in piece.members if one.record.id not in parents]
             await link.execute(text["graft"], job, last, sorted(new))
 
         await self._base.change(extend, self._within(piece))
@@ -241,9 +234,5 @@ def _state(row: Any) -> int:
 
 
 def _kept(row: Any) -> Kept:
-    id_, name, kind, on_failure, created_at, *counts, finished_at = row
-    return Kept(
-        FlowRecord(str(id_), from_text(name), KINDS[kind], POLICIES[on_failure], created_at),
-        Counts(*counts),
-        finished_at,
-    )
+    id_, name, *rest = row
+    return kept(str(id_), from_text(name), *rest)

@@ -17,7 +17,7 @@ from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Claim
 
-__all__ = ["admitted", "every", "free_up", "leave", "let_go", "put", "sift"]
+__all__ = ["admitted", "every", "free_up", "leave", "let_go", "limited", "put", "sift"]
 
 SIFTED: Final = 1000
 """Jobs behind one that found no room that are looked at with it."""
@@ -32,6 +32,9 @@ PUT: Final = """
     ON CONFLICT (name) DO UPDATE SET most = excluded.most, per = excluded.per,
         burst = excluded.burst
 """
+LIMITED: Final = "SELECT " + " OR ".join(
+    f"EXISTS (SELECT 1 FROM {table})" for table in ("permit", "blocked", "pace", "turn", "later")
+)
 KNOW: Final = "INSERT OR IGNORE INTO limits (name, most, per, burst) VALUES (?, ?, ?, ?)"
 _OPEN: Final = (
     "b.called_at IS NULL"
@@ -228,6 +231,12 @@ def let_go(ledger: Ledger, keys: Iterable[int], now: int) -> None:
 def leave(ledger: Ledger, keys: Iterable[int]) -> None:
     """These jobs are gone, and wait in no line. Who stood behind them is called by `free_up`."""
     ledger.run(GONE, (encode(list(keys)),))
+
+
+def limited(run: Callable[..., Any]) -> bool:
+    """Whether anybody counts, waits in a line, or takes turns."""
+    [(some,)] = run(LIMITED)
+    return bool(some)
 
 
 def free_up(ledger: Ledger, now: int) -> int:

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 from backroom.flow import (
     KINDS,
     POLICIES,
-    Counts,
     FlowRecord,
     FlowView,
     Kept,
@@ -17,9 +16,10 @@ from backroom.flow import (
     Piece,
     Predecessor,
     Role,
+    kept,
 )
-from backroom.flowing import other_jobs, stranger, too_late
-from backroom.job import JobId, State, status_of
+from backroom.flowing import followed, too_late
+from backroom.job import JobId, status_of
 from backroom.stepping import lost
 from backroom.storage.sqlite.flows import ADD_EDGES, ADD_MEMBERS, close, ended, put
 from backroom.storage.sqlite.ledger import Ledger, encode
@@ -113,24 +113,15 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
         raise too_late()
     new = {member.record.id for member in piece.members}
     outside = {parent for parent, _ in piece.edges} - new
-    found = {
-        id_: (job, state, its)
-        for id_, job, state, its in ledger.run(BY_ID, (encode(sorted(new | outside)),))
-    }
-    if new & found.keys():
-        if not new <= found.keys():
-            raise other_jobs()
-        return  # By an earlier call, whose answer was lost.
-    there: dict[str, tuple[int, bool]] = {}
-    for id_ in outside:
-        job, state, its = found.get(id_, (0, 0, None))
-        if its != flow or state in (State.FAILED, State.CANCELLED):
-            raise stranger(id_)
-        there[id_] = job, state == State.COMPLETED
+    rows = list(ledger.run(BY_ID, (encode(sorted(new | outside)),)))
+    completed = followed(piece, {id_: (its, state) for id_, _, state, its in rows}, flow)
+    if completed is None:
+        return
+    there = {id_: (job, completed[id_]) for id_, job, _, _ in rows}
     children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key,))]
     keys = _add(ledger, flow, piece.members, piece.edges, there)
-    followed = {parent for parent, _ in piece.edges}
-    last = [keys[member.record.id] for member in piece.members if member.record.id not in followed]
+    parents = {parent for parent, _ in piece.edges}
+    last = [keys[member.record.id] for member in piece.members if member.record.id not in parents]
     for child in children:
         ADD_EDGES.run(ledger, [(one, child, 0) for one in last])
         ledger.run(MORE_WAITS, (child, len(last)))
@@ -187,7 +178,7 @@ def flow(run: Run, flow_id: str, now: int, limit: int) -> FlowView | None:
     ids = {key: id_ for key, id_, *_ in jobs}
     edges = run(EDGES, (encode(list(ids)),))
     return FlowView(
-        _kept(row[1:]),
+        kept(*row[1:]),
         [
             (id_, type_, status_of(state, run_at, now), role, reason)
             for _, id_, type_, state, run_at, role, reason in jobs
@@ -198,7 +189,7 @@ def flow(run: Run, flow_id: str, now: int, limit: int) -> FlowView | None:
 
 def flows(run: Run, limit: int, before: str | None) -> list[Kept]:
     """See `Flowing.flows`."""
-    return [_kept(row) for row in run(PAGE, (before, limit, 2**62))]
+    return [kept(*row) for row in run(PAGE, (before, limit, 2**62))]
 
 
 def open_flows(run: Run) -> int:
@@ -217,12 +208,3 @@ def predecessors(
         Predecessor(JobId(id_), kind, status_of(state, 0, 0), result, reason)
         for id_, kind, state, result, reason in run(text, (key, type_, after, limit))
     ]
-
-
-def _kept(row: Sequence[Any]) -> Kept:
-    id_, name, kind, on_failure, created_at, *counts, finished_at = row
-    return Kept(
-        FlowRecord(id_, name, KINDS[kind], POLICIES[on_failure], created_at),
-        Counts(*counts),
-        finished_at,
-    )
