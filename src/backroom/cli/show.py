@@ -283,7 +283,7 @@ def limits(all_: Sequence[LimitInfo]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("limit")
-    for heading in ("allows", "taken", "waiting"):
+    for heading in ("allows each key", "taken by all", "waiting"):
         table.add_column(heading, justify="right")
     for limit in all_:
         allows = f"{limit.most:,}" if limit.per is None else f"{limit.most:,} in {limit.per:g} s"
