@@ -1,13 +1,14 @@
 """Leases and orphans: who is alive is never robbed, who is dead gives its jobs back fast."""
 
 import asyncio
+from random import Random
 
 import pytest
 
 from backroom.errors import LeaseLostError
 from backroom.job import JobStatus
-from backroom.ports import WorkerSpec
-from backroom.transition import Transition
+from backroom.ports import Filter, WorkerSpec
+from backroom.transition import Claim, Transition
 from tests.contract.parts import LEASE, Bench, Place
 
 
@@ -150,6 +151,32 @@ async def test_only_jobs_that_had_started_are_charged_for_the_death_of_their_wor
         (started.id, 1),
         *[(claim.id, 0) for claim in waiting],
     ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_of_starts_one_after_the_other_those_that_have_not_ended_are_charged(
+    bench: Bench, seed: int
+) -> None:
+    rng = Random(seed)
+    worker = await bench.enlist()
+    await bench.add_many(60)
+    waiting = await bench.claim(worker)
+    begun: dict[str, Claim] = {}
+    while len(waiting) > 6:
+        some, waiting = waiting[: rng.randint(1, 4)], waiting[4:]
+        await bench.begin(worker, *some)
+        begun |= {claim.id: claim for claim in some}
+        over = [begun.pop(job) for job in list(begun) if rng.random() < 0.3]
+        await bench.storage.finish(worker, [bench.completed(claim) for claim in over])
+    disowned = [begun.pop(job) for job in list(begun)[::3]]
+    await bench.storage.disown(worker, [claim.key for claim in disowned])
+
+    reclaimed = await bench.end_leases()
+
+    assert begun, "nothing to lose"
+    assert reclaimed.crashed == len(begun)
+    jobs, _ = await bench.storage.page(Filter(), bench.now, 1000, None)
+    assert {job.id for job in jobs if job.crashes} == set(begun)
 
 
 async def test_a_job_without_retries_that_had_not_started_survives_its_worker(bench: Bench) -> None:

@@ -137,6 +137,36 @@ async def test_a_job_of_a_clock_that_is_behind_is_found_in_a_moment(yard: Yard) 
     assert [claim.id for claim in await bench.claim(worker)] == [later]
 
 
+@pytest.mark.parametrize("rooms", [(20, 0, 0, 0), (20, 20, 2, 2)], ids=str)
+async def test_what_there_was_no_room_for_is_told_of(
+    yard: Yard, rooms: tuple[int, int, int, int]
+) -> None:
+    bench = await yard.bench()
+    turn_by_hand(bench)
+    worker = await bench.enlist()
+    await bench.add_many(6, run_at=bench.later(-60))
+    await bench.claim(worker, 1)
+    await bench.add(priority=0)
+    look = await bench.look(worker, rooms=rooms, starving=0)
+    assert len(look.claims) == 1 + rooms[2] - (rooms[2] > 0)
+    assert look.more, "jobs are due, and were not taken"
+
+
+async def test_the_next_moment_is_told_where_all_that_was_due_was_taken(yard: Yard) -> None:
+    bench = await yard.bench()
+    hand = turn_by_hand(bench)
+    worker = await bench.enlist()
+    await bench.add_many(6, run_at=bench.later(-60))
+    await bench.add(delay=0.01)
+    await bench.claim(worker, 1)
+    look = await bench.look(worker, 250)
+    assert (len(look.claims), look.more) == (5, False)
+    assert look.next_due == bench.later(0.01)
+    hand.at += marks.GLANCE
+    bench.clock.advance(0.01)
+    assert len(await bench.claim(worker, 250)) == 1
+
+
 async def test_queues_and_priorities_that_were_not_looked_at_keep_theirs(yard: Yard) -> None:
     bench, elsewhere = await yard.bench(), await yard.bench()
     turn_by_hand(bench)
@@ -191,14 +221,14 @@ def test_a_quick_look_for_what_is_critical_alone_tells_nothing_of_the_rest() -> 
     assert kept.columns()[0] == ["default"]
 
 
-def test_a_look_from_the_beginning_costs_a_tenth_of_the_time() -> None:
+def test_a_look_from_the_beginning_costs_a_twentieth_of_the_time() -> None:
     hand = Hand()
     kept = Marks(hand)
     want = Want(None, (), (1, 1, 1, 1))
     kept._taken = marks.MANY
     kept._lanes.add(("default", 2))
     kept.took(want, [], 3.0, 10**15, cut=False)
-    hand.at += 29.9
+    hand.at += 59.9
     assert kept.columns()[0] == ["default"]
     hand.at += 0.2
     assert kept.columns()[0] == []

@@ -140,7 +140,7 @@ class Along:
         then, others that hold jobs of the same claim wait."""
         await self._line.fetch(self._base.statements["hurry"], PATIENCE)
         outcomes = Outcomes(self._base.statements)
-        return bool(await outcomes.write(self._line, [transition], now))
+        return not await outcomes.write(self._line, [transition], now)
 
     async def commit(self) -> None:
         await self._line.commit()

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from backroom.transition import Transition
 
-__all__ = ["Begun"]
+__all__ = ["Begun", "Listed"]
+
+MOST_LISTS: Final = 8
+"""Lists that stand beside each other, until one of all takes their place."""
+
+
+class Listed(NamedTuple):
+    """What is to be written of jobs that may begin."""
+
+    number: int
+    keys: list[int]
+    needless: list[int]
+    """Lists that go: all that they name has ended, or is named by this one."""
 
 
 class Begun:
@@ -19,9 +32,11 @@ class Begun:
         """Those that were said to start, one by one: what counted with its claim is kept there."""
         self.lease = 0.0
         """Seconds that it has from each time it extends it."""
-        self.lists = 0
-        """How many lists of these were written."""
         self.writing = asyncio.Lock()
+        self._written = 0
+        """The number of the last list."""
+        self._lists: dict[int, list[int]] = {}
+        """Those that stand, by number: what each names, less its end, as far as that has ended."""
 
     def mark(self, keys: Iterable[int]) -> None:
         """User code of these may begin."""
@@ -33,6 +48,32 @@ class Begun:
         """These are not to be charged."""
         for key in keys:
             self.marks.pop(key, None)
+
+    def listed(self, keys: Sequence[int]) -> Listed:
+        """The next list, where it names these. What was named before is not named again, until
+        that is one list too many."""
+        for named in self._lists.values():
+            while named and named[-1] not in self.marks:
+                named.pop()
+        ended = [number for number, named in self._lists.items() if not named]
+        if len(self._lists) - len(ended) >= MOST_LISTS:
+            return self.relisted()
+        return self._next((key for key in keys if key in self.marks), ended)
+
+    def relisted(self) -> Listed:
+        """The next list, where it names all that are marked, and stands alone."""
+        return self._next(self.marks, list(self._lists))
+
+    def _next(self, keys: Iterable[int], needless: list[int]) -> Listed:
+        self._written += 1
+        self._lists[self._written] = []  # Whether it was written is not known until then.
+        return Listed(self._written, list(keys), needless)
+
+    def wrote(self, listed: Listed) -> None:
+        """It stands."""
+        self._lists[listed.number] = listed.keys
+        for number in listed.needless:
+            del self._lists[number]
 
     def forget(self, keys: Iterable[int]) -> None:
         """These have gone back."""

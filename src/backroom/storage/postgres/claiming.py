@@ -20,6 +20,10 @@ FEW: Final = 240
 """Jobs whose ids fit into one row of those that are held."""
 MOST_BYTES: Final = 32 * 2**20
 """Of data that one claim takes at most, where it takes more than one job."""
+EVER: Final = -(2**63)
+"""Before all moments."""
+NOWHERE: Final[list[list[Any]]] = [[], [], [], []]
+"""No marks."""
 TRIES: Final = 5
 """How often a claim looks behind jobs that have no room, before it answers."""
 
@@ -118,8 +122,13 @@ class Claiming:
         if few:
             following = rows[0]["following"]
         else:
+            since, marks = EVER, self._base.marks.columns()
+            if marks[0] and not cut and len(claims) < want.rooms[3]:
+                # Each priority had room left: what is behind its mark and due is ours, or on its
+                # way to another. Who looks for it again passes over all that was just taken.
+                since, marks = now + 1, NOWHERE
             following = await link.fetchval(
-                self._base.statements["next"], queues, but, *self._base.marks.columns()
+                self._base.statements["next"], queues, but, *marks, since
             )
         again = self._base.marks.left
         if again:  # What came in front of a mark waits for nothing else.
@@ -167,9 +176,8 @@ def _kinds(want: Want) -> list[str]:
 
 
 def _claim(row: Any) -> Claim:
-    id_ = row["id"]
+    """The first columns of all statements that claim."""
+    id_, token, type_, queue, priority, *others = row[:13]
     return Claim(
-        id_.int, row["token"], str(id_), from_text(row["type"]), from_text(row["queue"]),
-        row["priority"], row["run_at"], row["created_at"], row["data"], row["options"],
-        row["expires_at"], row["attempt"], row["crashes"], row["budget"],
+        id_.int, token, str(id_), from_text(type_), from_text(queue), priority, *others
     )  # fmt: skip

@@ -49,11 +49,11 @@ WITH open AS MATERIALIZED (
            coalesce(array_agg(id ORDER BY n) FILTER (WHERE n <= $5), '{}')
     FROM taken JOIN tokens USING (part) GROUP BY token
 )
-SELECT EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due,
+SELECT t.id, k.token, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
+       t.expires_at, t.attempt, t.crashes, t.budget,
+       EXISTS (SELECT FROM living) AS living, (SELECT count(*) FROM due) AS due,
        EXISTS (SELECT FROM {parked}) AS parked,
-       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
-       t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
-       t.expires_at, t.attempt, t.crashes, t.budget
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took
 FROM (SELECT 1) AS one LEFT JOIN taken AS t ON true LEFT JOIN tokens AS k USING (part)
 ORDER BY t.n;
 
@@ -82,13 +82,13 @@ WITH due AS MATERIALIZED (
     FROM (SELECT array_agg(id ORDER BY n) AS ids FROM taken HAVING count(*) > 0) AS t
     RETURNING token
 )
-SELECT EXISTS (SELECT FROM living) OR NOT EXISTS (SELECT FROM due)
+SELECT t.id, k.token, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
+       t.expires_at, t.attempt, t.crashes, t.budget,
+       EXISTS (SELECT FROM living) OR NOT EXISTS (SELECT FROM due)
            AND EXISTS (SELECT FROM {workers} WHERE id = $4) AS living,
        (SELECT count(*) FROM due) AS due,
        EXISTS (SELECT FROM {parked}) AS parked,
-       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
-       t.id, t.type, t.queue, t.priority, t.run_at, t.created_at, t.data, t.options,
-       t.expires_at, t.attempt, t.crashes, t.budget, (
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, (
            SELECT min(f.run_at) FROM ({open_few}) AS q
            CROSS JOIN generate_series(0, 3) AS p (priority), LATERAL (
                SELECT w.run_at FROM {ready} AS w WHERE w.queue = q.name
@@ -112,14 +112,14 @@ WITH due AS MATERIALIZED (
     SELECT nextval('{tokens}'), l.id, ARRAY[d.id], (ARRAY[d.id])[: $5] FROM due AS d, living AS l
     RETURNING token
 )
-SELECT extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took, k.token,
-       j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options,
+SELECT j.id, k.token, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options,
        CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at,
-       j.attempt, j.crashes, j.budget
+       j.attempt, j.crashes, j.budget,
+       extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS took
 FROM claimed AS k, {jobs} AS j WHERE j.id = (SELECT id FROM due);
 
--- next: queues (null: all), but, and by queue and priority from where to look -> the moment of
---     the first job
+-- next: queues (null: all), but, by queue and priority from where to look, and from which moment on
+--     where that is not said -> the moment of the first job
 WITH marks AS MATERIALIZED (
     SELECT * FROM unnest($3::text[], $4::smallint[], $5::bigint[], $6::uuid[])
         AS m (queue, priority, run_at, id)
@@ -129,20 +129,23 @@ SELECT min(first) FROM (
 ) AS q CROSS JOIN generate_series(0, 3) AS p (priority)
 LEFT JOIN marks AS m ON m.queue = q.name AND m.priority = p.priority, LATERAL (
     SELECT w.run_at AS first FROM {ready} AS w
-    WHERE w.queue = q.name AND w.priority = p.priority AND {behind_mark}
+    WHERE w.queue = q.name AND w.priority = p.priority
+    AND (w.run_at, w.id) >= (coalesce(m.run_at, $7::bigint),
+        coalesce(m.id, '00000000-0000-0000-0000-000000000000'))
     ORDER BY w.run_at, w.id LIMIT 1
 ) AS f;
 
--- start: worker, all ids whose code may have begun, their tokens, the number of this list -> the
---     worker, if it lives. The list before it goes: a row that was written again and again would leave
---     all its versions in the way of who looks it up, as long as somebody holds a snapshot
+-- start: worker, ids whose code may begin, their tokens, the number of this list, those of lists that
+--     it makes needless -> the worker, if it lives. They go and come: a row that was written again and
+--     again would leave all its versions in the way of who looks it up, as long as somebody holds a
+--     snapshot
 WITH living AS MATERIALIZED (
     SELECT id FROM {workers} WHERE id = $1 FOR KEY SHARE
 ), before AS (
-    DELETE FROM {begun} WHERE worker = $1 AND number = $4::bigint - 1
+    DELETE FROM {begun} WHERE worker = $1 AND number = ANY($5::bigint[])
 ), noted AS (
     INSERT INTO {begun} (worker, number, ids, tokens) SELECT id, $4, $2, $3 FROM living
-    ON CONFLICT (worker, number) DO UPDATE SET ids = excluded.ids, tokens = excluded.tokens
+    ON CONFLICT (worker, number) DO NOTHING  -- It was written; that answer was lost.
 )
 SELECT id FROM living;
 

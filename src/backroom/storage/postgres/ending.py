@@ -22,7 +22,7 @@ __all__ = ["Ending"]
 
 log = logging.getLogger("backroom.storage")
 
-ENOUGH: Final = 250
+ENOUGH: Final = 600
 """Outcomes that travel while others do."""
 
 

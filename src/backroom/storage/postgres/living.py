@@ -82,18 +82,22 @@ class Living:
             for id_, token in await self._base.fetch("tokens_of", worker, unknown):
                 begun.claimed[id_.int] = token
         begun.mark(keys)
-        if not await self._write_begun(worker, begun):
+        if not await self._write_begun(worker, begun, keys):
             raise self._base.declared_dead(worker)
 
-    async def _write_begun(self, worker: int, begun: Begun) -> bool:
-        """Durable with what was marked before; False where the worker was declared dead. One
-        after the other: each writes all."""
-        async with begun.writing:
-            ids = [to_id(key) for key in begun.marks]
-            tokens, number = list(begun.marks.values()), begun.lists + 1
-            lives = bool(await self._base.fetch("start", worker, ids, tokens, number))
-            begun.lists = number
-            return lives
+    async def _write_begun(
+        self, worker: int, begun: Begun, keys: Sequence[int] | None = None
+    ) -> bool:
+        """Durable that these are marked; without any, who is marked, and nobody else. False where
+        the worker was declared dead."""
+        async with begun.writing:  # One after the other: a list can make those before it needless.
+            listed = begun.listed(keys) if keys is not None else begun.relisted()
+            ids, tokens = [to_id(key) for key in listed.keys], [*map(begun.marks.get, listed.keys)]
+            rows = await self._base.fetch(
+                "start", worker, ids, tokens, listed.number, listed.needless
+            )
+            begun.wrote(listed)
+            return bool(rows)
 
     async def give_back(self, worker: int, keep: Sequence[tuple[int, int]]) -> int:
         """See `JobStorage.give_back`."""

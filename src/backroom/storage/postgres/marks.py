@@ -6,7 +6,7 @@ all that was claimed since. So whoever finds that it does so begins where it las
 kept among what comes after. What has come before is found by looks that begin sooner: four times a
 second a second sooner, for jobs of a machine whose clock is behind or whose transaction took long;
 and at the beginning, for a job that was given back in another process, say, within two seconds, or
-within ten times what such a look takes, if that is longer.
+within twenty times what such a look takes, if that is longer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SLOW_EACH: Final = 0.00002
 """The same for each job of it."""
 STALE: Final = 2.0
 """Seconds until the next look from the beginning, at least."""
-SHARE: Final = 10
+SHARE: Final = 20
 """How many times as long as such a look it is at least."""
 BEHIND: Final = SECOND // 10
 """Microseconds that jobs may come late: where a claim had all there was, it stopped so long ago."""
@@ -88,7 +88,9 @@ class Marks:
     ) -> None:
         """A claim took the server so long. `cut`: there were more than could be carried."""
         self._taken += len(claims)
-        self._lanes.update((claim.queue, claim.priority) for claim in claims)
+        # In the order of their lane: what stays of each is its last one.
+        last = {(claim.queue, claim.priority): (claim.run_at, claim.key) for claim in claims}
+        self._lanes.update(last)
         if not self._stand:  # It was one from the beginning.
             # One that was quick proves little: it may have looked for what is critical alone.
             if self._taken < MANY or seconds < SLOW + SLOW_EACH * len(claims):
@@ -96,8 +98,7 @@ class Marks:
             self._until = self._clock() + max(STALE, SHARE * seconds)
             self._glance = self._clock() + GLANCE
         late = (now - BEHIND, 0)
-        for claim in claims:
-            lane, at = (claim.queue, claim.priority), (claim.run_at, claim.key)
+        for lane, at in last.items():
             self._marks[lane] = min(late, max(at, self._marks.get(lane, at)))
         for lane in self._lanes:
             if not cut and _had_all(lane, want, claims):

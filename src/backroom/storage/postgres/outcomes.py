@@ -55,11 +55,12 @@ class Outcomes:
         for one in results:
             for t in one.transitions:
                 asked.setdefault((t.key, t.token), t)
-        stood = await self.write(link, list(asked.values()), now, word)
-        missing = [t for t in asked.values() if (t.key, t.token) not in stood]
-        if missing:  # An earlier call whose answer was lost may have written them.
-            stood |= await self.stood(link, missing)
-        return [[(t.key, t.token) in stood for t in one.transitions] for one in results]
+        refused = await self.write(link, list(asked.values()), now, word)
+        if not refused:
+            return [[True] * len(one.transitions) for one in results]
+        # An earlier call whose answer was lost may have written them.
+        refused -= await self.stood(link, [t for pair, t in asked.items() if pair in refused])
+        return [[(t.key, t.token) not in refused for t in one.transitions] for one in results]
 
     async def stood(self, link: Any, transitions: Sequence[Transition]) -> set[tuple[int, int]]:
         """Those that were written before, by key and token."""
@@ -69,26 +70,26 @@ class Outcomes:
     async def write(
         self, link: Any, transitions: Sequence[Transition], now: int, word: str | None = None
     ) -> set[tuple[int, int]]:
-        """Those whose claim stood, and are written now, by key and token."""
+        """Writes those whose claim stands; the others, by key and token."""
         await hold(link, self._statements, [to_id(t.key) for t in transitions if t.tied])
         plain = [t for t in transitions if _is_plain(t)]
         others = [t for t in transitions if not _is_plain(t)]
-        stood: set[tuple[int, int]] = set()
+        refused: set[tuple[int, int]] = set()
         if plain:
             rows = await link.fetch(
                 self._statements["complete"], *_ids(plain), [t.attempt for t in plain],
                 [t.started_at for t in plain], [t.finished_at for t in plain],
                 [t.result for t in plain], word, self._statements.channel,
             )  # fmt: skip
-            stood.update((to_key(id_), token) for id_, token, _ in rows)
+            refused.update((to_key(id_), token) for id_, token, _ in rows if id_ is not None)
         if others:
             rows = await link.fetch(self._statements["take_out"], *_ids(others))
             out = {(to_key(id_), token) for id_, token in rows}
             await self._settle(link, [t for t in others if (t.key, t.token) in out], now)
-            stood |= out
-        tied = [to_id(t.key) for t in transitions if t.tied and (t.key, t.token) in stood]
+            refused.update(pair for t in others if (pair := (t.key, t.token)) not in out)
+        tied = [to_id(t.key) for t in transitions if t.tied and (t.key, t.token) not in refused]
         await loosen(link, self._statements, tied, now)
-        return stood
+        return refused
 
     async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:
         if not transitions:

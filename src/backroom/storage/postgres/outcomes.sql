@@ -1,5 +1,5 @@
 -- complete: ids, tokens, attempts, started, finished, results, what is said to those who listen
---     (null: nothing), where -> id, token of those that stood
+--     (null: nothing), where -> id, token of those that did not stand, or one row of nulls
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[],
                          $6::text[]) AS g (id, token, attempt, started_at, finished_at, result)
@@ -30,7 +30,10 @@ WITH given AS MATERIALIZED (
 ), said AS MATERIALIZED (
     SELECT pg_notify($8, $7) AS said WHERE $7::text IS NOT NULL AND EXISTS (SELECT FROM mine)
 )
-SELECT m.id, m.token, s.said FROM mine AS m LEFT JOIN said AS s ON true;
+SELECT r.id, r.token, s.said FROM (SELECT 1) AS one LEFT JOIN said AS s ON true LEFT JOIN (
+    SELECT id, token FROM given WHERE (SELECT count(*) FROM mine) < cardinality($1::uuid[])
+    AND ((token, id) IN (SELECT token, id FROM mine)) IS NOT TRUE
+) AS r ON true;
 
 -- take_out: ids, tokens -> id, token of those that stood
 WITH given AS MATERIALIZED (

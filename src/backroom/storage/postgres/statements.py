@@ -223,7 +223,7 @@ def _sections() -> dict[str, str]:
         texts["admit_held"] = texts["admit_held"].replace(plain, held)
     for place, text in (("{checked}", _CHECKED), ("{found}", _FOUND), ("{nobody}", _NOBODY)):
         texts["admit_held"] = texts["admit_held"].replace(place, text)
-    for name in ("next", "admit", "admit_held"):
+    for name in ("admit", "admit_held"):
         texts[name] = texts[name].replace("{behind_mark}", _BEHIND)
     texts["next"] = texts["next"].replace("{open_next}", _opened("$1::text[]", "$2::text[]"))
     few = _opened("$1::text[]", "$6::text[]")
