@@ -51,14 +51,18 @@ class Counter:
             self.reached.set()
 
 
-def storage_at(place: str) -> FileJobStorage | DatabaseJobStorage:
-    """In a folder, or in the database of a URL."""
-    return DatabaseJobStorage(place) if "://" in place else FileJobStorage(place)
+def storage_at(place: str, table: str | None = None) -> FileJobStorage | DatabaseJobStorage:
+    """In a folder, or in the database of a URL, in tables of a name."""
+    if "://" not in place:
+        return FileJobStorage(place)
+    return DatabaseJobStorage(place, table_name=table or "background_jobs")
 
 
-def service(directory: str, counter: Counter | None = None, **settings: Any) -> JobService:
-    """`directory`: or the URL of a database."""
-    made = JobService(storage_at(directory), **{"concurrency": 100, **settings})
+def service(
+    directory: str, counter: Counter | None = None, *, table: str | None = None, **settings: Any
+) -> JobService:
+    """`directory`: or the URL of a database, where the jobs may have tables of another name."""
+    made = JobService(storage_at(directory, table), **{"concurrency": 100, **settings})
     if counter is None:
         made.declare("NOOP")
     else:
@@ -182,9 +186,11 @@ async def drain(
     return figures
 
 
-async def fill(directory: str, count: int, backlog: int) -> dict[str, float]:
+async def fill(
+    directory: str, count: int, backlog: int, table: str | None = None
+) -> dict[str, float]:
     """The jobs that `drain` finds, scheduled by another process."""
-    jobs = service(directory)
+    jobs = service(directory, table=table)
     for at in range(0, count + backlog, 50_000):
         share = min(50_000, count + backlog - at)
         await jobs.schedule_many([JobRequest("NOOP", DATA)] * share)
@@ -195,38 +201,50 @@ async def fill(directory: str, count: int, backlog: int) -> dict[str, float]:
     return {}
 
 
-COMPLETED: Final = "SELECT coalesce(sum(jobs), 0) FROM background_jobs_tally WHERE state = 2"
+COMPLETED: Final = "SELECT coalesce(sum(jobs), 0) FROM {}_tally WHERE state = 2"
 
 
-async def shared(directory: str, count: int, workers: int) -> dict[str, float]:
+async def shared(directory: str, count: int, workers: int, apart: bool = False) -> dict[str, float]:
     """So many worker processes on one backlog: jobs a second together, and the part of their
-    claims that found nothing though jobs were due, in percent."""
-    jobs = service(directory)
-    await jobs.open()
-    await jobs.pause_queue("default")
-    filled = spawn("fill", {"directory": directory, "count": count, "backlog": 0})
-    await asyncio.to_thread(filled.communicate)
-    children = [spawn("sharer", {"directory": directory}) for _ in range(workers)]
+    claims that found nothing though jobs were due, in percent. `apart`: each has its part of it in
+    tables of its own, and shares the server with the others, and the cores."""
+    tables = [f"part{number}" for number in range(workers if apart else 1)]
+    stores = [service(directory, table=table) for table in tables]
+    for jobs in stores:
+        await jobs.open()
+        await jobs.pause_queue("default")
+    part = count // len(tables)
+    for table in tables:
+        filled = spawn(
+            "fill", {"directory": directory, "count": part, "backlog": 0, "table": table}
+        )
+        await asyncio.to_thread(filled.communicate)
+    children = [
+        spawn("sharer", {"directory": directory, "table": tables[number % len(tables)]})
+        for number in range(workers)
+    ]
     for child in children:
         assert child.stdout is not None
         await asyncio.to_thread(child.stdout.readline)
     began = time.perf_counter()
-    await jobs.resume_queue("default")
+    await asyncio.gather(*(jobs.resume_queue("default") for jobs in stores))
     with psycopg.connect(directory, autocommit=True) as looking:
-        while looking.execute(COMPLETED).fetchall()[0][0] < count:
-            await asyncio.sleep(0.02)  # A look at all figures would take its part of the cores.
+        for table in tables:  # A look at all figures would take its part of the cores.
+            while looking.execute(COMPLETED.format(table).encode()).fetchall()[0][0] < part:
+                await asyncio.sleep(0.02)
     took = time.perf_counter() - began
     said = [json.loads((await asyncio.to_thread(child.communicate, "stop\n"))[0])
             for child in children]  # fmt: skip
-    await jobs.stop()
+    for jobs in stores:
+        await jobs.stop()
     claims, vain = sum(one["claims"] for one in said), sum(one["vain"] for one in said)
     return {"rate": count / took, "conflicts": 100 * vain / claims}
 
 
-async def sharer(directory: str) -> dict[str, float]:
+async def sharer(directory: str, table: str) -> dict[str, float]:
     """A worker of `shared`."""
     figures = {"claims": 0.0, "vain": 0.0}
-    jobs = service(directory, Counter(0))
+    jobs = service(directory, Counter(0), table=table)
     claim = jobs.storage.claim
 
     async def counted(worker: int, want: Any, now: int) -> Any:
@@ -821,6 +839,7 @@ CASES = {
         drain, fill, latency, answer, lateness, where, idle, bare_idle, leak,
         blocking, handlers, starting, scaling,
         flow_cases.ticks, flow_cases.handled, flow_cases.unique, flow_cases.edges,
+        flow_cases.stepped,
         limit_cases.limited, limit_cases.behind_blocked, limit_cases.turns,
     )
 }  # fmt: skip

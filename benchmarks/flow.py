@@ -1,4 +1,4 @@
-"""What time and flow cost: schedules, bulk handlers, unique keys, workflows, limits, turns."""
+"""What time and flow cost: schedules, bulk handlers, keys, workflows, steps, limits, turns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ SCHEDULES = 10_000
 BATCH = 100
 PAIRED = 10_000
 """Jobs, half of which wait for the other half."""
+STEPPED = 10_000
 BLOCKED = 100_000
 MANY = 1_000_000
 
@@ -95,6 +96,20 @@ def edges(bench: Bench) -> None:
     )
 
 
+def steps(bench: Bench) -> None:
+    """What a durable step costs: it is kept before the handler goes on."""
+    count = STEPPED // bench.scale
+    plain, one, four = bench.medians(
+        *(
+            lambda steps=steps: bench.measure("stepped", count=count, steps=steps)
+            for steps in (0, 1, 4)
+        )
+    )
+    where = bench.table.title
+    bench.ratio(f"{where}: jobs of one durable step", one["rate"], plain["rate"], 0.2)
+    bench.ratio(f"{where}: steps a second, of jobs of four", 4 * four["rate"], one["rate"], 1.0)
+
+
 def limits(bench: Bench) -> None:
     """A job with a limit key beside one without; and jobs behind many that have no room."""
     count, where = 20_000 // bench.scale, bench.table.title
@@ -124,7 +139,7 @@ def fairness(bench: Bench) -> None:
 
 
 ROWS: dict[str, Callable[[Bench], None]] = {
-    row.__name__: row for row in (schedules, bulk, unique, edges, limits, fairness)
+    row.__name__: row for row in (schedules, bulk, unique, edges, steps, limits, fairness)
 }
 
 

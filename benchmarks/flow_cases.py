@@ -180,3 +180,32 @@ async def edges(directory: str, count: int, flows: bool) -> dict[str, float]:
     took = time.perf_counter() - began
     await jobs.stop()
     return {"rate": count / took}
+
+
+async def stepped(directory: str, count: int, steps: int) -> dict[str, float]:
+    """Jobs that wait already, each of so many durable steps that take no time: jobs a second."""
+    done = asyncio.Event()
+    left = count
+
+    async def look(number: int) -> int:
+        return number
+
+    async def handle(job: Job[Any]) -> None:
+        nonlocal left
+        for number in range(steps):
+            await job.step(f"step {number}", look, number)
+        left -= 1
+        if not left:
+            done.set()
+
+    jobs = JobService(_storage(directory), concurrency=100)
+    jobs.register_handler("WORK", handle)
+    await jobs.open()
+    for start in range(0, count, 10_000):
+        await jobs.schedule_many([JobRequest("WORK")] * min(10_000, count - start))
+    began = time.perf_counter()
+    await jobs.start()
+    await done.wait()
+    took = time.perf_counter() - began
+    await jobs.stop()
+    return {"rate": count / took}

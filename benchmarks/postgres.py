@@ -122,20 +122,32 @@ def traces(bench: DatabaseBench) -> None:
 
 
 def workers(bench: DatabaseBench) -> None:
-    count = 100_000 // bench.scale
-    one, two, four = bench.medians(
-        *(_shared(bench, count, number) for number in (1, 2, 4)), times=3
+    """Beside each other on one backlog; and, so that what the machine itself takes for more
+    processes than it has cores can be told from it, each on its own."""
+    count = 400_000 // bench.scale
+    one, two, four, two_apart, four_apart = bench.medians(
+        *(_shared(bench, count, number) for number in (1, 2, 4)),
+        *(_shared(bench, count, number, apart=True) for number in (2, 4)),
+        times=2,
     )
     [eight] = bench.medians(_shared(bench, count, 8))
     bench.ratio("2 workers beside 1", two["rate"], one["rate"], 0.95)
     bench.ratio("4 workers beside 2", four["rate"], two["rate"], 0.95)
+    bench.ratio(
+        "2 workers, beside 2 on backlogs of their own", two["rate"], two_apart["rate"], 0.95
+    )
+    bench.ratio(
+        "4 workers, beside 4 on backlogs of their own", four["rate"], four_apart["rate"], 0.95
+    )
     bench.ratio("8 workers beside 4", eight["rate"], four["rate"], 0.0)
     bench.bound("claims in vain, 2 workers", two["conflicts"], 1, "%")
     bench.bound("claims in vain, 4 workers", four["conflicts"], 1, "%")
 
 
-def _shared(bench: DatabaseBench, count: int, workers: int) -> Callable[[], Figures]:
-    return lambda: bench.measure("shared", count=count, workers=workers)
+def _shared(
+    bench: DatabaseBench, count: int, workers: int, apart: bool = False
+) -> Callable[[], Figures]:
+    return lambda: bench.measure("shared", count=count, workers=workers, apart=apart)
 
 
 def orphans(bench: DatabaseBench) -> None:

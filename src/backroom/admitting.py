@@ -21,6 +21,8 @@ __all__ = ["AHEAD", "Admission", "Asking", "Gate", "Line", "Place", "admit", "ca
 
 AHEAD: Final = 2 * SECOND
 """Microseconds for which those who wait for a rate are told when they may start."""
+APART: Final = 30 * SECOND
+"""Microseconds by which the clocks of those who ask may differ, or a word be late on its way."""
 MOST_AHEAD: Final = 1000
 """How many of them at once."""
 
@@ -67,9 +69,10 @@ class Gate(msgspec.Struct):
 
     def set_right(self, now: int) -> bool:
         """Whether `free_at` was later than any start makes it, and is not any more: the clock was
-        set back since."""
+        set back since. Not where it may be that of another machine, or one of a while ago: who asks
+        late, or of a clock that is behind, would let others start too soon."""
         latest = now + self.burst * self.step
-        wrong = bool(self.per) and self.free_at > latest
+        wrong = bool(self.per) and self.free_at > latest + APART
         if wrong:
             self.free_at = latest
         return wrong

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, cast
 
-from backroom.claimer import Claimer
+from backroom.claimer import SHUT, Claimer
 from backroom.errors import level_of
 from backroom.flowing import Flowing
 from backroom.job import JobRecord
@@ -372,19 +372,23 @@ class Worker:
     async def _return_unknown(self) -> None:
         """Gives back claims that the storage may hold for us without our knowing: their reply
         was lost, or nobody waits for it any more. Until that is done nothing is claimed, since
-        what is on its way is unknown too."""
-        pause = 0.05
+        what is on its way is unknown too. A lease that does not stand for a moment may be
+        extended, and what is held under it is still ours then."""
+        pause, worker = 0.05, self._lease.worker
         for lanes in self._lanes:
             lanes.closed += 1
         try:
-            while not self._leaving and self._lease.stands():
+            while not self._leaving and self._lease.worker == worker:
+                if not self._lease.stands():
+                    await asyncio.sleep(SHUT)
+                    continue
                 if any(lanes.coming for lanes in self._lanes) or any(
                     claimer.claiming for claimer in self._claimers.values()
                 ):
                     await asyncio.sleep(0.01)
                     continue
                 try:
-                    await self._storage.give_back(self._lease.worker, self._held())
+                    await self._storage.give_back(worker, self._held())
                 except Exception as error:
                     log.log(
                         level_of(error, logging.WARNING),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backroom.job import JobStatus
+from backroom.job import SECOND, JobStatus
 from backroom.limit import LimitInfo, LimitRecord, Need
-from backroom.ports import Filter
+from backroom.ports import Filter, Want
 from backroom.tie import tied
 from backroom.transition import Claim, Transition
 from tests.contract.parts import Bench, Place
@@ -292,6 +292,72 @@ async def test_room_is_kept_for_who_was_called(bench: Bench) -> None:
     await bench.finish(worker, *map(bench.completed, called))
     last = await claimed(bench, worker, queues=("default", "other"))
     assert newcomer in {claim.id for claim in last}
+
+
+# -- rates ---------------------------------------------------------------------------------------
+
+
+def pace(most: int = 1, burst: int = 1) -> Need:
+    """So many a second."""
+    return Need("pace", "a", 1, most, SECOND, burst)
+
+
+async def started(bench: Bench, worker: int, seconds: float) -> list[float]:
+    """When jobs were given out, in seconds from now, to a worker that looks again and again."""
+    began, at = bench.now, []
+    for _ in range(round(seconds / 0.05)):
+        claims = await claimed(bench, worker)
+        at += [(bench.now - began) / SECOND] * len(claims)
+        await bench.finish(worker, *map(bench.completed, claims))
+        bench.clock.advance(0.05)
+    return [round(moment, 3) for moment in at]
+
+
+@pytest.mark.parametrize(
+    ("need", "at"),
+    [
+        (pace(1), [0, 1, 2, 3]),
+        (pace(2), [0, 0.5, 1, 1.5]),
+        (pace(4, burst=3), [0, 0, 0, 0.25]),
+    ],
+    ids=["one", "two", "burst"],
+)
+async def test_a_rate_spreads_what_is_given_out(bench: Bench, need: Need, at: list[float]) -> None:
+    for _ in at:
+        await add(bench, need)
+    assert await started(bench, await bench.enlist(), 4) == at
+
+
+async def test_who_asks_late_or_with_a_clock_behind_lets_nobody_start_too_soon(
+    bench: Bench,
+) -> None:
+    worker, other = await bench.enlist(), await bench.enlist()
+    for _ in range(3):
+        await add(bench, pace())
+    assert len(await claimed(bench, worker)) == 1
+    want = Want(None, (), (9, 9, 9, 9))
+    for behind in (2, 9, 25):
+        assert (await bench.storage.claim(other, want, bench.later(-behind))).claims == []
+        await bench.storage.free_up(bench.later(-behind))
+        bench.clock.advance(0.1)
+        assert await claimed(bench, worker) == []
+    bench.clock.advance(0.7)
+    assert len(await claimed(bench, worker)) == 1
+
+
+async def test_a_clock_that_was_set_back_holds_up_nobody(bench: Bench) -> None:
+    worker = await bench.enlist()
+    for _ in range(2):
+        await add(bench, pace(), run_at=bench.later(-7200))
+    assert len(await claimed(bench, worker)) == 1
+    back = bench.later(-3600)
+    await bench.storage.free_up(back)
+    await bench.storage.free_up(back + SECOND)
+    want = Want(None, (), (9, 9, 9, 9))
+    given = []
+    for later in range(1, 30):
+        given += (await bench.storage.claim(worker, want, back + later * SECOND // 10)).claims
+    assert len(given) == 1
 
 
 # -- people --------------------------------------------------------------------------------------

@@ -112,6 +112,29 @@ async def test_claims_whose_reply_was_lost_come_back_though_giving_back_fails_to
     assert runs == [job_id]
 
 
+async def test_claims_whose_reply_was_lost_come_back_though_the_lease_stands_not_for_a_moment(
+    world: World,
+) -> None:
+    """A process that stood still for as long, and extends it as the first thing after that: what is
+    held is held for a worker that lives."""
+    service = world.service(world.faults.store)
+    runs = noting(service)
+    world.viewer.declare("NOTE")
+    async with service:
+        await asyncio.sleep(1)
+        world.faults.fail("give_back", "before")
+        world.faults.fail("claim", "after")
+        job_id = await world.viewer.schedule("NOTE")
+        while not world.faults.calls["give_back"]:
+            await asyncio.sleep(0.001)
+        lease = service._worker._lease  # type: ignore[union-attr]
+        lease._stand_until = 0.0
+        assert await service.result(job_id, timeout=60) == "done"
+        assert lease.stands()
+        assert (await service.get_job(job_id)).attempt == 1
+    assert runs == [job_id]
+
+
 async def test_a_lost_claim_of_a_job_whose_last_outcome_is_not_known_to_be_written_comes_back(
     world: World,
 ) -> None:

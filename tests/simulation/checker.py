@@ -175,6 +175,8 @@ class Checker:
         """The same, its lease's thread included."""
         self._cut: dict[str, float] = defaultdict(lambda: -1e9)
         self._paused: set[str] = set()
+        self._starts: dict[int, list[int]] = defaultdict(list)
+        """By lane, when jobs of it were granted."""
         self._ticks = TickBooks(self._wrong)
         self._calm = False
         self.found: list[Violation] = []
@@ -341,6 +343,7 @@ class Checker:
         book.passed = book.most = 0
         book.hold = Hold(more["token"], worker.number, more["attempt"], more["counted"])
         self._check_lane(book)
+        self._check_pace(book, more["now"])
 
     def _check_lane(self, granted: Book) -> None:
         """Whether there was room for it."""
@@ -354,6 +357,22 @@ class Checker:
         ]
         if len(held) > most:
             self._wrong(9, f"{len(held)} jobs of lane {lane} are held at once, not {most}", *held)
+
+    def _check_pace(self, granted: Book, now: int) -> None:
+        """Whether it starts no sooner than its rate lets it, by the clocks of who asked."""
+        plan = self._plan
+        if not plan.pace or granted.kind != "WORK" or "clock" in plan.troubles or plan.drift > 0.01:
+            return  # Set back, a clock may begin a rate anew.
+        if self._calm and plan.weather.slow:
+            return  # So may a word of before, when all clocks were two hours behind.
+        starts = self._starts[granted.lane]
+        starts.append(now)
+        most = plan.pace + plan.burst - 1
+        if len(starts) > most and now < starts[-1 - most] + SECOND:
+            self._wrong(
+                9, f"{most + 1} jobs of lane {granted.lane} start within"
+                f" {(now - starts[-1 - most]) / SECOND:.3f} s", granted.n,
+            )  # fmt: skip
 
     def _check_parents(self, book: Book) -> None:
         """Whether all that it waits for has ended, as it wants it."""

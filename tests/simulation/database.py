@@ -28,7 +28,7 @@ class Database:
     precise = False
 
     def __init__(self, loop: SimLoop) -> None:
-        self._clock = SimClock(loop)
+        self.own = SimClock(loop)
         self._loop = asyncio.new_event_loop()
         self._stack = ExitStack()
         self._place = self._stack.enter_context(shared_place())
@@ -37,7 +37,7 @@ class Database:
     def make(self, clock: SimClock, retention: float | None) -> Store:
         if self._storage is None:
             self._storage = DatabaseJobStorage(
-                self._place.url, schema=self._place.schema, retention=retention, clock=self._clock
+                self._place.url, schema=self._place.schema, retention=retention, clock=self.own
             )
             self.run(self._storage.open)
         return self._storage

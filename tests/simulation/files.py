@@ -32,7 +32,7 @@ class Files:
     precise = True
 
     def __init__(self, loop: SimLoop) -> None:
-        self.clock = SimClock(loop)
+        self.clock = self.own = SimClock(loop)
         self._loop = asyncio.new_event_loop()
         place = str(QUICK) if QUICK.is_dir() else None
         self._folder = tempfile.TemporaryDirectory(prefix="backroom-world-", dir=place)

@@ -73,6 +73,17 @@ class Plan(msgspec.Struct):
 
     lane: int = 0
     """How many jobs of a lane may run at once; 0: as many as there are."""
+    pace: int = 0
+    """How many of a lane may start in a second; 0: as many as there are."""
+    burst: int = 1
+    """How many of these at once."""
+    turns: bool = False
+    """The lanes take turns."""
+
+    @property
+    def lanes(self) -> bool:
+        """Jobs have a lane."""
+        return bool(self.lane or self.pace or self.turns)
 
     @property
     def peaceful(self) -> bool:
@@ -104,8 +115,12 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     bulk = not flood and apart.random() < 0.3
     other = random.Random(f"limits of {seed}")  # Nor on this.
     lane = other.choice((1, 2, 3)) if not flood and other.random() < 0.4 else 0
+    pace = other.choice((1, 2, 5)) if not flood and other.random() < 0.25 else 0
     return Plan(
         seed=seed,
+        pace=pace,
+        burst=min(pace or 1, other.choice((1, 1, 3))),
+        turns=not flood and other.random() < 0.25,
         batch=apart.choice((2, 4, 20)) if bulk else 0,
         within=apart.choice((0.0, 0.05, 0.5, 2.0)),
         beats=() if flood else _beats(random.Random(f"schedules {seed}")),

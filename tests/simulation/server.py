@@ -177,7 +177,7 @@ class Server:
                     made=record.created_at,
                 )  # fmt: skip
             if inserted.claim is not None and worker is not None:
-                self._grant(inserted.claim, worker, start)
+                self._grant(inserted.claim, worker, start, now)
         for id_ in {
             inserted.id: None
             for record, inserted in zip(jobs, answer, strict=True)
@@ -262,12 +262,12 @@ class Server:
             found[record.name] = record, sorted(map(self.row, ticks))
         return found
 
-    def _grant(self, claim: Claim, worker: int, counted: bool) -> None:
+    def _grant(self, claim: Claim, worker: int, counted: bool, now: int) -> None:
         n = self._keys[claim.key] = self.ids[claim.id]
         self._seen.pop(n, None)
         self._note(
             "grants", n, token=self.token(claim.token), worker=self.worker(worker), counted=counted,
-            attempt=claim.attempt, budget=claim.budget, crashes=claim.crashes,
+            attempt=claim.attempt, budget=claim.budget, crashes=claim.crashes, now=now,
         )  # fmt: skip
 
     def has_forgotten(self, jobs: Sequence[JobRecord]) -> bool:
@@ -285,7 +285,7 @@ class Server:
 
     def _claimed(self, remote: Remote, answer: Claimed, worker: int, want: Any, now: int) -> None:
         for place, claim in enumerate(answer.claims):
-            self._grant(claim, worker, place < answer.started)
+            self._grant(claim, worker, place < answer.started, now)
 
     def _counted(self, remote: Remote, answer: None, worker: int, keys: Sequence[int]) -> None:
         for key in keys:

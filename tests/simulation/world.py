@@ -27,6 +27,7 @@ from backroom import (
     JobStatus,
     JobType,
     MemoryJobStorage,
+    Rate,
     RetryJob,
     Schedule,
     Snooze,
@@ -92,6 +93,8 @@ class Backends(Protocol):
 
     clock: SimClock | None
     """Of all processes, where they are on one machine."""
+    own: SimClock
+    """Of the storage itself."""
     precise: bool
     """It knows of a dead process what had begun there, and at once; else what it may have begun,
     and when its lease has ended."""
@@ -120,12 +123,12 @@ class Memory:
     precise = False
 
     def __init__(self, loop: SimLoop) -> None:
-        self._clock = SimClock(loop)
+        self.own = SimClock(loop)
         self._storage: MemoryJobStorage | None = None
 
     def make(self, clock: SimClock, retention: float | None) -> Store:
         if self._storage is None:
-            self._storage = MemoryJobStorage(retention=retention, clock=self._clock)
+            self._storage = MemoryJobStorage(retention=retention, clock=self.own)
             at_once(self._storage.open)
         return self._storage
 
@@ -206,11 +209,16 @@ class Process:
 
     def _work(self) -> Any:
         """The type of most jobs."""
-        most = self.world.plan.lane
-        if not most:
-            return "WORK"
-        limit = Concurrency(most, key="data.lane", name="lane")
-        return JobType("WORK", dict[str, Any], limit=limit)
+        plan = self.world.plan
+        said: dict[str, Any] = {"fair_by": "data.lane"} if plan.turns else {}
+        limits: list[Concurrency | Rate] = []
+        if plan.lane:
+            limits.append(Concurrency(plan.lane, key="data.lane", name="lane"))
+        if plan.pace:
+            limits.append(Rate(plan.pace, per=1.0, key="data.lane", name="pace", burst=plan.burst))
+        if limits:
+            said["limit"] = limits
+        return JobType("WORK", dict[str, Any], **said) if said else "WORK"
 
     async def live(self) -> None:
         """A worker's life."""
@@ -336,10 +344,10 @@ class World:
         self.whim = random.Random(plan.seed + 3)
         """Of unique keys."""
         self.history = History(loop.time)
-        self.clock = backends.clock or SimClock(loop)
+        self.clock = backends.own
         self.server = Server(self.history, self.clock, backends.run, self._next_number)
         self.network = Network(loop, plan.seed + 2, self.server, self.history, plan.weather)
-        self.network.limited = bool(plan.lane)
+        self.network.limited = plan.lanes
         self.processes: list[Process] = []
         self.runs: dict[int, int] = {}
         """How often each job's handler was called."""
@@ -458,7 +466,7 @@ class World:
             **{name: value for name, value in options.items() if value != "normal"},
         )  # fmt: skip
         data: dict[str, Any] = {"n": n, "acts": acts}
-        if self.plan.lane:
+        if self.plan.lanes:
             data["lane"] = n % LANES
         return n, (type_, data), options
 

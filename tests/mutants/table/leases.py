@@ -163,7 +163,12 @@ MUTANTS = (
         file="worker.py",
         old="return not self._leaving and self._lease.stands() and not self._recorder.full",
         new="return not self._leaving and not self._recorder.full",
-        also=(("        if not self._lease.stands():", "        if self._lease.worker < 0:"),),
+        also=(
+            (
+                "        if not self._lease.stands():\n            return False",
+                "        if self._lease.worker < 0:\n            return False",
+            ),
+        ),
         tests=("engine/test_lease.py",),
     ),
     Mutant(

@@ -159,4 +159,25 @@ MUTANTS = (
         new="called += 0",
         tests=(TURNS,),
     ),
+    Mutant(
+        name="rates-of-who-asks-late",
+        promises=(9,),
+        guard="who asks late, or with a clock that is behind, begins no rate anew",
+        file=ADMITTING,
+        old="self.free_at > latest + APART",
+        new="self.free_at > latest",
+        tests=(
+            "contract/test_limits.py"
+            "::test_who_asks_late_or_with_a_clock_behind_lets_nobody_start_too_soon",
+        ),
+    ),
+    Mutant(
+        name="rates-go-on-when-clocks-go-back",
+        promises=(12,),
+        guard="a rate does not wait for the time that a clock showed before it was set back",
+        file=ADMITTING,
+        old="wrong = bool(self.per) and self.free_at > latest + APART",
+        new="wrong = False",
+        tests=("contract/test_limits.py::test_a_clock_that_was_set_back_holds_up_nobody",),
+    ),
 )

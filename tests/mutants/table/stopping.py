@@ -322,4 +322,23 @@ MUTANTS = (
         new="        if not left and self._lease.stands() and left:",
         tests=("engine/test_stop.py::test_code_that_ignores_the_end_of_its_grace_keeps_its_lease",),
     ),
+    Mutant(
+        name="return-unknown-past-a-moment",
+        promises=(5,),
+        guard="unknown claims go back also after a moment in which the lease did not stand",
+        file="worker.py",
+        old="""
+                if not self._lease.stands():
+                    await asyncio.sleep(SHUT)
+                    continue
+        """,
+        new="""
+                if not self._lease.stands():
+                    break
+        """,
+        tests=(
+            "engine/test_storage_errors.py"
+            "::test_claims_whose_reply_was_lost_come_back_though_the_lease_stands_not_for_a_moment",
+        ),
+    ),
 )
