@@ -17,7 +17,18 @@ from backroom.job import SECOND
 from backroom.limit import Need
 from backroom.transition import Claim
 
-__all__ = ["AHEAD", "Admission", "Asking", "Gate", "Line", "Place", "admit", "called", "moments"]
+__all__ = [
+    "AHEAD",
+    "APART",
+    "Admission",
+    "Asking",
+    "Gate",
+    "Line",
+    "Place",
+    "admit",
+    "called",
+    "moments",
+]
 
 AHEAD: Final = 2 * SECOND
 """Microseconds for which those who wait for a rate are told when they may start."""

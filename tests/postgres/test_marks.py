@@ -4,6 +4,7 @@ came before is found in time."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,30 @@ async def test_the_next_moment_is_told_where_all_that_was_due_was_taken(yard: Ya
     assert look.next_due == bench.later(0.01)
     hand.at += marks.GLANCE
     bench.clock.advance(0.01)
+    assert len(await bench.claim(worker, 250)) == 1
+
+
+async def test_a_look_that_is_due_while_the_next_moment_is_asked_for_comes_next(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, elsewhere = await yard.bench(), await yard.bench()
+    hand = turn_by_hand(bench)
+    worker = await bench.enlist()
+    await bench.add_many(6, run_at=bench.later(-60))
+    await bench.claim(worker, 1)
+    await elsewhere.add(run_at=bench.later(-90))
+    kept = bench.storage._base.marks  # type: ignore[attr-defined]
+    columns = kept.columns
+
+    def slow(*, claiming: bool = False) -> Any:
+        found = columns(claiming=claiming)
+        hand.at += 0 if claiming else marks.STALE
+        return found
+
+    monkeypatch.setattr(kept, "columns", slow)
+    look = await bench.look(worker, 250)
+    assert len(look.claims) == 5
+    assert look.more or (look.next_due or 10**18) <= bench.later(marks.GLANCE)
     assert len(await bench.claim(worker, 250)) == 1
 
 

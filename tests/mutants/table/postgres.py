@@ -366,9 +366,30 @@ MUTANTS = (
         promises=(15,),
         guard="a worker of long jobs keeps few lists of its starts",
         file=f"{ROOM}/begun.py",
-        old="if len(self._lists) - len(ended) >= MOST_LISTS:",
-        new="if len(self._lists) < 0:",
+        old="len(self._lists) - len(ended) >= MOST_LISTS",
+        new="len(self._lists) < 0",
         tests=("postgres/test_begun.py::test_jobs_that_run_long_keep_few_lists",),
+    ),
+    Mutant(
+        name="pg-lists-of-which-nothing-is-known",
+        promises=(4,),
+        guard="after a start whose answer was lost the next one names all that may have begun",
+        file=f"{ROOM}/begun.py",
+        old="if self._unsure or len(",
+        new="if len(",
+        tests=("postgres/test_begun.py::test_one_list_of_all_whose_answer_was_lost_loses_nothing",),
+    ),
+    Mutant(
+        name="pg-look-again-behind-marks",
+        promises=(12,),
+        guard="a claim that began at a mark tells when to look again, also where that is now",
+        file=f"{ROOM}/claiming.py",
+        old="again = 1 if marks[0] else 0",
+        new="again = 0",
+        tests=(
+            "postgres/test_marks.py"
+            "::test_a_look_that_is_due_while_the_next_moment_is_asked_for_comes_next",
+        ),
     ),
     Mutant(
         name="pg-what-is-left-is-told",

@@ -20,7 +20,7 @@ class Listed(NamedTuple):
     number: int
     keys: list[int]
     needless: list[int]
-    """Lists that go: all that they name has ended, or is named by this one."""
+    """Lists that go, if they are there: all that they name has ended, or is named by this one."""
 
 
 class Begun:
@@ -36,7 +36,10 @@ class Begun:
         self._written = 0
         """The number of the last list."""
         self._lists: dict[int, list[int]] = {}
-        """Those that stand, by number: what each names, less its end, as far as that has ended."""
+        """Those that stand, by number: what each names, less its end, as far as that has ended. One
+        of which it is not known whether it was written names nothing."""
+        self._unsure = False
+        """The last one is such: what it made needless may be gone, what it named not be there."""
 
     def mark(self, keys: Iterable[int]) -> None:
         """User code of these may begin."""
@@ -56,7 +59,7 @@ class Begun:
             while named and named[-1] not in self.marks:
                 named.pop()
         ended = [number for number, named in self._lists.items() if not named]
-        if len(self._lists) - len(ended) >= MOST_LISTS:
+        if self._unsure or len(self._lists) - len(ended) >= MOST_LISTS:
             return self.relisted()
         return self._next((key for key in keys if key in self.marks), ended)
 
@@ -66,11 +69,13 @@ class Begun:
 
     def _next(self, keys: Iterable[int], needless: list[int]) -> Listed:
         self._written += 1
-        self._lists[self._written] = []  # Whether it was written is not known until then.
+        self._lists[self._written] = []
+        self._unsure = True
         return Listed(self._written, list(keys), needless)
 
     def wrote(self, listed: Listed) -> None:
         """It stands."""
+        self._unsure = False
         self._lists[listed.number] = listed.keys
         for number in listed.needless:
             del self._lists[number]

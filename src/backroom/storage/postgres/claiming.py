@@ -119,10 +119,12 @@ class Claiming:
             return Claimed(claims, started, True, None)
         if unseen:
             return await self._claim(link, worker, want, now)
+        again = 0
         if few:
             following = rows[0]["following"]
         else:
             since, marks = EVER, self._base.marks.columns()
+            again = 1 if marks[0] else 0
             if marks[0] and not cut and len(claims) < want.rooms[3]:
                 # Each priority had room left: what is behind its mark and due is ours, or on its
                 # way to another. Who looks for it again passes over all that was just taken.
@@ -130,8 +132,10 @@ class Claiming:
             following = await link.fetchval(
                 self._base.statements["next"], queues, but, *marks, since
             )
-        again = self._base.marks.left
-        if again:  # What came in front of a mark waits for nothing else.
+        # What came in front of a mark waits for nothing else; and where the moment of a look that
+        # begins sooner came meanwhile, that look is next.
+        again = max(again, self._base.marks.left)
+        if again:
             following = min(now + again, now + again if following is None else following)
         more = following is not None and following <= now
         return Claimed(claims, started, more, None if more else following)

@@ -3,8 +3,8 @@ SELECT c.id FROM {cancels} AS c
 WHERE EXISTS (SELECT FROM {held} AS h WHERE h.worker = $1 AND c.id = ANY(h.ids));
 
 -- claim: queues (null: all), rooms, now, worker, starts, starving, since, most bytes, but, and by
---     queue and priority from where to look[, types] -> whether it lives, how many were due,
---     whether any is parked, how long it took, claims
+--     queue and priority from where to look[, types] -> claims, the columns of `Claim` in a fixed
+--     order; behind them whether it lives, how many were due, whether any is parked, how long it took
 WITH open AS MATERIALIZED (
     {open}
 ), marks AS MATERIALIZED (

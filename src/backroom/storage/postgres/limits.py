@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from backroom.admitting import AHEAD, Admission, Asking, Gate, Line, Place, admit, moments
+from backroom.admitting import AHEAD, APART, Admission, Asking, Gate, Line, Place, admit, moments
 from backroom.errors import StorageError
 from backroom.job import SECOND
 from backroom.limit import LimitInfo, LimitRecord, Need, limits_of
@@ -69,7 +69,7 @@ class Limits:
 
         async def orphans(link: Any) -> None:
             await link.execute(text["no_answer"], now - PATIENCE)
-            await link.execute(text["too_far"], now + AHEAD)
+            await link.execute(text["too_far"], now + AHEAD + APART)
             await let_go(link, text, [row[0] for row in await link.fetch(text["unheld"])], now)
 
         async def look(link: Any) -> int:

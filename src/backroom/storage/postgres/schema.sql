@@ -136,7 +136,7 @@ CREATE TABLE {workers} (
     served      timestamptz[] NOT NULL
 ) WITH (fillfactor = 50);
 
--- Of each worker one list: the jobs whose code may have begun, and the claim under which.
+-- Of each worker a few lists: the jobs whose code may have begun, and the claim under which.
 CREATE TABLE {begun} (
     worker bigint NOT NULL,
     number bigint NOT NULL,

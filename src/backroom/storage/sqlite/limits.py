@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from backroom.admitting import AHEAD, Asking, Gate, Line, Place, admit, called, moments
+from backroom.admitting import AHEAD, APART, Asking, Gate, Line, Place, admit, called, moments
 from backroom.job import SECOND
 from backroom.limit import MARK, LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
@@ -242,7 +242,7 @@ def limited(run: Callable[..., Any]) -> bool:
 def free_up(ledger: Ledger, now: int) -> int:
     """See `Limiting.free_up`."""
     ledger.run(NO_ANSWER, (now - PATIENCE,))
-    far = encode([key for (key,) in ledger.run(FAR, (now + AHEAD,))])
+    far = encode([key for (key,) in ledger.run(FAR, (now + AHEAD + APART,))])
     ledger.run(TAKE_BACK, (far,))
     ledger.run(LINE_UP_AGAIN, (far,))
     let_go(ledger, [key for (key,) in ledger.run(ORPHANS)], now)
