@@ -621,7 +621,7 @@ class Checker:
             return
         book.run_at = max(book.run_at, START + round(event.at * SECOND))
         if book.live:
-            book.renewed = event.more["named"]
+            book.renewed = book.renewed or event.more["named"]
         elif book.state in TERMINAL:
             if book.until is None and book.key is not None:
                 self._check_key(book, 0)
