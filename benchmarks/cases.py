@@ -30,25 +30,12 @@ from backroom import (
 )
 from backroom import blocking as blocking_face
 from benchmarks import flow_cases, limit_cases, raw, raw_postgres
+from benchmarks.counter import Counter
 from benchmarks.raw_postgres import lsn
 
 DATA = json.loads(raw.PAYLOAD)
 WARM = 20
 """Jobs before those whose wait counts."""
-
-
-class Counter:
-    """Counts handler runs; `reached` is set at a number."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.count = 0
-        self.reached = asyncio.Event()
-
-    async def handle(self, job: Job[Any]) -> None:
-        self.count += 1
-        if self.count == self.number:
-            self.reached.set()
 
 
 def storage_at(place: str, table: str | None = None) -> FileJobStorage | DatabaseJobStorage:

@@ -19,6 +19,7 @@ from backroom.job import SECOND
 from backroom.schedule import ScheduleRecord
 from backroom.ticking import every
 from backroom.timetable import planned
+from benchmarks.counter import Counter
 
 AHEAD = 3.0
 MADE = 1000
@@ -155,17 +156,8 @@ PAIRS = 50
 async def edges(directory: str, count: int, flows: bool) -> dict[str, float]:
     """`count` jobs made and run, half of which wait for the other half, in workflows of fifty
     pairs; or all by themselves, in calls of as many: jobs a second."""
-    done = asyncio.Event()
-    left = count
-
-    async def handle(job: Job[Any]) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.set()
-
-    jobs = JobService(_storage(directory), concurrency=100)
-    jobs.register_handler("WORK", handle)
+    jobs, counter = JobService(_storage(directory), concurrency=100), Counter(count)
+    jobs.register_handler("WORK", counter.handle)
     await jobs.open()
     began = time.perf_counter()
     for _ in range(count // (2 * PAIRS)):
@@ -176,7 +168,7 @@ async def edges(directory: str, count: int, flows: bool) -> dict[str, float]:
         else:
             await jobs.schedule_many([JobRequest("WORK")] * (2 * PAIRS))
     await jobs.start()
-    await done.wait()
+    await counter.reached.wait()
     took = time.perf_counter() - began
     await jobs.stop()
     return {"rate": count / took}
@@ -184,28 +176,23 @@ async def edges(directory: str, count: int, flows: bool) -> dict[str, float]:
 
 async def stepped(directory: str, count: int, steps: int) -> dict[str, float]:
     """Jobs that wait already, each of so many durable steps that take no time: jobs a second."""
-    done = asyncio.Event()
-    left = count
+    jobs, counter = JobService(_storage(directory), concurrency=100), Counter(count)
 
     async def look(number: int) -> int:
         return number
 
     async def handle(job: Job[Any]) -> None:
-        nonlocal left
         for number in range(steps):
             await job.step(f"step {number}", look, number)
-        left -= 1
-        if not left:
-            done.set()
+        await counter.handle(job)
 
-    jobs = JobService(_storage(directory), concurrency=100)
     jobs.register_handler("WORK", handle)
     await jobs.open()
     for start in range(0, count, 10_000):
         await jobs.schedule_many([JobRequest("WORK")] * min(10_000, count - start))
     began = time.perf_counter()
     await jobs.start()
-    await done.wait()
+    await counter.reached.wait()
     took = time.perf_counter() - began
     await jobs.stop()
     return {"rate": count / took}

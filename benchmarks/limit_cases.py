@@ -14,6 +14,7 @@ from backroom import (
     JobRequest,
     JobService,
 )
+from benchmarks.counter import Counter
 
 CHUNK = 50_000
 SLOTS = 50
@@ -29,23 +30,10 @@ async def _fill(jobs: JobService, type_: str, count: int, data: dict[str, Any]) 
         await jobs.schedule_many([JobRequest(type_, data)] * min(CHUNK, count - at))
 
 
-class _Counter:
-    """Handlers that count, and when so many were called."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-        self.reached = asyncio.Event()
-
-    async def handle(self, job: Job[Any]) -> None:
-        self.left -= 1
-        if not self.left:
-            self.reached.set()
-
-
 async def limited(directory: str, count: int, limit: bool) -> dict[str, float]:
     """Jobs that wait already, of one key, with a limit that has room for what the worker has
     slots for."""
-    jobs, counter = _service(directory), _Counter(count)
+    jobs, counter = _service(directory), Counter(count)
     most = Concurrency(4000, key="data.tenant") if limit else []
     jobs.register_handler("WORK", counter.handle, limit=most)
     await jobs.open()
@@ -61,7 +49,7 @@ async def limited(directory: str, count: int, limit: bool) -> dict[str, float]:
 async def behind_blocked(directory: str, count: int, blocked: int) -> dict[str, float]:
     """Jobs without a limit, in front of which so many wait for room that is not there: from when
     these have been looked at once, and how long that took."""
-    jobs, counter = _service(directory), _Counter(count)
+    jobs, counter = _service(directory), Counter(count)
     held = asyncio.Event()
 
     async def hold(job: Job[Any]) -> None:

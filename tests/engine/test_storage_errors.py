@@ -120,15 +120,14 @@ async def test_claims_whose_reply_was_lost_come_back_though_the_lease_stands_not
     service = world.service(world.faults.store)
     runs = noting(service)
     world.viewer.declare("NOTE")
+    job_id = await world.viewer.schedule("NOTE")
+    lost = world.faults.keep_back("claim", error=StorageError("the answer was lost"))
     async with service:
-        await asyncio.sleep(1)
-        world.faults.fail("give_back", "before")
-        world.faults.fail("claim", "after")
-        job_id = await world.viewer.schedule("NOTE")
-        while not world.faults.calls["give_back"]:
-            await asyncio.sleep(0.001)
-        lease = service._worker._lease  # type: ignore[union-attr]
+        await lost.applied.wait()
+        assert service._worker is not None
+        lease = service._worker._lease
         lease._stand_until = 0.0
+        lost.send()
         assert await service.result(job_id, timeout=60) == "done"
         assert lease.stands()
         assert (await service.get_job(job_id)).attempt == 1

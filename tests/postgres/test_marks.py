@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backroom import DatabaseJobStorage
 from backroom.ports import Want
 from backroom.storage.postgres import marks
 from backroom.storage.postgres.marks import Marks
@@ -177,7 +178,8 @@ async def test_a_look_that_is_due_while_the_next_moment_is_asked_for_comes_next(
     await bench.add_many(6, run_at=bench.later(-60))
     await bench.claim(worker, 1)
     await elsewhere.add(run_at=bench.later(-90))
-    kept = bench.storage._base.marks  # type: ignore[attr-defined]
+    assert isinstance(bench.storage, DatabaseJobStorage)
+    kept = bench.storage._base.marks
     columns = kept.columns
 
     def slow(*, claiming: bool = False) -> Any:

@@ -384,7 +384,7 @@ MUTANTS = (
         promises=(12,),
         guard="a claim that began at a mark tells when to look again, also where that is now",
         file=f"{ROOM}/claiming.py",
-        old="again = 1 if marks[0] else 0",
+        old="again = 1 if behind[0] else 0",
         new="again = 0",
         tests=(
             "postgres/test_marks.py"
@@ -396,8 +396,8 @@ MUTANTS = (
         promises=(9, 12),
         guard="who had no room for what is due looks again, also where claims begin at a mark",
         file=f"{ROOM}/claiming.py",
-        old="if marks[0] and not cut and len(claims) < want.rooms[3]:",
-        new="if marks[0] and not cut:",
+        old="if behind[0] and not cut and len(claims) < want.rooms[3]:",
+        new="if behind[0] and not cut:",
         tests=("postgres/test_marks.py::test_what_there_was_no_room_for_is_told_of",),
     ),
     Mutant(

@@ -123,14 +123,14 @@ class Claiming:
         if few:
             following = rows[0]["following"]
         else:
-            since, marks = EVER, self._base.marks.columns()
-            again = 1 if marks[0] else 0
-            if marks[0] and not cut and len(claims) < want.rooms[3]:
+            since, behind = EVER, self._base.marks.columns()
+            again = 1 if behind[0] else 0
+            if behind[0] and not cut and len(claims) < want.rooms[3]:
                 # Each priority had room left: what is behind its mark and due is ours, or on its
                 # way to another. Who looks for it again passes over all that was just taken.
-                since, marks = now + 1, NOWHERE
+                since, behind = now + 1, NOWHERE
             following = await link.fetchval(
-                self._base.statements["next"], queues, but, *marks, since
+                self._base.statements["next"], queues, but, *behind, since
             )
         # What came in front of a mark waits for nothing else; and where the moment of a look that
         # begins sooner came meanwhile, that look is next.
@@ -181,7 +181,5 @@ def _kinds(want: Want) -> list[str]:
 
 def _claim(row: Any) -> Claim:
     """The first columns of all statements that claim."""
-    id_, token, type_, queue, priority, *others = row[:13]
-    return Claim(
-        id_.int, token, str(id_), from_text(type_), from_text(queue), priority, *others
-    )  # fmt: skip
+    id_, token, type_, queue, *others = row[:13]
+    return Claim(id_.int, token, str(id_), from_text(type_), from_text(queue), *others)
