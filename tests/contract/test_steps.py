@@ -104,6 +104,28 @@ async def test_an_attempt_that_has_ended_keeps_no_step(bench: Bench) -> None:
     assert (await bench.info(job)).steps == ()
 
 
+async def test_steps_of_many_jobs_at_once_are_each_kept_under_their_own_claim(bench: Bench) -> None:
+    running = [await bench.running() for _ in range(12)]
+    claims = [claim for _, _, claim in running]
+    ended = {claim.key for claim in claims[::3]}
+    for _, worker, claim in running:
+        if claim.key in ended:
+            await bench.finish(worker, bench.completed(claim))
+    kept = await asyncio.gather(
+        *(
+            bench.storage.keep_step(claim.key, claim.token, done(bench, name=f"step {n}"))
+            for n, claim in enumerate(claims)
+        ),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, LeaseLostError) for one in kept] == [one.key in ended for one in claims]
+    steps = await asyncio.gather(*(bench.storage.steps_of(claim.key) for claim in claims))
+    assert steps == [
+        [] if claim.key in ended else [done(bench, name=f"step {n}")]
+        for n, claim in enumerate(claims)
+    ]
+
+
 async def test_steps_from_a_number_on_are_forgotten(bench: Bench) -> None:
     job, worker, claim = await bench.running()
     for number in (1, 2, 3):

@@ -73,7 +73,7 @@ KNOWN: Final = [
     "flow_edges", "flow_jobs", "flows", "fold", "forget", "forget_ended", "forget_flows",
     "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant",
     "heads", "held_now", "here", "hold", "hold_back", "holders", "holds", "holds_member", "hurry",
-    "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_step", "keys_after", "know_limits",
+    "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_steps", "keys_after", "know_limits",
     "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "limited", "limited_behind",
     "line_up", "lock_active", "lock_claims", "lock_flow", "lock_flows", "lock_flows_of",
     "lock_gates", "lock_gates_of", "lock_held", "lock_job", "lock_schedule", "lock_worker", "log",

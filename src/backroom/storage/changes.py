@@ -10,11 +10,12 @@ import msgspec
 
 from backroom.errors import BackroomError, StorageError
 from backroom.job import JobRecord
-from backroom.storage.sqlite import inserts, outcomes
+from backroom.step import StepRecord
+from backroom.storage.sqlite import inserts, outcomes, steps
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.transition import Transition
 
-__all__ = ["Change", "Finishes", "GivesBack", "Inserts", "Other", "Spoiled", "apply_all"]
+__all__ = ["Change", "Finishes", "GivesBack", "Inserts", "Keeps", "Other", "Spoiled", "apply_all"]
 
 
 class Spoiled(Exception):
@@ -103,9 +104,21 @@ class Finishes(Change, kw_only=True, eq=False):
         Change.settle(self)
 
 
+class Keeps(Change, kw_only=True, eq=False):
+    """A step of a job that runs; a group commit keeps all of them in one statement. The result is
+    whether the claim stands."""
+
+    key: int
+    token: int
+    step: StepRecord
+
+    def apply(self, ledger: Ledger) -> Any:
+        return steps.keep(ledger, [(self.key, self.token, self.step)])[0]
+
+
 def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
-    """All changes in one transaction: outcomes first, joined; then the rest in order; inserts
-    last, in one statement: what a claim leaves nothing in front of may pass straight to a
+    """All changes in one transaction: outcomes first, joined, and steps; then the rest in order;
+    inserts last, in one statement: what a claim leaves nothing in front of may pass straight to a
     worker. A refusal (`BackroomError`) of what has not written is an answer to its caller and
     ends nothing.
 
@@ -113,12 +126,15 @@ def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
     """
     added: list[Inserts] = []
     finishes: dict[int, list[Finishes]] = {}
+    keeps: list[Keeps] = []
     others: list[Change | list[Inserts]] = []
     for change in changes:
         if type(change) is Inserts:
             added.append(change)
         elif type(change) is Finishes:
             finishes.setdefault(change.worker, []).append(change)
+        elif type(change) is Keeps:
+            keeps.append(change)
         else:
             if type(change) is GivesBack and added:
                 others.append(added)
@@ -126,11 +142,15 @@ def apply_all(ledger: Ledger, changes: Sequence[Change]) -> None:
             others.append(change)
     for worker, group in finishes.items():
         _finish(ledger, worker, group)
-    for step in others:
-        if isinstance(step, list):
-            _insert(ledger, step)
+    if keeps:
+        stand = steps.keep(ledger, [(one.key, one.token, one.step) for one in keeps])
+        for keep, stands in zip(keeps, stand, strict=True):
+            keep.result, keep.error = stands, None
+    for other in others:
+        if isinstance(other, list):
+            _insert(ledger, other)
         else:
-            _answer(ledger, step)
+            _answer(ledger, other)
     if added:
         _insert(ledger, added)
 

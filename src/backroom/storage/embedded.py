@@ -35,6 +35,7 @@ from backroom.ports import (
     WorkerSpec,
 )
 from backroom.step import SignalRecord, StepRecord
+from backroom.stepping import lost
 from backroom.storage.sqlite import (
     claims,
     inserts,
@@ -239,7 +240,9 @@ class EmbeddedStorage:
         return await self._read(lambda jobs: steps.steps_of(jobs.connection.execute, key))
 
     async def keep_step(self, key: int, token: int, step: StepRecord) -> None:
-        await self._write(steps.keep, key, token, step)
+        [stands] = await self._write(steps.keep, [(key, token, step)])
+        if not stands:
+            raise lost()
 
     async def take_signal(
         self, key: int, token: int, step: StepRecord, now: int

@@ -17,10 +17,28 @@ MUTANTS = (
     Mutant(
         name="steps-fenced",
         promises=(2,),
-        guard="a worker that lost its lease keeps no step and takes no signal, in a folder",
+        guard="a worker that lost its lease takes no signal, in a folder",
         file=SQLITE,
         old="    if not ledger.run(STANDS, (key, token)).fetchone():",
         new="    if False:",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="steps-kept-fenced",
+        promises=(2,),
+        guard="a worker that lost its lease keeps no step, in a folder",
+        file=SQLITE,
+        old="for key, token, step in steps if (key, token) in held",
+        new="for key, token, step in steps",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="steps-kept-told",
+        promises=(2,),
+        guard="of steps that are kept together, each is told of its own claim",
+        file=SQLITE,
+        old="    return [(key, token) in held for key, token, _ in steps]",
+        new="    return [bool(held) for _ in steps]",
         tests=(CONTRACT,),
     ),
     Mutant(
@@ -28,14 +46,8 @@ MUTANTS = (
         promises=(2,),
         guard="a worker that lost its lease keeps no step, on a server",
         file=STATEMENTS,
-        old="""
-            SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids) FOR KEY SHARE
-        ), kept AS (
-        """,
-        new="""
-            SELECT $2::bigint AS token
-        ), kept AS (
-        """,
+        old="SELECT g.* FROM given AS g JOIN mine AS m ON m.token = g.token AND g.job = ANY(m.ids)",
+        new="SELECT g.* FROM given AS g",
         tests=(CONTRACT,),
     ),
     Mutant(
@@ -43,14 +55,8 @@ MUTANTS = (
         promises=(2,),
         guard="the claim under which a step is kept is not taken away meanwhile",
         file=STATEMENTS,
-        old="""
-            SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids) FOR KEY SHARE
-        ), kept AS (
-        """,
-        new="""
-            SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids)
-        ), kept AS (
-        """,
+        old="WHERE token = ANY($2::bigint[]) ORDER BY token FOR KEY SHARE",
+        new="WHERE token = ANY($2::bigint[])",
         tests=(f"{SERVER}::test_a_step_waits_for_who_takes_its_claim_away",),
     ),
     Mutant(

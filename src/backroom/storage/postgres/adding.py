@@ -9,8 +9,8 @@ from typing import Any, Final
 from backroom.errors import StorageError
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
+from backroom.storage.groups import Group
 from backroom.storage.postgres.base import Base
-from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.inserts import Inserts, queues_of
 from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.links import is_of_values

@@ -11,8 +11,8 @@ from typing import Any, Final
 from backroom.errors import StorageError
 from backroom.job import State
 from backroom.ports import Report, Wake
+from backroom.storage.groups import Group
 from backroom.storage.postgres.base import Base
-from backroom.storage.postgres.groups import Group
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.outcomes import Outcomes, Results
 from backroom.storage.postgres.steps import waits

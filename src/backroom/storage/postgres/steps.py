@@ -7,37 +7,118 @@ have done, whoever comes first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
-from backroom.errors import JobNotFoundError
+import msgspec
+
+from backroom.errors import JobNotFoundError, StorageError
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.stepping import active, ended, lost, too_many
+from backroom.storage.groups import Group
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import to_id
+from backroom.storage.postgres.texts import to_id, to_key
 from backroom.transition import Transition
 
-__all__ = ["Stepping", "put_aside", "waits"]
+__all__ = ["Keeping", "Stepping", "put_aside", "waits"]
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+
+MOST: Final = 500
+"""Steps, or jobs that ask for theirs, of one statement."""
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """A step that is to be kept."""
+
+    key: int
+    token: int
+    step: StepRecord
+
+
+class Keeping:
+    """What jobs on one loop ask of their steps at once travels in one statement."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._looks: dict[asyncio.AbstractEventLoop, Group[int, list[StepRecord]]] = {}
+        self._keeps: dict[asyncio.AbstractEventLoop, Group[Keep, bool]] = {}
+
+    async def steps_of(self, key: int) -> list[StepRecord]:
+        """See `Stepping.steps_of`."""
+        return await _of_loop(self._looks, self._look).add(key)
+
+    async def keep(self, one: Keep) -> bool:
+        """Whether it is kept; see `Stepping.keep_step`."""
+        return await _of_loop(self._keeps, self._keep).add(one)
+
+    async def close(self) -> None:
+        """When all is done."""
+        for group in self._keeps.values():
+            await group.settled()
+        self._looks.clear()
+        self._keeps.clear()
+
+    async def _look(self, keys: Sequence[int]) -> list[list[StepRecord]]:
+        found: dict[int, list[StepRecord]] = {key: [] for key in keys}
+        for job, *row in await self._base.fetch("steps_of_all", [to_id(key) for key in found]):
+            found[to_key(job)].append(StepRecord(*row))
+        return [found[key] for key in keys]
+
+    async def _keep(self, keeps: Sequence[Keep]) -> list[bool | BaseException]:
+        asked = {(one.key, one.token, one.step.number): one for one in keeps}
+        try:
+            rows = await self._base.fetch("keep_steps", *_columns(list(asked.values())))
+        except StorageError as error:
+            if len(keeps) == 1 or not is_of_values(error):
+                return [error] * len(keeps)
+            return [(await self._keep([one]))[0] for one in keeps]  # Whose fault is not known.
+        stands = {(to_key(job), token) for job, token in rows}
+        return [(one.key, one.token) in stands for one in keeps]
+
+
+def _of_loop(
+    groups: dict[asyncio.AbstractEventLoop, Group[I, R]],
+    carry_out: Callable[[Sequence[I]], Awaitable[Sequence[R | BaseException]]],
+) -> Group[I, R]:
+    loop = asyncio.get_running_loop()
+    group = groups.get(loop)
+    if group is None:
+        group = groups[loop] = Group(carry_out, lambda _: 1, MOST, 2)
+    return group
+
+
+def _columns(keeps: Sequence[Keep]) -> tuple[Sequence[Any], ...]:
+    steps = [one.step for one in keeps]
+    return (
+        [to_id(one.key) for one in keeps], [one.token for one in keeps],
+        [step.number for step in steps], [step.kind for step in steps],
+        [step.name for step in steps], [step.begun_at for step in steps],
+        [step.until for step in steps], [step.ended_at for step in steps],
+        [step.result for step in steps], [step.signal for step in steps],
+    )  # fmt: skip
 
 
 class Stepping:
     """`backroom.stepping.Stepping`, over `_base`."""
 
     _base: Base
+    _keeping: Keeping
 
     async def steps_of(self, key: int) -> list[StepRecord]:
         """See the protocol."""
-        return [StepRecord(*row) for row in await self._base.fetch("steps_of", to_id(key))]
+        return await self._keeping.steps_of(key)
 
     async def keep_step(self, key: int, token: int, step: StepRecord) -> None:
         """See the protocol."""
-        if not await self._base.fetch(
-            "keep_step", to_id(key), token, step.number, step.kind, step.name, step.begun_at,
-            step.until, step.ended_at, step.result, step.signal,
-        ):  # fmt: skip
+        if not await self._keeping.keep(Keep(key, token, step)):
             raise lost()
 
     async def take_signal(

@@ -5,18 +5,24 @@ WHERE job = $1 ORDER BY number;
 -- signals_of: job -> those that nobody has taken
 SELECT id, name, value, at FROM {signals} WHERE job = $1 ORDER BY seq;
 
--- keep_step: job, token, a step -> a row if the claim stands; else nothing is kept
-WITH mine AS MATERIALIZED (
-    SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids) FOR KEY SHARE
+-- keep_steps: jobs, tokens, their steps by column -> the jobs and tokens whose claim stands; of the
+--     others nothing is kept
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::smallint[], $5::text[],
+                         $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[])
+        AS g (job, token, number, kind, name, begun_at, until, ended_at, result, signal)
+), mine AS MATERIALIZED (
+    SELECT token, ids FROM {held} WHERE token = ANY($2::bigint[]) ORDER BY token FOR KEY SHARE
+), stands AS MATERIALIZED (
+    SELECT g.* FROM given AS g JOIN mine AS m ON m.token = g.token AND g.job = ANY(m.ids)
 ), kept AS (
     INSERT INTO {steps} (job, number, kind, name, begun_at, until, ended_at, result, signal)
-    SELECT $1, $3::integer, $4::smallint, $5::text, $6::bigint, $7::bigint, $8::bigint, $9::text,
-           $10::text FROM mine
+    SELECT job, number, kind, name, begun_at, until, ended_at, result, signal FROM stands
     ON CONFLICT (job, number) DO UPDATE SET kind = excluded.kind, name = excluded.name,
         begun_at = excluded.begun_at, until = excluded.until, ended_at = excluded.ended_at,
         result = excluded.result, signal = excluded.signal
 )
-SELECT token FROM mine;
+SELECT job, token FROM stands;
 
 -- lock_held: job, token -> a row if the claim stands, which holds now until the end; and whoever
 --     sends this job a signal waits. Its place is locked first, as who writes an outcome does it

@@ -49,7 +49,7 @@ from backroom.storage.postgres.sources import Engine, source_of
 from backroom.storage.postgres.spool import Spool
 from backroom.storage.postgres.spooling import Spooling
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.steps import Stepping
+from backroom.storage.postgres.steps import Keeping, Stepping
 from backroom.storage.postgres.weaving import Weaving
 from backroom.transition import Claim, Transition
 
@@ -151,6 +151,7 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping, Weaving):
         self._firings = Firings(base, self._adding)
         self._claiming = Claiming(base)
         self._ending = Ending(base)
+        self._keeping = Keeping(base)
         self._living = Living(base, self._adding.settled)
         self._retaining = Retaining(base, self.retention)
         if spool is not None:
@@ -203,6 +204,7 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping, Weaving):
         if self._spool is not None:
             await self._spool.close()
         await self._adding.close()
+        await self._keeping.close()
         await self._ending.close()
         await self._base.bells.close()
         await self._base.presence.close()

@@ -9,24 +9,48 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from backroom.errors import JobNotFoundError
 from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.stepping import active, ended, lost, too_many
-from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Transition
 
-__all__ = ["COLUMNS", "forget", "keep", "put_aside", "send", "signals_of", "steps_of", "take"]
+__all__ = [
+    "COLUMNS",
+    "forget",
+    "keep",
+    "put_aside",
+    "send",
+    "signals_of",
+    "steps_of",
+    "steps_of_all",
+    "take",
+]
 
 Run = Callable[..., Any]
 """`Connection.execute`."""
 
 COLUMNS: Final = "number, kind, name, begun_at, until, ended_at, result, signal"
 KEEP: Final = f"INSERT OR REPLACE INTO step (job, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+KEEP_ALL: Final = f"""
+    INSERT OR REPLACE INTO step (job, {COLUMNS})
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+           value ->> 6, value ->> 7, value ->> 8 FROM json_each(?)
+"""
 STEPS: Final = f"SELECT {COLUMNS} FROM step WHERE job = ? ORDER BY number"
+STEPS_OF_ALL: Final = f"""
+    SELECT job, {COLUMNS} FROM step WHERE job IN (SELECT value FROM json_each(?))
+    ORDER BY job, number
+"""
 SIGNALS: Final = "SELECT id, name, value, at FROM signal WHERE job = ? ORDER BY number"
 STANDS: Final = "SELECT 1 FROM job WHERE key = ? AND token = ? AND state = 1"
+TOKENS: Final = """
+    SELECT key, token FROM job WHERE key IN (SELECT value FROM json_each(?)) AND state = 1
+"""
 FIRST: Final = """
     SELECT number, id, value FROM signal WHERE job = ? AND name = ? ORDER BY number LIMIT 1
 """
@@ -56,10 +80,24 @@ def signals_of(run: Run, key: int) -> list[SignalRecord]:
     return [SignalRecord(*row) for row in run(SIGNALS, (key,))]
 
 
-def keep(ledger: Ledger, key: int, token: int, step: StepRecord) -> None:
-    """See `Stepping.keep_step`."""
-    _check(ledger, key, token)
-    _keep(ledger, key, step)
+def steps_of_all(run: Run, keys: Sequence[int]) -> list[list[StepRecord]]:
+    """`steps_of` for each of these."""
+    found: dict[int, list[StepRecord]] = {key: [] for key in keys}
+    for job, *row in run(STEPS_OF_ALL, (encode(list(found)),)):
+        found[job].append(StepRecord(*row))
+    return [found[key] for key in keys]
+
+
+def keep(ledger: Ledger, steps: Sequence[tuple[int, int, StepRecord]]) -> list[bool]:
+    """Keeps those whose claim stands, by key and token; for each, whether it does. See
+    `Stepping.keep_step`."""
+    held = set(ledger.run(TOKENS, (encode([key for key, _, _ in steps]),)))
+    rows = [
+        (key, *msgspec.structs.astuple(step)) for key, token, step in steps if (key, token) in held
+    ]
+    if rows:
+        ledger.run(KEEP_ALL, (encode(rows),))
+    return [(key, token) in held for key, token, _ in steps]
 
 
 def take(ledger: Ledger, key: int, token: int, step: StepRecord, now: int) -> StepRecord | None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from backroom.storage.postgres.groups import Group
+from backroom.storage.groups import Group
 
 Item: TypeAlias = tuple[int, ...]
 
