@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from backroom.job import SECOND
-from backroom.limit import Need
+from backroom.limit import LimitRecord, Need
 from backroom.transition import Claim
 
 __all__ = [
@@ -59,20 +59,28 @@ class Gate(msgspec.Struct):
     free_at: int = 0
     """Of a rate: when the next start would be on time if all of them were evenly spread. It may
     come sooner by what a burst allows."""
+    step: int = 0
+    """Of a rate, the microseconds from one start to the next."""
+    slack: int = 0
+    """Of a rate, the microseconds by which a start may come sooner."""
+
+    def __post_init__(self) -> None:
+        if self.per:
+            rate = LimitRecord("", self.most, self.per, self.burst)
+            self.step, self.slack = rate.step, rate.slack
 
     @property
-    def step(self) -> int:
-        """Of a rate, the microseconds from one start to the next."""
-        return -(-self.per // self.most)
+    def untold(self) -> int:
+        """Of a rate: how many more of its line may be told when they start, one at least."""
+        ahead = (AHEAD + self.slack) // self.step + 1
+        return max(1, min(ahead, MOST_AHEAD) - len(self.called))
 
     def lacks(self, need: Need, line: Line, now: int) -> bool:
         """Whether a job must wait here."""
         if self.front is not None and line > self.front:
             return True
         if self.per:
-            return now < _soonest(self, self.free_at) or any(
-                whose < line for whose, _ in self.called
-            )
+            return now < self.free_at - self.slack or any(whose < line for whose, _ in self.called)
         # What is kept for those behind is not kept from it. So the first of all that wait, which
         # may need several limits, waits for none but those that run.
         ahead = sum(self.taken(slots) for whose, slots in self.called if whose < line)
@@ -82,7 +90,7 @@ class Gate(msgspec.Struct):
         """Whether `free_at` was later than any start makes it, and is not any more: the clock was
         set back since. Not where it may be that of another machine, or one of a while ago: who asks
         late, or of a clock that is behind, would let others start too soon."""
-        latest = now + self.burst * self.step
+        latest = now + self.slack + self.step
         wrong = bool(self.per) and self.free_at > latest + APART
         if wrong:
             self.free_at = latest
@@ -164,19 +172,26 @@ def called(waiting: Sequence[tuple[int, int]], gate: Gate) -> list[int]:
     return keys
 
 
-def moments(gate: Gate, now: int) -> list[int]:
-    """When those at the head of a line may start by a rate: as many as may within `AHEAD`, but
-    one at least that is told; those that were told before come first."""
-    found: list[int] = []
-    free_at = gate.free_at
-    for n in range(len(gate.called) + MOST_AHEAD):
-        at = max(now, _soonest(gate, free_at))
-        if at > now + AHEAD and n:
-            break
+def moments(gate: Gate, heads: Sequence[Line], now: int) -> list[int]:
+    """When those at the head of a line may start by a rate, in its order: as many as may within
+    `AHEAD`, but one at least that is told. Those that were told before keep their turn: who stands
+    in front of them, because it came a little early and was sent back, is before them again."""
+    told = sorted(line for line, _ in gate.called)
+    ats: list[int] = []
+    free_at, before = gate.free_at, 0
+
+    def following() -> int:
+        nonlocal free_at
+        at = max(now, free_at - gate.slack)
         free_at = max(free_at, at) + gate.step
-        found.append(at)
-    return found[len(gate.called) :]
+        return at
 
-
-def _soonest(gate: Gate, free_at: int) -> int:
-    return free_at - (gate.burst - 1) * gate.step
+    for head in heads:
+        while before < len(told) and told[before] < head:
+            following()
+            before += 1
+        at = following()
+        if at > now + AHEAD and (ats or before):
+            break
+        ats.append(at)
+    return ats

@@ -22,6 +22,7 @@ __all__ = [
     "LEAD",
     "MARK",
     "OURS",
+    "UNSAID",
     "Concurrency",
     "Limit",
     "LimitInfo",
@@ -45,8 +46,10 @@ MAX_LIMIT_NAME: Final = 200
 
 OURS: Final = ("limits", "fair", "tied")
 """What is kept among the options of a job, and was not said as one."""
-LATE: Final = 0.1
-"""Seconds that a worker may be late and keep the pace of a rate, where nothing is said."""
+LATE: Final = SECOND // 10
+"""Microseconds that a worker may be late and keep the pace of a rate, where nothing is said."""
+UNSAID: Final = 0
+"""In the place of a burst: nothing is said of it."""
 MARK: Final = '"limits":'
 """No job whose options lack this text is limited."""
 LEAD: Final = SECOND
@@ -104,14 +107,17 @@ class Concurrency:
 class Rate:
     """So many starts in `per` seconds, across all workers, evenly spread: one each `per / most`
     seconds. So many as `burst` may start at once after a quiet time: any `per` seconds see at most
-    `most + burst - 1` starts, with `burst=1` never more than `most`.
+    `most + burst - 1` starts, with `burst=1` never more than `most`. A job starts when its worker
+    claims it, before the first line of its handler.
 
     Args:
         most: 1 to 1,000,000.
         per: seconds or a `timedelta`.
         key, name: as for `Concurrency`.
-        burst: 1 to `most`. None: what starts in a tenth of a second, 1 at least, so that a worker
-            that is a little late keeps the pace.
+        burst: 1 to `most`. None: a start may come a tenth of a second before its moment, so that
+            a worker that is a little late keeps the pace; any `per` seconds see as many more starts
+            as come in a tenth of a second, rounded up. With 1, time in which a worker was late is
+            lost.
 
     Raises:
         OptionError: a number out of its range, a path that is none.
@@ -132,19 +138,17 @@ class Rate:
         self.per = duration("per", per, zero=False)
         self.key = None if key is None else KeyPath(key)
         self.name = None if name is None else _named(name)
-        if burst is None:
-            burst = min(self.most, max(1, round(LATE * self.most / self.per)))
-        self.burst = _whole("burst", burst, self.most)
+        self.burst = None if burst is None else _whole("burst", burst, self.most)
         if self.per * SECOND < self.most:
             raise OptionError(
                 f"Rate({most}, per={self.per:g}) is more than one a microsecond, which is no limit"
             )
 
     def record(self, name: str) -> LimitRecord:
-        return LimitRecord(name, self.most, round(self.per * SECOND), self.burst)
+        return LimitRecord(name, self.most, round(self.per * SECOND), self.burst or UNSAID)
 
     def need(self, name: str, key: str) -> Need:
-        return Need(name, key, 1, self.most, round(self.per * SECOND), self.burst)
+        return Need(name, key, 1, self.most, round(self.per * SECOND), self.burst or UNSAID)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rate) and repr(self) == repr(other)
@@ -153,7 +157,7 @@ class Rate:
         return hash(repr(self))
 
     def __repr__(self) -> str:
-        more = "" if self.burst == 1 else f", burst={self.burst}"
+        more = "" if self.burst is None else f", burst={self.burst}"
         return f"Rate({self.most}, per={self.per:g}{_rest(self)}{more})"
 
 
@@ -169,6 +173,22 @@ class LimitRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     per: int = 0
     """Microseconds in which a rate allows so many; 0: it is no rate."""
     burst: int = 1
+    """Of a rate, starts at once after a quiet time; or `UNSAID`."""
+
+    @property
+    def step(self) -> int:
+        """Of a rate, the microseconds from one start to the next."""
+        return -(-self.per // self.most)
+
+    @property
+    def slack(self) -> int:
+        """Of a rate, the microseconds by which a start may come before its moment."""
+        return LATE if self.burst == UNSAID else (self.burst - 1) * self.step
+
+    @property
+    def at_once(self) -> int:
+        """How many may start at once after a quiet time."""
+        return 1 + self.slack // self.step if self.per else 1
 
 
 class Need(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -201,6 +221,7 @@ class LimitInfo(msgspec.Struct, frozen=True, kw_only=True):
     per: float | None
     """Seconds in which a rate allows so many; None: it is a concurrency."""
     burst: int
+    """Of a rate, starts at once after a quiet time; else 1."""
     used: int
     """Slots that running jobs hold, of all keys together; 0 for a rate."""
     blocked: int

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from backroom.job import SECOND, JobStatus
-from backroom.limit import LimitRecord, Need
+from backroom.limit import UNSAID, LimitRecord, Need
 from backroom.tie import tied
 from tests.contract.parts import Bench, Place
 
@@ -180,3 +180,57 @@ async def test_a_rate_of_many_keeps_pace(bench: Bench) -> None:
     assert len(found) == 60
     for at, _ in found:
         assert sum(at <= other < at + 0.2 for other, _ in found) <= 20 + 10 - 1
+
+
+async def late_starts(bench: Bench, worker: int, count: int) -> list[int]:
+    """When so many jobs start, in microseconds from now, where somebody looks when the next is due,
+    and each time a few milliseconds late."""
+    began, found = bench.now, []
+    for late in itertools.cycle((0.006, 0.003, 0.001, 0.030, 0.002)):
+        look = await bench.look(worker)
+        found += [bench.now - began] * len(look.claims)
+        await bench.finish(worker, *map(bench.completed, look.claims))
+        if len(found) >= count or bench.now - began > count * SECOND:
+            break
+        if not look.claims:
+            due = bench.now if look.next_due is None else look.next_due
+            bench.clock.advance(max(0, due - bench.now) / SECOND + late)
+            await bench.storage.extend(worker)
+    return found
+
+
+def most_in(starts: list[int], seconds: float) -> int:
+    """Of how many the start falls into any so many seconds."""
+    return max(sum(at <= other < at + seconds * SECOND for other in starts) for at in starts)
+
+
+async def test_who_is_a_little_late_keeps_the_pace(bench: Bench) -> None:
+    await add(bench, rate(10, burst=UNSAID), count=30)
+    found = await late_starts(bench, await bench.enlist(), 30)
+    assert len(found) == 30
+    assert found[-1] < 2.95 * SECOND
+    assert most_in(found, 1.0) <= 11
+    [limit] = await bench.storage.limits()
+    assert limit.burst == 2
+
+
+async def test_a_strict_rate_loses_what_was_late_and_no_more(bench: Bench) -> None:
+    await add(bench, rate(10, burst=1), count=30)
+    found = await late_starts(bench, await bench.enlist(), 30)
+    assert len(found) == 30
+    assert 2.9 * SECOND <= found[-1] < 3.4 * SECOND
+    assert most_in(found, 1.0) <= 10
+
+
+async def test_who_was_sent_back_is_before_those_behind_it(bench: Bench) -> None:
+    """Told for a moment that another start, which was late, has put off."""
+    worker = await bench.enlist()
+    jobs = await add(bench, rate(10, burst=1), count=25)
+    assert [claim.id for claim in await bench.claim(worker, 1)] == jobs[:1]
+    bench.clock.advance(0.15)
+    await bench.storage.extend(worker)
+    assert [claim.id for claim in await bench.claim(worker, 1)] == jobs[1:2]
+    bench.clock.advance(0.06)
+    assert await bench.claim(worker, 1) == []
+    bench.clock.advance(0.04)
+    assert [claim.id for claim in await bench.claim(worker, 1)] == jobs[2:3]

@@ -268,8 +268,8 @@ async def test_a_rate_spreads_starts(world: World) -> None:
         [limit] = await jobs.get_limits()
     assert limit.per == 1.0
     assert [round(moment - at[0], 3) for moment in at] == [
-        0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3
-    ]  # fmt: skip
+        0.0, 0.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25
+    ]  # fmt: skip  # A tenth of a second, two steps of it, may be made up for.
 
 
 @pytest.mark.parametrize(
@@ -291,5 +291,9 @@ def test_a_rate_out_of_its_range_is_refused(make: Any) -> None:
 
 
 def test_a_rate_allows_for_workers_that_are_a_little_late() -> None:
-    assert [Rate(n, per=1).burst for n in (1, 5, 100, 1000)] == [1, 1, 10, 100]
-    assert Rate(100, per=60).burst == 1
+    rates = [Rate(n, per=1).record("rate") for n in (1, 5, 10, 100, 1000)]
+    assert [rate.at_once for rate in rates] == [1, 1, 2, 11, 101]
+    assert [rate.slack for rate in rates] == [100_000] * 5
+    assert Rate(5, per=1, burst=1).record("rate").slack == 0
+    assert Rate(5, per=1, burst=3).record("rate").at_once == 3
+    assert Rate(5, per=1, burst=1) != Rate(5, per=1)

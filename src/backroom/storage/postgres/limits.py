@@ -54,7 +54,8 @@ class Limits:
         return [
             LimitInfo(
                 name=from_text(row["name"]), most=row["most"],
-                per=row["per"] / SECOND if row["per"] else None, burst=row["burst"],
+                per=row["per"] / SECOND if row["per"] else None,
+                burst=LimitRecord("", row["most"], row["per"], row["burst"]).at_once,
                 used=row["used"], blocked=row["blocked"],
             )
             for row in await self._base.fetch("all_limits")
@@ -253,11 +254,13 @@ async def let_in(
     for place, gate in gates.items():
         if gate.set_right(now):
             await link.execute(text["pace"], *_columns([place]), [gate.free_at])
-        ats = moments(gate, now) if gate.front is not None else []
-        heads = await link.fetch(text["heads"], *place, len(ats)) if ats else []
-        if heads:
-            await link.execute(text["tell"], [row[0] for row in heads], ats[: len(heads)])
-            total += len(heads)
+        if gate.front is None:
+            continue
+        heads = await link.fetch(text["heads"], *place, gate.untold)
+        ats = moments(gate, [(row[1], row[2], to_key(row[0])) for row in heads], now)
+        if ats:
+            await link.execute(text["tell"], [row[0] for row in heads[: len(ats)]], ats)
+            total += len(ats)
     return total
 
 

@@ -149,7 +149,7 @@ SELECT c.queue, c.priority, j.run_at, c.id, c.expires_at FROM called AS c,
 LATERAL (SELECT run_at FROM {jobs} AS o WHERE o.id = c.id LIMIT 1) AS j RETURNING run_at;
 
 -- heads: name, key, how many -> the first that wait there, locked
-SELECT b.id FROM {blocked} AS b WHERE b.name = $1 AND b.key = $2 AND b.called_at IS NULL
+SELECT b.id, b.priority, b.run_at FROM {blocked} AS b WHERE b.name = $1 AND b.key = $2 AND b.called_at IS NULL
 AND NOT EXISTS (SELECT FROM {queues} AS q WHERE q.name = b.queue AND q.paused)
 ORDER BY b.priority, b.run_at, b.id LIMIT $3 FOR UPDATE SKIP LOCKED;
 

@@ -79,7 +79,8 @@ DROP_BLOCKED: Final = """
 """
 GONE: Final = "DELETE FROM blocked WHERE job IN (SELECT value FROM json_each(?1))"
 HEADS: Final = f"""
-    SELECT job, slots FROM blocked AS b WHERE b.name = ?1 AND b.key = ?2 AND {_OPEN}
+    SELECT job, slots, priority, run_at FROM blocked AS b
+    WHERE b.name = ?1 AND b.key = ?2 AND {_OPEN}
     ORDER BY b.priority, b.run_at, b.job LIMIT ?3
 """
 KEEP_ROOM: Final = """
@@ -154,8 +155,8 @@ def every(run: Run) -> list[LimitInfo]:
     """See `Limiting.limits`."""
     return [
         LimitInfo(
-            name=name, most=most, per=per / SECOND if per else None, burst=burst, used=used,
-            blocked=blocked,
+            name=name, most=most, per=per / SECOND if per else None,
+            burst=LimitRecord(name, most, per, burst).at_once, used=used, blocked=blocked,
         )
         for name, most, per, burst, used, blocked in run(EVERY)
     ]  # fmt: skip
@@ -298,7 +299,7 @@ def _let_in(ledger: Ledger, freed: Iterable[Place], now: int) -> int:
         if gate.room <= 0:
             continue
         heads: Any = ledger.run(HEADS, (*place, gate.room)).fetchall()
-        keys = called(heads, gate)
+        keys = called([(key, slots) for key, slots, *_ in heads], gate)
         if keys:
             text = encode(keys)
             ledger.run(KEEP_ROOM, (text, now))
@@ -311,13 +312,13 @@ def _let_in(ledger: Ledger, freed: Iterable[Place], now: int) -> int:
 
 def _tell(ledger: Ledger, place: Place, gate: Gate, now: int) -> int:
     """Those at the head of a line are told when they may start."""
-    ats = moments(gate, now)
-    heads: Any = ledger.run(HEADS, (*place, len(ats))).fetchall()
-    if heads:
-        text = encode([(key, at) for (key, _), at in zip(heads, ats, strict=False)])
+    heads: Any = ledger.run(HEADS, (*place, gate.untold)).fetchall()
+    ats = moments(gate, [(priority, run_at, key) for key, _, priority, run_at in heads], now)
+    if ats:
+        text = encode([(key, at) for (key, *_), at in zip(heads, ats, strict=False)])
         ledger.run(TELL, (text,))
         ledger.run(TOLD, (text,))
-    return len(heads)
+    return len(ats)
 
 
 _called: Final = msgspec.json.Decoder(list[tuple[Line, int]])
