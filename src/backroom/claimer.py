@@ -12,7 +12,7 @@ from backroom.errors import LeaseLostError, level_of
 from backroom.job import SECOND
 from backroom.lanes import Lanes
 from backroom.lifecycle import Loop
-from backroom.ports import Clock, JobStorage, Want
+from backroom.ports import Claimed, Clock, JobStorage, Want
 from backroom.transition import Claim
 
 __all__ = ["Claimer"]
@@ -44,16 +44,19 @@ class Claimer(Loop):
         worker: Callable[[], int],
         stands_for: Callable[[int], bool],
         pump: Callable[[], None],
+        unsaid: Callable[[Claim], str | None],
+        restrict: Callable[[Claim, str], None],
         unwanted: Callable[[Claim], bool],
         release: Callable[[list[Claim]], None],
         return_unknown: Callable[[], Awaitable[None]],
         lost: Callable[[int], None],
     ) -> None:
         """`types` are those that have a handler here; `pump` is called when jobs became ready;
-        `unwanted` says of a claim whether people paused its queue or cancelled it while it was
-        being counted as started; `release` is called with claims that are not to be run;
-        `return_unknown` when the storage may hold claims for this worker that it does not know
-        of; `lost` when the lease of the worker with this number is gone."""
+        `unsaid` says what a job is to be kept with whose limits were not said when it was made,
+        and `restrict` gives it back with that; `unwanted` says of a claim whether people paused its
+        queue or cancelled it while it was being counted as started; `release` is called with claims
+        that are not to be run; `return_unknown` when the storage may hold claims for this worker
+        that it does not know of; `lost` when the lease of the worker with this number is gone."""
         super().__init__(f"claimer of {lanes.name}")
         self._storage = storage
         self._lanes = lanes
@@ -63,6 +66,8 @@ class Claimer(Loop):
         self._worker = worker
         self._stands_for = stands_for
         self._pump = pump
+        self._unsaid = unsaid
+        self._restrict = restrict
         self._unwanted = unwanted
         self._release = release
         self._return_unknown = return_unknown
@@ -134,7 +139,7 @@ class Claimer(Loop):
             self._look = True
             self._release(claimed.claims)
             return self._poll
-        self._lanes.accept(claimed.claims, claimed.started, more=claimed.more)
+        self._accept(claimed)
         self.idle = not claimed.claims and not claimed.more
         if claimed.claims or self._lanes.until_crowded() is not None:
             self._pump()
@@ -147,6 +152,18 @@ class Claimer(Loop):
             wait = min(wait, max(0.0, (claimed.next_due - self._clock.now()) / SECOND))
         self._next_look = self._clock.uptime() + wait
         return wait
+
+    def _accept(self, claimed: Claimed) -> None:
+        """All that is to be run; what has to be counted first goes back, to be claimed again."""
+        claims, started = claimed.claims, claimed.started
+        owing = {claim.key: owed for claim in claims if (owed := self._unsaid(claim)) is not None}
+        if owing:
+            for claim in claims:
+                if claim.key in owing:
+                    self._restrict(claim, owing[claim.key])
+            started -= sum(claim.key in owing for claim in claims[:started])
+            claims = [claim for claim in claims if claim.key not in owing]
+        self._lanes.accept(claims, started, more=claimed.more)
 
     # -- starts ----------------------------------------------------------------------------------
 

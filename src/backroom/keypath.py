@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import typing
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from backroom.errors import ConfigurationError, OptionError
+from backroom.errors import OptionError
 
 __all__ = ["KeyPath"]
 
@@ -35,43 +33,29 @@ class KeyPath:
         self._text = text
         self._names = tuple(text.split(".")[1:])
 
-    def check(self, owner: str, type_: Any) -> None:
-        """Whether data of this type has it; None is any JSON object.
-
-        Raises:
-            ConfigurationError: it has not.
-        """
-        for name in self._names:
-            fields = _fields(type_)
-            if fields is None:
-                return  # Only the data will tell.
-            if name not in fields:
-                shown = getattr(type_, "__name__", type_)
-                raise ConfigurationError(
-                    f"{owner}: there is no {self._text}: {shown} has {', '.join(fields) or 'none'}"
-                )
-            type_ = fields[name]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the fields on the way, as JSON has them."""
+        return self._names
 
     def read(self, owner: str, data: Any) -> str:
         """The key, as a text.
+
+        Args:
+            data: as it is read from JSON.
 
         Raises:
             OptionError: the data has none there, or what can be no key.
         """
         value = data
         for name in self._names:
-            try:
-                value = value[name] if isinstance(value, Mapping) else getattr(value, name)
-            except (KeyError, AttributeError):
+            if not isinstance(value, Mapping) or name not in value:
                 raise OptionError(
                     f"{owner}: the data has no {self._text} ({name!r} is not there), which is the"
-                    " key of a limit"
-                ) from None
-        if isinstance(value, str):
-            text = str.__str__(value)
-        else:
-            built = msgspec.to_builtins(value, enc_hook=_no_key)
-            text = built if isinstance(built, str) else _plain(self._text, owner, built)
+                    " key of a limit, or of turns"
+                )
+            value = value[name]
+        text = value if isinstance(value, str) else _plain(self._text, owner, value)
         if len(text) > MAX_KEY or "\0" in text:
             raise OptionError(
                 f"{owner}: {self._text} is a key of at most {MAX_KEY} characters, none of them"
@@ -95,29 +79,3 @@ def _plain(path: str, owner: str, value: Any) -> str:
     raise OptionError(
         f"{owner}: {path} can be no key: it must be a text or a number, got {value!r:.60}"
     )
-
-
-def _no_key(value: Any) -> Any:
-    return [repr(value)]
-
-
-def _fields(type_: Any) -> dict[str, Any] | None:
-    """The fields of a type of data and their types; None: it is not known which it has."""
-    others = [one for one in typing.get_args(type_) if one is not type(None)]
-    if len(others) == 1 and type(None) in typing.get_args(type_):
-        type_ = others[0]  # Perhaps it is not there; then the data will tell.
-    try:
-        if dataclasses.is_dataclass(type_) and isinstance(type_, type):
-            hints = typing.get_type_hints(type_)
-            return {field.name: hints.get(field.name) for field in dataclasses.fields(type_)}
-        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-            hints = typing.get_type_hints(type_)
-            return {name: hints.get(name) for name in type_.__struct_fields__}
-        if typing.is_typeddict(type_):
-            return dict(typing.get_type_hints(type_))
-    except NameError:  # An annotation of what is defined later.
-        return None
-    models = getattr(type_, "model_fields", None)
-    if isinstance(models, Mapping):
-        return {name: getattr(field, "annotation", None) for name, field in models.items()}
-    return None

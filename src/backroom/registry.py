@@ -21,11 +21,12 @@ from backroom.handlers import HandlerWrapper, check_handler, check_importable, i
 from backroom.job import FIRST, PRIORITIES
 from backroom.keying import Keying
 from backroom.keypath import KeyPath
-from backroom.limit import Concurrency, Limit, LimitRecord, Need, name_of
+from backroom.limit import Concurrency, Limit, LimitRecord, Need, limits_of, name_of
 from backroom.options import Bulk, HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
+from backroom.tie import tied
 from backroom.timetable import Schedule
-from backroom.transition import Policy
+from backroom.transition import Claim, Policy
 from backroom.versions import Upgrade, WayUp, check_upgrade, check_version, mark_of
 
 __all__ = ["Defaults", "JobType", "Known", "Registry", "check_type", "known_handler"]
@@ -239,7 +240,7 @@ class Registry:
         given = _settled(name, "data", known.given, data)
         awaited = _settled(name, "result", known.awaited, result)
         _check_paths(given, {**options, **known.said}.get("unique"))
-        self._check_limits(name, {**options, **known.said}, given.type)
+        self._check_limits(name, {**options, **known.said}, given)
         # Nothing is refused from here on.
         self._known[name] = known
         known.given, known.awaited = given, awaited
@@ -299,12 +300,12 @@ class Registry:
                 )
         elif isolated:
             check_importable(name, handler)
-        if "unique" in checked:
-            given = known.given if known else Codec(name, "data", None)
+        if {"unique", "limit", "fair_by"} & said.keys():
             data = type_.data if isinstance(type_, JobType) else None
-            _check_paths(_settled(name, "data", given, data), checked["unique"])
-        own = type_.data if isinstance(type_, JobType) else None
-        self._check_limits(name, said, own or (known and known.given.type))
+            given = known.given if known else Codec(name, "data", None)
+            given = _settled(name, "data", given, data)
+            _check_paths(given, checked.get("unique"))
+            self._check_limits(name, said, given)
         planned = self._plan(type_, schedules)
         known = self.declare(type_)
         self.schedules.update(planned)
@@ -363,7 +364,7 @@ class Registry:
         self.queue_limits[queue] = limit
 
     def needs(self, known: Known, queue: str, data: Any) -> list[Need]:
-        """What a job needs before it may run.
+        """What a job needs before it may run. `data`: as it is read from JSON.
 
         Raises:
             OptionError: the data has no key; or the job takes slots of a queue that has none, or
@@ -389,6 +390,36 @@ class Registry:
             needs.append(limit.need(name_of(known.name, limit), key))
         return needs
 
+    def unsaid(self, claim: Claim) -> str | None:
+        """The options that a job should be kept with, of which whoever made it did not say all
+        limits that hold here; None: it says them. Where its data has no key, all such jobs share
+        one."""
+        known = self._known.get(claim.type)
+        of_queue = self.queue_limits.get(claim.queue)
+        if known is None or not (known.limits or of_queue):
+            return None
+        said = limits_of(claim.options)
+        names = {name_of(known.name, limit) for limit in known.limits}
+        if of_queue is not None:
+            names.add(queue_limit(claim.queue))
+        if names <= {need.name for need in said}:
+            return None
+        try:
+            data = msgspec.json.decode(claim.data)
+        except msgspec.DecodeError:  # Its handler will say so.
+            data = None
+        needs = [need for need in said if need.name not in names]
+        if of_queue is not None:
+            slots = min(known.slots or 1, of_queue.most)
+            needs.append(Need(queue_limit(claim.queue), "", slots, of_queue.most))
+        for limit in known.limits:
+            try:
+                key = "" if limit.key is None else limit.key.read(known.name, data)
+            except OptionError:
+                key = ""
+            needs.append(limit.need(name_of(known.name, limit), key))
+        return tied(claim.options, limits=needs)
+
     @property
     def limits(self) -> list[LimitRecord]:
         """All that are said here."""
@@ -402,12 +433,12 @@ class Registry:
             found[queue_limit(queue)] = limit.record(queue_limit(queue))
         return list(found.values())
 
-    def _check_limits(self, name: str, said: Mapping[str, Any], type_: Any) -> None:
-        """Whether what is said of limits and turns can stand at a type whose data is of that
-        type, beside what others say."""
+    def _check_limits(self, name: str, said: Mapping[str, Any], given: Codec[Any]) -> None:
+        """Whether what is said of limits and turns can stand at a type with such data, beside
+        what others say."""
         fair_by, limits = said.get("fair_by"), said.get("limit", ())
         if fair_by is not None:
-            fair_by.check(name, type_)
+            _check_key(given, fair_by)
         others = {
             name_of(one.name, limit): limit
             for one in self._known.values()
@@ -417,7 +448,7 @@ class Registry:
         mine: set[str] = set()
         for limit in limits:
             if limit.key is not None:
-                limit.key.check(name, type_)
+                _check_key(given, limit.key)
             own = name_of(name, limit)
             if own in mine:
                 raise ConfigurationError(f"{name}: two limits are called {own!r}; give one a name=")
@@ -542,6 +573,13 @@ def _check_paths(given: Codec[Any], unique: Keying | None) -> None:
         lack = given.lack(path)
         if lack is not None:
             raise ConfigurationError(f"{given.owner}: unique: by data.{'.'.join(path)}: {lack}")
+
+
+def _check_key(given: Codec[Any], key: KeyPath) -> None:
+    """Raises `ConfigurationError` where the data never has such a key."""
+    lack = given.lack(key.names)
+    if lack is not None:
+        raise ConfigurationError(f"{given.owner}: there is no {key}: {lack}")
 
 
 def check_type(type_: object) -> str:

@@ -105,11 +105,12 @@ class RecordMaker:
         kept = _kept(said, known.version)
         if limited:
             hangs: dict[str, Any] = {}
-            needs = self._registry.needs(known, queue, data)
+            read = msgspec.json.decode(text)
+            needs = self._registry.needs(known, queue, read)
             if needs:
                 hangs["limits"] = needs
             if known.fair_by is not None:
-                hangs["fair"] = known.fair_by.read(known.name, data)
+                hangs["fair"] = known.fair_by.read(known.name, read)
             if hangs:
                 kept = tied(kept, **hangs)
         return JobRecord(

@@ -170,6 +170,8 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     not wait."""
     tied: bool = False
     """Whether something may hang on the job, which is to be loosened in the same change."""
+    options: str | None = None
+    """What the job is kept with from now on, where it waits again; None: as it was."""
 
     @classmethod
     def completed(cls, claim: Claim, started_at: int, now: int, result: str) -> Transition:
@@ -217,11 +219,13 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
         )  # fmt: skip
 
     @classmethod
-    def released(cls, claim: Claim, started_at: int | None = None) -> Transition:
+    def released(
+        cls, claim: Claim, started_at: int | None = None, options: str | None = None
+    ) -> Transition:
         """`started_at`: when user code began; a job that has begun in time does not expire."""
         return cls(
             claim.key, claim.token, State.WAITING, None, claim.attempt, started_at, None, None,
-            None, tied=claim.tied,
+            None, tied=claim.tied, options=options,
         )  # fmt: skip
 
     def unkept(self, now: int) -> Transition:

@@ -140,6 +140,8 @@ class Worker:
         self._tending = False
         self._rejoining: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._told_of: set[str] = set()
+        """Types whose jobs were made without the limits that hold here."""
         self._paused: dict[str, bool] = {}
         """Queues, and whether they are paused, as of the last check."""
         self._changed = False
@@ -157,6 +159,8 @@ class Worker:
             stands_for=self._lease.stands_for,
             pump=lambda: self._runner.pump(lanes),
             unwanted=self._unwanted,
+            unsaid=self._registry.unsaid,
+            restrict=self._restrict,
             release=self._release,
             return_unknown=self._return_unknown,
             lost=self._lost,
@@ -407,6 +411,18 @@ class Worker:
         """These have not begun, and are not to: they wait again, or end if that was asked."""
         for claim in claims:
             self._recorder.record(claim, Transition.released(claim))
+
+    def _restrict(self, claim: Claim, options: str) -> None:
+        """Whoever made this job did not say limits that hold here: it is kept with them, and is
+        claimed again."""
+        if claim.type not in self._told_of:
+            self._told_of.add(claim.type)
+            log.warning(
+                "%s %s was scheduled without the limits that hold for it here; it is counted all"
+                " the same, as others like it are. Say limit=, slots= or service.limit(...) where"
+                " it is scheduled, too: then it need not be claimed twice", claim.type, claim.id,
+            )  # fmt: skip
+        self._recorder.record(claim, Transition.released(claim, options=options))
 
     def _lanes_of(self, queue: str) -> Lanes | None:
         lanes = self._by_queue.get(queue)

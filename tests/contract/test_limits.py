@@ -492,3 +492,36 @@ async def test_who_was_called_and_goes_leaves_nobody_waiting_for_long(bench: Ben
     await bench.storage.free_up(bench.now)
     assert [one.id for one in await claimed(bench, worker)] == [last]
     assert await bench.storage.free_up(bench.now) == 0
+
+
+async def test_a_job_that_is_given_back_with_its_limits_is_counted(bench: Bench) -> None:
+    """Whoever made it did not say them."""
+    worker = await bench.enlist()
+    jobs = [await bench.add(expires_at=bench.later(60)) for _ in range(3)]
+    claims = await claimed(bench, worker)
+    assert [claim.id for claim in claims] == jobs
+    back = [
+        Transition.released(one, options=tied(one.options, limits=[tenant()])) for one in claims
+    ]
+    assert await bench.finish(worker, *back) == [True] * 3
+    again = await claimed(bench, worker)
+    assert [claim.id for claim in again] == jobs[:1]
+    assert again[0].attempt == 0
+    assert (await limit(bench)).blocked == 2
+    await bench.finish(worker, bench.completed(again[0]))
+    assert [claim.id for claim in await claimed(bench, worker)] == jobs[1:2]
+    bench.clock.advance(61)
+    await bench.storage.extend(worker)
+    await bench.prune()
+    assert await bench.status(jobs[2]) is JobStatus.CANCELLED  # It still expires.
+
+
+async def test_a_stale_worker_changes_no_limits(bench: Bench) -> None:
+    await bench.add()
+    worker = await bench.enlist()
+    [claim] = await claimed(bench, worker)
+    await bench.end_leases()
+    back = Transition.released(claim, options=tied(None, limits=[tenant()]))
+    assert await bench.finish(worker, back) == [False]
+    [now] = await claimed(bench, await bench.enlist())
+    assert now.options is None

@@ -83,6 +83,39 @@ async def test_a_handler_runs_so_many_of_each_key_at_once(world: World) -> None:
     assert (limit.used, limit.blocked) == (0, 0)
 
 
+async def test_a_limit_holds_for_jobs_of_those_who_did_not_say_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process, or this one before it had the limit; also a schedule of that time."""
+    producer, jobs, meter = world.service(), world.service(concurrency=20), Meter()
+    producer.declare("RESIZE")
+    producer.declare("TRAIN")
+    ids = [await producer.schedule("RESIZE", {"tenant": n % 2}) for n in range(12)]
+    ids += [await producer.schedule("TRAIN", queue="gpu") for _ in range(9)]
+    ids += [await producer.schedule("RESIZE", {"other": 1}) for _ in range(4)]
+    await producer.every(1, "RESIZE", {"tenant": 7}, name="again", overlap="allow")
+    jobs.limit("gpu", Concurrency(3))
+
+    @jobs.handler("RESIZE", limit=Concurrency(1, key="data.tenant"))
+    async def resize(job: Job[Any]) -> None:
+        await meter.run(job.data.get("tenant"), 1.5 if job.data.get("tenant") == 7 else 0.02)
+
+    @jobs.handler("TRAIN")
+    async def train(job: Job[Any]) -> None:
+        await meter.run("gpu")
+
+    async with jobs:
+        ids += [await producer.schedule("RESIZE", {"tenant": 0}) for _ in range(4)]
+        for id_ in ids:
+            await jobs.result(id_, timeout=20)
+        await asyncio.sleep(6)
+        infos = [await jobs.get_job(id_) for id_ in ids]
+    assert meter.most == {0: 1, 1: 1, 7: 1, None: 1, "gpu": 3}
+    assert {info.attempt for info in infos} == {1}
+    told = [record.message for record in caplog.records if "without the limits" in record.message]
+    assert len(told) == 2  # Once a type.
+
+
 async def test_types_share_a_limit_by_its_name_and_a_queue_has_slots(world: World) -> None:
     jobs, meter = world.service(concurrency=20), Meter()
     jobs.limit("gpu", Concurrency(4))
@@ -171,7 +204,7 @@ async def test_data_without_a_key_is_refused_and_nothing_kept(data: Any) -> None
 def test_a_key_that_typed_data_lacks_is_refused_where_it_is_said() -> None:
     jobs = service()
     limit = Concurrency(1, key="data.tenant")
-    with pytest.raises(ConfigurationError, match=r"T: there is no data\.tenant: Image has tenant"):
+    with pytest.raises(ConfigurationError, match=r"T: there is no data\.tenant: .* has tenant_id"):
         jobs.register_handler(JobType("T", Image), lambda job: None, limit=limit)
     with pytest.raises(ConfigurationError, match="there is no"):
         jobs.declare(JobType("T", Image, limit=Concurrency(1, key="data.owner.name")))
@@ -243,7 +276,7 @@ async def test_types_of_a_queue_take_turns_by_the_key_in_their_data(world: World
     await jobs.open()
     ticking = await jobs.every(60, "RESIZE", {"tenant": "many"})
     assert ticking.options == {}
-    with pytest.raises(ConfigurationError, match=r"there is no data\.tenent: Loose has tenant"):
+    with pytest.raises(ConfigurationError, match=r"there is no data\.tenent: .*has tenant"):
         jobs.declare(JobType("X", Loose, fair_by="data.tenent"))
     with pytest.raises(ConfigurationError, match="key is where it stands"):
         jobs.handler("X", fair_by="tenant")

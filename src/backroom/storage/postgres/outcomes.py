@@ -100,7 +100,7 @@ class Outcomes:
             [t.started_at for t in transitions], [t.finished_at for t in transitions],
             [t.result for t in transitions], [to_text(t.reason) for t in transitions],
             [t.progress for t in transitions], [to_text(t.progress_message) for t in transitions],
-            [t.crashed for t in transitions], now,
+            [t.crashed for t in transitions], now, [t.options for t in transitions],
         )  # fmt: skip
         await put_aside(link, self._statements, transitions, now)
         failed = [(t, t.failure) for t in transitions if t.failure is not None]

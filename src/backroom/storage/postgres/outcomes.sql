@@ -57,13 +57,14 @@ WITH given AS MATERIALIZED (
 SELECT id, token FROM mine;
 
 -- settle: ids, tokens, states, run_ats, attempts, started, finished, results, reasons,
---     progress, progress messages, crashes, now -> nothing; what was taken out goes where it belongs
+--     progress, progress messages, crashes, now, options -> nothing; what was taken out goes where it
+--     belongs
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::integer[],
                          $6::bigint[], $7::bigint[], $8::text[], $9::text[],
-                         $10::double precision[], $11::text[], $12::integer[])
+                         $10::double precision[], $11::text[], $12::integer[], $14::text[])
         AS g (id, token, state, run_at, attempt, started_at, finished_at, result, reason,
-              progress, progress_message, crashes)
+              progress, progress_message, crashes, options)
 ), asked AS (
     DELETE FROM {cancels} WHERE id IN (SELECT id FROM given) RETURNING id
 ), decided AS MATERIALIZED (
@@ -74,7 +75,8 @@ WITH given AS MATERIALIZED (
         token = d.token, run_at = coalesce(d.run_at, j.run_at), attempt = d.attempt,
         crashes = j.crashes + d.crashes, started_at = coalesce(d.started_at, j.started_at),
         reason = d.reason, progress = coalesce(d.progress, j.progress),
-        progress_message = coalesce(d.progress_message, j.progress_message)
+        progress_message = coalesce(d.progress_message, j.progress_message),
+        options = coalesce(d.options, j.options)
     FROM decided AS d WHERE j.id = d.id
     RETURNING j.id, j.type, j.queue, j.priority, j.run_at, j.started_at, d.state, d.stopped,
         CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at

@@ -33,6 +33,7 @@ FINISH: Final = f"""
         reason = CASE WHEN {_STOPPED} THEN 'cancelled by request' ELSE t.value->>8 END,
         progress = ifnull(t.value->>10, progress),
         progress_message = ifnull(t.value->>11, progress_message),
+        options = ifnull(t.value->>16, options),
         worker = NULL,
         cancel_requested = 0
     FROM jsonb_each(?1) AS t
