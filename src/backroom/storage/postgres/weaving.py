@@ -20,13 +20,14 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, no_flow, stranger, too_late
+from backroom.flowing import followed, keyed, no_flow, stranger, too_late
 from backroom.job import JobId, State, status_of
 from backroom.ports import Filter, Wake
 from backroom.stepping import lost
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.flows import CHUNK, close, ended, weave
+from backroom.storage.postgres.keys import Keys
 from backroom.storage.postgres.looking import Inspector, identity
 from backroom.storage.postgres.reopening import retry
 from backroom.storage.postgres.texts import from_text, to_id, to_text
@@ -54,6 +55,7 @@ class Weaving:
                 POLICIES.index(flow.on_failure), flow.created_at,
             ):  # fmt: skip
                 return
+            await self._take_keys(link, piece, now)
             await self._weave(link, flow.id, piece, {})
             await ended(link, text, await close(link, text, [UUID(flow.id)], now), now)
 
@@ -85,6 +87,7 @@ class Weaving:
             there = followed(piece, found, flow)
             if there is None:
                 return
+            await self._take_keys(link, piece, now)
             await self._weave(link, flow, piece, there)
             parents = {parent for parent, _ in piece.edges}
             last = [one.record.id for one in piece.members if one.record.id not in parents]
@@ -92,6 +95,14 @@ class Weaving:
 
         await self._base.change(extend, self._within(piece))
         self._arrived(piece)
+
+    async def _take_keys(self, link: Any, piece: Piece, now: int) -> None:
+        """The unique keys of new members are theirs.
+
+        Raises:
+            DuplicateJobError: another job holds one; nothing of the transaction may stay.
+        """
+        await Keys(self._base.statements, within=False).take_all(link, keyed(piece), now)
 
     async def _weave(self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]) -> None:
         """Keeps new members; `there`: other jobs that some of them wait for, and whether these
