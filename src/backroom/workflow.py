@@ -199,12 +199,6 @@ class Workflow:
                 " of one of its jobs with service.extend_workflow(job)"
             )
         record = self._made(type_, data, options)
-        if self._make_id is None:
-            return record
-        return msgspec.structs.replace(record, id=self._make_id(len(self._members)))
-
-    def _made(self, type_: Any, data: Any, options: Mapping[str, Any]) -> JobRecord:
-        record = self._records.make(type_, data, options, self._now())
         raises = record.hold is not None and record.hold.on_conflict == "raise"
         if record.unique_key is not None and not raises:
             raise OptionError(
@@ -212,6 +206,12 @@ class Workflow:
                 " whole is refused, since that one would not be of the workflow: say so, as in"
                 ' unique=Unique(..., on_conflict="raise")'
             )
+        if self._make_id is None:
+            return record
+        return msgspec.structs.replace(record, id=self._make_id(len(self._members)))
+
+    def _made(self, type_: Any, data: Any, options: Mapping[str, Any]) -> JobRecord:
+        record = self._records.make(type_, data, options, self._now())
         return msgspec.structs.replace(record, options=tied(record.options, workflow=self.id))
 
     def _anyway(self, anyway: bool | None) -> bool:

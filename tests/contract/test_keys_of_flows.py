@@ -444,3 +444,27 @@ async def test_a_job_that_waits_again_holds_its_key_until_it_starts(flows: Flows
     await bench.prune_all()
     await bench.storage.retry(flows.ids["a"], bench.now)
     assert await holder(bench) == flows.ids["b"]
+
+
+@pytest.mark.parametrize("key", ["k", "l"])
+async def test_a_key_whose_time_is_over_is_in_no_retrys_way(flows: Flows, key: str) -> None:
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b", "a>b", keys="a:k b:l")
+    for n, retry in enumerate(
+        (
+            lambda: flows.storage.retry_flow(flows.id, bench.now),
+            lambda: bench.storage.retry(flows.ids["a"], bench.now),
+            lambda: bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now),
+        )
+    ):
+        await flows.run(worker, a="failed")
+        other = await add(bench, until="period", key=key, run_at=2**60, data=f"{n}")
+        with pytest.raises(JobStateError, match="holds its unique key"):
+            await flows.storage.retry_flow(flows.id, bench.now)
+        bench.clock.advance(HOUR)
+        await bench.storage.extend(worker)
+        await retry()
+        assert await flows.statuses() == "a:pending b:blocked"
+        assert await holder(bench, key) == flows.ids["a" if key == "k" else "b"]
+        await bench.storage.delete(other)
