@@ -47,7 +47,7 @@ class Weaving:
 
     async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
         """See the protocol."""
-        text = self._base.statements
+        text, keys = self._base.statements, keyed(piece)
 
         async def insert(link: Any) -> None:
             if not await link.fetch(
@@ -55,7 +55,7 @@ class Weaving:
                 POLICIES.index(flow.on_failure), flow.created_at,
             ):  # fmt: skip
                 return
-            await self._take_keys(link, piece, now)
+            await self._keys.take_all(link, keys, now)
             await self._weave(link, flow.id, piece, {})
             await ended(link, text, await close(link, text, [UUID(flow.id)], now), now)
 
@@ -64,13 +64,16 @@ class Weaving:
 
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
         """See the protocol."""
-        text, job = self._base.statements, to_id(key)
+        text, job, keys = self._base.statements, to_id(key), keyed(piece)
         new = {member.record.id for member in piece.members}
         outside = {parent for parent, _ in piece.edges} - new
         if any(identity(id_) is None for id_ in outside):
             raise stranger(next(id_ for id_ in outside if identity(id_) is None))
 
         async def extend(link: Any) -> None:
+            # First: who waits for somebody's transaction holds no flow, whose jobs end meanwhile.
+            if keys and not await link.fetch(text["present"], sorted(new)):
+                await self._keys.take_all(link, keys, now)
             await link.fetch(text["lock_flows"], [job])
             rows = await link.fetch(text["holds_member"], job, token)
             if not rows:
@@ -87,7 +90,6 @@ class Weaving:
             there = followed(piece, found, flow)
             if there is None:
                 return
-            await self._take_keys(link, piece, now)
             await self._weave(link, flow, piece, there)
             parents = {parent for parent, _ in piece.edges}
             last = [one.record.id for one in piece.members if one.record.id not in parents]
@@ -96,13 +98,9 @@ class Weaving:
         await self._base.change(extend, self._within(piece))
         self._arrived(piece)
 
-    async def _take_keys(self, link: Any, piece: Piece, now: int) -> None:
-        """The unique keys of new members are theirs.
-
-        Raises:
-            DuplicateJobError: another job holds one; nothing of the transaction may stay.
-        """
-        await Keys(self._base.statements, within=False).take_all(link, keyed(piece), now)
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self._base.statements, within=False)
 
     async def _weave(self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]) -> None:
         """Keeps new members; `there`: other jobs that some of them wait for, and whether these
