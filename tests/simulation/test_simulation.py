@@ -20,7 +20,7 @@ from backroom.flowing import keyed
 from backroom.job import JobRecord
 from backroom.lease import Lease
 from backroom.recorder import Recorder
-from backroom.storage.sqlite import claims, outcomes, schedules, weaving, workers
+from backroom.storage.sqlite import claims, keys, outcomes, schedules, weaving, workers
 from backroom.storage.sqlite.keys import Keys
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
@@ -218,8 +218,7 @@ def running_jobs_replaced(patch: pytest.MonkeyPatch) -> None:
 
 def jobs_of_flows_replaced(patch: pytest.MonkeyPatch) -> None:
     """A job of a workflow gets the data of another one."""
-    look = Keys._look
-    patch.setattr(Keys, "_look", lambda self, name: look(self, name)._replace(woven=False))
+    patch.setattr(keys, "LOOK", keys.LOOK.replace(keys.WOVEN, "0"))
 
 
 def keys_of_flows_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from backroom.ports import Wake
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.ledger import Ledger
 
-__all__ = ["DROP", "HOLDS", "KEEP", "Keys", "as_kept", "free", "let_go"]
+__all__ = ["DROP", "HOLDS", "KEEP", "LOOK", "WOVEN", "Keys", "as_kept", "free", "let_go"]
 
 Name: TypeAlias = tuple[str, str]
 """A job type and a unique key."""
