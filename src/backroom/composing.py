@@ -132,6 +132,7 @@ class Composing:
             ServiceError: the job belongs to no workflow.
         Raises, at the end of the block:
             LeaseLostError: the job belongs to another worker; nothing was added.
+            DuplicateJobError: another job holds the unique key of one; nothing was added.
             JobStateError: an earlier attempt has added other jobs; or `after=` names a job of
                 another workflow, or one that did not complete.
         """
@@ -241,7 +242,8 @@ class Composing:
         stays.
 
         Raises:
-            WorkflowNotFoundError. JobStateError: it was undone.
+            WorkflowNotFoundError. JobStateError: it was undone; or another job holds the unique
+                key of one that would run or wait again. Nothing was changed then.
         """
         flow_id = self._flow_id(workflow_id)
         await self._ready()

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from backroom.errors import JobStateError, WorkflowNotFoundError
+from backroom.errors import DuplicateJobError, JobStateError, WorkflowNotFoundError
 from backroom.flow import FlowRecord, FlowView, Kept, Piece, Predecessor
-from backroom.job import State
+from backroom.job import JobRecord, State
 
 __all__ = [
     "Flowing",
     "belongs",
     "followed",
+    "key_held",
+    "keyed",
     "no_flow",
     "not_undone",
     "other_jobs",
@@ -34,7 +36,11 @@ class Flowing(Protocol):
 
     async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
         """Keeps a flow with all its jobs, or nothing. An id that is there already is that same
-        flow."""
+        flow. Jobs that have a unique key say `on_conflict="raise"`.
+
+        Raises:
+            DuplicateJobError: another job holds one of their keys, or two of them have the same.
+        """
         ...
 
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
@@ -45,7 +51,7 @@ class Flowing(Protocol):
 
         Raises:
             LeaseLostError: it does not. JobStateError: a parent is none of its flow, or has ended
-                without completing. Nothing was added then.
+                without completing. DuplicateJobError: as `insert_flow`. Nothing was added then.
         """
         ...
 
@@ -75,7 +81,8 @@ class Flowing(Protocol):
         budget, and what was cancelled for them waits again; how many run again.
 
         Raises:
-            WorkflowNotFoundError. JobStateError: it was undone.
+            WorkflowNotFoundError. JobStateError: it was undone; or another job holds the unique
+                key of one that would run or wait again. Nothing was changed then.
         """
         ...
 
@@ -109,6 +116,34 @@ def followed(
             raise stranger(id_)
         there[id_] = state == State.COMPLETED
     return there
+
+
+def keyed(piece: Piece) -> list[JobRecord]:
+    """Its jobs that have a unique key.
+
+    Raises:
+        DuplicateJobError: two have the same.
+    """
+    by_name: dict[tuple[str, str], JobRecord] = {}
+    for job in (member.record for member in piece.members):
+        if job.unique_key is None:
+            continue
+        other = by_name.setdefault((job.type, job.unique_key), job)
+        if other is not job:
+            raise DuplicateJobError(
+                f"{other.type} {other.id} and {job.type} {job.id} of one workflow have the same"
+                f" unique key {job.unique_key!r}; nothing was kept",
+                other.id,
+            )
+    return list(by_name.values())
+
+
+def key_held(type_: str, job_id: str, key: str, holder: str | None) -> JobStateError:
+    """What who would retry jobs is told where one of them does not get its unique key again."""
+    return JobStateError(
+        f"{type_} {job_id} cannot run again: {'another job' if holder is None else f'job {holder}'}"
+        f" holds its unique key {key!r}; nothing was retried"
+    )
 
 
 def no_flow(flow_id: str) -> WorkflowNotFoundError:

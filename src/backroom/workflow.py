@@ -53,6 +53,11 @@ class Workflow:
     in it leaves nothing behind.
 
     `id` is that of the workflow.
+
+    Raises, at the end of the block:
+        OptionError: some jobs wait for each other.
+        DuplicateJobError: another job holds the unique key of one of them (its `job_id`), or two
+            of them have the same. Nothing was kept.
     """
 
     def __init__(
@@ -118,7 +123,8 @@ class Workflow:
 
         Raises:
             UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError: it was not added,
-                and the message says what to mend.
+                and the message says what to mend. So of a unique key that does not say
+                `on_conflict="raise"`.
             ServiceError: the block has ended.
         """
         record = self._record(type, data, options)
@@ -193,17 +199,19 @@ class Workflow:
                 " of one of its jobs with service.extend_workflow(job)"
             )
         record = self._made(type_, data, options)
+        raises = record.hold is not None and record.hold.on_conflict == "raise"
+        if record.unique_key is not None and not raises:
+            raise OptionError(
+                f"{record.type}: where another job holds the unique key of a job of a workflow, the"
+                " whole is refused, since that one would not be of the workflow: say so, as in"
+                ' unique=Unique(..., on_conflict="raise")'
+            )
         if self._make_id is None:
             return record
         return msgspec.structs.replace(record, id=self._make_id(len(self._members)))
 
     def _made(self, type_: Any, data: Any, options: Mapping[str, Any]) -> JobRecord:
         record = self._records.make(type_, data, options, self._now())
-        if record.unique_key is not None:
-            raise OptionError(
-                f"{record.type}: a job of a workflow has no unique key: the job that holds it would"
-                " not be of the workflow; begin the workflow from a job that has one"
-            )
         return msgspec.structs.replace(record, options=tied(record.options, workflow=self.id))
 
     def _anyway(self, anyway: bool | None) -> bool:
@@ -222,7 +230,14 @@ class Workflow:
                 ' service.workflow(..., on_failure="compensate")'
             )
         one = _request("undo", request)
-        return self._made(one.type, one.data, one.options)
+        record = self._made(one.type, one.data, one.options)
+        if record.unique_key is not None:
+            raise OptionError(
+                f"undo: {record.type}: an undo job has no unique key: it is made when the workflow"
+                " has failed, and nobody could be told that another job holds it; say a type"
+                " without one"
+            )
+        return record
 
     def _parents(self, record: JobRecord, after: After) -> list[str]:
         parents = _listed(after)

@@ -17,12 +17,15 @@ from backroom.flow import (
     WorkflowStatus,
 )
 from backroom.flowing import Flowing
-from backroom.job import JobIds, JobRecord, JobStatus
+from backroom.job import Hold, JobIds, JobRecord, JobStatus
 from backroom.tie import tied
 from backroom.transition import Claim
 from tests.contract.parts import Bench
 
-__all__ = ["Flows"]
+__all__ = ["KEYED", "Flows"]
+
+KEYED = "KEYED"
+"""The type of all jobs with a unique key: a key is of its type."""
 
 _ids = JobIds()
 
@@ -45,6 +48,14 @@ class Flows:
         self.ids[name], self.names[record.id] = record.id, name
         return record
 
+    def holding(self, key: str, until: int | None) -> dict[str, Any]:
+        """The fields of a job of this flow with a unique key; `until` as `Hold.until`."""
+        options = None if until is None else f'{{"unique_key":"{key}"}}'
+        return {
+            "type": KEYED, "unique_key": key, "hold": Hold(until, "raise"),
+            "options": tied(options, workflow=self.id),
+        }  # fmt: skip
+
     def edges(self, text: str) -> list[tuple[str, str]]:
         """`a>b a>c`: b and c wait for a."""
         pairs = [one.split(">") for one in text.split()]
@@ -58,17 +69,26 @@ class Flows:
         anyway: str = "",
         undo: str = "",
         callbacks: str = "",
+        keys: str = "",
+        until: int | None = None,
         **fields: Any,
     ) -> Piece:
-        """`undo`: the names of jobs that have an undo job, of that name and `-undo`."""
-        records = {name: self.record(name, **fields) for name in jobs.split()}
+        """`undo`: the names of jobs that have an undo job, of that name and `-undo`. `keys`: the
+        unique keys of some, as `a:k b:l`, held `until`, as `Hold.until`."""
+        held = {
+            name: self.holding(key, until)
+            for name, key in (pair.split(":") for pair in keys.split())
+        }
+        records = {
+            name: self.record(name, **{**held.get(name, {}), **fields}) for name in jobs.split()
+        }
         undos = {name: self.record(f"{name}-undo") for name in undo.split()}
         members = [
             Member(record, Role.JOB, name in anyway.split(), undos.get(name))
             for name, record in records.items()
         ]
         members += [
-            Member(self.record(name), Role.CALLBACK, name in anyway.split())
+            Member(self.record(name, **held.get(name, {})), Role.CALLBACK, name in anyway.split())
             for name in callbacks.split()
         ]
         return Piece(members, self.edges(edges))

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from backroom import (
+    DuplicateJobError,
     Job,
     JobCancelledError,
     JobFailedError,
@@ -20,6 +21,7 @@ from backroom import (
     JobTypeError,
     OptionError,
     ServiceError,
+    Unique,
     WorkflowNotFoundError,
     WorkflowStatus,
 )
@@ -181,8 +183,6 @@ async def test_what_makes_no_sense_in_a_workflow_is_refused_where_it_is_said(wor
     async with service.workflow("import") as flow:
         with pytest.raises(OptionError, match="belongs to another workflow"):
             flow.add(REPORT, {}, after=foreign)
-        with pytest.raises(OptionError, match="has no unique key"):
-            flow.add(FETCH, Url("a"), unique_key="a")
         with pytest.raises(OptionError, match="after= takes"):
             flow.add(FETCH, Url("a"), after="FETCH")  # type: ignore[arg-type]
         with pytest.raises(OptionError, match="after= takes what add"):
@@ -216,6 +216,98 @@ async def test_what_makes_no_sense_in_a_workflow_is_refused_where_it_is_said(wor
             await service.get_workflows(limit=bad)
     with pytest.raises(OptionError, match="no cursor"):
         await service.get_workflows(cursor="x")
+
+
+# -- unique keys ---------------------------------------------------------------------------------
+
+RAISES = Unique(by="data.url", on_conflict="raise")
+
+
+async def test_a_batch_is_not_begun_twice(world: World) -> None:
+    service = make(world)
+
+    async def begin(*urls: str) -> list[str]:
+        async with service.batch("nightly") as batch:
+            return [batch.add(FETCH, Url(url), unique=RAISES).id for url in urls]
+
+    first = await begin("a", "b")
+    with pytest.raises(DuplicateJobError, match=f"FETCH: job {first[1]} holds") as refused:
+        await begin("c", "b")
+    assert refused.value.job_id == first[1]
+    with pytest.raises(DuplicateJobError, match="of one workflow have the same unique key"):
+        await begin("d", "e", "d")
+    assert {job.id for job in await service.get_jobs()} == set(first)
+    assert len(await service.get_workflows()) == 1
+    assert await service.schedule(FETCH, Url("a"), unique=Unique(by="data.url")) == first[0]
+    async with service:
+        for job_id in first:
+            await service.result(job_id)
+        assert await begin("b", "c") != first
+
+
+async def test_a_job_of_a_workflow_whose_key_is_held_refuses_the_whole_or_is_refused_itself(
+    world: World,
+) -> None:
+    """Whoever says so: the call, or the type; and so of callbacks. An undo job has none at all."""
+    service = make(world)
+    lenient = JobType("LENIENT", Url, unique=Unique(by="data.url"))
+    strict = JobType("STRICT", Url, unique=RAISES)
+    with pytest.raises(
+        OptionError, match=r'LENIENT: .* unique=Unique\(\.\.\., on_conflict="raise"'
+    ):
+        async with service.batch("import", on_success=JobRequest(lenient, Url("a"))):
+            pass
+    async with service.workflow("import", on_failure="compensate") as flow:
+        for said in (
+            {"unique_key": "a"}, {"unique": Unique(key="a")},
+            {"unique": Unique(by="data", on_conflict="replace", until="start")},
+        ):  # fmt: skip
+            with pytest.raises(OptionError, match=r'FETCH: .* on_conflict="raise"'):
+                flow.add(FETCH, Url("a"), **said)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match=r'LENIENT: .* on_conflict="raise"'):
+            flow.add(lenient, Url("a"))
+        for undo in (
+            JobRequest(strict, Url("a")), JobRequest(lenient, Url("a")),
+            JobRequest(FETCH, Url("a"), unique=RAISES),
+        ):  # fmt: skip
+            with pytest.raises(OptionError, match="an undo job has no unique key"):
+                flow.add(FETCH, Url("a"), undo=undo)
+        kept = [flow.add(strict, Url("a")), flow.add(lenient, Url("a"), unique=RAISES)]
+    assert [(await service.get_job(one.id)).unique_key for one in kept] == ['url="a"'] * 2
+    async with service.batch("import", on_success=JobRequest(strict, Url("b"))):
+        pass
+    with pytest.raises(DuplicateJobError, match="STRICT"):
+        async with service.batch("import", on_success=JobRequest(strict, Url("b"))):
+            pass
+
+
+async def test_an_attempt_that_adds_the_same_jobs_again_is_not_refused_by_their_keys(
+    world: World,
+) -> None:
+    service = make(world)
+    errors: list[Exception | None] = []
+
+    @service.handler("LIST", retries=2, retry_delay=10)
+    async def list_files(job: Job[Any]) -> None:
+        try:
+            async with service.extend_workflow(job) as flow:
+                flow.group(JobRequest(FETCH, Url(url), unique=RAISES) for url in "ab")
+        except DuplicateJobError as error:
+            errors.append(error)
+            raise
+        if job.attempt < 3:
+            errors.append(None)
+            raise OSError("after they were added")
+
+    other = await service.schedule(FETCH, Url("b"), unique=RAISES, delay=5)
+    async with service:
+        async with service.workflow("import") as flow:
+            flow.add("LIST")
+        assert await ended(service, flow.id) == WorkflowStatus.COMPLETED
+        assert (await service.get_workflow(flow.id)).total == 3
+    refusal, again = errors
+    assert isinstance(refusal, DuplicateJobError)
+    assert (refusal.job_id, again) == (other, None)
 
 
 # -- failures ------------------------------------------------------------------------------------

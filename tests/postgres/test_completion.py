@@ -14,6 +14,7 @@ import pytest
 from backroom import (
     Cancel,
     DatabaseJobStorage,
+    DuplicateJobError,
     FailJob,
     Job,
     JobFailedError,
@@ -21,6 +22,7 @@ from backroom import (
     JobService,
     MemoryJobStorage,
     Snooze,
+    Unique,
 )
 from backroom.ports import Want, WorkerSpec
 from backroom.transition import Claim, Transition
@@ -81,6 +83,34 @@ async def test_all_is_committed_together(
     await eventually_async(lambda: service.idle, "the worker has done all")
     assert finished == []  # It was written once, with the commit.
     assert await held_by(service) == {}
+
+
+async def test_a_job_of_a_workflow_lets_go_of_its_key_with_the_commit(service: JobService) -> None:
+    """That of its own, and that of the one which has waited for it in vain."""
+    unique = Unique(by="type", on_conflict="raise")
+
+    @service.handler(REPORT)
+    async def report(job: Job[dict[str, Any]]) -> Report:
+        if job.data["ends"]:
+            async with job.transaction(result=Report(5)) as connection:
+                with pytest.raises(DuplicateJobError) as refused:
+                    await service.schedule(REPORT, {}, unique=unique, connection=connection)
+                assert refused.value.job_id == job.id
+            return Report(5)
+        async with job.transaction() as connection:
+            return await connection.fetchval("SELECT 1/0")  # type: ignore[no-any-return]
+
+    await service.start()
+    for ends in (True, False, True):
+        async with service.workflow("reports") as flow:
+            first = flow.add(REPORT, {"ends": ends}, unique=unique, retries=0)
+            mail = flow.add("MAIL", {}, after=first, unique=unique, delay=60)
+        assert (await ended(service, first.id)).status == ("completed" if ends else "failed")
+        if ends:
+            with pytest.raises(DuplicateJobError):
+                await service.schedule("MAIL", {}, unique=unique)
+            await service.cancel_job(mail.id)
+        assert (await service.get_job(mail.id)).status == "cancelled"
 
 
 async def test_the_result_is_heard_of_at_once(place: PostgresPlace) -> None:

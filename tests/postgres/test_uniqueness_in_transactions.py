@@ -13,6 +13,11 @@ from tests.postgres.parts import beside
 from tests.servers.fixtures import PostgresPlace
 
 REFUSING = Unique(key="ada", on_conflict="raise")
+WAITS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+"""How many wait for what somebody else holds."""
 REPLACING = Unique(key="ada", until="start", on_conflict="replace")
 
 
@@ -170,11 +175,7 @@ async def test_a_call_whose_key_is_taken_while_it_waits_is_kept_whole_or_not_at_
             JobRequest("MAIL", {"n": 4}, delay=60),
         ]
         many = asyncio.ensure_future(service.schedule_many(requests))
-        waits = (
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        while not await watcher.fetchval(waits):
+        while not await watcher.fetchval(WAITS):
             await asyncio.sleep(0.002)
         await client.commit()
         answer = (await asyncio.gather(many, return_exceptions=True))[0]
@@ -188,3 +189,58 @@ async def test_a_call_whose_key_is_taken_while_it_waits_is_kept_whole_or_not_at_
         assert answer[1] == holder
         n = 3 if how == "replace" else 1
         assert jobs == {0: known, n: holder, 2: answer[0], 4: answer[2]}
+
+
+@pytest.mark.parametrize("how", ["existing", "raise"])
+async def test_a_job_that_waits_for_others_does_not_answer_for_one_of_a_transaction(
+    service: JobService, client: Client, how: Any
+) -> None:
+    """With a key that it holds until it starts: nobody keeps it from starting before the end of
+    that, and then it would not see what is changed there. Who is to be told of it, is."""
+    service.declare("FIRST")
+    refusing = Unique(key="ada", until="start", on_conflict="raise")
+    async with service.workflow("mails") as flow:
+        mail = flow.add("MAIL", {"n": 1}, after=flow.add("FIRST", delay=60), unique=refusing)
+    unique = Unique(key="ada", until="start", on_conflict=how)
+    await client.begin()
+    if how == "raise":
+        with pytest.raises(DuplicateJobError) as refused:
+            await service.schedule("MAIL", {"n": 2}, unique=unique, connection=client.connection)
+        assert refused.value.job_id == mail.id
+    else:
+        made = await service.schedule("MAIL", {"n": 2}, unique=unique, connection=client.connection)
+        assert made != mail.id
+    await client.commit()
+    assert (await service.get_job(mail.id)).status is JobStatus.BLOCKED
+    kept = sorted(job.data["n"] for job in await service.get_jobs(type="MAIL"))
+    assert kept == ([1] if how == "raise" else [1, 2])
+
+
+async def test_who_adds_jobs_whose_key_a_transaction_has_holds_up_no_other_job_of_its_workflow(
+    service: JobService, speaker: Client, place: PostgresPlace
+) -> None:
+    go_on = asyncio.Event()
+
+    @service.handler("ADD")
+    async def add(job: Job[dict[str, int]]) -> None:
+        async with service.extend_workflow(job) as flow:
+            flow.add("MAIL", {}, unique=REFUSING)
+
+    @service.handler("BESIDE")
+    async def beside_it(job: Job[dict[str, int]]) -> None:
+        await go_on.wait()
+
+    await speaker.begin()
+    await service.schedule("MAIL", {}, unique=REFUSING, connection=speaker.connection)
+    await service.start()
+    async with service.workflow("mails") as flow:
+        adding, other = flow.add("ADD"), flow.add("BESIDE")
+    async with beside(place) as watcher:
+        while not await watcher.fetchval(WAITS):
+            await asyncio.sleep(0.002)
+    go_on.set()
+    await service.result(other.id, timeout=10)
+    assert (await service.get_job(adding.id)).status is JobStatus.ACTIVE
+    await speaker.rollback()
+    await service.result(adding.id, timeout=10)
+    assert (await service.get_workflow(flow.id)).total == 3

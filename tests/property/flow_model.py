@@ -1,8 +1,10 @@
 """A workflow as a plain Python model: what `flowing.py` says, written down a second time, with
-loops over everything until nothing changes."""
+loops over everything until nothing changes. With the unique keys of its jobs, and with jobs of no
+workflow that have some of these."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from backroom.errors import JobStateError
@@ -28,6 +30,11 @@ class Job:
     """The how manieth of all to end."""
     starts: int = 0
     """Since it last became ready."""
+    key: str | None = None
+    until: int | None = None
+    """As `Hold.until`."""
+    touched: bool = False
+    """An attempt of it was charged."""
 
     @property
     def bad(self) -> bool:
@@ -37,11 +44,26 @@ class Job:
     def over(self) -> bool:
         return self.state in ENDED
 
+    def holds(self, now: int) -> bool:
+        """Its key, if nobody else has taken it since."""
+        if self.until:
+            return now < self.until
+        if self.until is None:
+            return not self.over
+        return not (self.over or self.touched or self.state == "active")
+
 
 class FlowModel:
-    def __init__(self, jobs: list[Job], compensate: bool) -> None:
+    def __init__(self, jobs: list[Job], compensate: bool, now: Callable[[], int]) -> None:
         self.jobs = {job.name: job for job in jobs}
         self.compensate = compensate
+        self._now = now
+        self.outside: list[Job] = []
+        """Jobs of no workflow."""
+        self._taken: dict[str, Job] = {}
+        """Who took each key last, where that is not held until the end."""
+        for job in jobs:
+            self._take(job)
         self.undone = False
         self._ends = 0
         self.settle()
@@ -71,6 +93,37 @@ class FlowModel:
         that is wanted."""
         before = self.main if job.role == "callback" else [self.jobs[name] for name in job.parents]
         return all(one.over for one in before) and (job.anyway or not any(b.bad for b in before))
+
+    # -- unique keys -----------------------------------------------------------------------------
+
+    def holder(self, key: str | None) -> Job | None:
+        for job in [*self.jobs.values(), *self.outside]:
+            if key is not None and job.key == key and job.until is None and not job.over:
+                return job
+        job_ = self._taken.get(key or "")
+        return job_ if job_ is not None and job_.holds(self._now()) else None
+
+    def _take(self, job: Job) -> None:
+        if job.key is not None:
+            self._taken.pop(job.key, None)
+            if job.until is not None:
+                self._taken[job.key] = job
+
+    def come(self, job: Job, how: str) -> Job:
+        """A job of no workflow comes, with a key; who answers for it."""
+        holder = self.holder(job.key)
+        of_flow = holder is not None and holder.role != "outside"
+        if holder is None or (how == "replace" and of_flow and holder.until == 0):
+            self.outside.append(job)
+            self._take(job)
+            return job
+        return holder
+
+    def leave(self, job: Job) -> None:
+        """It is deleted."""
+        self.outside.remove(job)
+        if job.key is not None and self._taken.get(job.key) is job:
+            del self._taken[job.key]
 
     # -- what follows ----------------------------------------------------------------------------
 
@@ -112,9 +165,10 @@ class FlowModel:
 
     # -- what workers and people do --------------------------------------------------------------
 
-    def end(self, name: str, how: str) -> None:
+    def end(self, name: str, how: str, charged: bool = True) -> None:
         """`how`: how it ended; or "again", it waits again."""
         job = self.jobs[name]
+        job.touched = job.touched or charged
         if how == "again":
             how = "cancelled" if job.asked else "ready"
         if how == "ready":
@@ -173,6 +227,11 @@ class FlowModel:
             back = [job for job in back if job not in lost]
         if any(job.role == "job" for job in again):
             back += [j for j in self.jobs.values() if j.role == "callback" and j.doomed]
+        wanted = [job for job in [*again, *back] if job.key is not None and job.until is None]
+        if any(self.holder(job.key) for job in wanted):
+            raise JobStateError("another job has its key")
+        for job in wanted:
+            self._take(job)
         for job in [*again, *back]:
             job.state, job.doomed, job.starts = "blocked", False, 0
         self.settle()

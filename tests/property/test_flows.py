@@ -1,5 +1,6 @@
 """Random workflows with random outcomes, crashes, cancellations and retries, beside a model of
-them: never stuck, never begun before what is waited for has ended, never twice."""
+them: never stuck, never begun before what is waited for has ended, never twice; and no two have one
+unique key."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from backroom.errors import JobStateError
+from backroom.errors import DuplicateJobError, JobStateError
 from backroom.flow import OnFailure, Piece
+from backroom.job import Hold, JobRecord
 from backroom.transition import Claim
-from tests.contract.flows import Flows
+from backroom.unique import OnConflict
+from tests.contract.flows import KEYED, Flows
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.storages import STORAGES
 from tests.property.flow_model import FlowModel, Job
@@ -32,6 +36,7 @@ class Program:
         self.flows = Flows(bench)
         self.bench = bench
         self.held: dict[str, tuple[int, Claim]] = {}
+        self.number = number
         self.said: list[str] = []
         """For who has to find out."""
         self.retried = False
@@ -51,8 +56,13 @@ class Program:
         ]  # fmt: skip
         if chance.random() < 0.5:
             jobs += [Job("success", "callback"), Job("complete", "callback", anyway=True)]
-        self.model = FlowModel(jobs, policy == "compensate")
-        self.said.append(f"{policy} {[(j.name, j.parents, j.anyway, j.undo) for j in jobs]}")
+        for job in jobs:
+            if chance.random() < 0.6:
+                job.key, job.until = f"{self.number}-{job.name}", self._until()
+        self.model = FlowModel(jobs, policy == "compensate", lambda: self.bench.now)
+        self.said.append(
+            f"{policy} {[(j.name, j.parents, j.anyway, j.undo, j.key, j.until) for j in jobs]}"
+        )
         piece = self.flows.piece(
             " ".join(names),
             " ".join(f"{parent}>{job.name}" for job in jobs for parent in job.parents),
@@ -60,12 +70,44 @@ class Program:
             undo=" ".join(job.name for job in jobs if job.undo),
             callbacks=" ".join(job.name for job in jobs if job.role == "callback"),
         )
-        await self.flows.put(Piece(piece.members, piece.edges), policy)
+        held = {self.flows.ids[j.name]: self.flows.holding(j.key, j.until) for j in jobs if j.key}
+        members = [
+            replace(one, record=replace(one.record, **held.get(one.record.id, {})))
+            for one in piece.members
+        ]
+        await self._put(Piece(members, piece.edges), policy)
         self.worker = await self.bench.enlist()
+
+    async def _put(self, piece: Piece, policy: OnFailure) -> None:
+        """At times another job has one of its keys at first."""
+        keyed = [job for job in self.model.jobs.values() if job.key]
+        if keyed and self.chance.random() < 0.3:
+            other = Job("before", "outside", key=self.chance.choice(keyed).key, until=self._until())
+            [made] = await self.bench.insert([self._plain(other, "existing")])
+            with pytest.raises(DuplicateJobError) as refused:
+                await self.flows.put(piece, policy)
+            assert refused.value.job_id == made.id
+            assert await self.flows.storage.flow(self.flows.id, self.bench.now, 1) is None
+            await self.bench.storage.delete(made.id)
+        await self.flows.put(piece, policy)
+        if self.chance.random() < 0.2:  # The answer was lost: it is said again.
+            await self.flows.put(piece, policy)
+
+    def _until(self) -> int | None:
+        return self.chance.choice([None, None, 0, self.bench.later(0.003), self.bench.later(1e6)])
+
+    def _plain(self, job: Job, how: OnConflict) -> JobRecord:
+        """Of no workflow, and not to run."""
+        record = self.bench.record(
+            type=KEYED, unique_key=job.key, hold=Hold(job.until, how), run_at=2**60
+        )
+        self.flows.ids[job.name], self.flows.names[record.id] = record.id, job.name
+        return record
 
     async def step(self) -> None:
         verbs = ["claim"] * 4 + ["end"] * 8 + ["crash", "give_back", "cancel", "retry", "retry"]
-        verb = self.chance.choice([*verbs, "cancel_all", "retry_all"])
+        verbs += ["come"] * 4 + ["leave"] * 2 + ["prune", "cancel_all"] + ["retry_all"] * 3
+        verb = self.chance.choice(verbs)
         await getattr(self, verb)()
         await self.compare()
 
@@ -136,17 +178,49 @@ class Program:
         self.said.append("crash")
         await self.bench.end_leases()
         self.worker = await self.bench.enlist()
-        self._all_come_back()
+        self._all_come_back(charged=True)
 
     async def give_back(self) -> None:
         self.said.append("give back")
         await self.bench.storage.give_back(self.worker, ())
-        self._all_come_back()
+        self._all_come_back(charged=False)
 
-    def _all_come_back(self) -> None:
+    def _all_come_back(self, *, charged: bool) -> None:
         for name in list(self.held):
             del self.held[name]
-            self.model.end(name, "again")
+            self.model.end(name, "again", charged)
+
+    async def come(self) -> None:
+        """A job of no workflow, with the key of one that there is."""
+        keyed = [job for job in self.model.jobs.values() if job.key]
+        doomed = [job for job in keyed if job.doomed]
+        keys = [job.key for job in doomed or keyed]
+        if not keys:
+            return
+        job = Job(f"x{len(self.said)}", "outside", state="ready", key=self.chance.choice(keys))
+        job.until = self._until()
+        how: OnConflict = self.chance.choice(["existing", "replace", "raise", "raise"])
+        self.said.append(f"come {job.name} {job.key} {job.until} {how}")
+        record = self._plain(job, how)
+        expected = self.model.come(job, how)
+        if how == "raise" and expected is not job:
+            with pytest.raises(DuplicateJobError) as refused:
+                await self.bench.insert([record])
+            answer = refused.value.job_id
+        else:
+            answer = (await self.bench.insert([record]))[0].id
+        assert self.flows.names[answer] == expected.name, self.said
+
+    async def leave(self) -> None:
+        if self.model.outside:
+            job = self.chance.choice(self.model.outside)
+            self.said.append(f"leave {job.name}")
+            await self.bench.storage.delete(self.flows.ids[job.name])
+            self.model.leave(job)
+
+    async def prune(self) -> None:
+        """Upkeep changes nothing."""
+        await self.bench.prune_all()
 
     async def cancel(self) -> None:
         name = self._any()
@@ -200,6 +274,8 @@ class Program:
             await self._finish([(name, "completed", self.held.pop(name)[1]) for name in names])
             await self.compare()
         assert all(job.over for job in self.model.jobs.values()), self.said
+        while self.model.outside:
+            await self.leave()
         await self.bench.storage.retire(self.worker)
 
 

@@ -102,6 +102,8 @@ class Book(msgspec.Struct):
     """Jobs that it waits for."""
     anyway: bool = False
     """It runs whichever way these end."""
+    woven: bool = False
+    """It belongs to a workflow."""
     data_of: int | None = None
     """Whose data it has, if that was replaced."""
 
@@ -233,7 +235,7 @@ class Checker:
             self._wrong(6, f"job {book.n} was kept twice", book.n)
         more = event.more
         book.kind, book.key, book.until = more["type"], more["key"], more["until"]
-        self._check_key(book, more["made"])
+        self._check_key(book, more["made"], more["how"])
         self._takes_key(book)
         if book.state == "gone":  # It was sent twice, and ended between the two.
             book.attempts = book.crashes = 0
@@ -241,15 +243,17 @@ class Checker:
         book.kept, book.state, book.since = True, "live", event.at
         book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
 
-    def _check_key(self, book: Book, made: int) -> None:
+    def _check_key(self, book: Book, made: int, how: str = "") -> None:
         """Nobody else has the key of a job that is there from now on. Upkeep may let go of keys
-        by a clock that is ahead."""
+        by a clock that is ahead. What would replace a job of a workflow that has not started is a
+        job of its own."""
         if book.key is None:
             return
         now = max(made, START + round((self._at + (LATER_BY if self._calm else 0)) * SECOND))
         last = self._keys.get(book.name)
         others = [one for one in self._jobs.values() if one.until is None and one.name == book.name]
-        if last is not None and not (last.until and "clock" in self._plan.troubles):
+        beside = last is not None and last.woven and last.until == 0 and how == "replace"
+        if last is not None and not beside and not (last.until and "clock" in self._plan.troubles):
             others.append(last)
         for other in others:
             if other is not book and other.has_its_key(now):
@@ -279,6 +283,8 @@ class Checker:
         book, more = self._book(event), event.more
         if book.hold is not None or book.ran or not book.live:
             self._wrong(6, f"job {book.n} was replaced, and did not wait to be run", book.n)
+        if book.woven:
+            self._wrong(6, f"job {book.n}, which belongs to a workflow, was replaced", book.n)
         book.asked = self._jobs[more["by"]].asked
         book.data_of = more["by"]
         book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
@@ -623,11 +629,14 @@ class Checker:
         if book.live:
             book.renewed = book.renewed or event.more["named"]
         elif book.state in TERMINAL:
-            if book.until is None and book.key is not None:
-                self._check_key(book, 0)
-                self._takes_key(book)
-            book.state = "live"
-            book.attempts = book.crashes = 0
+            self._lives_again(book)
+
+    def _lives_again(self, book: Book) -> None:
+        if book.until is None and book.key is not None:
+            self._check_key(book, 0)
+            self._takes_key(book)
+        book.state = "live"
+        book.attempts = book.crashes = 0
 
     def _deleted(self, event: Event) -> None:
         book = self._book(event)
@@ -654,14 +663,14 @@ class Checker:
     def _waits(self, event: Event) -> None:
         book = self._book(event)
         book.parents, book.anyway = event.more["parents"], event.more["anyway"]
+        book.woven = True
 
     def _flow_stands(self, event: Event) -> None:
         book, status = self._book(event), event.more["status"]
         if status == "cancelled" and book.live and book.hold is None:
             book.state = "CANCELLED"
         elif status == "blocked" and book.state in TERMINAL:
-            book.state = "live"
-            book.attempts = book.crashes = 0
+            self._lives_again(book)
 
     # -- processes -------------------------------------------------------------------------------
 

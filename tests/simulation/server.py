@@ -80,6 +80,8 @@ class Server:
         self._seen: dict[int, str] = {}
         self._carried: dict[int, int] = {}
         """By the number of a job whose data was replaced: whose data it has."""
+        self._names_of: dict[int, tuple[str, str | None]] = {}
+        """By the number of a job: its type and its unique key."""
         self._members: dict[str, str] = {}
         """Of jobs of workflows: how each stood when it was looked at last."""
         self._tell: dict[str, Callable[..., None]] = {
@@ -107,7 +109,9 @@ class Server:
         try:
             answer = self._run(lambda: getattr(remote.backend, verb)(*args, **kwargs))
         except DuplicateJobError as refusal:
-            self._refused(refusal, args[0])
+            flow = verb == "insert_flow"
+            jobs = [one.record for one in args[1].members] if flow else args[0]
+            self._refused(refusal, jobs, flow)
             raise
         tell = self._tell.get(verb)
         if tell is not None:
@@ -187,6 +191,7 @@ class Server:
 
     def _keeps(self, record: JobRecord, batch: list[int]) -> None:
         hold = record.hold or Hold()
+        self._names_of[self.ids[record.id]] = record.type, record.unique_key
         self._note(
             "keeps", self.ids[record.id], type=record.type, key=record.unique_key,
             priority=record.priority, queue=record.queue, run_at=record.run_at, batch=batch,
@@ -206,13 +211,18 @@ class Server:
                 run_at=microseconds(info.run_at),
             )  # fmt: skip
 
-    def _refused(self, refusal: DuplicateJobError, jobs: Sequence[JobRecord]) -> None:
+    def _refused(
+        self, refusal: DuplicateJobError, jobs: Sequence[JobRecord], flow: bool = False
+    ) -> None:
         """Nothing of a call was kept. Who has the key may be another job of it."""
         holder = self.ids.get(refusal.job_id)
-        if holder is not None:
-            job = jobs[refusal.index or 0]
-            n = _data_decoder.decode(job.data).n
-            self._note("is refused", n, other=holder, key=job.unique_key, made=job.created_at)
+        if holder is None:
+            return
+        job = jobs[refusal.index or 0]
+        if flow:  # It has no numbers.
+            [job] = [one for one in jobs if (one.type, one.unique_key) == self._names_of[holder]]
+        n = _data_decoder.decode(job.data).n
+        self._note("is refused", n, other=holder, key=job.unique_key, made=job.created_at)
 
     def _schedule_put(self, remote: Remote, answer: ScheduleRecord, said: ScheduleRecord) -> None:
         self._note("keeps a schedule", record=answer)
@@ -333,13 +343,9 @@ class Server:
         new = [one for one in piece.members if one.record.id not in self._members]
         for member in new:
             record = member.record
-            n = self.ids[record.id] = _data_decoder.decode(record.data).n
+            self.ids[record.id] = _data_decoder.decode(record.data).n
             self._members[record.id] = ""
-            self._note(
-                "keeps", n, type=record.type, key=None, priority=record.priority,
-                queue=record.queue, run_at=record.run_at, batch=[], made=record.created_at,
-                until=None, how="return",
-            )  # fmt: skip
+            self._keeps(record, [])
         for member in new:
             before = [parent for parent, child in piece.edges if child == member.record.id]
             if member.role == Role.CALLBACK:

@@ -15,9 +15,12 @@ import pytest
 from backroom import claimer, lanes, scheduler, transition
 from backroom.calls import Calls
 from backroom.claimer import Claimer
+from backroom.flow import Piece
+from backroom.flowing import keyed
+from backroom.job import JobRecord
 from backroom.lease import Lease
 from backroom.recorder import Recorder
-from backroom.storage.sqlite import claims, outcomes, schedules, workers
+from backroom.storage.sqlite import claims, keys, outcomes, schedules, weaving, workers
 from backroom.storage.sqlite.keys import Keys
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
@@ -213,6 +216,20 @@ def running_jobs_replaced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Keys, "_waits", lambda self, holder, states: True)
 
 
+def jobs_of_flows_replaced(patch: pytest.MonkeyPatch) -> None:
+    """A job of a workflow gets the data of another one."""
+    patch.setattr(keys, "LOOK", keys.LOOK.replace(keys.WOVEN, "0"))
+
+
+def keys_of_flows_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Jobs of workflows hold no keys until they start, or for a period."""
+
+    def until_the_end(piece: Piece) -> list[JobRecord]:
+        return [job for job in keyed(piece) if job.hold is None or job.hold.until is None]
+
+    patch.setattr(weaving, "keyed", until_the_end)
+
+
 def ticks_unfenced(patch: pytest.MonkeyPatch) -> None:
     """What was decided of a tick is carried out whoever has decided it before."""
     patch.setattr(schedules._State, "lets", lambda self, firing: True)
@@ -237,7 +254,8 @@ PLANTS: list[Plant] = [
     outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
     loop_keeps_the_lease, one_word_for_all, first_of_many_counted, keys_held_too_short,
-    keys_held_too_long, running_jobs_replaced, ticks_unfenced, skipped_without_a_word,
+    keys_held_too_long, running_jobs_replaced, jobs_of_flows_replaced, keys_of_flows_forgotten,
+    ticks_unfenced, skipped_without_a_word,
 ]  # fmt: skip
 TRIES = 120
 """Seeds in which each must be found."""

@@ -424,7 +424,9 @@ class World:
                 )
             await asyncio.sleep(0.4)
 
-    def _new(self, process: Process, acts: list[str] | None) -> tuple[int, Any, dict[str, Any]]:
+    def _new(
+        self, process: Process, acts: list[str] | None, *, of_flow: bool = False
+    ) -> tuple[int, Any, dict[str, Any]]:
         chance, plan = self.chance, self.plan
         if acts is None:
             acts = [chance.choice(plan.acts) for _ in range(chance.randint(1, 3))] + ["ok"]
@@ -445,6 +447,8 @@ class World:
             options["timeout"] = chance.choice((0.3, 1, 8))
         if plan.unique:
             self._be_unique(options)
+        if of_flow:
+            self._refuse(options)
         return self._note(process, acts, chance.choice(TYPES), options)
 
     def _be_unique(self, options: dict[str, Any]) -> None:
@@ -456,6 +460,14 @@ class World:
             )
             how = whim.choice(("existing", "replace", "replace", "raise"))
             options["unique"] = Unique(key=key, on_conflict=how, **held)
+
+    def _refuse(self, options: dict[str, Any]) -> None:
+        """A workflow is refused as a whole where another job has a key of it. In worlds without
+        many keys its jobs have none: most would be refused."""
+        key, said = options.pop("unique_key", None), options.pop("unique", None)
+        if self.plan.unique and (said is not None or key is not None):
+            held = msgspec.structs.replace(said or Unique(key=key), on_conflict="raise")
+            options["unique"] = held
 
     def _note(
         self, process: Process, acts: list[str], type_: str, options: dict[str, Any]
@@ -503,9 +515,7 @@ class World:
             "flow", on_failure=on_failure, on_complete=JobRequest(type_, data)
         ) as flow:
             for _ in range(chance.randint(2, 5)):
-                n, (type_, data), options = self._new(process, None)
-                for name in ("unique_key", "unique"):
-                    options.pop(name, None)
+                n, (type_, data), options = self._new(process, None, of_flow=True)
                 after = [job for _, job in made if chance.random() < 0.5]
                 made.append((n, flow.add(type_, data, after=after, **options)))
         for n, job in made:

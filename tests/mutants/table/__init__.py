@@ -8,6 +8,7 @@ from tests.mutants.table import (
     cron,
     durability,
     fences,
+    flow_keys,
     flows,
     keys,
     leases,
@@ -47,5 +48,6 @@ MUTANTS = (
     *bulk.MUTANTS,
     *unique.MUTANTS,
     *flows.MUTANTS,
+    *flow_keys.MUTANTS,
     *limits.MUTANTS,
 )

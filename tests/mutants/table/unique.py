@@ -69,8 +69,8 @@ MUTANTS = (
         promises=(6,),
         guard="a job that runs keeps its data, whoever wants to replace it",
         file=SQLITE,
-        old='if how != "replace" or not self._waits(holder, _NOBODYS):',
-        new='if how != "replace":',
+        old='if how != "replace" or holder.woven or not self._waits(holder, _NOBODYS):',
+        new='if how != "replace" or holder.woven:',
         tests=on("memory", MATRIX, "-end-running", "-period-completed"),
     ),
     Mutant(
@@ -193,8 +193,8 @@ MUTANTS = (
         promises=(6,),
         guard="a call that would replace a job that runs has not done so, and is not noted as done",
         file=POSTGRES,
-        old='if one.how == "replace" and standing.waits and standing.unstarted:',
-        new='if one.how == "replace" and standing.waits:',
+        old="standing.waits and standing.unstarted and not standing.woven:",
+        new="standing.waits and not standing.woven:",
         tests=on("postgres", MATRIX, "-end-retried", "-end-snoozed"),
     ),
     Mutant(

@@ -112,6 +112,8 @@ async def weave(
             [one.data for one in some], [one.options for one in some],
             [one.expires_at for one in some], list(map(int, roles[part])), list(anyway[part]),
             list(waits[part]), list(undo[part]), flow,
+            [None if one.hold and one.hold.until is not None else to_text(one.unique_key)
+             for one in some],
         )  # fmt: skip
 
 

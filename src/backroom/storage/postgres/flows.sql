@@ -80,6 +80,8 @@ WITH RECURSIVE doomed (job, reason) AS (
     WHERE NOT m.anyway
 ), gone AS (
     DELETE FROM {waiting} WHERE id = ANY(ARRAY(SELECT job FROM doomed)) RETURNING id
+), keyless AS (
+    DELETE FROM {keys} WHERE id = ANY(ARRAY(SELECT id FROM gone))
 ), marked AS (
     UPDATE {members} SET doomed = true WHERE job = ANY(ARRAY(SELECT id FROM gone))
 ), kept AS (
@@ -132,16 +134,18 @@ INSERT INTO {flows} (id, name, kind, on_failure, created_at) VALUES ($1, $2, $3,
 ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- weave: new jobs by column; their roles, whether they run anyway, for how many they wait, their undo
---     jobs; the flow -> nothing
+--     jobs; the flow; the keys that they hold until they end -> nothing
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
                          $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::smallint[],
-                         $11::boolean[], $12::integer[], $13::text[])
+                         $11::boolean[], $12::integer[], $13::text[], $15::text[])
         AS g (id, type, queue, priority, run_at, created_at, data, options, expires_at, role, anyway,
-              waits, undo)
+              waits, undo, unique_key)
 ), added AS (
-    INSERT INTO {jobs} (id, type, queue, priority, run_at, created_at, data, options, expires_at)
-    SELECT id, type, queue, priority, run_at, created_at, data, options, expires_at FROM given
+    INSERT INTO {jobs} (id, type, queue, priority, run_at, created_at, data, options, expires_at,
+                        unique_key)
+    SELECT id, type, queue, priority, run_at, created_at, data, options, expires_at, unique_key
+    FROM given
 ), ready AS (
     INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
     SELECT queue, priority, run_at, id, expires_at FROM given WHERE waits = 0
@@ -277,9 +281,31 @@ WHERE e.child = ANY($1::uuid[]) AND p.state > 2;
 -- doomed_callbacks: flows -> those that were cancelled
 SELECT job FROM {members} WHERE flow = ANY($1::uuid[]) AND role = 1 AND doomed;
 
--- wait_again: jobs -> those that were cancelled, and wait for others now
-WITH gone AS (
-    DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND state = 4 RETURNING id, state
+-- flows_of: jobs -> of those that belong to flows, to which
+SELECT job, flow FROM {members} WHERE job = ANY($1::uuid[]);
+
+-- not_again: jobs -> the first of them that have a unique key and have ended still, and who holds it
+SELECT j.type, j.id, j.unique_key, (
+    SELECT coalesce(k.holder, k.id) FROM {keys} AS k
+    WHERE k.type = j.type AND k.unique_key = j.unique_key) AS holder
+FROM {jobs} AS j
+WHERE j.id = ANY($1::uuid[]) AND j.unique_key IS NOT NULL
+AND (SELECT true FROM {ended} AS e WHERE e.id = j.id LIMIT 1)
+ORDER BY j.id LIMIT 1;
+
+-- wait_again: jobs -> those that were cancelled, have their keys, and wait for others now
+WITH wanted AS MATERIALIZED (
+    SELECT e.id, j.type, j.unique_key FROM {ended} AS e JOIN {jobs} AS j USING (id)
+    WHERE e.id = ANY($1::uuid[]) AND e.state = 4 ORDER BY e.id FOR UPDATE OF e
+), keyed AS (
+    INSERT INTO {keys} (type, unique_key, id)
+    SELECT DISTINCT ON (type, unique_key) type, unique_key, id FROM wanted
+    WHERE unique_key IS NOT NULL ORDER BY type, unique_key, id
+    ON CONFLICT DO NOTHING RETURNING id
+), gone AS (
+    DELETE FROM {ended} WHERE id = ANY(ARRAY(
+        SELECT id FROM wanted WHERE unique_key IS NULL OR id IN (SELECT id FROM keyed)))
+    RETURNING id, state
 ), told AS (
     INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state
 ), fresh AS (

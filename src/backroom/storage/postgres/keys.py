@@ -96,10 +96,14 @@ class _Standing(NamedTuple):
     waits: bool
     held: bool
     ended: bool
+    blocked: bool
+    """It waits for other jobs, or for room in a limit."""
     begun: bool
+    woven: bool
+    """It belongs to a flow: what it does, and when, is part of that."""
 
 
-_GONE: Final = _Standing(False, False, False, True, False)
+_GONE: Final = _Standing(False, False, False, True, False, False, False)
 
 
 class _Decisions:
@@ -161,12 +165,41 @@ class Keys:
             else:
                 place = standing.get(holder.id, _GONE)
                 if self._within:
-                    place = place._replace(begun=place.held)
+                    place = place._replace(begun=place.held or place.blocked)
                 _decide(done, name, those, holder, place, additions)
         if done.refused:
             raise Refused(done.refused)
         await self._carry_out(link, done, word)
         return done.answers, sorted(done.again)
+
+    async def take_all(self, link: Any, jobs: Sequence[JobRecord], now: int) -> None:
+        """Gives these new jobs their keys; no two of them have the same. In a transaction.
+
+        Raises:
+            DuplicateJobError: another job holds one; nothing of the transaction may stay.
+        """
+        addition = Addition(jobs, now, None, False)
+        left: Sequence[JobRecord] = jobs
+        while left:
+            rows = await link.fetch(
+                self._statements["hold"], [to_text(job.type) for job in left],
+                [to_text(job.unique_key) for job in left], [job.id for job in left],
+                [None if job.hold is None else job.hold.until for job in left],
+            )  # fmt: skip
+            taken = {str(row[0]) for row in rows}
+            met = [
+                Contender(place, job, addition)
+                for place, job in enumerate(left)
+                if job.id not in taken
+            ]
+            if not met:
+                return
+            try:
+                _, again = await self.meet(link, met, True, [addition], None)
+            except Refused as refused:
+                refusal = refused.additions[addition] or refused
+                raise DuplicateJobError(str(refusal), refusal.job_id) from None
+            left = [left[place] for place in again]
 
     async def _holders(
         self, link: Any, names: Collection[Name], statement: str
@@ -193,7 +226,7 @@ class Keys:
             rows = await link.fetch(self._statements["standing"], left)
             found.update({str(id_): _Standing(*row) for id_, *row in rows})
             # One that is nowhere was just taken by somebody, or brought to another place.
-            left = [id_ for id_ in left if id_ in found and not any(found[id_][1:4])]
+            left = [id_ for id_ in left if id_ in found and not any(found[id_][1:5])]
         return found
 
     async def _carry_out(self, link: Any, done: _Decisions, word: str | None) -> None:
@@ -266,7 +299,7 @@ def _decide(
                 )
                 done.refused[one.addition] = None if may_not_stay else _refusal(one, holder)
             continue
-        if one.how == "replace" and standing.waits and standing.unstarted:
+        if one.how == "replace" and standing.waits and standing.unstarted and not standing.woven:
             done.replaced[holder.id] = one
             if holder.until is not None:
                 holder = holder._replace(last=one.job.id)
@@ -280,6 +313,10 @@ def _holds(holder: _Holder, standing: _Standing, one: Contender) -> bool:
         return one.job.created_at < holder.until
     if standing.held and (one.how == "replace" or standing.begun):
         return False  # Of one in the lanes of a worker nothing can be replaced any more.
+    if standing.woven and one.how == "replace":
+        return False  # Nor of one of a flow.
+    if standing.begun and one.how != "raise":
+        return False  # It may be let go any moment, and begin.
     return standing.unstarted and not standing.ended
 
 

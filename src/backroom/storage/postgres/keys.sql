@@ -11,8 +11,9 @@ SELECT * FROM locked UNION ALL
 SELECT type, unique_key, k.id, NULL, NULL FROM {keys} AS k JOIN given USING (type, unique_key)
 WHERE k.held_until IS NULL;
 
--- standing: ids -> which of them have not started, wait, are held or have ended, and may have begun;
---     those that wait are locked: no claim takes one until this transaction has ended
+-- standing: ids -> which of them have not started, wait, are held, have ended or wait for what is not a
+--     worker; which may have begun, and which belong to flows; those that wait are locked: no claim
+--     takes one until this transaction has ended
 WITH asked AS MATERIALIZED (
     SELECT id, type, queue, priority, run_at, attempt = 0 AND started_at IS NULL AS unstarted
     FROM {jobs} WHERE id = ANY($1::uuid[])
@@ -27,7 +28,10 @@ WITH asked AS MATERIALIZED (
 )
 SELECT id, unstarted, id IN (SELECT id FROM ready UNION ALL SELECT id FROM parked) AS waits,
        EXISTS (SELECT FROM {held} AS h WHERE o.id = ANY(h.ids)) AS held,
-       EXISTS (SELECT FROM {ended} AS e WHERE e.id = o.id) AS ended, {counted} AS begun
+       EXISTS (SELECT FROM {ended} AS e WHERE e.id = o.id) AS ended,
+       EXISTS (SELECT FROM {waiting} AS w WHERE w.id = o.id)
+           OR EXISTS (SELECT FROM {blocked} AS b WHERE b.id = o.id) AS blocked,
+       {counted} AS begun, EXISTS (SELECT FROM {members} AS m WHERE m.job = o.id) AS woven
 FROM asked AS o;
 
 -- let_go: types, keys, holders -> nothing: these keys are nobody's
@@ -81,11 +85,14 @@ WHERE j.id = ANY($1::uuid[]) AND k.type = j.type AND k.unique_key = j.unique_key
 AND EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id AND e.state = ANY($2::smallint[]))
 AND k.held_until IS NOT NULL AND NOT {holding};
 
--- hold: types, keys, ids, until when -> those that hold theirs now
+-- hold: types, keys, ids, until when (null: until they end) -> those that hold theirs now; in order, so
+--     that of two who hold several none waits for the other one that waits for it
 INSERT INTO {keys} (type, unique_key, id, holder, held_until)
-SELECT type, unique_key, '00000000-0000-0000-0000-000000000000', id, held_until
+SELECT type, unique_key,
+       CASE WHEN held_until IS NULL THEN id ELSE '00000000-0000-0000-0000-000000000000' END,
+       CASE WHEN held_until IS NOT NULL THEN id END, held_until
 FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[]) AS g (type, unique_key, id, held_until)
-ON CONFLICT DO NOTHING RETURNING holder;
+ORDER BY type, unique_key ON CONFLICT DO NOTHING RETURNING coalesce(holder, id);
 
 -- let_go_in_time: now, after, limit -> how many keys were let go, how many of those that are held until a
 --     job starts were looked at, and the last of these. A job that ended before it started may be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +30,7 @@ from backroom.job import (
 from backroom.limit import OURS, full
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
-from backroom.storage.postgres.reopening import barred, reopened
+from backroom.storage.postgres.reopening import apart, barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.postgres.ties import hold, look_and_loosen
@@ -255,16 +256,27 @@ class Inspector:
             )
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
-        """Retries those of these jobs that still are what was looked for; returns how many."""
+        """Retries those of these jobs that still are what was looked for; returns how many. Where
+        another job holds the unique key of one that would wait again with some of them, the jobs
+        of that flow are left alone."""
         out = await barred(self._connection, self._statements, keys)
-        return await self._again(which, [key for key in keys if key not in out], now)
+        keys = [key for key in keys if key not in out]
+        with suppress(JobStateError):
+            async with self._connection.transaction():
+                return await self._again(which, keys, now)
+        changed = 0
+        for some in await apart(self._connection, self._statements, keys):
+            with suppress(JobStateError):
+                async with self._connection.transaction():
+                    changed += await self._again(which, some, now)
+        return changed
 
     async def _again(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Of jobs that may run again, and whose flows are locked."""
         states = _ended_states(which)
         await self._connection.fetch(self._statements["let_go_for"], keys, states, now)
         rows = await self._connection.fetch(self._statements["again"], keys, now, states)
-        await reopened(self._connection, self._statements, [row[0] for row in rows])
+        await reopened(self._connection, self._statements, [row[0] for row in rows], now)
         return len(rows)
 
     async def cancel(self, job_id: str, now: int) -> int:

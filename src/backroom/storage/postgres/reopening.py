@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from backroom.flow import Role
-from backroom.flowing import not_undone, waits_in_vain
+from backroom.flowing import key_held, not_undone, waits_in_vain
 from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.texts import from_text
 from backroom.storage.restoring import restorable
 
-__all__ = ["barred", "reopened", "retry"]
+__all__ = ["apart", "barred", "reopened", "retry"]
 
 
 async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) -> int:
@@ -23,8 +24,10 @@ async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) 
         if not jobs:
             rows = await link.fetch(text["not_completed"], flow, int(role))
             jobs = [row[0] for row in rows]
-    await link.fetch(text["again"], jobs, now, [3, 4])
-    return len(jobs) - await reopened(link, text, jobs)
+    await link.execute(text["let_go_for"], jobs, [3, 4], now)
+    rows = await link.fetch(text["again"], jobs, now, [3, 4])
+    await _check_keys(link, text, set(jobs) - {row[0] for row in rows})
+    return len(jobs) - await reopened(link, text, jobs, now)
 
 
 async def barred(
@@ -42,9 +45,23 @@ async def barred(
     return {row["job"] for row in rows}
 
 
-async def reopened(link: Any, text: Statements, jobs: Sequence[Any]) -> int:
+async def apart(link: Any, text: Statements, jobs: Sequence[Any]) -> list[list[Any]]:
+    """These jobs by the flows that they belong to; those of none are together."""
+    flow_of = {row["job"]: row["flow"] for row in await link.fetch(text["flows_of"], jobs)}
+    by_flow: dict[Any, list[Any]] = {}
+    for job in jobs:
+        by_flow.setdefault(flow_of.get(job), []).append(job)
+    return list(by_flow.values())
+
+
+async def reopened(link: Any, text: Statements, jobs: Sequence[Any], now: int) -> int:
     """These jobs wait for a worker again. Of those that wait for others themselves, which they do
-    not yet, how many."""
+    not yet, how many.
+
+    Raises:
+        JobStateError: another job holds the unique key of one that would wait again; nothing of
+            the transaction may stay.
+    """
     opened = list(await link.fetch(text["reopened"], jobs)) if jobs else []
     if not opened:
         return 0
@@ -52,7 +69,9 @@ async def reopened(link: Any, text: Statements, jobs: Sequence[Any]) -> int:
     flows = list({row["flow"] for row in opened if row["role"] == Role.JOB})
     callbacks = await link.fetch(text["doomed_callbacks"], flows)
     back = await _restorable(link, text, again) | {row[0] for row in callbacks}
+    await link.execute(text["let_go_for"], list(back), [4], now)
     rows = await link.fetch(text["wait_again"], list(back))
+    await _check_keys(link, text, back - {row[0] for row in rows})
     back = {row[0] for row in rows}
     opened += await link.fetch(text["reopened"], list(back)) if back else []
     await link.execute(text["not_counted"], [row["job"] for row in opened])
@@ -62,6 +81,13 @@ async def reopened(link: Any, text: Statements, jobs: Sequence[Any]) -> int:
     await link.execute(text["done_anew"], [*blocked, *again])
     await link.execute(text["waits_anew"], blocked)
     return len(await link.fetch(text["hold_back"], list(again)))
+
+
+async def _check_keys(link: Any, text: Statements, left: set[Any]) -> None:
+    """Whether those that do not run again are none that did not get their unique keys."""
+    for row in await link.fetch(text["not_again"], list(left)) if left else []:
+        holder = None if row["holder"] is None else str(row["holder"])
+        raise key_held(from_text(row["type"]), str(row["id"]), from_text(row["unique_key"]), holder)
 
 
 async def _restorable(link: Any, text: Statements, again: set[Any]) -> set[Any]:

@@ -20,13 +20,14 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, no_flow, stranger, too_late
+from backroom.flowing import followed, keyed, no_flow, stranger, too_late
 from backroom.job import JobId, State, status_of
 from backroom.ports import Filter, Wake
 from backroom.stepping import lost
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.flows import CHUNK, close, ended, weave
+from backroom.storage.postgres.keys import Keys
 from backroom.storage.postgres.looking import Inspector, identity
 from backroom.storage.postgres.reopening import retry
 from backroom.storage.postgres.texts import from_text, to_id, to_text
@@ -46,7 +47,7 @@ class Weaving:
 
     async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
         """See the protocol."""
-        text = self._base.statements
+        text, keys = self._base.statements, keyed(piece)
 
         async def insert(link: Any) -> None:
             if not await link.fetch(
@@ -54,6 +55,7 @@ class Weaving:
                 POLICIES.index(flow.on_failure), flow.created_at,
             ):  # fmt: skip
                 return
+            await self._keys.take_all(link, keys, now)
             await self._weave(link, flow.id, piece, {})
             await ended(link, text, await close(link, text, [UUID(flow.id)], now), now)
 
@@ -62,13 +64,16 @@ class Weaving:
 
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
         """See the protocol."""
-        text, job = self._base.statements, to_id(key)
+        text, job, keys = self._base.statements, to_id(key), keyed(piece)
         new = {member.record.id for member in piece.members}
         outside = {parent for parent, _ in piece.edges} - new
         if any(identity(id_) is None for id_ in outside):
             raise stranger(next(id_ for id_ in outside if identity(id_) is None))
 
         async def extend(link: Any) -> None:
+            # First: who waits for somebody's transaction holds no flow, whose jobs end meanwhile.
+            if keys and not await link.fetch(text["present"], sorted(new)):
+                await self._keys.take_all(link, keys, now)
             await link.fetch(text["lock_flows"], [job])
             rows = await link.fetch(text["holds_member"], job, token)
             if not rows:
@@ -92,6 +97,10 @@ class Weaving:
 
         await self._base.change(extend, self._within(piece))
         self._arrived(piece)
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self._base.statements, within=False)
 
     async def _weave(self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]) -> None:
         """Keeps new members; `there`: other jobs that some of them wait for, and whether these

@@ -26,8 +26,8 @@ _THESE = "(SELECT value FROM json_each(?1))"
 
 PUT: Final = Bulk(
     "INSERT INTO job (key, state, token, id, type, queue, priority, run_at, created_at, data,"
-    " options, expires_at) SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
-    width=12,
+    " options, unique_key, expires_at) SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
+    width=13,
 )
 ADD_MEMBERS: Final = Bulk(
     "INSERT INTO member (job, flow, role, anyway, waits, undo)"
@@ -228,7 +228,8 @@ def put(
             (
                 key, int(State.BLOCKED if blocked else State.WAITING), 0, job.id, job.type,
                 job.queue, job.priority, job.run_at if now is None else now,
-                job.created_at if now is None else now, job.data, job.options, job.expires_at,
+                job.created_at if now is None else now, job.data, job.options, job.unique_key,
+                job.expires_at,
             )
             for key, (job, blocked) in enumerate(jobs, first)
         ],

@@ -37,7 +37,7 @@ from backroom.storage.sqlite.keys import HOLDS
 from backroom.storage.sqlite.ledger import VERSION
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
-__all__ = ["AGAIN", "CANCEL", "Inspector", "Unreadable"]
+__all__ = ["AGAIN", "CANCEL", "LET_GO", "Inspector", "Unreadable"]
 
 _INFO: Final = """
     SELECT j.key, j.id, j.type, j.queue, j.priority, j.state, j.run_at, j.created_at, j.data,
@@ -59,7 +59,7 @@ AGAIN: Final = """
         SELECT 1 FROM hold WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
 """
 # Before them: of the keys that they need, those that nobody holds any more.
-_LET_GO: Final = f"""
+LET_GO: Final = f"""
     DELETE FROM hold WHERE (type, unique_key) IN (
         SELECT type, unique_key FROM job
         WHERE key IN (SELECT value FROM json_each(:keys)) AND unique_key IS NOT NULL)
@@ -317,7 +317,7 @@ class Inspector:
         return self._change(AGAIN, which, now, keys, _ENDED)
 
     def _let_go(self, keys: Sequence[int], now: int) -> None:
-        self._run(_LET_GO, {"keys": json.dumps(list(keys)), "now": now})
+        self._run(LET_GO, {"keys": json.dumps(list(keys)), "now": now})
 
     def cancel(self, job_id: str, now: int) -> tuple[int, int]:
         """Cancels one job or asks for it; its key, and 0 if it had ended."""

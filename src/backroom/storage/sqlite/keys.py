@@ -14,17 +14,19 @@ from backroom.ports import Wake
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.ledger import Ledger
 
-__all__ = ["DROP", "HOLDS", "KEEP", "Keys", "as_kept", "free", "let_go"]
+__all__ = ["DROP", "HOLDS", "KEEP", "LOOK", "WOVEN", "Keys", "as_kept", "free", "let_go"]
 
 Name: TypeAlias = tuple[str, str]
 """A job type and a unique key."""
 
+WOVEN: Final = "EXISTS (SELECT 1 FROM member WHERE member.job = job.key)"
+"""Whether a job belongs to a flow."""
 # The job that holds a key until it ends, and the one that holds it until something else.
 LOOK: Final = f"""
-    SELECT id, state, {UNSTARTED}, NULL, NULL, key, worker FROM job
+    SELECT id, state, {UNSTARTED}, NULL, NULL, key, worker, {WOVEN} FROM job
     WHERE type = ?1 AND unique_key = ?2 AND unique_key IS NOT NULL AND state NOT BETWEEN 2 AND 4
     UNION ALL
-    SELECT hold.job, state, {UNSTARTED}, until, last, key, worker
+    SELECT hold.job, state, {UNSTARTED}, until, last, key, worker, {WOVEN}
     FROM hold LEFT JOIN job ON job.id = hold.job WHERE hold.type = ?1 AND hold.unique_key = ?2
 """
 KEEP: Final = "INSERT OR REPLACE INTO hold VALUES (?, ?, ?, ?, ?)"
@@ -63,6 +65,8 @@ class _Holder(NamedTuple):
     last: str | None
     key: int | None
     worker: int | None
+    woven: int = False
+    """It belongs to a flow: what it does, and when, is part of that."""
     at: int = -1
     """Where it is among the jobs that wait to be written, if it is one of them: else it goes
     straight to a worker."""
@@ -133,7 +137,9 @@ class Keys:
             return True
         if holder.until:
             return job.created_at < holder.until
-        # Of one in the lanes of a worker nothing can be replaced any more.
+        if holder.woven and _how(job) == "replace":
+            return False
+        # Nor can anything be replaced of one in the lanes of a worker.
         return self._waits(holder, _FRESH) or (_how(job) != "replace" and self._in_a_lane(holder))
 
     def _waits(self, holder: _Holder, states: Sequence[State]) -> bool:
@@ -162,7 +168,7 @@ class Keys:
             raise DuplicateJobError(
                 f"{job.type}: job {holder.id} holds the unique key {job.unique_key!r}", holder.id
             )
-        if how != "replace" or not self._waits(holder, _NOBODYS):
+        if how != "replace" or holder.woven or not self._waits(holder, _NOBODYS):
             return
         if holder.at >= 0:
             mine = self._waiting[holder.at]
@@ -176,7 +182,7 @@ class Keys:
     def _take(self, name: Name, before: _Holder, job: JobRecord, start: bool) -> None:
         until = None if job.hold is None else job.hold.until
         at = len(self._waiting)
-        now = _Holder(job.id, State.WAITING, True, until, None, None, None, at, start)
+        now = _Holder(job.id, State.WAITING, True, until, None, None, None, False, at, start)
         self._set(self._holders, name, now)
         if until is not None:
             self._set(self._rows, name, (job.id, until, None))

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.flow import Role
-from backroom.flowing import belongs, no_flow, not_undone, waits_in_vain
+from backroom.flowing import belongs, key_held, no_flow, not_undone, waits_in_vain
 from backroom.ports import Wake
 from backroom.storage.restoring import restorable
 from backroom.storage.sqlite.flows import COUNT
-from backroom.storage.sqlite.inspect import AGAIN, CANCEL
+from backroom.storage.sqlite.inspect import AGAIN, CANCEL, LET_GO
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.sqlite.ties import loosen
 
 __all__ = [
+    "apart",
     "cancel",
     "check_deletable",
     "check_retriable",
@@ -61,8 +62,20 @@ ABOVE: Final = f"""
 """
 CALLBACKS: Final = f"SELECT job FROM member WHERE flow IN {_THESE} AND role = 1 AND doomed"
 WAIT_AGAIN: Final = f"""
-    UPDATE job SET state = 5, finished_at = NULL, reason = NULL, expires_at = NULL
+    UPDATE OR IGNORE job SET state = 5, finished_at = NULL, reason = NULL, expires_at = NULL
     WHERE key IN {_THESE} AND state = 4
+    AND NOT (unique_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM hold WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
+"""
+# The first of these jobs that do not run again, as their keys are held, and by whom.
+LEFT: Final = f"""
+    SELECT job.type, job.id, job.unique_key, ifnull(
+        (SELECT o.id FROM job AS o WHERE o.type = job.type AND o.unique_key = job.unique_key
+         AND o.unique_key IS NOT NULL AND o.state NOT BETWEEN 2 AND 4),
+        (SELECT hold.job FROM hold
+         WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
+    FROM job WHERE key IN {_THESE} AND unique_key IS NOT NULL AND state BETWEEN 2 AND 4
+    ORDER BY key LIMIT 1
 """
 NOT_COUNTED: Final = f"UPDATE member SET counted = 0, doomed = 0 WHERE job IN {_THESE}"
 BLOCKED_CHILDREN: Final = f"""
@@ -89,6 +102,7 @@ OUT_OF_LINE: Final = f"""
     DELETE FROM blocked WHERE job IN {_THESE}
     AND (SELECT waits FROM member WHERE member.job = blocked.job) > 0
 """
+FLOW_OF: Final = f"SELECT job, flow FROM member WHERE job IN {_THESE}"
 NOT_FINISHED: Final = f"UPDATE flow SET finished_at = NULL WHERE key IN {_THESE}"
 # What belongs to a flow that goes on, or has not ended for long enough.
 STAYING: Final = f"""
@@ -114,8 +128,10 @@ def retry(ledger: Ledger, flow_id: str, now: int) -> int:
     keys: list[int] = []
     for role in (Role.JOB, Role.CALLBACK):
         keys = keys or [key for (key,) in ledger.run(NOT_COMPLETED, (flow, int(role)))]
+    ledger.run(LET_GO, {"keys": encode(keys), "now": now})
     ledger.run(AGAIN, {"keys": encode(keys), "now": now})
-    blocked = reopened(ledger, keys)
+    _check_keys(ledger, keys)
+    blocked = reopened(ledger, keys, now)
     ledger.wakes.add(Wake.JOBS)
     return len(keys) - blocked
 
@@ -136,10 +152,24 @@ def check_retriable(ledger: Ledger, key: int, job_id: str) -> None:
         raise not_undone(flow_id) if undone else waits_in_vain(job_id)
 
 
-def reopened(ledger: Ledger, keys: Sequence[int]) -> int:
+def apart(ledger: Ledger, keys: Sequence[int]) -> list[list[int]]:
+    """These jobs by the flows that they belong to; those of none are together."""
+    flow_of = dict(ledger.run(FLOW_OF, (encode(list(keys)),)))
+    by_flow: dict[int | None, list[int]] = {}
+    for key in keys:
+        by_flow.setdefault(flow_of.get(key), []).append(key)
+    return list(by_flow.values())
+
+
+def reopened(ledger: Ledger, keys: Sequence[int], now: int) -> int:
     """These jobs run again, as the table of jobs has it already: what was cancelled for them waits
     again, and what waits for them waits for them anew. Of those that wait for others themselves,
-    which do not run yet, how many."""
+    which do not run yet, how many.
+
+    Raises:
+        JobStateError: another job holds the unique key of one that would wait again; nothing of
+            this change may stay.
+    """
     opened = list(ledger.run(OPEN, (encode(list(keys)),)))
     if not opened:
         return 0
@@ -149,7 +179,9 @@ def reopened(ledger: Ledger, keys: Sequence[int]) -> int:
     callbacks = {key for (key,) in ledger.run(CALLBACKS, (going_on,))}
     back = _restorable(ledger, again) | callbacks
     text = encode(list(back))
+    ledger.run(LET_GO, {"keys": text, "now": now})
     ledger.run(WAIT_AGAIN, (text,))
+    _check_keys(ledger, list(back))
     opened += [row for row in ledger.run(OPEN, (text,)) if row[0] not in again]
     COUNT.run(ledger, _sums(opened))
     ledger.run(NOT_COUNTED, (encode([job for job, *_ in opened]),))
@@ -162,6 +194,12 @@ def reopened(ledger: Ledger, keys: Sequence[int]) -> int:
     ledger.run(OUT_OF_LINE, (encode(list(again)),))
     ledger.run(HOLD_BACK, (encode(list(again)),))
     return ledger.connection.changes()
+
+
+def _check_keys(ledger: Ledger, keys: Sequence[int]) -> None:
+    """Whether all of these jobs have their unique keys again."""
+    for type_, id_, key, holder in ledger.run(LEFT, (encode(list(keys)),)):
+        raise key_held(type_, id_, key, holder)
 
 
 def _restorable(ledger: Ledger, again: set[int]) -> set[int]:

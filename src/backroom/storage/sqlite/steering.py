@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from backroom.errors import JobStateError
 from backroom.ports import Filter, Wake
 from backroom.storage.sqlite import limits, reopening, retention
 from backroom.storage.sqlite.inspect import Inspector
@@ -20,17 +22,29 @@ def retry(ledger: Ledger, job_id: str, now: int) -> int:
     key = jobs.key(job_id)
     reopening.check_retriable(ledger, key, job_id)
     jobs.retry(job_id, now)
-    reopening.reopened(ledger, [key])
+    reopening.reopened(ledger, [key], now)
     ledger.wakes.add(Wake.JOBS)
     return 1
 
 
 def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
-    """Of those of these jobs that still are what was looked for; how many."""
+    """Of those of these jobs that still are what was looked for; how many. Where another job holds
+    the unique key of one that would wait again with some of them, the jobs of that flow are left
+    alone."""
     keys = reopening.retriable(ledger, keys)
-    changed = Inspector(ledger.connection).retry_some(which, now, keys)
-    reopening.reopened(ledger, keys)
     ledger.wakes.add(Wake.JOBS)
+    with suppress(JobStateError), ledger.connection:
+        return _again(ledger, which, now, keys)
+    changed = 0
+    for some in reopening.apart(ledger, keys):
+        with suppress(JobStateError), ledger.connection:
+            changed += _again(ledger, which, now, some)
+    return changed
+
+
+def _again(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
+    changed = Inspector(ledger.connection).retry_some(which, now, keys)
+    reopening.reopened(ledger, keys, now)
     return changed
 
 

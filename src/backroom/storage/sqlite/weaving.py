@@ -18,10 +18,12 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, too_late
+from backroom.flowing import followed, keyed, too_late
 from backroom.job import JobId, status_of
 from backroom.stepping import lost
 from backroom.storage.sqlite.flows import ADD_EDGES, ADD_MEMBERS, close, ended, put
+from backroom.storage.sqlite.inserts import OneGroup
+from backroom.storage.sqlite.keys import Keys, as_kept
 from backroom.storage.sqlite.ledger import Ledger, encode
 
 __all__ = ["extend", "flow", "flows", "insert", "open_flows", "predecessors"]
@@ -34,8 +36,7 @@ _COLUMNS = (
     " cancelled, undone, finished_at"
 )
 ADD: Final = (
-    "INSERT INTO flow (id, name, kind, on_failure, created_at) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO NOTHING RETURNING key"
+    "INSERT INTO flow (id, name, kind, on_failure, created_at) VALUES (?, ?, ?, ?, ?) RETURNING key"
 )
 MORE: Final = """
     UPDATE flow SET jobs = jobs + ?2, open_jobs = open_jobs + ?2, open_others = open_others + ?3
@@ -89,16 +90,16 @@ ALL_JOBS: Final = _PREDECESSORS.format(
 
 def insert(ledger: Ledger, flow: FlowRecord, piece: Piece, now: int) -> None:
     """See `Flowing.insert_flow`."""
-    row = ledger.run(
+    if ledger.run("SELECT 1 FROM flow WHERE id = ?", (flow.id,)).fetchone():
+        return
+    _take_keys(ledger, piece, now)
+    [(key,)] = ledger.run(
         ADD,
         (
             flow.id, flow.name, KINDS.index(flow.kind), POLICIES.index(flow.on_failure),
             flow.created_at,
         ),
-    ).fetchone()  # fmt: skip
-    if row is None:
-        return
-    [key] = row
+    )  # fmt: skip
     _add(ledger, key, piece.members, piece.edges, {})
     ended(ledger, close(ledger, [key], now), now)
 
@@ -117,6 +118,7 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
     completed = followed(piece, {id_: (its, state) for id_, _, state, its in rows}, flow)
     if completed is None:
         return
+    _take_keys(ledger, piece, now)
     there = {id_: (job, completed[id_]) for id_, job, _, _ in rows}
     children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key,))]
     keys = _add(ledger, flow, piece.members, piece.edges, there)
@@ -125,6 +127,21 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
     for child in children:
         ADD_EDGES.run(ledger, [(one, child, 0) for one in last])
         ledger.run(MORE_WAITS, (child, len(last)))
+
+
+def _take_keys(ledger: Ledger, piece: Piece, now: int) -> None:
+    """The unique keys of new members are theirs.
+
+    Raises:
+        DuplicateJobError: another job holds one; nothing was written.
+    """
+    jobs = keyed(piece)
+    if not jobs:
+        return
+    keys, group = Keys(ledger, []), OneGroup(jobs, now)
+    for job in jobs:
+        keys.twin(job, group)
+    keys.write()
 
 
 def _add(
@@ -140,7 +157,7 @@ def _add(
     for member in members:
         if member.role == Role.CALLBACK:
             waits[member.record.id] = 1
-    made = put(ledger, [(member.record, waits[member.record.id] > 0) for member in members])
+    made = put(ledger, [(as_kept(one.record), waits[one.record.id] > 0) for one in members])
     keys = {member.record.id: key for member, key in zip(members, made, strict=True)}
     ADD_MEMBERS.run(
         ledger,
