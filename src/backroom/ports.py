@@ -351,8 +351,10 @@ class Inspection(Protocol):
         """Counts, queues and workers."""
         ...
 
-    async def retry(self, which: str | Filter, now: int) -> int:
-        """Terminal jobs (or a retry that waits) run again at once, with a fresh budget.
+    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
+        """Terminal jobs (or a retry that waits) run again at once, with a fresh budget. Of one by
+        its id, steps from the number `from_step` on are forgotten in the same change; signals that
+        wait stay.
 
         Raises, for an id: `JobNotFoundError`; `JobStateError` if it is active, or if another
         job holds its unique key. A job that held one not until its end needs none.

@@ -149,7 +149,8 @@ class Steering:
         its retry, or for its time, runs now.
 
         What is kept of its steps stays, so it goes on where it was; with `from_step`, steps from
-        that number on are forgotten first, and done anew: 1 begins from the beginning.
+        that number on are forgotten, and done anew: 1 begins from the beginning. Where the retry is
+        refused, they stay.
 
         Raises:
             JobNotFoundError; JobStateError: it is active, or its unique key is taken; or a job of
@@ -160,9 +161,7 @@ class Steering:
         if from_step is not None:
             _check_from_step(from_step)
         await self._ready()
-        if from_step is not None:
-            await self.storage.forget_steps(id_, from_step)
-        await self.storage.retry(id_, self._clock.now())
+        await self.storage.retry(id_, self._clock.now(), from_step)
 
     async def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None:
         """Sends a job a value that its handler takes with `job.wait_for(name)`.

@@ -55,14 +55,6 @@ class Stepping(Protocol):
         """
         ...
 
-    async def forget_steps(self, job_id: str, number: int) -> None:
-        """Forgets the steps of a job from this number on; signals that wait stay.
-
-        Raises:
-            JobNotFoundError. JobStateError: it is active.
-        """
-        ...
-
 
 def lost() -> LeaseLostError:
     """What an attempt is told that may not keep its steps any more."""

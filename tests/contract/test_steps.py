@@ -131,15 +131,28 @@ async def test_steps_from_a_number_on_are_forgotten(bench: Bench) -> None:
     for number in (1, 2, 3):
         await bench.storage.keep_step(claim.key, claim.token, done(bench, number))
     with pytest.raises(JobStateError, match="is active"):
-        await bench.storage.forget_steps(job, 2)
+        await bench.storage.retry(job, bench.now, 2)
     assert len(await bench.storage.steps_of(claim.key)) == 3
     await bench.finish(worker, bench.failed(claim))
-    await bench.storage.forget_steps(job, 2)
+    await bench.storage.retry(job, bench.now, 2)
     assert await bench.storage.steps_of(claim.key) == [done(bench)]
+    assert await bench.status(job) is JobStatus.PENDING
+    await bench.storage.retry(job, bench.now, 1)  # It waits, and runs now.
+    assert await bench.storage.steps_of(claim.key) == []
     with pytest.raises(JobNotFoundError):
-        await bench.storage.forget_steps(_ids(bench.now), 1)
+        await bench.storage.retry(_ids(bench.now), bench.now, 1)
     with pytest.raises(JobNotFoundError):
-        await bench.storage.forget_steps("no id at all", 1)
+        await bench.storage.retry("no id at all", bench.now, 1)
+
+
+async def test_a_retry_that_is_refused_forgets_no_step(bench: Bench) -> None:
+    job, worker, claim = await bench.running(unique_key="order-7")
+    await bench.storage.keep_step(claim.key, claim.token, done(bench, name="charge"))
+    await bench.finish(worker, bench.failed(claim))
+    await bench.add(unique_key="order-7")
+    with pytest.raises(JobStateError, match="unique key"):
+        await bench.storage.retry(job, bench.now, 1)
+    assert await bench.storage.steps_of(claim.key) == [done(bench, name="charge")]
 
 
 async def test_steps_and_signals_go_with_their_job(bench: Bench) -> None:

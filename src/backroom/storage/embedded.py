@@ -252,9 +252,6 @@ class EmbeddedStorage:
     async def send_signal(self, job_id: str, signal: SignalRecord, now: int) -> None:
         await self._write(steps.send, job_id, signal, now)
 
-    async def forget_steps(self, job_id: str, number: int) -> None:
-        await self._write(steps.forget, job_id, number)
-
     # -- Limiting ------------------------------------------------------------------------------
 
     async def put_limits(self, records: Sequence[LimitRecord]) -> None:
@@ -287,9 +284,9 @@ class EmbeddedStorage:
     async def queues(self) -> dict[str, bool]:
         return await self._read(Inspector.queues)
 
-    async def retry(self, which: str | Filter, now: int) -> int:
+    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
         if isinstance(which, str):
-            return await self._write(steering.retry, which, now)
+            return await self._write(steering.retry, which, now, from_step)
         return await self._bulk(Inspector.ended, steering.retry_some, which, now)
 
     async def cancel(self, which: str | Filter, now: int) -> int:

@@ -30,6 +30,7 @@ from backroom.job import (
 from backroom.limit import OURS, full
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
+from backroom.stepping import active
 from backroom.storage.postgres.reopening import apart, barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
@@ -241,19 +242,24 @@ class Inspector:
         rows = await self._connection.fetch(self._statements.named(text), *arguments)
         return [row[0] for row in rows]
 
-    async def retry(self, job_id: str, now: int) -> None:
+    async def retry(self, job_id: str, now: int, from_step: int | None) -> None:
         """One job runs again at once, with a fresh budget."""
         key, place = await self._place(job_id)
         if place["active"]:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if place["state"] is None:
             await self._connection.fetch(self._statements["sooner"], [key], now)
-            return
-        await barred(self._connection, self._statements, [key], job_id)
-        if not await self._again(Filter(), [key], now):
-            raise JobStateError(
-                f"job {job_id} cannot be retried: another live job of its type holds its unique key"
-            )
+        else:
+            await barred(self._connection, self._statements, [key], job_id)
+            if not await self._again(Filter(), [key], now):
+                raise JobStateError(
+                    f"job {job_id} cannot be retried: another live job of its type holds its unique"
+                    " key"
+                )
+        if from_step is not None:
+            await self._connection.execute(self._statements["lock_job"], key)
+            if await self._connection.fetchval(self._statements["forget_steps"], key, from_step):
+                raise active(job_id)
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many. Where

@@ -63,9 +63,9 @@ class People(Limits):
     async def queues(self) -> dict[str, bool]:
         return {from_text(name): paused for name, paused in await self._base.fetch("queues")}
 
-    async def retry(self, which: str | Filter, now: int) -> int:
+    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
         if isinstance(which, str):
-            await self._steer(lambda jobs: jobs.retry(which, now), Wake.JOBS)
+            await self._steer(lambda jobs: jobs.retry(which, now, from_step), Wake.JOBS)
             return 1
         return await self._bulk(
             which, now, True, lambda jobs, keys: jobs.retry_some(which, keys, now), Wake.JOBS

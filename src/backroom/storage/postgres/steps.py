@@ -16,7 +16,7 @@ import msgspec
 from backroom.errors import JobNotFoundError, StorageError
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
-from backroom.stepping import active, ended, lost, too_many
+from backroom.stepping import ended, lost, too_many
 from backroom.storage.groups import Group
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.links import is_of_values
@@ -143,7 +143,7 @@ class Stepping:
         text = self._base.statements
 
         async def send(link: Any) -> bool:
-            job = await self._lock(link, job_id)
+            job = await _lock(link, text, job_id)
             [row] = await link.fetch(
                 text["send_signal"], job, signal.id, signal.name, signal.value, signal.at, now,
                 MAX_SIGNALS,
@@ -159,21 +159,12 @@ class Stepping:
         if await self._base.change(send):
             self._base.ring(Wake.JOBS, since=now)
 
-    async def forget_steps(self, job_id: str, number: int) -> None:
-        """See the protocol."""
 
-        async def forget(link: Any) -> None:
-            job = await self._lock(link, job_id)
-            if await link.fetchval(self._base.statements["forget_steps"], job, number):
-                raise active(job_id)
-
-        await self._base.change(forget)
-
-    async def _lock(self, link: Any, job_id: str) -> Any:
-        job = identity(job_id)
-        if job is None or not await link.fetch(self._base.statements["lock_job"], job):
-            raise JobNotFoundError(f"no job has the id {job_id!r}")
-        return job
+async def _lock(link: Any, text: Statements, job_id: str) -> Any:
+    job = identity(job_id)
+    if job is None or not await link.fetch(text["lock_job"], job):
+        raise JobNotFoundError(f"no job has the id {job_id!r}")
+    return job
 
 
 def waits(transitions: Sequence[Transition]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from backroom.errors import JobStateError
 from backroom.ports import Filter, Wake
-from backroom.storage.sqlite import limits, reopening, retention
+from backroom.storage.sqlite import limits, reopening, retention, steps
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -16,13 +16,15 @@ from backroom.storage.sqlite.ties import loosen
 __all__ = ["cancel", "cancel_some", "delete", "delete_some", "pause", "retry", "retry_some"]
 
 
-def retry(ledger: Ledger, job_id: str, now: int) -> int:
+def retry(ledger: Ledger, job_id: str, now: int, from_step: int | None) -> int:
     """See `Inspection.retry`, of one job."""
     jobs = Inspector(ledger.connection)
     key = jobs.key(job_id)
     reopening.check_retriable(ledger, key, job_id)
     jobs.retry(job_id, now)
     reopening.reopened(ledger, [key], now)
+    if from_step is not None:
+        steps.forget(ledger, key, from_step)
     ledger.wakes.add(Wake.JOBS)
     return 1
 
