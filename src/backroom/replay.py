@@ -92,6 +92,11 @@ class Replay:
             self._under_way = None
             raise
 
+    @property
+    def uncalled(self) -> list[StepRecord]:
+        """What is kept, and this run has not come to."""
+        return [step for number, step in (self._kept or {}).items() if number > self._number]
+
     def over(self) -> None:
         """The step that was begun has ended, one way or another."""
         self._under_way = None

@@ -358,6 +358,13 @@ class Runner:
             return Completed("null")  # The result was said with the commit.
         if running.job.aside is not None:  # Which the handler has caught.
             return _put_aside(running.job.aside)
+        uncalled = running.job.uncalled
+        if uncalled:
+            running.job.log.warning(
+                "completed without %s, kept by an earlier run: the handler was changed while this"
+                " job was under way, or does not call the same steps each time",
+                ", ".join(f"step {step.number}, {step.said}" for step in uncalled[:5]),
+            )
         return returned(running.claim.type, running.known.result, value, self._max_payload)
 
     def _transact(

@@ -36,6 +36,7 @@ class Stepper:
     """The steps of all jobs that one worker runs."""
 
     aside: None = None
+    uncalled: tuple[()] = ()
     """As of a run that has called no step."""
 
     def __init__(

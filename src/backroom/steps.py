@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -13,7 +13,7 @@ from backroom.flow import Predecessor
 from backroom.job import JobId
 from backroom.predecessors import Predecessors, Typed, none_here
 from backroom.replay import Aside, Replay, check_step
-from backroom.step import StepKind
+from backroom.step import StepKind, StepRecord
 from backroom.stepper import Stepper, codec_of
 from backroom.transition import Claim
 
@@ -202,6 +202,11 @@ class Steps:
     def aside(self) -> Aside | None:
         """How this run ended by a step of its own, whatever the handler made of that."""
         return None if self._steps is None else self._steps.aside
+
+    @property
+    def uncalled(self) -> Sequence[StepRecord]:
+        """Steps that an earlier run has kept, and this one has not called."""
+        return () if self._steps is None else self._steps.uncalled
 
 
 class BlockingSteps:

@@ -353,6 +353,17 @@ async def test_another_step_than_was_kept_fails_the_job_and_names_both(
     assert calls.made == ["quote", "pay", "ship"]
 
 
+async def test_a_run_that_leaves_out_what_was_kept_says_so(world: World, calls: Calls) -> None:
+    service, (job_id, order) = await changed(world, calls)
+    order[:] = ["quote"]
+    await service.result(job_id)
+    info = await world.look(job_id)
+    assert [line.message for line in info.log if line.level == "warning"] == [
+        'completed without step 2, step("pay"), kept by an earlier run: the handler was changed'
+        " while this job was under way, or does not call the same steps each time"
+    ]
+
+
 async def test_a_job_can_be_retried_from_a_step_on(world: World, calls: Calls) -> None:
     service, (job_id, order) = await changed(world, calls)
     order[:] = ["quote", "reserve", "pay", "ship"]
