@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from backroom.errors import StorageError
 from backroom.job import State
-from backroom.schedule import ScheduleRecord
+from backroom.schedule import ScheduleRecord, TickOutcome
 from backroom.step import SignalRecord, StepRecord
 
 __all__ = [
+    "TICK_BYTES",
     "Baggage",
     "Parcel",
+    "PastTick",
     "Refusal",
     "Unpacked",
     "checksum",
@@ -27,6 +29,8 @@ __all__ = [
 
 MOST_BYTES: Final = 8 * 2**20
 """Of a parcel, where it holds more than one job."""
+TICK_BYTES: Final = 160
+"""Of what became of a tick, at most, but for a few."""
 
 
 class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -93,6 +97,19 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
 
+class PastTick(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What became of ticks of a schedule, as `Tick`. Encodes as a JSON array in this order."""
+
+    at: int
+    until: int
+    count: int
+    outcome: TickOutcome
+    job: str | None
+    asked: str | None
+    """The id that its job was to have, where the live one with its unique key is `job`."""
+    decided_at: int
+
+
 class Parcel(msgspec.Struct, frozen=True):
     """Jobs that were packed together: out of everybody's reach until they are unloaded."""
 
@@ -104,13 +121,15 @@ class Parcel(msgspec.Struct, frozen=True):
     jobs: Sequence[Baggage]
     schedules: Sequence[ScheduleRecord] = ()
     """Or these, and no jobs."""
+    ticks: Mapping[str, Sequence[PastTick]] = {}
+    """By the name of a schedule: what became of its ticks, the oldest first."""
 
     @classmethod
     def opened(cls, number: int, target: int, label: str, text: str) -> Parcel:
         """As a store keeps it: `text` is of `encode`, or of `encode_schedules`."""
         freight = _decoder.decode(text)
         if isinstance(freight, _Schedules):
-            return cls(number, target, label, (), freight.schedules)
+            return cls(number, target, label, (), freight.schedules, freight.ticks)
         return cls(number, target, label, freight)
 
 
@@ -177,13 +196,16 @@ def encode(jobs: Sequence[Baggage]) -> str:
     return _encoder.encode(jobs).decode()
 
 
-def encode_schedules(schedules: Sequence[ScheduleRecord]) -> str:
-    """The same of schedules."""
-    return _encoder.encode(_Schedules(schedules)).decode()
+def encode_schedules(
+    schedules: Sequence[ScheduleRecord], ticks: Mapping[str, Sequence[PastTick]]
+) -> str:
+    """The same of schedules, and of their ticks by name."""
+    return _encoder.encode(_Schedules(schedules, ticks)).decode()
 
 
 class _Schedules(msgspec.Struct):
     schedules: Sequence[ScheduleRecord]
+    ticks: Mapping[str, Sequence[PastTick]] = {}
 
 
 _encoder: Final = msgspec.json.Encoder()

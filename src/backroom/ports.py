@@ -443,15 +443,15 @@ class Movable(Protocol):
 
     async def pack_schedules(self, limit: int, target: int, label: str) -> Parcel | None:
         """Takes up to so many schedules out of the storage and puts them into a parcel, in one
-        change: from then on none of their ticks is decided here. What became of earlier ones is
-        forgotten. None: there are none."""
+        change: from then on none of their ticks is decided here. What became of earlier ones goes
+        with them. None: there are none."""
         ...
 
     async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
         """Keeps schedules of the store of that number as they are, in one change; how many. One
-        that is there already and says the same is joined with it (`ScheduleRecord.joined`). Of
-        one source parcels come in the order of their numbers: one that came before changes
-        nothing.
+        that is there already and says the same is joined with it (`ScheduleRecord.joined`), and
+        so is what became of their ticks: what is said of a moment here stays so. Of one source
+        parcels come in the order of their numbers: one that came before changes nothing.
 
         Raises:
             JobStateError: one that is there says something else; none of them was kept.

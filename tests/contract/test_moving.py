@@ -21,6 +21,7 @@ from backroom.transition import Transition
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.plans import Plans
 from tests.contract.storages import STORAGES, Prepare
+from tests.contract.test_schedules import MOST_TICKS, many_ticks
 
 DURABLE = [name for name in STORAGES if name != "memory"]
 PAIRS = [(one, other) for one in DURABLE for other in DURABLE]
@@ -425,6 +426,8 @@ async def test_a_schedule_is_all_that_it_was_and_goes_on_where_it_was(ends: Ends
     await source.storage.pause_schedule("b\0", True, None, revision=1)
     await source.put("c", due_in=-5)
     before = await source.storage.schedules()
+    ticks = await source.ticks("a")
+    assert [tick.job for tick in ticks] == [fired.jobs[0].id]
 
     parcels = await pack_schedules(ends)
 
@@ -438,6 +441,7 @@ async def test_a_schedule_is_all_that_it_was_and_goes_on_where_it_was(ends: Ends
         await house(ends.source).unload(parcel)
     assert await house(ends.source).parcel() is None
     assert await target.storage.schedules() == before
+    assert await target.ticks("a") == ticks
     assert before[0].last_job == fired.jobs[0].id
     assert await target.due() == (["c"], fired.next_at)
     assert await target.fire(target.firing(before[2])) == [True]
@@ -469,6 +473,39 @@ async def test_two_schedules_that_say_the_same_are_joined(ends: Ends) -> None:
     kept = await target.kept("a")
     assert (kept.paused, kept.next_at, kept.revision) == (True, fired.next_at, 3)
     assert (kept.last_at, kept.last_job) == (record.next_at, fired.jobs[0].id)
+
+
+async def test_what_became_of_ticks_is_kept_once_for_each_moment(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    record = await source.put("a", due_in=-600)
+    at = record.next_at or 0
+    fired = source.firing(record)  # The first minute; then two that were missed, then one more.
+    await source.fire(fired)
+    await source.fire(source.skipping(await source.kept("a"), 2))
+    await source.fire(source.firing(await source.kept("a")))
+    record = await target.put("a", due_in=-480)
+    await target.fire(target.skipping(record, 2))  # The third minute, and the fourth.
+    [theirs] = await target.ticks("a")
+
+    assert await bring_schedules(ends, await pack_schedules(ends)) == [1]
+
+    first, *others = (await target.ticks("a"))[::-1]
+    assert (first.at, first.job, others) == (at, fired.jobs[0].id, [theirs])
+    # The first of both stands where the source stood, or the target did: no tick comes twice.
+    kept = await target.kept("a")
+    await target.fire(msgspec.structs.replace(target.firing(record), expected=kept.next_at,
+                                              revision=kept.revision))  # fmt: skip
+    assert (await target.ticks("a"))[::-1] == [first, *others]
+
+
+async def test_of_ticks_that_moved_as_many_are_kept_as_of_others(ends: Ends) -> None:
+    source, target = Plans(ends.source), Plans(ends.target)
+    await many_ticks(source, "a", MOST_TICKS + 110)
+    assert await bring_schedules(ends, await pack_schedules(ends)) == [1]
+    ticks = await target.ticks("a", 5000)
+    assert len(ticks) == MOST_TICKS + 110
+    await ends.target.prune_all(limit=1000)
+    assert await target.ticks("a", 5000) == ticks[:MOST_TICKS]
 
 
 async def test_a_schedule_that_says_something_else_there_is_told_and_none_is_lost(

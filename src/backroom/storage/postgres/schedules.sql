@@ -107,9 +107,13 @@ WITH mine AS MATERIALIZED (
 )
 UPDATE {schedules} AS s SET kept = s.kept - m.gone FROM mine AS m WHERE s.id = m.id;
 
--- first_schedules: limit -> the first so many schedules, and their keys, for this transaction to
---     take away
-SELECT id, {schedule_columns} FROM {schedules} WHERE id > 0 ORDER BY id LIMIT $1 FOR UPDATE;
+-- first_schedules: limit -> the first so many schedules, their keys, and how many ticks of each are
+--     kept, for this transaction to take away
+SELECT id, kept, {schedule_columns} FROM {schedules} WHERE id > 0 ORDER BY id LIMIT $1 FOR UPDATE;
+
+-- ticks_of: keys of schedules -> all that became of their ticks, the oldest first
+SELECT schedule, at, until, count, outcome, job, asked, decided_at FROM {ticks}
+WHERE schedule = ANY($1::bigint[]) ORDER BY schedule, at;
 
 -- drop_schedules: keys, locked before, so that all of their ticks are seen -> nothing
 WITH gone AS (DELETE FROM {ticks} WHERE schedule = ANY($1::bigint[]))

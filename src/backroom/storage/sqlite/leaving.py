@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import astuple
 
-from backroom.baggage import Parcel, encode_schedules, fitting
+from backroom.baggage import TICK_BYTES, Parcel, PastTick, encode_schedules, fitting
 from backroom.ports import Wake
-from backroom.storage.arriving import arrived, mark_of
+from backroom.storage.arriving import arrived, mark_of, new_ticks
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.moving import MAKE_PARCELS
-from backroom.storage.sqlite.schedules import ADD, CHANGE, kept
+from backroom.storage.sqlite.schedules import ADD, CHANGE, KEEP, kept
 
 __all__ = ["pack", "unpack"]
 
 FIRST: Final = """
-    SELECT key, octet_length(data) + ifnull(octet_length(options), 0) FROM schedule
-    ORDER BY key LIMIT ?
+    SELECT key, octet_length(data) + ifnull(octet_length(options), 0) + kept * ?2 FROM schedule
+    ORDER BY key LIMIT ?1
 """
 NAMES: Final = (
     "SELECT name FROM schedule WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key"
 )
+TICKS: Final = """
+    SELECT at, until, count, outcome, job, asked, decided_at FROM tick
+    WHERE schedule = (SELECT key FROM schedule WHERE name = ?) ORDER BY at
+"""
+SPANS: Final = "SELECT at, until FROM tick WHERE schedule = ? ORDER BY at"
+MORE: Final = "UPDATE schedule SET kept = kept + ?2 WHERE key = ?1"
 
 
 def pack(ledger: Ledger, limit: int, target: int, label: str) -> Parcel | None:
     """See `Movable.pack_schedules`."""
-    sizes = list(ledger.run(FIRST, (limit,)))
+    sizes = list(ledger.run(FIRST, (limit, TICK_BYTES)))
     if not sizes:
         return None
     keys = json.dumps([key for key, _ in sizes[: fitting(sizes)]])
     found = [kept(ledger.run, str(name)) for (name,) in ledger.run(NAMES, (keys,)).fetchall()]
     schedules = [record for record in found if record is not None]
+    ticks = {one.name: _ticks(ledger, one.name) for one in schedules}
     for table, column in (("tick", "schedule"), ("schedule", "key")):
         ledger.run(
             f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (keys,)
@@ -40,10 +48,14 @@ def pack(ledger: Ledger, limit: int, target: int, label: str) -> Parcel | None:
     ledger.run(MAKE_PARCELS)
     [(number,)] = ledger.run(
         "INSERT INTO parcel (target, label, jobs) VALUES (?, ?, ?) RETURNING number",
-        (target, label, encode_schedules(schedules)),
+        (target, label, encode_schedules(schedules, ticks)),
     )
     ledger.wakes.add(Wake.CONTROL)
-    return Parcel(number, target, label, (), schedules)
+    return Parcel(number, target, label, (), schedules, ticks)
+
+
+def _ticks(ledger: Ledger, name: str) -> list[PastTick]:
+    return [PastTick(*row) for row in ledger.run(TICKS, (name,))]
 
 
 def unpack(ledger: Ledger, source: int, parcel: Parcel) -> int:
@@ -58,6 +70,15 @@ def unpack(ledger: Ledger, source: int, parcel: Parcel) -> int:
         changes.append((ADD if here is None else CHANGE, arrived(here, comes)))
     for change, record in changes:
         ledger.run(change, astuple(record))
+    _keep_ticks(ledger, parcel.ticks)
     ledger.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (mark, parcel.number))
     ledger.wakes.add(Wake.CONTROL)
     return len(parcel.schedules)
+
+
+def _keep_ticks(ledger: Ledger, ticks: Mapping[str, Sequence[PastTick]]) -> None:
+    for name, come in ticks.items():
+        [(key,)] = ledger.run("SELECT key FROM schedule WHERE name = ?", (name,))
+        new = new_ticks(list(ledger.run(SPANS, (key,))), come)
+        KEEP.run(ledger, [(key, *astuple(tick)) for tick in new])
+        ledger.run(MORE, (key, len(new)))
