@@ -1,14 +1,14 @@
-"""A job on its way from one storage to another, with all that is kept with it; and schedules."""
+"""A job on its way from one storage to another, with all that is kept with it; schedules; flows."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from backroom.errors import StorageError
+from backroom.errors import JobStateError, StorageError
 from backroom.job import State
 from backroom.schedule import ScheduleRecord, TickOutcome
 from backroom.step import SignalRecord, StepRecord
@@ -16,6 +16,10 @@ from backroom.step import SignalRecord, StepRecord
 __all__ = [
     "TICK_BYTES",
     "Baggage",
+    "Edge",
+    "FlowBaggage",
+    "Freight",
+    "Membership",
     "Parcel",
     "PastTick",
     "Refusal",
@@ -23,7 +27,7 @@ __all__ = [
     "checksum",
     "compare",
     "encode",
-    "encode_schedules",
+    "encode_freight",
     "fitting",
 ]
 
@@ -31,6 +35,20 @@ MOST_BYTES: Final = 8 * 2**20
 """Of a parcel, where it holds more than one job."""
 TICK_BYTES: Final = 160
 """Of what became of a tick, at most, but for a few."""
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a job is to its flow. Encodes as a JSON array in this order."""
+
+    flow: str
+    role: int
+    anyway: bool
+    waits: int
+    """For how many jobs it still waits; 0 where it has ended."""
+    counted: int
+    doomed: bool
+    undo: str | None
+    """JSON, as it was kept with it."""
 
 
 class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -66,10 +84,16 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Those that wait, in order."""
     held: tuple[str, int] | None = None
     """A unique key that it holds not until its end, and until when, as `Hold.until`."""
+    member: Membership | None = None
 
     @property
     def ended(self) -> bool:
         return State.COMPLETED <= self.state <= State.CANCELLED
+
+    @property
+    def kept_as(self) -> int:
+        """The state of its row: nobody claims a job of a flow that has not arrived yet."""
+        return self.state if self.member is None or self.ended else int(State.BLOCKED)
 
     def key_at(self, now: int) -> tuple[str, str] | None:
         """The unique key that it holds, with its type; None if it holds none, or not any more."""
@@ -110,6 +134,55 @@ class PastTick(msgspec.Struct, frozen=True, array_like=True, gc=False):
     decided_at: int
 
 
+Edge: TypeAlias = tuple[str, str, bool]
+"""The ids of the job that is waited for and of the one that waits; whether the first has ended."""
+
+
+class FlowBaggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A flow without its jobs. Encodes as a JSON array in this order."""
+
+    id: str
+    name: str
+    kind: int
+    on_failure: int
+    created_at: int
+    jobs: int
+    open_jobs: int
+    open_others: int
+    completed: int
+    failed: int
+    cancelled: int
+    undone: bool
+    finished_at: int | None
+    members: int
+    """How many jobs belong to it, with callbacks and undo jobs: so many arrive before it does."""
+    edges: int
+    """The same of its edges."""
+
+    def check(self, members: int, edges: int) -> None:
+        """Whether all that belongs to it is there.
+
+        Raises:
+            JobStateError: it is not.
+        """
+        if (members, edges) != (self.members, self.edges):
+            raise JobStateError(
+                f"of the workflow {self.id}, {members:,} of {self.members:,} jobs have arrived, and"
+                f" {edges:,} of {self.edges:,} edges: run the same move again, and it goes on; what"
+                " was packed is safe"
+            )
+
+
+class Freight(msgspec.Struct, frozen=True):
+    """What else goes from one store to another than jobs."""
+
+    schedules: tuple[ScheduleRecord, ...] = ()
+    ticks: Mapping[str, tuple[PastTick, ...]] = {}
+    """By the name of a schedule: what became of its ticks, the oldest first."""
+    flows: tuple[FlowBaggage, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
 class Parcel(msgspec.Struct, frozen=True):
     """Jobs that were packed together: out of everybody's reach until they are unloaded."""
 
@@ -119,18 +192,28 @@ class Parcel(msgspec.Struct, frozen=True):
     label: str
     """Its URL, for people."""
     jobs: Sequence[Baggage]
-    schedules: Sequence[ScheduleRecord] = ()
-    """Or these, and no jobs."""
-    ticks: Mapping[str, Sequence[PastTick]] = {}
-    """By the name of a schedule: what became of its ticks, the oldest first."""
+    freight: Freight | None = None
+    """Or this, and no jobs."""
 
     @classmethod
     def opened(cls, number: int, target: int, label: str, text: str) -> Parcel:
-        """As a store keeps it: `text` is of `encode`, or of `encode_schedules`."""
-        freight = _decoder.decode(text)
-        if isinstance(freight, _Schedules):
-            return cls(number, target, label, (), freight.schedules, freight.ticks)
-        return cls(number, target, label, freight)
+        """As a store keeps it: `text` is of `encode`, or of `encode_freight`."""
+        what = _decoder.decode(text)
+        if isinstance(what, Freight):
+            return cls(number, target, label, (), what)
+        return cls(number, target, label, what)
+
+    @property
+    def schedules(self) -> Sequence[ScheduleRecord]:
+        return () if self.freight is None else self.freight.schedules
+
+    @property
+    def flows(self) -> Sequence[FlowBaggage]:
+        return () if self.freight is None else self.freight.flows
+
+    @property
+    def edges(self) -> Sequence[Edge]:
+        return () if self.freight is None else self.freight.edges
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -196,17 +279,10 @@ def encode(jobs: Sequence[Baggage]) -> str:
     return _encoder.encode(jobs).decode()
 
 
-def encode_schedules(
-    schedules: Sequence[ScheduleRecord], ticks: Mapping[str, Sequence[PastTick]]
-) -> str:
-    """The same of schedules, and of their ticks by name."""
-    return _encoder.encode(_Schedules(schedules, ticks)).decode()
-
-
-class _Schedules(msgspec.Struct):
-    schedules: Sequence[ScheduleRecord]
-    ticks: Mapping[str, Sequence[PastTick]] = {}
+def encode_freight(freight: Freight) -> str:
+    """The same of what else goes."""
+    return _encoder.encode(freight).decode()
 
 
 _encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder(list[Baggage] | _Schedules)
+_decoder: Final = msgspec.json.Decoder(list[Baggage] | Freight)

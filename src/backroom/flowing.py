@@ -23,6 +23,7 @@ __all__ = [
     "keyed",
     "no_flow",
     "not_undone",
+    "on_its_way",
     "other_jobs",
     "stranger",
     "too_late",
@@ -156,6 +157,15 @@ def belongs(job_id: str, flow_id: str) -> JobStateError:
     return JobStateError(
         f"job {job_id} belongs to workflow {flow_id}, which has not ended: cancel that before you"
         " delete its jobs"
+    )
+
+
+def on_its_way(job_id: str) -> JobStateError:
+    """What who would change a job is told whose flow is between two stores."""
+    return JobStateError(
+        f"job {job_id} belongs to a workflow that is on its way from or to another storage: it can"
+        " be changed where it arrives, once `backroom move` has ended; if that was interrupted,"
+        " run it again"
     )
 
 

@@ -5,6 +5,11 @@ in it), unpacked in the target, and unloaded in the source, each step in one dur
 dies on the way leaves a parcel; the next move to the same target begins with it, and since ids
 are what they were, what had arrived already arrives no second time.
 
+Flows go lot by lot. A flow leaves first, without its jobs: these are nobody's from then on. Its
+edges and its jobs follow, parcel by parcel, and as soon as all have arrived it arrives itself; with
+that its jobs may be claimed in the target. So none of it runs while it is on its way, whatever its
+size, and no change holds more than a parcel.
+
 Schedules are packed first, so that no tick is decided in the source any more, and unpacked last: a
 job of an earlier tick is there by then, or has ended. What comes in between is late in the target.
 """
@@ -30,6 +35,8 @@ __all__ = ["Move", "Moved", "Twins"]
 
 PARCEL: Final = 1000
 """Jobs of one parcel at most."""
+EDGES: Final = 10_000
+"""Edges of one parcel at most."""
 MOST_REFUSED: Final = 1000
 """Jobs that the target may refuse before the move stops."""
 SHOWN: Final = 5
@@ -57,6 +64,11 @@ class Moved(msgspec.Struct):
     """By id: why a job is still in the source."""
     active: int = 0
     """Jobs that a worker of the source holds, and that stay there."""
+    flows: int = 0
+    """Workflows and batches that are in the target now, and were in the source."""
+    going_on: int = 0
+    """Workflows and batches that stay in the source, since a worker holds a job of theirs, or held
+    one when they were to leave."""
     schedules: int = 0
     """Schedules that are in the target now, and were in the source."""
     paused: tuple[str, ...] = ()
@@ -68,14 +80,14 @@ class Moved(msgspec.Struct):
     @property
     def whole(self) -> bool:
         """Nothing that was to be moved is left behind."""
-        return not self.stayed and not self.active
+        return not self.stayed and not self.active and not self.going_on
 
 
 class Move:
     """One move. Both storages are open, and stay so.
 
     Args:
-        history: also jobs that have ended.
+        history: also jobs and flows that have ended.
         wait: for jobs that run in the source, until each has ended or waits again; what waits is
             moved first, so its workers find nothing more to begin.
         twins: see `Twins`.
@@ -114,8 +126,8 @@ class Move:
         Raises:
             ConfigurationError: they are the same store, or one forgets its jobs with the process.
             JobStateError: a job runs; or the target holds unique keys of the source, or has
-                schedules of the same names that say something else; or a move to another target
-                has not ended.
+                schedules of the same names that say something else; or a move from the source to
+                another target, or from the target, has not ended.
         """
         source, target = self._source, self._target
         for house in (source, target):
@@ -124,13 +136,6 @@ class Move:
                     f"jobs are moved from one durable storage to another, and {house.url} is none;"
                     " use file: or postgresql:"
                 )
-        flows = await cast(Flowing, source).open_flows()
-        if flows:
-            raise JobStateError(
-                f"workflows and batches of {source.url} that have not ended: {flows:,}; their jobs"
-                " do not move: wait for their end, or cancel them with `backroom workflows"
-                " cancel`; nothing was moved"
-            )
         self._total = 0
         self._number = await target.number()
         if await source.number() == self._number:
@@ -142,6 +147,12 @@ class Move:
                     " for there; run that one again before you move elsewhere"
                 )
             self._total += len(parcel.jobs)
+        theirs = await target.parcel()
+        if theirs is not None:
+            raise JobStateError(
+                f"a move from {target.url} to {theirs.label} has not ended: run that one again"
+                " before you move there"
+            )
         packed = self._total
         await source.reclaim(source.clock.now())
         stats = await source.stats(source.clock.now())
@@ -154,7 +165,7 @@ class Move:
         if self._twins == "refuse":
             await self._refuse_twins()
         await self._refuse_other_schedules()
-        which = ("scheduled", "pending", "active") + (
+        which = ("scheduled", "pending", "blocked", "active") + (
             ("completed", "failed", "cancelled") if self._history else ()
         )
         counts = {status: stats.by_status[status] for status in which if stats.by_status[status]}
@@ -173,15 +184,16 @@ class Move:
             await self._take_over_pauses()
             while await self._source.pack_schedules(PARCEL, self._number, self._target.url):
                 pass
-            async for parcel in self._parcels():
-                if not parcel.schedules:
-                    await self._deliver(parcel)
+            await self._deliver_left()
+            await self._carry_flows()
             while await self._pass() or await self._someone_runs():
                 pass
+            await self._deliver_left()
             await self._return_all()
             await self._bring_schedules()
             now = self._source.clock.now()
             self._moved.active = (await self._source.stats(now)).by_status["active"]
+            self._moved.going_on = await cast(Flowing, self._source).open_flows()
         except StorageError as error:
             done = sum(self._moved.moved.values())
             raise StorageError(
@@ -242,7 +254,7 @@ class Move:
 
     async def _pass(self) -> bool:
         """Once through the source; whether there was anything to move."""
-        found, after = False, None
+        found, after = await self._pass_flows(), None
         while True:
             parcel, after = await self._source.pack(
                 after, PARCEL, self._history, self._number, self._target.url
@@ -252,6 +264,42 @@ class Move:
             if parcel is not None:
                 found = True
                 await self._deliver(parcel)
+
+    async def _deliver_left(self) -> None:
+        """Jobs that were packed, by a move that did not end or one whose answer was lost."""
+        held_back = {parcel.number for parcel, _ in self._held_back}
+        async for parcel in self._parcels():
+            if parcel.freight is None and parcel.number not in held_back:
+                await self._deliver(parcel)
+
+    async def _pass_flows(self) -> bool:
+        found = False
+        while await self._source.pack_flows(PARCEL, self._history, self._number, self._target.url):
+            found = True
+            await self._carry_flows()
+        return found
+
+    async def _carry_flows(self) -> None:
+        """Flows that were packed, one lot after the other: they arrive when all of theirs has."""
+        source, target = self._source, self._target
+        async for lot in self._parcels():
+            if not lot.flows:
+                continue
+            these = [flow.id for flow in lot.flows], EDGES, self._number, target.url
+            while await source.pack_edges(*these) is not None:
+                pass
+            these = these[0], PARCEL, *these[2:]
+            while (jobs := await source.pack_members(*these)) is not None:
+                await self._deliver(jobs)
+            await self._bring_edges()
+            self._moved.flows += await target.unpack_flows(await source.number(), lot)
+            await source.unload(lot)
+
+    async def _bring_edges(self) -> None:
+        async for parcel in self._parcels():
+            if parcel.edges:
+                await self._target.unpack_edges(parcel.edges)
+                await self._source.unload(parcel)
 
     async def _someone_runs(self) -> bool:
         """Whether it is worth another look: something that is waited for has not ended."""
@@ -267,13 +315,19 @@ class Move:
         async for parcel in self._parcels():
             if parcel.schedules:
                 self._moved.schedules += await self._target.unpack_schedules(source, parcel)
-                await self._source.unload(msgspec.structs.replace(parcel, schedules=()))
+                await self._source.unload(msgspec.structs.replace(parcel, freight=None))
 
     async def _deliver(self, parcel: Parcel) -> None:
         unpacked = await self._target.unpack(parcel.jobs)
         self._arrived(unpacked.kept)
         self._moved.known += len(unpacked.known)
         refused = list(unpacked.refused)
+        if any(one.job.member is not None for one in refused):
+            raise JobStateError(
+                f"{self._target.url} refused job {refused[0].job.id} of a workflow, because"
+                f" {refused[0].why}; the workflow is packed and safe: mend that, and run the same"
+                " move again"
+            )
         if refused and self._twins == "cancel":
             refused = await self._cancel(refused)
         if refused:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
+from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.limiting import Limiting
 from backroom.stepping import Stepping
@@ -400,9 +400,10 @@ class Movable(Protocol):
     async def copies(
         self, after: str | None, limit: int, history: bool
     ) -> tuple[list[Baggage], str | None]:
-        """The next jobs that nobody holds, as they are; with `history` also those that ended.
-        In the order of insertion, and no more than fit into one parcel. `after`: where the last
-        look ended; None: at the beginning. The second is where this one did; None: at the end."""
+        """The next jobs that nobody holds, as they are; with `history` also those that ended. Not
+        those of flows (see `pack_flows`). In the order of insertion, and no more than fit into one
+        parcel. `after`: where the last look ended; None: at the beginning. The second is where this
+        one did; None: at the end."""
         ...
 
     async def keyed(
@@ -455,6 +456,45 @@ class Movable(Protocol):
 
         Raises:
             JobStateError: one that is there says something else; none of them was kept.
+        """
+        ...
+
+    async def pack_flows(self, limit: int, history: bool, target: int, label: str) -> Parcel | None:
+        """Takes flows out of the storage that have not ended, with `history` also those that have,
+        and puts them into a parcel, in one change: up to so many of which no worker holds a job.
+        From then on their jobs, which stay, are nobody's: none is claimed, cancelled, retried,
+        expired or removed. None: there are none."""
+        ...
+
+    async def pack_edges(
+        self, flows: Sequence[str], limit: int, target: int, label: str
+    ) -> Parcel | None:
+        """Takes up to so many edges between jobs of packed flows out of the storage and puts them
+        into a parcel, in one change. None: there are none left."""
+        ...
+
+    async def pack_members(
+        self, flows: Sequence[str], limit: int, target: int, label: str
+    ) -> Parcel | None:
+        """The same of jobs of packed flows, of which no edges are left."""
+        ...
+
+    async def unpack_edges(self, edges: Sequence[Edge]) -> None:
+        """Keeps edges, in one change. Those that are there already stay.
+
+        Raises:
+            StorageError: a job that one of them is of has not arrived; none of them was kept.
+        """
+        ...
+
+    async def unpack_flows(self, source: int, parcel: Parcel) -> int:
+        """Keeps flows of the store of that number as they are, in one change; how many. Their jobs
+        and edges have arrived (`unpack`, `unpack_edges`), and were nobody's: from now on each goes
+        on where it was. A parcel that came before changes nothing; a flow that is there already is
+        that same one.
+
+        Raises:
+            JobStateError: of one not all jobs have arrived, or not all edges; none was kept.
         """
         ...
 

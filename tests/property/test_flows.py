@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,8 @@ from msgspec.structs import replace
 from backroom.errors import DuplicateJobError, JobStateError
 from backroom.flow import OnFailure, Piece
 from backroom.job import Hold, JobRecord
+from backroom.moving import Move
+from backroom.ports import House
 from backroom.transition import Claim
 from backroom.unique import OnConflict
 from tests.contract.flows import KEYED, Flows
@@ -23,6 +26,7 @@ from tests.contract.storages import STORAGES
 from tests.property.flow_model import FlowModel, Job
 
 PROGRAMS = {"memory": 80, "file": 10, "postgres": 10}
+MOVED = {"file-postgres": 8, "file-file": 8, "postgres-postgres": 4}
 FIRST = int(os.environ.get("BACKROOM_FLOWS_FROM", "0"))
 """The number of the first program: others are found with another one."""
 STEPS = 25
@@ -251,6 +255,19 @@ class Program:
             self.model.retry_all,
         )
 
+    async def move(self, other: Bench) -> None:
+        """Everything goes to another store, and goes on there."""
+        self.said.append("move")
+        await self.give_back()
+        await self.bench.storage.retire(self.worker)
+        source, target = cast(House, self.bench.storage), cast(House, other.storage)
+        moved = await Move(source, target, history=True).run()
+        assert moved.whole, self.said
+        flows = Flows(other)
+        flows.id, flows.ids, flows.names = self.flows.id, self.flows.ids, self.flows.names
+        self.flows, self.bench = flows, other
+        self.worker = await other.enlist()
+
     def _any(self) -> str | None:
         return self.chance.choice(sorted(self.model.jobs)) if self.model.jobs else None
 
@@ -293,3 +310,26 @@ async def test_a_workflow_does_what_the_model_does(name: str, tmp_path: Path) ->
                 await program.step()
             await program.to_the_end()
         await place.close()
+
+
+@pytest.mark.parametrize("names", ["file-postgres", "file-file", "postgres-postgres"])
+async def test_one_that_moves_does_what_the_model_does(names: str, tmp_path: Path) -> None:
+    clock = SettableClock()
+    async with AsyncExitStack() as stack:
+        benches: list[Bench] = []
+        for side, name in enumerate(names.split("-")):
+            make = await stack.enter_async_context(STORAGES[name](tmp_path / str(side)))
+            place = Place(make, clock)
+            stack.push_async_callback(place.close)
+            benches.append(await place.open())
+        for number in range(FIRST, FIRST + MOVED[names]):
+            program = Program(benches[0], number)
+            program.said.append(f"program {number}")
+            await program.begin()
+            for step in range(STEPS):
+                await program.step()
+                if step % 5 == number % 5:
+                    benches.reverse()
+                    await program.move(benches[0])
+                    await program.compare()
+            await program.to_the_end()

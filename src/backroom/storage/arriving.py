@@ -1,20 +1,40 @@
-"""Schedules that come from another store, where some may be already."""
+"""Schedules and flows that come from another store, where some may be already."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from backroom.baggage import PastTick
+from backroom.baggage import Parcel, PastTick
 from backroom.errors import JobStateError
 from backroom.schedule import ScheduleRecord
 
-__all__ = ["arrived", "mark_of", "new_ticks"]
+__all__ = ["arrived", "flows_mark", "mark_of", "new_ticks", "some_flows"]
+
+JOBS: Final = 10_000
+"""Of flows that leave in one change, where these are more than one."""
 
 
 def mark_of(source: int) -> str:
     """Under which it is kept, of a store of this number, which of its parcels came last."""
     return f"schedules of {source}"
+
+
+def flows_mark(source: int, parcel: Parcel) -> str:
+    """Under which it is kept that the flows of this parcel have come."""
+    return f"flows of {source}, {parcel.number}"
+
+
+def some_flows(jobs: Iterable[int]) -> int:
+    """How many of these flows leave in one change, by the jobs of each; at least one of them."""
+    count, room = 0, JOBS
+    for number in jobs:
+        room -= number
+        if count and room < 0:
+            break
+        count += 1
+    return count
 
 
 def arrived(here: ScheduleRecord | None, comes: ScheduleRecord) -> ScheduleRecord:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
+from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
 from backroom.storage.planned import PlannedStorage
-from backroom.storage.sqlite import leaving, moving
+from backroom.storage.sqlite import departures, leaving, moving
 
 __all__ = ["MovableStorage"]
 
@@ -52,3 +52,22 @@ class MovableStorage(PlannedStorage):
 
     async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
         return await self._write(leaving.unpack, source, parcel)
+
+    async def pack_flows(self, limit: int, history: bool, target: int, label: str) -> Parcel | None:
+        return await self._write(departures.pack_flows, limit, history, target, label)
+
+    async def pack_edges(
+        self, flows: Sequence[str], limit: int, target: int, label: str
+    ) -> Parcel | None:
+        return await self._write(departures.pack_edges, flows, limit, target, label)
+
+    async def pack_members(
+        self, flows: Sequence[str], limit: int, target: int, label: str
+    ) -> Parcel | None:
+        return await self._write(departures.pack_members, flows, limit, target, label)
+
+    async def unpack_edges(self, edges: Sequence[Edge]) -> None:
+        await self._write(departures.unpack_edges, edges)
+
+    async def unpack_flows(self, source: int, parcel: Parcel) -> int:
+        return await self._write(departures.unpack_flows, source, parcel)

@@ -357,8 +357,8 @@ INSERT INTO {waiting} (id, waits) SELECT job, waits FROM these
 WHERE job IN (SELECT id FROM gone UNION SELECT id FROM in_line)
 RETURNING id;
 
--- of_open_flow: jobs -> those whose flow has not ended, and which it is
-SELECT m.job, m.flow FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+-- of_open_flow: jobs -> those whose flow has not ended, or is on its way, and which it is
+SELECT m.job, m.flow, f.id IS NULL AS away FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
 WHERE m.job = ANY($1::uuid[]) AND f.finished_at IS NULL;
 
 -- forget_flows: cutoff, how many -> nothing: those that ended before it, and have no jobs any more
@@ -368,4 +368,5 @@ DELETE FROM {flows} WHERE id IN (
 
 -- not_told: after, how many -> the next jobs that are not counted as ended, and whether they have
 SELECT m.job, (SELECT true FROM {ended} AS e WHERE e.id = m.job LIMIT 1) IS NOT NULL AS over
-FROM {members} AS m WHERE m.counted = 0 AND m.job > $1 ORDER BY m.job LIMIT $2;
+FROM {members} AS m WHERE m.counted = 0 AND m.job > $1
+AND (SELECT true FROM {flows} AS f WHERE f.id = m.flow LIMIT 1) ORDER BY m.job LIMIT $2;

@@ -31,7 +31,7 @@ ALTER TABLE {ended} ATTACH PARTITION {ended_part} FOR VALUES FROM ('{low}') TO (
 -- staying: cutoff, at most -> those of a partition that have not ended, or not so long ago
 SELECT j.id FROM {jobs_part} AS j LEFT JOIN {ended_part} AS e USING (id)
 WHERE e.id IS NULL OR e.finished_at >= $1 OR EXISTS (
-    SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+    SELECT FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
     WHERE m.job = j.id AND coalesce(f.finished_at, $1) >= $1) LIMIT $2;
 
 -- any_past: cutoff -> whether any of a partition ended before it

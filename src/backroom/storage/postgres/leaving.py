@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from backroom.baggage import TICK_BYTES, Parcel, PastTick, encode_schedules, fitting
+from backroom.baggage import TICK_BYTES, Freight, Parcel, PastTick, encode_freight, fitting
 from backroom.ports import Wake
 from backroom.schedule import ScheduleRecord, Tick
 from backroom.storage.arriving import arrived, mark_of, new_ticks
@@ -42,12 +42,13 @@ class Leaving:
             schedules = [from_row(row[2:]) for row in rows]
             past = await self._past(link, [row["id"] for row in rows])
             ticks = {
-                one.name: past.get(row["id"], []) for one, row in zip(schedules, rows, strict=True)
+                one.name: tuple(past.get(row["id"], ()))
+                for one, row in zip(schedules, rows, strict=True)
             }
             await link.execute(text["drop_schedules"], [row["id"] for row in rows])
-            packed = encode_schedules(schedules, ticks)
-            number = await link.fetchval(text["add_parcel"], target, label, packed)
-            return Parcel(number, target, label, (), schedules, ticks)
+            freight = Freight(tuple(schedules), ticks)
+            number = await link.fetchval(text["add_parcel"], target, label, encode_freight(freight))
+            return Parcel(number, target, label, (), freight)
 
         parcel = await self._base.change(pack)
         if parcel is not None:
@@ -84,6 +85,7 @@ class Leaving:
 
     async def unpack_schedules(self, source: int, parcel: Parcel) -> int:
         """See `Movable.unpack_schedules`."""
+        ticks = {} if parcel.freight is None else parcel.freight.ticks
 
         async def unpack(link: Any) -> int:
             text = self._base.statements
@@ -99,7 +101,7 @@ class Leaving:
                     row = await link.fetchrow(text["add_schedule"], *to_row(record))
                     if row is None:
                         raise asyncpg.SerializationError("somebody put it just now")  # Done again.
-                await self._keep_ticks(link, row["id"], record, parcel.ticks.get(comes.name, ()))
+                await self._keep_ticks(link, row["id"], record, ticks.get(comes.name, ()))
             return len(parcel.schedules)
 
         count = await self._base.change(unpack)

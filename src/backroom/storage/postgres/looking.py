@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
-from backroom.flowing import belongs
+from backroom.flowing import belongs, on_its_way
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -34,7 +34,7 @@ from backroom.stepping import active
 from backroom.storage.postgres.reopening import apart, barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.postgres.ties import hold, look_and_loosen
+from backroom.storage.postgres.ties import hold_members, look_and_loosen
 
 __all__ = ["Inspector", "identity"]
 
@@ -247,6 +247,7 @@ class Inspector:
         key, place = await self._place(job_id)
         if place["active"]:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
+        await self._check_here(key, job_id)
         if place["state"] is None:
             await self._connection.fetch(self._statements["sooner"], [key], now)
         else:
@@ -288,6 +289,7 @@ class Inspector:
     async def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""
         key, _ = await self._place(job_id)
+        await self._check_here(key, job_id)
         return await self.cancel_some(Filter(), [key], now, asked_too=True)
 
     async def cancel_some(
@@ -295,8 +297,8 @@ class Inspector:
     ) -> int:
         """Cancels those of these jobs that have not ended, and still are what was looked for."""
         fetch = self._connection.fetch
-        changed, left = 0, set(keys)
-        await hold(self._connection, self._statements, keys)
+        members = await hold_members(self._connection, self._statements, keys)
+        changed, left = 0, {key for key in keys if not members.get(key)}
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
             if which.status is not JobStatus.ACTIVE:
                 rows = await fetch(self._statements["cancel_waiting"], list(left), now)
@@ -317,8 +319,8 @@ class Inspector:
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""
         key, _ = await self._place(job_id)
-        for _, flow in await self._connection.fetch(self._statements["of_open_flow"], [key]):
-            raise belongs(job_id, str(flow))
+        for _, flow, away in await self._connection.fetch(self._statements["of_open_flow"], [key]):
+            raise on_its_way(job_id) if away else belongs(job_id, str(flow))
         if not await self.delete_some(Filter(), [key], waiting=True):
             raise JobStateError(f"job {job_id} is active; cancel it before you delete it")
 
@@ -337,6 +339,12 @@ class Inspector:
         if gone:
             await self._connection.execute(self._statements["forget"], gone)
         return len(gone)
+
+    async def _check_here(self, key: Any, job_id: str) -> None:
+        """Raises `JobStateError` where the flow of this job is on its way."""
+        for _, _, away in await self._connection.fetch(self._statements["of_open_flow"], [key]):
+            if away:
+                raise on_its_way(job_id)
 
     async def _place(self, job_id: str) -> tuple[Any, Any]:
         key = identity(job_id)

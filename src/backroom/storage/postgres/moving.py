@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from msgspec.structs import astuple
 
 from backroom.baggage import (
     Baggage,
+    Membership,
     Parcel,
     Refusal,
     Unpacked,
@@ -24,9 +26,10 @@ from backroom.ports import Wake
 from backroom.step import SignalRecord, StepRecord
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
+from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 
-__all__ = ["Moving"]
+__all__ = ["Moving", "read"]
 
 Key = tuple[str, str]
 
@@ -55,7 +58,7 @@ class Moving:
         async def look(link: Any) -> tuple[list[Baggage], str | None]:
             async with link.transaction(isolation="repeatable_read", readonly=True):
                 ids = await self._next(link, after, limit, history)
-                return await self._read(link, ids), str(ids[-1]) if ids else None
+                return await read(link, self._base.statements, ids), str(ids[-1]) if ids else None
 
         return await self._base.links.run(look)
 
@@ -101,25 +104,6 @@ class Moving:
         )
         return {(from_text(type_), from_text(key)): str(job) for type_, key, job in rows}
 
-    async def _read(self, link: Any, ids: Sequence[Any]) -> list[Baggage]:
-        if not ids:
-            return []
-        rows = await link.fetch(self._base.statements["whole"], ids)
-        errors = _by_job(await link.fetch(self._base.statements["errors_of"], ids))
-        log = _by_job(await link.fetch(self._base.statements["log_of"], ids))
-        steps = _by_job(await link.fetch(self._base.statements["steps_of_all"], ids))
-        signals = _by_job(await link.fetch(self._base.statements["signals_of_all"], ids))
-        return [
-            _baggage(
-                row,
-                errors.get(row[0], ()),
-                log.get(row[0], ()),
-                tuple(StepRecord(*one) for one in steps.get(row[0], ())),
-                tuple(SignalRecord(*one) for one in signals.get(row[0], ())),
-            )
-            for row in rows
-        ]
-
     # -- changes ---------------------------------------------------------------------------------
 
     async def pack(
@@ -135,7 +119,7 @@ class Moving:
         async def pack(link: Any) -> Parcel | None:
             text = self._base.statements
             mine = [row[0] for row in await link.fetch(text["take_place"], ids, history)]
-            jobs = await self._read(link, mine)
+            jobs = await read(link, text, mine)
             if not jobs:
                 return None
             await link.execute(text["drop_waiting"], mine)
@@ -184,6 +168,7 @@ class Moving:
         ]
         there = await link.fetch(self._base.statements["there"], [job.id for job in possible])
         known = {str(row[0]) for row in there}
+        known |= await self._removed_since(link, [job for job in possible if job.id not in known])
         now = self._base.clock.now()
         new = [job.settled(now) for job in possible if job.id not in known]
         for job, holder in await self._twins(link, new):
@@ -196,8 +181,19 @@ class Moving:
         added = await self._keep(link, new) if new else set()
         known |= {job.id for job in new} - added
         kept = [job for job in new if job.id in added]
-        compare(kept, await self._read(link, [job.id for job in kept]))
+        ids = [job.id for job in kept]
+        text = self._base.statements
+        compare(kept, await read(link, text, ids, members=any(job.member for job in kept)))
         return Unpacked(kept, sorted(known), refused)
+
+    async def _removed_since(self, link: Any, jobs: Sequence[Baggage]) -> set[str]:
+        """Of jobs that are not here, those whose flow has arrived before: they were here."""
+        flows = {job.member.flow for job in jobs if job.member is not None}
+        if not flows:
+            return set()
+        rows = await link.fetch(self._base.statements["flows_here"], sorted(flows))
+        here = {str(row[0]) for row in rows}
+        return {job.id for job in jobs if job.member is not None and job.member.flow in here}
 
     async def _twins(self, link: Any, jobs: Sequence[Baggage]) -> list[tuple[Baggage, str]]:
         """Gives each its key; those that another one holds, and which."""
@@ -255,6 +251,9 @@ class Moving:
         signals = [(job.id, *astuple(one)) for job in new for one in job.signals]
         if signals:
             await link.execute(text["add_signals"], *map(list, zip(*signals, strict=True)))
+        members = [_member(job, job.member) for job in new if job.member is not None]
+        if members:
+            await link.execute(text["bring_members"], *map(list, zip(*members, strict=True)))
         return added
 
     def _ring(self, unpacked: Unpacked) -> None:
@@ -264,12 +263,57 @@ class Moving:
             self._base.ring(Wake.JOBS, Wake.FINISHED)
 
 
+async def read(
+    link: Any, text: Statements, ids: Sequence[Any], *, members: bool = False
+) -> list[Baggage]:
+    """These jobs as they travel; `members`: also what they are to flows."""
+    if not ids:
+        return []
+    rows = await link.fetch(text["whole"], ids)
+    errors = _by_job(await link.fetch(text["errors_of"], ids))
+    log = _by_job(await link.fetch(text["log_of"], ids))
+    steps = _by_job(await link.fetch(text["steps_of_all"], ids))
+    signals = _by_job(await link.fetch(text["signals_of_all"], ids))
+    jobs = [
+        _baggage(
+            row,
+            errors.get(row[0], ()),
+            log.get(row[0], ()),
+            tuple(StepRecord(*one) for one in steps.get(row[0], ())),
+            tuple(SignalRecord(*one) for one in signals.get(row[0], ())),
+        )
+        for row in rows
+    ]
+    if not members:
+        return jobs
+    of = {
+        str(job): Membership(str(flow), *rest)
+        for job, flow, *rest in await link.fetch(text["memberships"], ids)
+    }
+    return [_of_flow(job, of.get(job.id)) for job in jobs]
+
+
+def _of_flow(job: Baggage, member: Membership | None) -> Baggage:
+    waits = member is not None and member.waits > 0
+    state = int(State.BLOCKED) if waits else job.state
+    return msgspec.structs.replace(job, member=member, state=state)
+
+
+def _member(job: Baggage, member: Membership) -> tuple[Any, ...]:
+    """Nobody claims it before its flow has arrived."""
+    waits = None if job.ended else member.waits
+    return (
+        job.id, member.flow, member.role, member.anyway, waits, member.counted, member.doomed,
+        member.undo, job.due_until,
+    )  # fmt: skip
+
+
 def _columns(jobs: Sequence[Baggage]) -> list[list[Any]]:
     rows = [
         (
             job.id, to_text(job.type), to_text(job.queue), job.priority, job.run_at,
             job.created_at, job.data, job.options, to_text(job.unique_key), job.expires_at,
-            job.state, job.attempt, job.crashes, job.budget, job.started_at, job.finished_at,
+            job.kept_as, job.attempt, job.crashes, job.budget, job.started_at, job.finished_at,
             job.result, to_text(job.reason), job.progress, to_text(job.progress_message),
             job.due_until,
         )

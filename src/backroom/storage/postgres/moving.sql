@@ -4,16 +4,10 @@ INSERT INTO {meta} (name, value) VALUES ('store', $1) ON CONFLICT DO NOTHING;
 -- store_number: -> what tells this store from every other one
 SELECT value FROM {meta} WHERE name = 'store';
 
--- what_is_next: after, limit, whether also those that ended -> jobs that nobody holds, in order,
---     and their bytes. Each is looked up by itself, however many there are: nothing is gathered first.
+-- what_is_next: after, limit, whether also those that ended -> jobs of no flow that nobody holds, in
+--     order, and their bytes. Each is looked up by itself, however many there are: nothing is gathered first.
 SELECT id, bytes FROM (
-    SELECT j.id, octet_length(j.data) + coalesce(octet_length(j.options), 0)
-        + coalesce((SELECT octet_length(e.result) FROM {ended} AS e WHERE e.id = j.id LIMIT 1), 0)
-        + coalesce((SELECT sum(octet_length(m.message) + coalesce(octet_length(m.traceback), 0))
-                    FROM {errors} AS m WHERE m.job = j.id), 0)
-        + coalesce((SELECT sum(octet_length(l.message)) FROM {logs} AS l WHERE l.job = j.id), 0)
-        + coalesce((SELECT sum(octet_length(s.result)) FROM {steps} AS s WHERE s.job = j.id), 0)
-        + coalesce((SELECT sum(octet_length(s.value)) FROM {signals} AS s WHERE s.job = j.id), 0) AS bytes
+    SELECT j.id, {bytes} AS bytes
     FROM {jobs} AS j
     WHERE j.id > $1 AND coalesce(
         (SELECT $3::boolean OR EXISTS (  -- What still holds a key is not history yet.
@@ -24,8 +18,7 @@ SELECT id, bytes FROM (
         (SELECT true FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
          AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id LIMIT 1),
         (SELECT true FROM {blocked} AS b WHERE b.id = j.id LIMIT 1))
-    AND NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
-                    WHERE m.job = j.id AND f.finished_at IS NULL)
+    AND (SELECT true FROM {members} AS m WHERE m.job = j.id LIMIT 1) IS NULL
     ORDER BY j.id LIMIT $2
 ) AS f ORDER BY id;
 
@@ -48,8 +41,7 @@ WITH ready AS (
 SELECT id FROM (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
     UNION ALL SELECT id FROM ended
-) AS j WHERE NOT EXISTS (SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
-                  WHERE m.job = j.id AND f.finished_at IS NULL);
+) AS j WHERE (SELECT true FROM {members} AS m WHERE m.job = j.id LIMIT 1) IS NULL;
 
 -- whole: ids -> all that the first table and their places know of them
 SELECT j.id, j.type, j.queue, j.priority, j.run_at, j.created_at, j.data, j.options, j.unique_key,

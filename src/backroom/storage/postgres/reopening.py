@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from backroom.flow import Role
-from backroom.flowing import key_held, not_undone, waits_in_vain
+from backroom.flowing import key_held, not_undone, on_its_way, waits_in_vain
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
+from backroom.storage.postgres.ties import hold_members
 from backroom.storage.restoring import restorable
 
 __all__ = ["apart", "barred", "reopened", "retry"]
@@ -37,12 +38,16 @@ async def barred(
 
     Raises, where `job_id` names the only one: `JobStateError`: it may not.
     """
-    if not await link.fetch(text["lock_flows"], jobs):
+    members = await hold_members(link, text, jobs)
+    if not members:
         return set()
+    away = {job for job in members if members[job]}
+    if job_id is not None and away:
+        raise on_its_way(job_id)
     rows = await link.fetch(text["barred"], jobs)
     if job_id is not None and rows:
         raise not_undone(str(rows[0]["flow"])) if rows[0]["undone"] else waits_in_vain(job_id)
-    return {row["job"] for row in rows}
+    return away | {row["job"] for row in rows}
 
 
 async def apart(link: Any, text: Statements, jobs: Sequence[Any]) -> list[list[Any]]:

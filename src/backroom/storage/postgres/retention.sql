@@ -16,9 +16,10 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
--- forget_ended: ids, cutoff -> those that ended before it, as did their flows, and are gone now
+-- forget_ended: ids, cutoff -> those that ended before it, as did their flows, and are gone now; not
+--     those of flows on their way
 WITH staying AS MATERIALIZED (
-    SELECT m.job FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
+    SELECT m.job FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
     WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
 ), gone AS (
     DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2
@@ -46,7 +47,10 @@ WITH ready AS (
     RETURNING id
 ), blocked AS (
     DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {waiting} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {waiting} AS w WHERE expires_at <= $1
+        AND (SELECT true FROM {members} AS m, {flows} AS f
+             WHERE m.job = w.id AND f.id = m.flow LIMIT 1)  -- It is not on its way.
+        LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), in_line AS MATERIALIZED (  -- They leave their lines as they are loosened.
     SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2

@@ -18,7 +18,7 @@ LONGEST_NAME: Final = 40
 
 _FILES: Final = (
     "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
-    "schedules", "steps", "ties", "flows", "limits", "turns",
+    "schedules", "steps", "ties", "flows", "limits", "turns", "away",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -69,6 +69,14 @@ _FLOW: Final = (
     "id, name, kind, on_failure, created_at, jobs, open_jobs, open_others, completed, failed,"
     " cancelled, undone, finished_at"
 )
+_BYTES: Final = """octet_length(j.data) + coalesce(octet_length(j.options), 0)
+        + coalesce((SELECT octet_length(e.result) FROM {ended} AS e WHERE e.id = j.id LIMIT 1), 0)
+        + coalesce((SELECT sum(octet_length(m.message) + coalesce(octet_length(m.traceback), 0))
+                    FROM {errors} AS m WHERE m.job = j.id), 0)
+        + coalesce((SELECT sum(octet_length(l.message)) FROM {logs} AS l WHERE l.job = j.id), 0)
+        + coalesce((SELECT sum(octet_length(s.result)) FROM {steps} AS s WHERE s.job = j.id), 0)
+        + coalesce((SELECT sum(octet_length(s.value)) FROM {signals} AS s WHERE s.job = j.id), 0)"""
+"""Of all that is kept with a job `j`."""
 _COUNTED: Final = """EXISTS (
         SELECT FROM {held} AS h WHERE o.id = ANY(h.ids) AND (o.id = ANY(h.started) OR EXISTS (
             SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
@@ -213,6 +221,7 @@ def _sections() -> dict[str, str]:
         .replace("{holding}", _HOLDING)
         .replace("{now}", "$3")
         .replace("{counted}", _COUNTED)
+        .replace("{bytes}", _BYTES)
         for name, text in texts.items()
     }
     texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from backroom.errors import JobNotFoundError, StorageError
+from backroom.flowing import on_its_way
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.stepping import ended, lost, too_many
@@ -148,6 +149,7 @@ class Stepping:
                 text["send_signal"], job, signal.id, signal.name, signal.value, signal.at, now,
                 MAX_SIGNALS,
             )  # fmt: skip
+            await self._check_here(link, job, job_id)  # After it: it may have left meanwhile.
             if row["known"]:
                 return True  # Whether it woke the job, nobody has heard.
             if row["ended"]:
@@ -158,6 +160,11 @@ class Stepping:
 
         if await self._base.change(send):
             self._base.ring(Wake.JOBS, since=now)
+
+    async def _check_here(self, link: Any, job: Any, job_id: str) -> None:
+        for _, _, away in await link.fetch(self._base.statements["of_open_flow"], [job]):
+            if away:
+                raise on_its_way(job_id)
 
 
 async def _lock(link: Any, text: Statements, job_id: str) -> Any:

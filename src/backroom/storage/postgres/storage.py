@@ -32,6 +32,7 @@ from backroom.storage.postgres.along import Along
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.claiming import Claiming
 from backroom.storage.postgres.connecting import without_pooled
+from backroom.storage.postgres.departures import Departures
 from backroom.storage.postgres.drivers import line_of
 from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
@@ -60,7 +61,7 @@ SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
 
-class DatabaseJobStorage(Spooling, Schedules, Leaving, Stepping, Weaving):
+class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Weaving):
     """Jobs in the tables of a PostgreSQL database, from version 14 on.
 
     Safe for many loops, processes and machines. A process that dies is noticed by the server,

@@ -17,7 +17,7 @@ from typing import Any
 from backroom.storage.postgres import flows, limits, turns
 from backroom.storage.postgres.statements import Statements
 
-__all__ = ["hold", "hold_all_of", "look_and_loosen", "loosen"]
+__all__ = ["hold", "hold_all_of", "hold_members", "look_and_loosen", "loosen"]
 
 
 async def hold(link: Any, text: Statements, ids: Sequence[Any]) -> None:
@@ -26,17 +26,24 @@ async def hold(link: Any, text: Statements, ids: Sequence[Any]) -> None:
         await link.fetch(text["lock_flows"], ids)
 
 
+async def hold_members(link: Any, text: Statements, ids: Sequence[Any]) -> dict[Any, bool]:
+    """As `hold`; those of these jobs that belong to flows, and whether these are on their way to or
+    from another store. Nobody holds those, and nothing is to become of their jobs."""
+    return dict(await link.fetch(text["hold_members"], ids)) if ids else {}
+
+
 async def hold_all_of(link: Any, text: Statements, workers: Sequence[int]) -> None:
     """The same of all that these workers hold."""
     await link.fetch(text["lock_flows_of"], workers)
 
 
 async def look_and_loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
-    """`loosen` for those of these jobs that are tied."""
+    """`loosen` for those of these jobs that are tied. Of one whose flow left in this very moment,
+    upkeep finds where it arrives that it has ended."""
     if ids:
         tied = [row[0] for row in await link.fetch(text["tied"], ids)]
-        await hold(link, text, tied)
-        await loosen(link, text, tied, now)
+        members = await hold_members(link, text, tied)
+        await loosen(link, text, [id_ for id_ in tied if not members.get(id_)], now)
 
 
 async def loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:

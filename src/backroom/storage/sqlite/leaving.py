@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from backroom.baggage import TICK_BYTES, Parcel, PastTick, encode_schedules, fitting
+from backroom.baggage import TICK_BYTES, Freight, Parcel, PastTick, encode_freight, fitting
 from backroom.ports import Wake
 from backroom.storage.arriving import arrived, mark_of, new_ticks
 from backroom.storage.sqlite.ledger import Ledger
@@ -40,7 +40,7 @@ def pack(ledger: Ledger, limit: int, target: int, label: str) -> Parcel | None:
     keys = json.dumps([key for key, _ in sizes[: fitting(sizes)]])
     found = [kept(ledger.run, str(name)) for (name,) in ledger.run(NAMES, (keys,)).fetchall()]
     schedules = [record for record in found if record is not None]
-    ticks = {one.name: _ticks(ledger, one.name) for one in schedules}
+    freight = Freight(tuple(schedules), {one.name: _ticks(ledger, one.name) for one in schedules})
     for table, column in (("tick", "schedule"), ("schedule", "key")):
         ledger.run(
             f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", (keys,)
@@ -48,14 +48,14 @@ def pack(ledger: Ledger, limit: int, target: int, label: str) -> Parcel | None:
     ledger.run(MAKE_PARCELS)
     [(number,)] = ledger.run(
         "INSERT INTO parcel (target, label, jobs) VALUES (?, ?, ?) RETURNING number",
-        (target, label, encode_schedules(schedules, ticks)),
+        (target, label, encode_freight(freight)),
     )
     ledger.wakes.add(Wake.CONTROL)
-    return Parcel(number, target, label, (), schedules, ticks)
+    return Parcel(number, target, label, (), freight)
 
 
-def _ticks(ledger: Ledger, name: str) -> list[PastTick]:
-    return [PastTick(*row) for row in ledger.run(TICKS, (name,))]
+def _ticks(ledger: Ledger, name: str) -> tuple[PastTick, ...]:
+    return tuple(PastTick(*row) for row in ledger.run(TICKS, (name,)))
 
 
 def unpack(ledger: Ledger, source: int, parcel: Parcel) -> int:
@@ -70,7 +70,8 @@ def unpack(ledger: Ledger, source: int, parcel: Parcel) -> int:
         changes.append((ADD if here is None else CHANGE, arrived(here, comes)))
     for change, record in changes:
         ledger.run(change, astuple(record))
-    _keep_ticks(ledger, parcel.ticks)
+    if parcel.freight is not None:
+        _keep_ticks(ledger, parcel.freight.ticks)
     ledger.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (mark, parcel.number))
     ledger.wakes.add(Wake.CONTROL)
     return len(parcel.schedules)

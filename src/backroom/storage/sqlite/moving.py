@@ -13,7 +13,7 @@ from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, encode
 from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import SignalRecord, StepRecord
-from backroom.storage.sqlite import limits
+from backroom.storage.sqlite import away, limits
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.keys import DROP, HOLDS, KEEP, free
 from backroom.storage.sqlite.ledger import Ledger
@@ -21,7 +21,15 @@ from backroom.storage.sqlite.retention import forget
 from backroom.storage.sqlite.steps import COLUMNS as STEP_COLUMNS
 
 __all__ = [
-    "copies", "holders", "keyed", "number", "oldest_parcel", "pack", "unload", "unpack",
+    "copies",
+    "holders",
+    "keyed",
+    "number",
+    "oldest_parcel",
+    "pack",
+    "read",
+    "unload",
+    "unpack",
     "what_is_next",
 ]  # fmt: skip
 
@@ -33,31 +41,38 @@ _COLUMNS = (
     "id, type, queue, priority, run_at, created_at, data, options, unique_key, expires_at, {},"
     " attempt, crashes, budget, started_at, finished_at, result, reason, progress, progress_message"
 )
-_WAITS = "iif(state = 5, 0, state)"  # It finds out again that its limit has no room.
-# What ended and still holds a key is not history yet; what belongs to a flow stays with it until
-# that has ended.
+# It finds out again that its limit has no room, unless it waits for other jobs.
+_WAITS = (
+    "iif(state = 5 AND NOT EXISTS"
+    " (SELECT 1 FROM member WHERE member.job = job.key AND waits > 0), 0, state)"
+)
+# What ended and still holds a key is not history yet; what belongs to a flow goes with it.
 _NOBODYS = (
     "(state IN (0, 6) OR state = 5 AND key IN (SELECT job FROM blocked)"
     " OR state BETWEEN 2 AND 4 AND"
     " (?{} OR EXISTS (SELECT 1 FROM hold WHERE hold.job = job.id AND until > 0)))"
-    " AND NOT EXISTS (SELECT 1 FROM member AS m JOIN flow ON flow.key = m.flow"
-    " WHERE m.job = job.key AND flow.finished_at IS NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM member WHERE member.job = job.key)"
 )
-NEXT: Final = f"""
-    SELECT key, octet_length(data) + ifnull(octet_length(options), 0)
+SIZE: Final = """
+    octet_length(data) + ifnull(octet_length(options), 0)
         + ifnull(octet_length(result), 0)
         + (SELECT total(octet_length(message) + ifnull(octet_length(traceback), 0))
            FROM job_error WHERE job_error.job = job.key)
         + (SELECT total(octet_length(message)) FROM job_log WHERE job_log.job = job.key)
         + (SELECT total(octet_length(result)) FROM step WHERE step.job = job.key)
         + (SELECT total(octet_length(value)) FROM signal WHERE signal.job = job.key)
-    FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
+"""
+NEXT: Final = f"""
+    SELECT key, {SIZE} FROM job WHERE key > ?1 AND {_NOBODYS.format(3)} ORDER BY key LIMIT ?2
 """
 READ: Final = f"""
     SELECT key, {_COLUMNS.format(_WAITS)},
         (SELECT hold.unique_key FROM hold WHERE hold.job = job.id),
         (SELECT until FROM hold WHERE hold.job = job.id)
-    FROM job WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)} ORDER BY key
+    FROM job WHERE key IN (SELECT value FROM json_each(?1)) ORDER BY key
+"""
+STILL: Final = f"""
+    SELECT key FROM job WHERE key IN (SELECT value FROM json_each(?1)) AND {_NOBODYS.format(2)}
 """
 KEYED: Final = f"""
     SELECT * FROM (
@@ -151,7 +166,7 @@ def copies(
 ) -> tuple[list[Baggage], str | None]:
     """See `Movable.copies`."""
     keys = what_is_next(run, after, limit, history)
-    return list(_read(run, keys, history).values()), str(keys[-1]) if keys else None
+    return list(read(run, keys).values()), str(keys[-1]) if keys else None
 
 
 def keyed(run: Run, after: str | None, limit: int, now: int) -> tuple[list[Key], str | None]:
@@ -177,12 +192,14 @@ def oldest_parcel(run: Run, after: int) -> Parcel | None:
     return None if row is None else Parcel.opened(*row)
 
 
-def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:
+def read(run: Run, keys: Sequence[int]) -> dict[int, Baggage]:
+    """These jobs as they travel, by their keys."""
     text = json.dumps(list(keys))
     errors = _by_job(run(READ_ERRORS, (text,)))
     log = _by_job(run(READ_LOG, (text,)))
     steps = _by_job(run(READ_STEPS, (text,)))
     signals = _by_job(run(READ_SIGNALS, (text,)))
+    members = away.members_of(run, keys)
     return {
         key: Baggage(
             *(
@@ -192,9 +209,10 @@ def _read(run: Run, keys: Sequence[int], history: bool) -> dict[int, Baggage]:
                 tuple(StepRecord(*one) for one in steps.get(key, ())),
                 tuple(SignalRecord(*one) for one in signals.get(key, ())),
                 None if until is None else (held, until),
+                members.get(key),
             )
         )
-        for key, *row, held, until in run(READ, (text, history))
+        for key, *row, held, until in run(READ, (text,))
     }
 
 
@@ -212,7 +230,8 @@ def pack(
     ledger: Ledger, keys: Sequence[int], history: bool, target: int, label: str
 ) -> Parcel | None:
     """Takes those of these jobs that still are nobody's."""
-    jobs = _read(ledger.run, keys, history)
+    still = ledger.run(STILL, (json.dumps(list(keys)), history))
+    jobs = read(ledger.run, [key for (key,) in still])
     if not jobs:
         return None
     free(ledger, list(jobs))
@@ -236,6 +255,9 @@ def unpack(ledger: Ledger, jobs: Sequence[Baggage], now: int) -> Unpacked:
     jobs = [job.settled(now) for job in jobs]
     names = {job.id: job.key_at(now) for job in jobs}
     held = holders(ledger.run, [name for name in names.values() if name is not None], now)
+    places = away.places_of(ledger, [job for job in jobs if job.id not in known])
+    # Its flow has arrived before: the job was there, and was removed.
+    known |= {job.id for job in jobs if job.member and places.get(job.member.flow, 0) is None}
     kept: list[Baggage] = []
     refused: list[Refusal] = []
     for job in jobs:
@@ -254,7 +276,7 @@ def unpack(ledger: Ledger, jobs: Sequence[Baggage], now: int) -> Unpacked:
                 ledger.run(KEEP, (job.type, job.held[0], job.id, job.held[1], None))
             elif name is not None:
                 ledger.run(DROP, name)  # What somebody held who does not hold it any more.
-        _keep(ledger, kept)
+        _keep(ledger, kept, places)
     return Unpacked(kept, sorted(known), refused)
 
 
@@ -263,7 +285,11 @@ def unload(ledger: Ledger, parcel: Parcel, back: Sequence[Baggage], now: int) ->
     if not ledger.run(HAS_PARCELS).fetchone():
         return ()
     ledger.run("DELETE FROM parcel WHERE number = ?", (parcel.number,))
-    if not ledger.connection.changes() or not back:
+    if not ledger.connection.changes():
+        return ()
+    for flow in parcel.flows:
+        ledger.run("DELETE FROM away WHERE id = ?", (flow.id,))
+    if not back:
         return ()
     returned = unpack(ledger, back, now)
     # Their keys went to others meanwhile. What was acknowledged is not forgotten all the same.
@@ -271,7 +297,7 @@ def unload(ledger: Ledger, parcel: Parcel, back: Sequence[Baggage], now: int) ->
     return returned.refused
 
 
-def _keep(ledger: Ledger, jobs: Sequence[Baggage]) -> None:
+def _keep(ledger: Ledger, jobs: Sequence[Baggage], places: dict[str, int | None]) -> None:
     for queue in {job.queue for job in jobs} - ledger.queues:
         ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
     first = ledger.fresh_keys(len(jobs))
@@ -282,7 +308,8 @@ def _keep(ledger: Ledger, jobs: Sequence[Baggage]) -> None:
     ADD_LOG.run(ledger, [(key, *one) for key, job in mine for one in job.log])
     ADD_STEPS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.steps])
     ADD_SIGNALS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.signals])
-    compare(jobs, _read(ledger.run, keys, True).values())
+    away.join(ledger, mine, places)
+    compare(jobs, read(ledger.run, keys).values())
     ledger.wakes |= {Wake.JOBS, Wake.FINISHED}
     if any(job.state == State.PARKED for job in jobs):
         ledger.parked = True
@@ -291,7 +318,7 @@ def _keep(ledger: Ledger, jobs: Sequence[Baggage]) -> None:
 def _row(job: Baggage) -> tuple[Any, ...]:
     return (
         job.id, job.type, job.queue, job.priority, job.run_at, job.created_at, job.data,
-        job.options, job.unique_key, job.expires_at, job.state, job.attempt, job.crashes,
+        job.options, job.unique_key, job.expires_at, job.kept_as, job.attempt, job.crashes,
         job.budget, job.started_at, job.finished_at, job.result, job.reason, job.progress,
         job.progress_message,
     )  # fmt: skip

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.flow import Role
-from backroom.flowing import belongs, key_held, no_flow, not_undone, waits_in_vain
+from backroom.flowing import belongs, key_held, no_flow, not_undone, on_its_way, waits_in_vain
 from backroom.ports import Wake
 from backroom.storage.restoring import restorable
+from backroom.storage.sqlite import away
 from backroom.storage.sqlite.flows import COUNT
 from backroom.storage.sqlite.inspect import AGAIN, CANCEL, LET_GO
 from backroom.storage.sqlite.ledger import Ledger, encode
@@ -104,9 +105,9 @@ OUT_OF_LINE: Final = f"""
 """
 FLOW_OF: Final = f"SELECT job, flow FROM member WHERE job IN {_THESE}"
 NOT_FINISHED: Final = f"UPDATE flow SET finished_at = NULL WHERE key IN {_THESE}"
-# What belongs to a flow that goes on, or has not ended for long enough.
+# What belongs to a flow that goes on, is on its way, or has not ended for long enough.
 STAYING: Final = f"""
-    SELECT m.job, f.id FROM member AS m JOIN flow AS f ON f.key = m.flow
+    SELECT m.job, f.id FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow
     WHERE m.job IN {_THESE} AND ifnull(f.finished_at, ?2) >= ?2
 """
 
@@ -139,6 +140,7 @@ def retry(ledger: Ledger, flow_id: str, now: int) -> int:
 def retriable(ledger: Ledger, keys: Sequence[int]) -> list[int]:
     """Those of these jobs that may run again."""
     barred = {key for key, *_ in ledger.run(BARRED, (encode(list(keys)),))}
+    barred |= away.away(ledger, keys)
     return [key for key in keys if key not in barred]
 
 
@@ -148,6 +150,7 @@ def check_retriable(ledger: Ledger, key: int, job_id: str) -> None:
     Raises:
         JobStateError: it may not.
     """
+    away.check(ledger, key, job_id)
     for _, flow_id, undone in ledger.run(BARRED, (encode([key]),)):
         raise not_undone(flow_id) if undone else waits_in_vain(job_id)
 
@@ -225,8 +228,9 @@ def _sums(opened: Sequence[Any]) -> list[list[int]]:
     return list(sums.values())
 
 
-def staying(ledger: Ledger, keys: Sequence[int], cutoff: int) -> dict[int, str]:
-    """Those of these jobs whose flow has not ended, or not before that moment; and which it is."""
+def staying(ledger: Ledger, keys: Sequence[int], cutoff: int) -> dict[int, str | None]:
+    """Those of these jobs whose flow has not ended, or not before that moment; and which it is, if
+    it is not on its way."""
     return dict(ledger.run(STAYING, (encode(list(keys)), cutoff)))
 
 
@@ -237,7 +241,7 @@ def check_deletable(ledger: Ledger, key: int, job_id: str) -> None:
         JobStateError: it belongs to a flow that goes on.
     """
     for flow_id in staying(ledger, [key], 2**62).values():
-        raise belongs(job_id, flow_id)
+        raise on_its_way(job_id) if flow_id is None else belongs(job_id, flow_id)
 
 
 def _find(ledger: Ledger, flow_id: str) -> tuple[int, int]:

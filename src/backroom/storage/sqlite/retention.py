@@ -9,6 +9,7 @@ from typing import Final
 from backroom.job import State
 from backroom.ports import Pruned, Wake
 from backroom.storage.sqlite import schedules
+from backroom.storage.sqlite.away import AWAY
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.keys import let_go
 from backroom.storage.sqlite.ledger import Ledger
@@ -41,7 +42,7 @@ EXPIRED_PARKED: Final = f"""
 """
 EXPIRED_BLOCKED: Final = f"""
     SELECT key FROM job WHERE state = 5 AND expires_at IS NOT NULL AND expires_at <= ?1
-    AND {UNSTARTED} LIMIT ?2
+    AND {UNSTARTED} AND NOT {AWAY.format("job.key")} LIMIT ?2
 """
 EXPIRE: Final = """
     UPDATE job SET state = 4, finished_at = ?1, reason = 'expired before it started'

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from backroom.errors import JobStateError
 from backroom.ports import Filter, Wake
-from backroom.storage.sqlite import limits, reopening, retention, steps
+from backroom.storage.sqlite import away, limits, reopening, retention, steps
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -52,13 +52,17 @@ def _again(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
 
 def cancel(ledger: Ledger, job_id: str, now: int) -> int:
     """See `Inspection.cancel`, of one job."""
-    key, changed = Inspector(ledger.connection).cancel(job_id, now)
+    jobs = Inspector(ledger.connection)
+    away.check(ledger, jobs.key(job_id), job_id)
+    key, changed = jobs.cancel(job_id, now)
     _cancelled(ledger, [key], now)
     return changed
 
 
 def cancel_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
     """Like `retry_some`, of jobs that have not ended."""
+    gone = away.away(ledger, keys)
+    keys = [key for key in keys if key not in gone]
     changed = Inspector(ledger.connection).cancel_some(which, now, keys)
     _cancelled(ledger, keys, now)
     return changed

@@ -16,6 +16,7 @@ from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.stepping import ended, lost, too_many
+from backroom.storage.sqlite import away
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Transition
 
@@ -156,6 +157,7 @@ def _find(ledger: Ledger, job_id: str) -> tuple[int, int]:
     row = ledger.run("SELECT key, state FROM job WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         raise JobNotFoundError(f"no job has the id {job_id!r}")
+    away.check(ledger, row[0], job_id)
     return row[0], row[1]
 
 

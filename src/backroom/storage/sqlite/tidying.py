@@ -20,6 +20,7 @@ GONE: Final = """
 """
 NOT_COUNTED: Final = """
     SELECT m.job, job.state FROM member AS m JOIN job ON job.key = m.job
+    JOIN flow ON flow.key = m.flow
     WHERE m.counted = 0 AND m.job > ?1 ORDER BY m.job LIMIT ?2
 """
 
