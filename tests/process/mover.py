@@ -15,20 +15,29 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage
+from backroom.flow import FlowRecord, FlowView, Member, Piece
+from backroom.flowing import Flowing
 from backroom.job import SECOND, JobIds, JobRecord
 from backroom.moving import Move
 from backroom.planning import Planning
-from backroom.ports import House
+from backroom.ports import Filter, House, Want, WorkerSpec
 from backroom.schedule import ScheduleRecord
+from backroom.tie import tied
 
 JOBS = 15
 PARCEL = 10
 SCHEDULES = 2
-VERBS = ("pack", "unpack", "unload", "pack_schedules", "unpack_schedules")
+FLOW = 6
+EDGES = 3
+VERBS = (
+    "pack", "unpack", "unload", "pack_schedules", "unpack_schedules", "pack_flows", "pack_edges",
+    "pack_members", "unpack_edges", "unpack_flows",
+)  # fmt: skip
 
 
 def house(url: str) -> House:
@@ -69,6 +78,9 @@ async def fill(source: House, target: House) -> None:
         while jobs := (await one.copies(None, 1000, True))[0]:
             for job in jobs:
                 await one.delete(job.id)
+        for flow in await flowing(one).flows(1000, None):
+            await flowing(one).cancel_flow(flow.record.id, one.clock.now())
+        await one.delete(Filter())
         for schedule in await planning(one).schedules():
             await planning(one).drop_schedule(schedule.name)
     now, ids = source.clock.now(), JobIds()
@@ -83,6 +95,16 @@ async def fill(source: House, target: House) -> None:
         now,
     )  # fmt: skip
 
+    flow = ids(now)
+    members = [
+        Member(JobRecord(ids(now), "STEP", "flow", 2, now, now, f'{{"m":{n}}}',
+                         options=tied(None, workflow=flow)))
+        for n in range(FLOW)
+    ]  # fmt: skip
+    edges = [(one.record.id, other.record.id) for one, other in pairwise(members)]
+    await flowing(source).insert_flow(
+        FlowRecord(flow, "chain", "workflow", "stop", now), Piece(members, edges), now
+    )
     for n in range(SCHEDULES):
         await planning(source).put_schedule(
             ScheduleRecord(
@@ -96,6 +118,10 @@ def planning(house: House) -> Planning:
     return cast(Planning, house)
 
 
+def flowing(house: House) -> Flowing:
+    return cast(Flowing, house)
+
+
 async def check(source: House, target: House, whole: bool) -> None:
     """No job is at both places, none twice; and if the move is over, all are in the target."""
     here, there = await everything(source), await everything(target)
@@ -104,12 +130,40 @@ async def check(source: House, target: House, whole: bool) -> None:
     left = [one.name for one in await planning(source).schedules()]
     came = [one.name for one in await planning(target).schedules()]
     assert not set(left) & set(came), "a schedule is at both places"
+    mine, theirs = await chain(source), await chain(target)
+    assert not (mine and theirs), "a workflow is at both places"
+    for one, flow in ((source, mine), (target, theirs)):
+        first = flow.jobs[0][0] if flow else None
+        assert await runnable(one) == ([] if first is None else [first]), "it runs on the way"
     if whole:
+        assert theirs is not None, "a workflow was left behind"
+        jobs = [id_ for id_, *_ in theirs.jobs]
+        assert len(jobs) == FLOW
+        assert list(theirs.edges) == list(pairwise(jobs))
+        assert theirs.kept.counts.left == FLOW
         assert not here, "something was left behind"
         assert not left, "a schedule was left behind"
         assert came == [f"s{n}" for n in range(SCHEDULES)], came
         assert await source.parcel() is None, "a parcel was left behind"
         assert sorted(job.data for job in there) == sorted(f'{{"n":{n}}}' for n in range(JOBS))
+
+
+async def chain(house: House) -> FlowView | None:
+    """The one that is not empty."""
+    for flow in await flowing(house).flows(1000, None):
+        view = await flowing(house).flow(flow.record.id, house.clock.now(), 100)
+        if view is not None and view.jobs:
+            return view
+    return None
+
+
+async def runnable(house: House) -> list[str]:
+    """The jobs of workflows that a worker gets."""
+    worker = (await house.enlist(WorkerSpec("looks", 30.0))).worker
+    want = Want(("flow",), (), (100, 100, 100, 100))
+    claims = (await house.claim(worker, want, house.clock.now())).claims
+    await house.retire(worker)
+    return [claim.id for claim in claims]
 
 
 async def everything(house: House) -> list[Baggage]:
@@ -187,6 +241,7 @@ def killed_after(source: str, target: str, seconds: float) -> int:
 
 def main(source: str, target: str, how: str) -> None:
     moving.PARCEL = PARCEL  # type: ignore[misc]
+    moving.EDGES = EDGES  # type: ignore[misc]
     if how == "steps":
         for step in range(100):
             code = round_of(source, target, partial(killed_at_step, source, target, step))

@@ -63,10 +63,12 @@ DELETE FROM {edges} WHERE ctid = ANY(ARRAY(
     AND (SELECT true FROM {jobs} AS j WHERE j.id = e.parent LIMIT 1) LIMIT $2))
 RETURNING parent, child, done;
 
--- take_members: flows, how many -> jobs of these, in order, and their bytes; locked
+-- take_members: flows, how many -> jobs of these, each flow in order, and their bytes; locked
 SELECT m.job AS id, j.bytes + coalesce(octet_length(m.undo), 0) AS bytes
-FROM {members} AS m, LATERAL (SELECT {bytes} AS bytes FROM {jobs} AS j WHERE j.id = m.job LIMIT 1) AS j
-WHERE m.flow = ANY($1::uuid[]) ORDER BY m.job LIMIT $2 FOR UPDATE OF m;
+FROM unnest($1::uuid[]) AS f (id), LATERAL (
+    SELECT job, undo FROM {members} AS m WHERE m.flow = f.id ORDER BY m.job LIMIT $2 FOR UPDATE) AS m,
+LATERAL (SELECT {bytes} AS bytes FROM {jobs} AS j WHERE j.id = m.job LIMIT 1) AS j
+LIMIT $2;
 
 -- memberships: jobs -> what they are to their flows
 SELECT m.job, m.flow, m.role, m.anyway,

@@ -62,8 +62,8 @@ DROP_EDGES: Final = """
 """
 SOME_MEMBERS: Final = f"""
     SELECT job.key, {SIZE} + ifnull(octet_length(m.undo), 0)
-    FROM member AS m JOIN job ON job.key = m.job
-    WHERE m.flow IN {_LEAVING} ORDER BY m.job LIMIT ?2
+    FROM (SELECT job, undo FROM member WHERE flow IN {_LEAVING} ORDER BY flow, job LIMIT ?2) AS m
+    JOIN job ON job.key = m.job ORDER BY job.key
 """
 KEYS: Final = f"SELECT id, key FROM job WHERE id IN {_THESE}"
 BRING_EDGES: Final = Bulk(
