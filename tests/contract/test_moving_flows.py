@@ -18,7 +18,7 @@ from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
 from backroom.tie import tied
 from backroom.transition import Transition
 from tests.contract.flows import Flows
-from tests.contract.parts import Bench
+from tests.contract.parts import DAY, Bench
 from tests.contract.test_moving import Ends, ends, house
 
 __all__ = ["ends"]
@@ -252,7 +252,7 @@ async def untouchable(bench: Bench, ids: dict[str, str]) -> None:
     assert await storage.cancel(Filter(), now) == 0
     assert await storage.retry(Filter(), now) == 0
     assert await storage.delete(Filter()) == 0
-    bench.clock.advance(100 * 86_400)
+    bench.clock.advance(100 * DAY)
     assert await bench.prune_all() == 0
     await bench.storage.retire(worker)
     assert {name: await bench.info(job) for name, job in ids.items()} == before
@@ -291,10 +291,32 @@ async def test_nobody_touches_it_on_the_way(ends: Ends) -> None:
 
     assert await target.unpack_flows(await source.number(), lot) == 1
     # What expires does so from now on, and what follows from it.
-    ends.target.clock._now = ends.source.later(-200 * 86_400)
+    ends.target.clock._now = ends.source.later(-200 * DAY)
     assert told(await there(ends, flows).view()) == told(before)
     worker = await ends.target.enlist()
     assert await there(ends, flows).run(worker) == "b"
+
+
+async def test_an_end_that_its_flow_was_not_told_of_is_told_where_it_arrives(ends: Ends) -> None:
+    """As a worker of an earlier version ends jobs."""
+    flows = Flows(ends.source)
+    await flows.make("a b", "a>b")
+    worker = await ends.source.enlist()
+    outcome = ends.source.completed((await flows.claim(worker))["a"])
+    outcome.tied = False
+    assert await ends.source.finish(worker, outcome) == [True]
+    await ends.source.storage.retire(worker)
+    number = await house(ends.target).number()
+    assert await house(ends.source).pack_flows(10, False, number, "there") is not None
+    await ends.source.prune_all()
+    assert await flows.of("b") == [JobStatus.BLOCKED]
+
+    await move(ends)
+
+    worker, flows = await ends.target.enlist(), there(ends, flows)
+    assert await flows.run(worker) == ""
+    await ends.target.prune_all()
+    assert await flows.run(worker) == "b"
 
 
 async def test_it_arrives_only_when_all_of_it_has(ends: Ends) -> None:
@@ -336,6 +358,27 @@ async def test_it_arrives_only_when_all_of_it_has(ends: Ends) -> None:
     assert told(await flows.view()) == told(before)
     await source.unload(lot)
     assert await source.number() == number
+
+
+async def test_one_that_came_and_is_gone_does_not_come_again(ends: Ends) -> None:
+    """Who moved it died before the source knew that it had arrived."""
+    flows = Flows(ends.source)
+    await flows.make("a")
+    source, target = house(ends.source), house(ends.target)
+    lot = await source.pack_flows(10, False, await target.number(), "there")
+    parcel = await source.pack_members([flows.id], 10, await target.number(), "there")
+    assert lot is not None
+    assert parcel is not None
+    await target.unpack(parcel.jobs)
+    await source.unload(parcel)
+    await target.unpack_flows(await source.number(), lot)
+    worker = await ends.target.enlist()
+    assert await there(ends, flows).run(worker) == "a"
+    ends.target.clock.advance(100 * DAY)
+    await ends.target.prune_all()
+    assert await flows.storage.flows(10, None) == []
+    assert (await move(ends)).whole
+    assert await there(ends, flows).storage.flows(10, None) == []
 
 
 async def test_a_move_that_ended_at_any_step_goes_on_there(ends: Ends) -> None:

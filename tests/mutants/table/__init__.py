@@ -13,6 +13,7 @@ from tests.mutants.table import (
     keys,
     leases,
     limits,
+    moving,
     order,
     outcomes,
     postgres,
@@ -50,4 +51,5 @@ MUTANTS = (
     *flows.MUTANTS,
     *flow_keys.MUTANTS,
     *limits.MUTANTS,
+    *moving.MUTANTS,
 )

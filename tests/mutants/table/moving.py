@@ -1,0 +1,228 @@
+"""A workflow on its way is nobody's, and arrives whole; a tick comes once where two stores become
+one."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+WAY = "contract/test_moving_flows.py"
+ALONE = f"{WAY}::test_nobody_touches_it_on_the_way"
+WHOLE = f"{WAY}::test_it_arrives_only_when_all_of_it_has"
+BUSY = f"{WAY}::test_one_of_which_a_job_runs_stays_until_none_does"
+UNTOLD = f"{WAY}::test_an_end_that_its_flow_was_not_told_of_is_told_where_it_arrives"
+SERVER = "postgres/test_moving_flows.py"
+SCHEDULES = "contract/test_moving.py"
+LEAVES = "storage/sqlite/departures.py"
+STATEMENTS = "storage/postgres/away.sql"
+
+MUTANTS = (
+    Mutant(
+        name="away-is-not-claimed",
+        promises=(2,),
+        guard="no job of a flow that leaves is claimed, in a folder",
+        file=LEAVES,
+        old="for statement in (OUT_OF_LINE, HOLD_STILL):",
+        new="for statement in (OUT_OF_LINE,):",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-claimed-on-a-server",
+        promises=(2,),
+        guard="no job of a flow that leaves is claimed, on a server",
+        file="storage/postgres/departures.py",
+        old="            await self._hold_still(link, ids)\n",
+        new="",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-claimed-before-it-arrives",
+        promises=(2,),
+        guard="no job of a flow is claimed that has not arrived itself",
+        file="baggage.py",
+        old="return self.state if self.member is None or self.ended else int(State.BLOCKED)",
+        new="return self.state",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-cancelled",
+        promises=(3,),
+        guard="people cancel no job of a flow on its way, in a folder",
+        file="storage/sqlite/steering.py",
+        old="    keys = [key for key in keys if key not in gone]\n",
+        new="    del gone\n",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-cancelled-by-its-id",
+        promises=(3,),
+        guard="nor one by its id, in a folder",
+        file="storage/sqlite/steering.py",
+        old="    away.check(ledger, jobs.key(job_id), job_id)\n",
+        new="",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-cancelled-on-a-server",
+        promises=(3,),
+        guard="people cancel no job of a flow on its way, on a server",
+        file="storage/postgres/looking.py",
+        old="changed, left = 0, {key for key in keys if not members.get(key)}",
+        new="changed, left = 0, set(keys)",
+        tests=(ALONE, f"{SERVER}::test_who_cancels_at_that_moment_finds_it_gone"),
+    ),
+    Mutant(
+        name="away-is-not-retried",
+        promises=(3,),
+        guard="people run again no job of a flow on its way, in a folder",
+        file="storage/sqlite/reopening.py",
+        old="    barred |= away.away(ledger, keys)\n",
+        new="",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-retried-on-a-server",
+        promises=(3,),
+        guard="people run again no job of a flow on its way, on a server",
+        file="storage/postgres/reopening.py",
+        old="    away = {job for job in members if members[job]}\n",
+        new="    away: set[Any] = set()\n",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-gets-no-signal",
+        promises=(1,),
+        guard="a signal is not taken that would wake nobody, in a folder",
+        file="storage/sqlite/steps.py",
+        old="    away.check(ledger, row[0], job_id)\n",
+        new="",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-does-not-expire",
+        promises=(10,),
+        guard="no job of a flow on its way expires, in a folder",
+        file="storage/sqlite/retention.py",
+        old=' AND NOT {AWAY.format("job.key")} LIMIT ?2',
+        new=" LIMIT ?2",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-does-not-expire-on-a-server",
+        promises=(10,),
+        guard="no job of a flow on its way expires, on a server",
+        file="storage/postgres/retention.sql",
+        old="WHERE m.job = w.id AND f.id = m.flow LIMIT 1)  -- It is not on its way.",
+        new="WHERE true LIMIT 1) OR true",
+        tests=(ALONE, f"{SERVER}::test_what_expires_at_that_moment_is_told_where_it_arrives"),
+    ),
+    Mutant(
+        name="away-is-kept",
+        promises=(10,),
+        guard="no job of a flow on its way is removed, in a folder",
+        file="storage/sqlite/reopening.py",
+        old="SELECT m.job, f.id FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow",
+        new="SELECT m.job, f.id FROM member AS m JOIN flow AS f ON f.key = m.flow",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-kept-on-a-server",
+        promises=(10,),
+        guard="no job of a flow on its way is removed, on a server",
+        file="storage/postgres/retention.sql",
+        old="    SELECT m.job FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow\n",
+        new="    SELECT m.job FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow\n",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-kept-with-its-partition",
+        promises=(10,),
+        guard="nor does it go with a partition",
+        file="storage/postgres/history.sql",
+        old="    SELECT FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow\n",
+        new="    SELECT FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow\n",
+        tests=(f"{SERVER}::test_it_does_not_go_with_a_partition",),
+    ),
+    Mutant(
+        name="away-is-not-deleted-on-a-server",
+        promises=(10,),
+        guard="people delete no job of a flow on its way, on a server",
+        file="storage/postgres/flows.sql",
+        old="SELECT m.job, m.flow, f.id IS NULL AS away FROM {members} AS m LEFT JOIN {flows} AS f",
+        new="SELECT m.job, m.flow, f.id IS NULL AS away FROM {members} AS m JOIN {flows} AS f",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="away-is-not-mended",
+        promises=(9,),
+        guard="an end is not taken into account where the flow has left, in a folder",
+        file="storage/sqlite/tidying.py",
+        old="    JOIN flow ON flow.key = m.flow\n",
+        new="",
+        tests=(UNTOLD,),
+    ),
+    Mutant(
+        name="away-is-not-mended-on-a-server",
+        promises=(9,),
+        guard="an end is not taken into account where the flow has left, on a server",
+        file="storage/postgres/ties.py",
+        old="await loosen(link, text, [id_ for id_ in tied if not members.get(id_)], now)",
+        new="await loosen(link, text, tied, now)",
+        tests=(f"{SERVER}::test_what_expires_at_that_moment_is_told_where_it_arrives",),
+    ),
+    Mutant(
+        name="away-when-nobody-runs-it",
+        promises=(2,),
+        guard="a flow of which a job runs does not leave, in a folder",
+        file=LEAVES,
+        old="FROM job JOIN member AS m ON m.job = job.key WHERE job.state = 1)",
+        new="FROM job JOIN member AS m ON m.job = job.key WHERE false)",
+        tests=(BUSY,),
+    ),
+    Mutant(
+        name="away-when-nobody-runs-it-on-a-server",
+        promises=(2,),
+        guard="a flow of which a job was claimed in that moment does not leave, on a server",
+        file="storage/postgres/departures.py",
+        old='if await link.fetch(text["unplaced"], some):',
+        new="if not some:",
+        tests=(f"{SERVER}::test_one_of_which_a_job_is_claimed_at_that_moment_stays",),
+    ),
+    Mutant(
+        name="arrives-whole",
+        promises=(1,),
+        guard="a flow arrives when all of its jobs and edges have",
+        file="baggage.py",
+        old="if (members, edges) != (self.members, self.edges):",
+        new="if members > self.members:",
+        tests=(WHOLE,),
+    ),
+    Mutant(
+        name="arrives-once",
+        promises=(1,),
+        guard="a parcel of flows that comes again changes nothing, in a folder",
+        file=LEAVES,
+        old='ledger.run("SELECT 1 FROM meta WHERE name = ?", (mark,)).fetchone()',
+        new='ledger.run("DELETE FROM meta WHERE name = ?", (mark,)).fetchone()',
+        tests=(WHOLE, f"{WAY}::test_one_that_came_and_is_gone_does_not_come_again"),
+    ),
+    Mutant(
+        name="arrives-at-rest",
+        promises=(1,),
+        guard="no move goes to where one away has not ended",
+        file="moving.py",
+        old="if theirs is not None:",
+        new="if theirs is not None and theirs.target < 0:",
+        tests=(f"{WAY}::test_one_may_not_move_to_where_a_move_away_has_not_ended",),
+    ),
+    Mutant(
+        name="ticks-do-not-overlap",
+        promises=(7,),
+        guard="of a moment that both stores know what became of the tick, one is kept",
+        file="storage/arriving.py",
+        old="if before < 0 or here[before][1] < tick.at:",
+        new="if before < 0 or here[before][0] != tick.at:",
+        tests=(f"{SCHEDULES}::test_what_became_of_ticks_is_kept_once_for_each_moment",),
+    ),
+)
