@@ -189,6 +189,7 @@ class Move:
             while await self._pass() or await self._someone_runs():
                 pass
             await self._deliver_left()
+            await self._carry_flows()
             await self._return_all()
             await self._bring_schedules()
             now = self._source.clock.now()
@@ -244,8 +245,8 @@ class Move:
         for name in self._moved.paused:
             await self._target.pause(name, True)
 
-    async def _parcels(self) -> AsyncIterator[Parcel]:
-        after = 0
+    async def _parcels(self, after: int = 0) -> AsyncIterator[Parcel]:
+        """Those of the source, behind the one of this number."""
         while (parcel := await self._source.parcel(after)) is not None:
             yield parcel
             after = parcel.number
@@ -274,15 +275,16 @@ class Move:
 
     async def _pass_flows(self) -> bool:
         found = False
-        while await self._source.pack_flows(PARCEL, self._history, self._number, self._target.url):
+        these = PARCEL, self._history, self._number, self._target.url
+        while (lot := await self._source.pack_flows(*these)) is not None:
             found = True
-            await self._carry_flows()
+            await self._carry_flows(lot.number - 1)
         return found
 
-    async def _carry_flows(self) -> None:
+    async def _carry_flows(self, after: int = 0) -> None:
         """Flows that were packed, one lot after the other: they arrive when all of theirs has."""
         source, target = self._source, self._target
-        async for lot in self._parcels():
+        async for lot in self._parcels(after):
             if not lot.flows:
                 continue
             these = [flow.id for flow in lot.flows], EDGES, self._number, target.url
@@ -291,12 +293,12 @@ class Move:
             these = these[0], PARCEL, *these[2:]
             while (jobs := await source.pack_members(*these)) is not None:
                 await self._deliver(jobs)
-            await self._bring_edges()
+            await self._bring_edges(lot.number)
             self._moved.flows += await target.unpack_flows(await source.number(), lot)
             await source.unload(lot)
 
-    async def _bring_edges(self) -> None:
-        async for parcel in self._parcels():
+    async def _bring_edges(self, after: int) -> None:
+        async for parcel in self._parcels(after):
             if parcel.edges:
                 await self._target.unpack_edges(parcel.edges)
                 await self._source.unload(parcel)

@@ -16,6 +16,7 @@ from backroom.errors import JobStateError, StorageError
 from backroom.moving import Move
 from backroom.ports import Filter, House
 from tests.cli.parts import Terminal, backroom
+from tests.contract.flows import Flows
 from tests.contract.parts import Bench, SettableClock
 from tests.process.parts import Family, eventually_async
 from tests.servers.fixtures import PostgresPlace
@@ -222,6 +223,27 @@ async def test_a_move_that_has_not_ended_is_ended_before_another_begins(
     assert "there already  1, by their ids" in shown.out
     assert [job.id for job in await all_jobs(there)] == jobs
     assert await all_jobs(folder) == []
+
+
+async def test_a_workflow_that_was_packed_is_told_and_goes_on_there(
+    folder: str, postgres_url: PostgresPlace
+) -> None:
+    there = url_of(postgres_url)
+    async with Opened(folder) as bench, Opened(there) as target:
+        flows = Flows(bench)
+        await flows.make("a b", "a>b")
+        number = await cast(House, target.storage).number()
+        assert await cast(House, bench.storage).pack_flows(10, False, number, there) is not None
+    found = {one["check"]: one for one in json.loads(
+        backroom("doctor", "--storage", folder, "--json").out)}  # fmt: skip
+    assert f"a move to {there} has not ended: 1 workflow or more" in found["move"]["says"]
+    shown = backroom("move", folder, there)
+    assert shown.code == 0, shown.err
+    assert "workflows  1" in shown.out
+    async with Opened(there) as bench:
+        here = Flows(bench)
+        here.id, here.ids, here.names = flows.id, flows.ids, flows.names
+        assert await here.statuses() == "a:pending b:blocked"
 
 
 async def test_too_many_refusals_stop_a_move_and_leave_no_job_out_of_reach(

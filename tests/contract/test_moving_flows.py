@@ -374,6 +374,8 @@ async def test_one_that_came_and_is_gone_does_not_come_again(ends: Ends) -> None
     await target.unpack_flows(await source.number(), lot)
     worker = await ends.target.enlist()
     assert await there(ends, flows).run(worker) == "a"
+    await ends.target.storage.delete(flows.ids["a"])
+    assert not (await target.unpack(parcel.jobs)).kept
     ends.target.clock.advance(100 * DAY)
     await ends.target.prune_all()
     assert await flows.storage.flows(10, None) == []

@@ -35,8 +35,8 @@ SCHEMES: Final = ("file", "memory", "postgres", "postgresql", "redis", "rediss")
 def move(
     source: str, target: str, history: bool, wait: bool, twins: Twins, dry_run: bool, as_json: bool
 ) -> None:
-    """Move all jobs that wait from SOURCE to TARGET, as they are: file:./storage/jobs,
-    postgresql://..., or MODULE:ATTR for the storage of a service.
+    """Move all jobs that wait from SOURCE to TARGET, as they are, workflows and schedules with
+    them: file:./storage/jobs, postgresql://..., or MODULE:ATTR for the storage of a service.
 
     First let what schedules use TARGET, and stop the workers of SOURCE. No job can run at both
     places, whatever ends this command and when: run it again, and it goes on.
@@ -107,6 +107,10 @@ def _show(moved: Moved) -> None:
     rows: list[tuple[str, object]] = [("from", moved.source), ("to", moved.target)]
     rows += [(status, f"{jobs:,}") for status, jobs in sorted(moved.moved.items())]
     rows += [("moved", f"{count:,} in {moved.seconds:.1f} s")]
+    if moved.flows:
+        rows.append(("workflows", f"{moved.flows:,}"))
+    if moved.going_on:
+        rows.append(("going on", f"{count_of(moved.going_on, 'workflow')}; run this again"))
     if moved.schedules:
         rows.append(("schedules", f"{moved.schedules:,}"))
     if moved.known:

@@ -19,6 +19,10 @@ async def on_its_way(storage: Store) -> AsyncIterator[Finding]:
         packed = count_of(len(parcel.jobs), "job")
         if parcel.schedules:
             packed = count_of(len(parcel.schedules), "schedule")
+        elif parcel.flows:
+            packed = count_of(len(parcel.flows), "workflow")
+        elif parcel.edges:
+            packed = count_of(len(parcel.edges), "edge")
         yield Finding(
             "warning", "move",
             f"a move to {parcel.label} has not ended: {packed} or more are packed, and run nowhere",

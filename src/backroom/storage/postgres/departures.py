@@ -21,7 +21,7 @@ from backroom.storage.arriving import flows_mark, some_flows
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.flows import CHUNK
-from backroom.storage.postgres.moving import read
+from backroom.storage.postgres.moving import has_parcels, read
 from backroom.storage.postgres.texts import from_text, to_text
 
 __all__ = ["Departures"]
@@ -37,7 +37,6 @@ class Departures:
     async def pack_flows(self, limit: int, history: bool, target: int, label: str) -> Parcel | None:
         """See `Movable.pack_flows`."""
         text = self._base.statements
-        await self._base.fetch("make_parcels")
 
         async def pack(link: Any) -> Parcel | None:
             rows = await link.fetch(text["flows_to_pack"], history, limit)
@@ -45,6 +44,8 @@ class Departures:
             if not rows:
                 return None
             ids = [row["id"] for row in rows]
+            if not await has_parcels(link, text):
+                await link.execute(text["make_parcels"])
             await self._hold_still(link, ids)
             sizes = {id_: counts for id_, *counts in await link.fetch(text["sizes"], ids)}
             flows = tuple(_flow(row, sizes[row["id"]]) for row in rows)

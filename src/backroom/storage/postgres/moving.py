@@ -29,7 +29,7 @@ from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 
-__all__ = ["Moving", "read"]
+__all__ = ["Moving", "has_parcels", "read"]
 
 Key = tuple[str, str]
 
@@ -83,11 +83,7 @@ class Moving:
         return None
 
     async def _has_parcels(self) -> bool:
-        name = self._base.statements.name("parcels")
-        found = await self._base.links.run(
-            lambda link: link.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
-        )
-        return bool(found)
+        return await self._base.links.run(lambda link: has_parcels(link, self._base.statements))
 
     async def _next(self, link: Any, after: str | None, limit: int, history: bool) -> list[Any]:
         rows = await link.fetch(
@@ -261,6 +257,11 @@ class Moving:
             parked = any(job.state == State.PARKED for job in unpacked.kept)
             self._base.parked = self._base.parked or parked
             self._base.ring(Wake.JOBS, Wake.FINISHED)
+
+
+async def has_parcels(link: Any, text: Statements) -> bool:
+    """Whether something was ever packed: else there is no table of parcels."""
+    return bool(await link.fetchval("SELECT to_regclass($1) IS NOT NULL", text.name("parcels")))
 
 
 async def read(
