@@ -186,8 +186,7 @@ class Move:
                 pass
             await self._deliver_left()
             await self._carry_flows()
-            while await self._pass() or await self._someone_runs():
-                pass
+            await self._pass_until_nobody_runs()
             await self._deliver_left()
             await self._carry_flows()
             await self._return_all()
@@ -303,14 +302,20 @@ class Move:
                 await self._target.unpack_edges(parcel.edges)
                 await self._source.unload(parcel)
 
+    async def _pass_until_nobody_runs(self) -> None:
+        while True:
+            # Before the look: what waits again as it ends is found by the next one.
+            someone_runs = self._wait and await self._someone_runs()
+            if await self._pass():
+                continue
+            if not someone_runs:
+                return
+            await asyncio.sleep(LOOK)
+
     async def _someone_runs(self) -> bool:
-        """Whether it is worth another look: something that is waited for has not ended."""
         now = self._source.clock.now()
-        if not self._wait or not (await self._source.stats(now)).by_status["active"]:
-            return False
-        await asyncio.sleep(LOOK)
         await self._source.reclaim(now)
-        return True
+        return bool((await self._source.stats(now)).by_status["active"])
 
     async def _bring_schedules(self) -> None:
         source = await self._source.number()

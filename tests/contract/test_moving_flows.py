@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from backroom.limit import Need
 from backroom.moving import Move, Moved
 from backroom.ports import Filter
 from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
+from backroom.storage import arriving
 from backroom.tie import tied
 from backroom.transition import Transition
 from tests.contract.flows import Flows
 from tests.contract.parts import DAY, Bench
 from tests.contract.test_moving import Ends, ends, house
+from tests.process.parts import eventually_async
 
 __all__ = ["ends"]
 
@@ -29,6 +32,8 @@ def small_parcels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes does so in several."""
     monkeypatch.setattr(moving, "PARCEL", 3)
     monkeypatch.setattr(moving, "EDGES", 2)
+    monkeypatch.setattr(arriving, "JOBS", 5)
+    monkeypatch.setattr(moving, "LOOK", 0.0)
 
 
 def there(ends: Ends, flows: Flows) -> Flows:
@@ -227,6 +232,34 @@ async def test_one_that_somebody_took_up_meanwhile_is_told(ends: Ends) -> None:
     moved = await Late(house(ends.source), house(ends.target)).run()
     assert (moved.flows, moved.going_on, moved.active, moved.whole) == (0, 1, 1, False)
     assert await flows.statuses() == "a:active b:blocked"
+
+
+async def test_one_of_which_a_job_runs_is_waited_for(ends: Ends) -> None:
+    flows = Flows(ends.source)
+    await flows.make("a b", "a>b")
+    worker = await ends.source.enlist()
+    claims = await flows.claim(worker)
+    plain = await ends.source.add()
+    mover = asyncio.create_task(move(ends, wait=True))
+
+    async def arrived() -> bool:
+        return await ends.target.storage.find(plain, ends.target.now) is not None
+
+    await eventually_async(arrived, "what waits is there first")
+    await flows.end(worker, claims["a"])
+    moved = await mover
+    assert (moved.flows, moved.whole) == (1, True)
+    assert await there(ends, flows).statuses() == "a:completed b:pending"
+
+
+async def test_they_leave_a_lot_at_a_time(ends: Ends) -> None:
+    made = [Flows(ends.source) for _ in range(4)]
+    for flows, jobs in zip(made, ("a b c", "d e", "f", "g h i j k l"), strict=True):
+        await flows.make(jobs)
+    lots = []
+    while (lot := await house(ends.source).pack_flows(10, False, 7, "there")) is not None:
+        lots.append([flow.id for flow in lot.flows])
+    assert lots == [[made[0].id, made[1].id], [made[2].id], [made[3].id]]
 
 
 # -- on the way ----------------------------------------------------------------------------------
