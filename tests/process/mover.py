@@ -47,11 +47,11 @@ def house(url: str) -> House:
 
 
 def counting(house: House, step: Callable[[], None]) -> House:
-    """`step` is called before and after each verb that changes something on the way."""
+    """`step` is called after each verb that changes something on the way: what is kept then is what
+    is kept before the next one."""
 
     def counted(verb: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*arguments: Any) -> Any:
-            step()
             answer = await verb(*arguments)
             step()
             return answer
@@ -211,6 +211,7 @@ async def killed_at(source: str, target: str, last: int, *, filled: bool = False
     async def work(one: House, other: House) -> None:
         if not filled:
             await fill(one, other)
+        step()
         await Move(counting(one, step), counting(other, step)).run()
 
     await at(source, target, work)
