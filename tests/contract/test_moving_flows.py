@@ -204,6 +204,16 @@ async def test_one_that_has_ended_is_history_and_arrives_as_it_was(
     assert await flows.run(worker) == "c"
 
 
+async def test_an_empty_one_is_history_too(ends: Ends) -> None:
+    flows, other = Flows(ends.source), Flows(ends.source)
+    await flows.make("", kind="batch")
+    await other.make("a")
+    before = await flows.view()
+    assert (await move(ends, history=True)).flows == 2
+    assert told(await there(ends, flows).view()) == told(before)
+    assert await there(ends, other).run(await ends.target.enlist()) == "a"
+
+
 async def test_one_of_which_a_job_runs_stays_until_none_does(ends: Ends) -> None:
     flows, other = Flows(ends.source), Flows(ends.source)
     await flows.make("a b", "a>b")

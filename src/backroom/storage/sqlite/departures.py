@@ -168,10 +168,10 @@ def unpack_flows(ledger: Ledger, source: int, parcel: Parcel) -> int:
     found = {id_: row for id_, *row in ledger.run(ARRIVED, (these,))}
     new = [flow for flow in parcel.flows if flow.id not in here]
     for flow in new:
-        key, *counts = found.get(flow.id, (None, 0, 0))
+        key, *counts = found.get(flow.id, (None, 0, 0))  # One without jobs has no number yet.
         flow.check(*counts)
         ledger.run(BRING, (key, *astuple(flow)[:-2]))
-    keys = to_json([found[flow.id][0] for flow in new])
+    keys = to_json([key for key, *_ in found.values()])
     ledger.run(LET_MOVE, (keys,))
     ledger.run(f"DELETE FROM away WHERE key IN {_THESE}", (keys,))
     ledger.run("INSERT INTO meta VALUES (?, ?)", (mark, parcel.number))
