@@ -115,10 +115,13 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.expires_at if self.attempt == 0 and self.started_at is None else None
 
     def cancelled(self, now: int, reason: str) -> Baggage:
-        """The same, ended: what is kept of a job that may not run."""
+        """The same, ended: what is kept of a job that may not run. Its flow is told of that once it
+        has arrived, too, by upkeep."""
+        member = self.member and msgspec.structs.replace(self.member, waits=0)
         return msgspec.structs.replace(
-            self, state=int(State.CANCELLED), finished_at=now, reason=reason, held=None
-        )
+            self, state=int(State.CANCELLED), finished_at=now, reason=reason, held=None,
+            member=member,
+        )  # fmt: skip
 
 
 class PastTick(msgspec.Struct, frozen=True, array_like=True, gc=False):

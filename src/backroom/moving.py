@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, cast
 
 import msgspec
@@ -46,7 +46,8 @@ LOOK: Final = 0.2
 
 Twins = Literal["refuse", "stay", "cancel"]
 """What is to become of jobs whose unique key a job of the target holds: nothing is moved; they
-stay where they are; they arrive as cancelled."""
+stay where they are, but for those of workflows, for which nothing is moved; they arrive as
+cancelled."""
 
 
 class Moved(msgspec.Struct):
@@ -162,7 +163,7 @@ class Move:
                 f"jobs of {source.url} are held by {_some(busy) or 'a worker'}: stop these workers,"
                 " or wait for them with --wait"
             )
-        if self._twins == "refuse":
+        if self._twins != "cancel":
             await self._refuse_twins()
         await self._refuse_other_schedules()
         which = ("scheduled", "pending", "blocked", "active") + (
@@ -213,16 +214,31 @@ class Move:
             keys, after = await self._source.keyed(after, PARCEL)
             if not keys:
                 break
-            found.update(await self._target.holders(keys))
+            held = await self._target.holders(keys)
+            found.update(held if self._twins == "refuse" else await self._of_flows(held))
             if len(found) > SHOWN:
                 break
+        if found and self._twins == "stay":
+            raise JobStateError(
+                f"jobs of {self._target.url} hold unique keys that jobs of workflows of"
+                f" {self._source.url} hold, too: {_keys(found)}; nothing was moved, since a workflow"
+                " moves whole or not at all: cancel one of each two, or say --same-keys cancel"
+            )
         if found:
-            named = [f"{type_} {key!r} (job {job})" for (type_, key), job in found.items()]
             raise JobStateError(
                 f"jobs of {self._target.url} hold unique keys that jobs of {self._source.url} hold,"
-                f" too: {_some(named)}; nothing was moved: cancel one of each two, or say"
+                f" too: {_keys(found)}; nothing was moved: cancel one of each two, or say"
                 " --same-keys stay or --same-keys cancel"
             )
+
+    async def _of_flows(self, held: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+        """Those of these keys that a job of a workflow holds in the source."""
+        now, found = self._source.clock.now(), {}
+        for key, job in (await self._source.holders(list(held))).items():
+            info = await self._source.find(job, now)
+            if info is not None and info.workflow is not None:
+                found[key] = held[key]
+        return found
 
     async def _refuse_other_schedules(self) -> None:
         theirs = cast(Planning, self._target)
@@ -329,14 +345,14 @@ class Move:
         self._arrived(unpacked.kept)
         self._moved.known += len(unpacked.known)
         refused = list(unpacked.refused)
+        if refused and self._twins == "cancel":
+            refused = await self._cancel(refused)
         if any(one.job.member is not None for one in refused):
             raise JobStateError(
                 f"{self._target.url} refused job {refused[0].job.id} of a workflow, because"
                 f" {refused[0].why}; the workflow is packed and safe: mend that, and run the same"
                 " move again"
             )
-        if refused and self._twins == "cancel":
-            refused = await self._cancel(refused)
         if refused:
             self._held_back.append((msgspec.structs.replace(parcel, jobs=()), refused))
             count = sum(len(refusals) for _, refusals in self._held_back)
@@ -370,6 +386,10 @@ class Move:
         for parcel, refusals in self._held_back:
             await self._source.unload(parcel, [one.job for one in refusals])
             self._moved.stayed.update({one.job.id: one.why for one in refusals})
+
+
+def _keys(found: Mapping[tuple[str, str], str]) -> str:
+    return _some([f"{type_} {key!r} (job {job})" for (type_, key), job in found.items()])
 
 
 def _some(names: list[str]) -> str:

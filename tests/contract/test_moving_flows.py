@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from backroom import moving
@@ -547,3 +548,40 @@ async def test_a_job_that_runs_there_adds_to_its_workflow(ends: Ends) -> None:
     await flows.storage.extend_flow(added, claim.key, claim.token, ends.target.now)
     await flows.end(worker, claim)
     assert [await flows.run(worker) for _ in range(3)] == ["c", "d", "b"]
+
+
+def with_key(flows: Flows, key: str) -> Piece:
+    """`b` waits for `a`, which has a unique key."""
+    piece = flows.piece("a b", "a>b")
+    first, *others = piece.members
+    record = msgspec.structs.replace(first.record, unique_key=key)
+    return Piece([msgspec.structs.replace(first, record=record), *others], piece.edges)
+
+
+async def test_the_keys_of_its_jobs_are_held_there(ends: Ends) -> None:
+    flows = Flows(ends.source)
+    await flows.put(with_key(flows, "k"))
+    assert (await move(ends)).flows == 1
+    for bench, created in ((ends.source, True), (ends.target, False)):
+        [twin] = await bench.insert([bench.record(type="A", unique_key="k")])
+        assert twin.created == created
+    assert twin.id == flows.ids["a"]
+
+
+async def test_a_key_of_its_jobs_that_is_held_there_is_told(ends: Ends) -> None:
+    flows = Flows(ends.source)
+    await flows.put(with_key(flows, "k"))
+    before = await flows.view()
+    other = await ends.target.add(type="A", unique_key="k", delay=60)
+    with pytest.raises(JobStateError, match="hold unique keys"):
+        await move(ends)
+    with pytest.raises(JobStateError, match="moves whole or not at all"):
+        await move(ends, twins="stay")
+    assert told(await flows.view()) == told(before)
+    moved = await move(ends, twins="cancel")
+    assert (moved.flows, moved.cancelled, moved.whole) == (1, 1, True)
+    flows = there(ends, flows)
+    assert await flows.statuses() == "a:cancelled b:blocked"
+    await ends.target.prune_all()
+    assert await flows.statuses() == "a:cancelled b:cancelled"
+    assert other in ((await ends.target.info(flows.ids["a"])).error or "")

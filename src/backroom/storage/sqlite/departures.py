@@ -15,6 +15,7 @@ from backroom.storage.arriving import flows_mark, some_flows
 from backroom.storage.sqlite import limits
 from backroom.storage.sqlite.away import MAKE_AWAY
 from backroom.storage.sqlite.bulk import Bulk
+from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.ledger import encode as to_json
 from backroom.storage.sqlite.moving import MAKE_PARCELS, SIZE, read
@@ -122,6 +123,7 @@ def pack_members(
     if not keys:
         return None
     jobs = list(read(ledger.run, keys).values())
+    free(ledger, keys)
     forget(ledger, keys)
     limits.leave(ledger, keys)
     [(number,)] = ledger.run(
