@@ -221,8 +221,8 @@ class Move:
         if found and self._twins == "stay":
             raise JobStateError(
                 f"jobs of {self._target.url} hold unique keys that jobs of workflows of"
-                f" {self._source.url} hold, too: {_keys(found)}; nothing was moved, since a workflow"
-                " moves whole or not at all: cancel one of each two, or say --same-keys cancel"
+                f" {self._source.url} hold, too: {_keys(found)}; a workflow moves whole or not at"
+                " all, so nothing was moved: cancel one of each two, or say --same-keys cancel"
             )
         if found:
             raise JobStateError(

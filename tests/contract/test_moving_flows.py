@@ -575,7 +575,7 @@ async def test_a_key_of_its_jobs_that_is_held_there_is_told(ends: Ends) -> None:
     other = await ends.target.add(type="A", unique_key="k", delay=60)
     with pytest.raises(JobStateError, match="hold unique keys"):
         await move(ends)
-    with pytest.raises(JobStateError, match="moves whole or not at all"):
+    with pytest.raises(JobStateError, match="moves whole or not at all, so nothing was moved"):
         await move(ends, twins="stay")
     assert told(await flows.view()) == told(before)
     moved = await move(ends, twins="cancel")
