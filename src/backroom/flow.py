@@ -198,7 +198,8 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0
     """Jobs that have not ended."""
     jobs: tuple[WorkflowJob, ...] = ()
-    """In the order in which they were added, the first 10,000; only from `get_workflow`."""
+    """In the order in which they were added, undo jobs last; the first 10,000. Only from
+    `get_workflow`."""
 
 
 class WorkflowPage(Sequence[WorkflowInfo]):
@@ -252,8 +253,12 @@ def _jobs(view: FlowView) -> tuple[WorkflowJob, ...]:
             id=JobId(id_), type=type_, status=status, role=_ROLES[role],
             after=tuple(after.get(id_, ())), error=error,
         )
-        for id_, type_, status, role, error in view.jobs
+        for id_, type_, status, role, error in sorted(view.jobs, key=_is_undo)
     )  # fmt: skip
+
+
+def _is_undo(job: tuple[str, str, JobStatus, int, str | None]) -> bool:
+    return job[3] == Role.UNDO
 
 
 _ROLES: Final[tuple[Literal["job", "callback", "undo"], ...]] = ("job", "callback", "undo")

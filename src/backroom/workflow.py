@@ -85,7 +85,7 @@ class Workflow:
         self._members: dict[str, Member] = {}
         self._edges: dict[tuple[str, str], None] = {}
         self._callbacks: list[tuple[JobRequest[Any], bool]] = []
-        self._closed = False
+        self._begun = self._closed = False
 
     # -- say -------------------------------------------------------------------------------------
 
@@ -193,6 +193,11 @@ class Workflow:
     # -- check -----------------------------------------------------------------------------------
 
     def _record(self, type_: Any, data: Any, options: Mapping[str, Any]) -> JobRecord:
+        if not self._begun:
+            raise ServiceError(
+                "a workflow takes jobs within its block, and keeps them at its end: write"
+                " `async with service.workflow(...) as flow:`, without asyncio `with`"
+            )
         if self._closed:
             raise ServiceError(
                 f"workflow {self.id} is kept already: add jobs within its block, or from a handler"
@@ -282,6 +287,7 @@ class Workflow:
     # -- keep ------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Workflow:
+        self._begun = True
         await self._begin()
         return self
 
