@@ -483,6 +483,26 @@ async def test_a_job_that_has_ended_stays_until_its_flow_has_for_long_enough(
     assert (await bench.page())[0] == []
 
 
+async def test_a_flow_goes_before_its_jobs_so_that_none_is_retried_without_the_others(
+    flows: Flows,
+) -> None:
+    """Retention removes a little at a time: what is left of a flow does not run again."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b c", "a>b b>c")
+    await flows.run(worker)
+    await flows.run(worker, b="failed")
+    bench.clock.advance(2 * WEEK)
+    await bench.prune(limit=1)
+    with pytest.raises(WorkflowNotFoundError):
+        await flows.storage.retry_flow(flows.id, bench.now)
+    with pytest.raises(JobStateError, match="is not kept any more"):
+        await bench.storage.retry(flows.ids["b"], bench.now)
+    assert await bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now) == 0
+    await bench.prune_all(limit=1)
+    assert (await bench.page())[0] == []
+
+
 async def test_jobs_of_a_flow_that_goes_on_are_not_deleted(flows: Flows) -> None:
     bench = flows.bench
     worker = await bench.enlist()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from backroom.errors import JobStateError, WorkflowNotFoundError
 from backroom.flow import WorkflowStatus
-from backroom.storage.postgres import history
+from backroom.job import JobStatus
+from backroom.ports import Filter
+from backroom.storage.postgres import history, reopening
 from tests.contract.flows import Flows
 from tests.contract.parts import DAY, WEEK
 from tests.postgres.yard import Yard, a_yard
@@ -172,3 +176,86 @@ async def test_a_partition_that_goes_leaves_the_jobs_of_a_flow_that_goes_on(
         assert await flows.statuses() == "a:completed b:pending c:blocked"
         claims = await flows.claim(worker)
         assert await flows.results(claims["b"]) == [("a", "completed", '"a"')]
+
+
+async def one_that_failed_long_ago(yard: Yard) -> tuple[Flows, int]:
+    """`a` has completed, `b` has failed, `c` was cancelled for it; all of it is past retention."""
+    flows = Flows(await yard.bench())
+    worker = await flows.bench.enlist()
+    await flows.make("a b c", "a>b b>c")
+    await flows.run(worker)
+    await flows.run(worker, b="failed")
+    yard.clock.advance(2 * WEEK)
+    return flows, worker
+
+
+async def test_retention_leaves_a_flow_that_is_retried_in_the_same_moment(
+    postgres_url: PostgresPlace,
+) -> None:
+    """What had completed is needed by what runs again, as soon as that is committed."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, worker = await one_that_failed_long_ago(yard)
+        bench, text = flows.bench, yard.storages[0]._statements
+        other = await yard.connect()
+        retrying = other.transaction()
+        await retrying.start()
+        [(undone,)] = await other.fetch(text["lock_flow"], UUID(flows.id))
+        assert await reopening.retry(other, text, UUID(flows.id), undone, bench.now) == 1
+        assert await bench.prune(limit=1) == 0, "nothing of it is past retention any more"
+        await retrying.commit()
+        await bench.prune_all()
+        assert await flows.statuses() == "a:completed b:pending c:blocked"
+        claims = await flows.claim(worker)
+        assert await flows.results(claims["b"]) == [("a", "completed", '"a"')]
+        await other.close()
+
+
+@pytest.mark.parametrize("how", ["delete", "delete_some", "move"])
+async def test_who_takes_jobs_away_waits_for_who_retries_their_flow(
+    postgres_url: PostgresPlace, how: str
+) -> None:
+    """And finds that it goes on, and leaves them."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, _ = await one_that_failed_long_ago(yard)
+        storage, text = yard.storages[0], yard.storages[0]._statements
+        other = await yard.connect()
+        retrying = other.transaction()
+        await retrying.start()
+        [(undone,)] = await other.fetch(text["lock_flow"], UUID(flows.id))
+        await reopening.retry(other, text, UUID(flows.id), undone, flows.bench.now)
+        taking: asyncio.Future[Any] = asyncio.ensure_future(
+            storage.delete(flows.ids["a"])
+            if how == "delete"
+            else storage.delete(Filter(status=JobStatus.COMPLETED))
+            if how == "delete_some"
+            else storage.pack(None, 10, True, 1, "elsewhere")
+        )
+        await someone_waits(yard)
+        await retrying.commit()
+        if how == "delete":
+            with pytest.raises(JobStateError, match="belongs to workflow"):
+                await taking
+        else:
+            assert await taking in (0, (None, flows.ids["c"]))
+        assert await flows.statuses() == "a:completed b:pending c:blocked"
+        await other.close()
+
+
+async def test_who_retries_a_flow_that_goes_just_now_waits_and_finds_none(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, _ = await one_that_failed_long_ago(yard)
+        other = await yard.connect()
+        going = other.transaction()
+        await going.start()
+        text = yard.storages[0]._statements
+        assert await other.fetch(text["forget_flows"], flows.bench.later(-WEEK), 10)
+        retrying = asyncio.create_task(flows.storage.retry_flow(flows.id, flows.bench.now))
+        await someone_waits(yard)
+        await going.commit()
+        with pytest.raises(WorkflowNotFoundError):
+            await retrying
+        await flows.bench.prune_all()
+        assert (await flows.bench.page())[0] == []
+        await other.close()

@@ -141,6 +141,74 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="flows-go-before-their-jobs",
+        promises=(10,),
+        guard="a job goes when its flow has gone, which nobody retries any more, on a server",
+        file="storage/postgres/retention.sql",
+        old="""
+            WHERE m.job = ANY($1::uuid[])
+        ), gone AS (
+        """,
+        new="""
+            WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
+        ), gone AS (
+        """,
+        tests=(
+            f"{SERVER}::test_retention_leaves_a_flow_that_is_retried_in_the_same_moment",
+            CONTRACT,
+        ),
+    ),
+    Mutant(
+        name="flows-that-are-retried-stay",
+        promises=(10,),
+        guard="retention passes by a flow that somebody retries just now, on a server",
+        file=STATEMENTS,
+        old="WHERE finished_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        new="WHERE finished_at < $1 LIMIT $2))",
+        tests=(f"{SERVER}::test_retention_leaves_a_flow_that_is_retried_in_the_same_moment",),
+    ),
+    Mutant(
+        name="flows-that-went-are-not-retried",
+        promises=(10,),
+        guard="a job whose flow has gone does not run without the others, in a folder",
+        file="storage/sqlite/reopening.py",
+        old="AND (f.key IS NULL OR f.undone",
+        new="AND (f.undone",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-that-went-are-not-retried-on-a-server",
+        promises=(10,),
+        guard="a job whose flow has gone does not run without the others, on a server",
+        file=STATEMENTS,
+        old="AND (f.id IS NULL OR f.undone",
+        new="AND (f.undone",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-that-are-retried-lose-no-job",
+        promises=(10,),
+        guard="who deletes jobs waits for who retries their flow, on a server",
+        file="storage/postgres/looking.py",
+        old="""
+            await hold(self._connection, self._statements, keys)
+            stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
+        """,
+        new="""
+            stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
+        """,
+        tests=(f"{SERVER}::test_who_takes_jobs_away_waits_for_who_retries_their_flow",),
+    ),
+    Mutant(
+        name="flows-that-are-retried-do-not-move",
+        promises=(10,),
+        guard="who moves jobs waits for who retries their flow, on a server",
+        file="storage/postgres/moving.py",
+        old="            await hold(link, text, ids)  # Whoever retries one of their flows is waited for.",
+        new="            pass",
+        tests=(f"{SERVER}::test_who_takes_jobs_away_waits_for_who_retries_their_flow",),
+    ),
+    Mutant(
         name="flows-fenced",
         promises=(2,),
         guard="only who holds a job adds to its flow, in a folder",

@@ -246,10 +246,12 @@ AND NOT EXISTS (SELECT FROM {cancels} AS c WHERE c.id = m.job);
 -- not_completed: flow, role -> its jobs that failed or were cancelled
 SELECT job FROM {members} WHERE flow = $1 AND role = $2 AND counted IN (3, 4);
 
--- barred: jobs -> those that may not run again: their flow was undone, or they would wait in vain
+-- barred: jobs -> those that may not run again: their flow has gone, or was undone, or they would wait in
+--     vain
 SELECT m.job, f.id AS flow, f.undone AND m.role < 2 AS undone
-FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
-WHERE m.job = ANY($1::uuid[]) AND m.counted <> 0 AND (f.undone AND m.role < 2 OR NOT m.anyway AND (
+FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
+WHERE m.job = ANY($1::uuid[]) AND m.counted <> 0
+AND (f.id IS NULL OR f.undone AND m.role < 2 OR NOT m.anyway AND (
     EXISTS (SELECT FROM {edges} AS e, LATERAL (
                 SELECT state FROM {ended} AS o WHERE o.id = e.parent LIMIT 1) AS p
             WHERE e.child = m.job AND p.state > 2 AND NOT e.parent = ANY($1::uuid[]))
@@ -361,10 +363,11 @@ RETURNING id;
 SELECT m.job, m.flow FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
 WHERE m.job = ANY($1::uuid[]) AND f.finished_at IS NULL;
 
--- forget_flows: cutoff, how many -> nothing: those that ended before it, and have no jobs any more
-DELETE FROM {flows} WHERE id IN (
-    SELECT id FROM {flows} AS f WHERE f.finished_at < $1
-    AND NOT EXISTS (SELECT FROM {members} AS m WHERE m.flow = f.id) LIMIT $2);
+-- forget_flows: cutoff, how many -> those that ended before it, and have gone: their jobs may go now, and
+--     nobody runs them again. Who retries one just now holds it, and is let pass
+DELETE FROM {flows} WHERE id = ANY(ARRAY(
+    SELECT id FROM {flows} WHERE finished_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING id;
 
 -- not_told: after, how many -> the next jobs that are not counted as ended, and whether they have
 SELECT m.job, (SELECT true FROM {ended} AS e WHERE e.id = m.job LIMIT 1) IS NOT NULL AS over

@@ -317,6 +317,7 @@ class Inspector:
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""
         key, _ = await self._place(job_id)
+        await hold(self._connection, self._statements, [key])
         for _, flow in await self._connection.fetch(self._statements["of_open_flow"], [key]):
             raise belongs(job_id, str(flow))
         if not await self.delete_some(Filter(), [key], waiting=True):
@@ -328,6 +329,7 @@ class Inspector:
         """Forgets those of these jobs that ended as was looked for, or also those that wait; not
         those whose flow goes on."""
         fetch = self._connection.fetch
+        await hold(self._connection, self._statements, keys)
         stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
         keys = [key for key in keys if key not in stay]
         rows = await fetch(self._statements["drop_ended"], keys, _ended_states(which))

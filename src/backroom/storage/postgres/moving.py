@@ -25,6 +25,7 @@ from backroom.step import SignalRecord, StepRecord
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.ties import hold
 
 __all__ = ["Moving"]
 
@@ -134,6 +135,7 @@ class Moving:
 
         async def pack(link: Any) -> Parcel | None:
             text = self._base.statements
+            await hold(link, text, ids)  # Whoever retries one of their flows is waited for.
             mine = [row[0] for row in await link.fetch(text["take_place"], ids, history)]
             jobs = await self._read(link, mine)
             if not jobs:

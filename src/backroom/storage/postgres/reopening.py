@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backroom.flow import Role
-from backroom.flowing import key_held, not_undone, waits_in_vain
+from backroom.flowing import key_held, not_undone, why_barred
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
 from backroom.storage.restoring import restorable
@@ -25,9 +25,9 @@ async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) 
             rows = await link.fetch(text["not_completed"], flow, int(role))
             jobs = [row[0] for row in rows]
     await link.execute(text["let_go_for"], jobs, [3, 4], now)
-    rows = await link.fetch(text["again"], jobs, now, [3, 4])
-    await _check_keys(link, text, set(jobs) - {row[0] for row in rows})
-    return len(jobs) - await reopened(link, text, jobs, now)
+    again = [row[0] for row in await link.fetch(text["again"], jobs, now, [3, 4])]
+    await _check_keys(link, text, set(jobs).difference(again))
+    return len(again) - await reopened(link, text, again, now)
 
 
 async def barred(
@@ -37,11 +37,11 @@ async def barred(
 
     Raises, where `job_id` names the only one: `JobStateError`: it may not.
     """
-    if not await link.fetch(text["lock_flows"], jobs):
-        return set()
+    await link.fetch(text["lock_flows"], jobs)
     rows = await link.fetch(text["barred"], jobs)
     if job_id is not None and rows:
-        raise not_undone(str(rows[0]["flow"])) if rows[0]["undone"] else waits_in_vain(job_id)
+        [(_, flow, undone)] = rows
+        raise why_barred(job_id, None if flow is None else str(flow), undone)
     return {row["job"] for row in rows}
 
 

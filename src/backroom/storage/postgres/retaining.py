@@ -108,10 +108,13 @@ class Retaining:
         if self._retention is None:
             return 0, False
         cutoff = now - round(self._retention * SECOND)
+        # A flow goes before its jobs: so nobody retries it when some of them have gone.
+        flows = await link.fetch(self._base.statements["forget_flows"], cutoff, limit)
+        if len(flows) >= limit:
+            return 0, True
         touched, more = await self._prune(link, parts, cutoff, limit)
         if more:
             return touched, more
-        await link.execute(self._base.statements["forget_flows"], cutoff, limit)
         gone, more = await self._history.let_go(link, parts, cutoff)
         if not more:
             more = await self._history.sweep(link, parts, limit)

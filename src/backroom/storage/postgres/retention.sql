@@ -16,10 +16,10 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
--- forget_ended: ids, cutoff -> those that ended before it, as did their flows, and are gone now
+-- forget_ended: ids, cutoff -> those that ended before it, whose flows have gone, and are gone now
 WITH staying AS MATERIALIZED (
     SELECT m.job FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
-    WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
+    WHERE m.job = ANY($1::uuid[])
 ), gone AS (
     DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2
     AND id NOT IN (SELECT job FROM staying) RETURNING id, state
