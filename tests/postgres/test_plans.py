@@ -69,6 +69,7 @@ KNOWN: Final = [
     "count_parked", "count_ready", "dead", "decided", "detach", "dismiss", "disown", "done_anew",
     "doom", "doomed_callbacks", "drop", "drop_empty", "drop_ended", "drop_parcel", "drop_permits",
     "drop_schedules", "drop_waiting", "due_turns", "enlist", "errors", "errors_of", "expire",
+    "expiring",
     "extend", "fewer_ended", "fewer_ticks", "finished", "fired_before", "first_schedules", "flow",
     "flow_edges", "flow_jobs", "flows", "flows_of", "fold", "forget", "forget_ended",
     "forget_flows", "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on",

@@ -248,6 +248,8 @@ class Inspector:
         if place["active"]:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if place["state"] is None:
+            # Whoever sends it a signal holds this row before its place.
+            await self._connection.fetch(self._statements["lock_job"], key)
             await self._connection.fetch(self._statements["sooner"], [key], now)
         else:
             await barred(self._connection, self._statements, [key], job_id)
@@ -295,15 +297,13 @@ class Inspector:
     ) -> int:
         """Cancels those of these jobs that have not ended, and still are what was looked for."""
         fetch = self._connection.fetch
-        changed, left = 0, set(keys)
+        changed, left, ended = 0, set(keys), []
         await hold(self._connection, self._statements, keys)
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
             if which.status is not JobStatus.ACTIVE:
                 rows = await fetch(self._statements["cancel_waiting"], list(left), now)
-                ended = [row[0] for row in rows]
-                await look_and_loosen(self._connection, self._statements, ended, now)
+                ended += [row[0] for row in rows]
                 left.difference_update(ended)
-                changed += len(ended)
             if which.status not in (None, JobStatus.ACTIVE):
                 break
             active = [row[0] for row in await fetch(self._statements["lock_active"], list(left))]
@@ -312,7 +312,9 @@ class Inspector:
             changed += len(active) if asked_too else len(asked)
             if not left:
                 break
-        return changed
+        # After the rows of claims: gates come behind these.
+        await look_and_loosen(self._connection, self._statements, ended, now)
+        return changed + len(ended)
 
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""

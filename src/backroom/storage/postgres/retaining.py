@@ -10,7 +10,7 @@ from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
-from backroom.storage.postgres.ties import look_and_loosen
+from backroom.storage.postgres.ties import hold, look_and_loosen
 
 __all__ = ["Retaining"]
 
@@ -45,7 +45,11 @@ class Retaining:
         text = self._base.statements
 
         async def expire(link: Any) -> int:
-            gone = [row[0] for row in await link.fetch(text["expire"], now, limit)]
+            ids = [row[0] for row in await link.fetch(text["expiring"], now, limit)]
+            if not ids:
+                return 0
+            await hold(link, text, ids)
+            gone = [row[0] for row in await link.fetch(text["expire"], now, ids)]
             await look_and_loosen(link, text, gone, now)
             return len(gone)
 

@@ -35,21 +35,30 @@ WITH staying AS MATERIALIZED (
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
 
--- expire: now, limit -> those that have ended now
+-- expiring: now, limit -> those that wait, and whose time has passed
+(SELECT id FROM {ready} WHERE expires_at <= $1 LIMIT $2)
+UNION ALL (SELECT id FROM {parked} WHERE expires_at <= $1 LIMIT $2)
+UNION ALL (SELECT id FROM {waiting} WHERE expires_at <= $1 LIMIT $2)
+UNION ALL (SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2);
+
+-- expire: now, ids -> those of them that have ended now
 WITH ready AS (
     DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), parked AS (
     DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {parked} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {parked} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), blocked AS (
     DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {waiting} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {waiting} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), in_line AS MATERIALIZED (  -- They leave their lines as they are loosened.
-    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2
+    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL AND id = ANY($2::uuid[])
     FOR UPDATE SKIP LOCKED
 ), expired AS MATERIALIZED (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked

@@ -36,8 +36,8 @@ NOT_COMPLETED: Final = """
     SELECT m.job FROM member AS m JOIN job ON job.key = m.job
     WHERE m.flow = ?1 AND m.role = ?2 AND m.counted IN (3, 4)
 """
-# Why some of these jobs may not run again: their flow has gone, or was undone, or they would wait in
-# vain.
+# Why some of these jobs may not run again: their flow has gone, or was undone, or they would wait
+# in vain.
 BARRED: Final = f"""
     SELECT m.job, f.id, f.undone AND m.role < 2
     FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow
