@@ -34,6 +34,7 @@ __all__ = [
     "WorkflowPage",
     "WorkflowStatus",
     "kept",
+    "made_now",
     "told",
 ]
 
@@ -95,6 +96,16 @@ class Member(msgspec.Struct, frozen=True):
     these did not complete."""
     undo: JobRecord | None = None
     """The job that takes back what this one did, to be made if it comes to that."""
+
+
+def made_now(undo: JobRecord, now: int) -> JobRecord:
+    """An undo job, as it is made when it comes to that: it is due then, and expires as long after
+    that as was said."""
+    expires_at = undo.expires_at
+    return msgspec.structs.replace(
+        undo, run_at=now, created_at=now,
+        expires_at=None if expires_at is None else now + expires_at - undo.created_at,
+    )  # fmt: skip
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from backroom.errors import JobStateError, LeaseLostError, WorkflowNotFoundError
-from backroom.flow import Piece, WorkflowStatus
-from backroom.job import JobStatus
+from backroom.flow import Member, Piece, WorkflowStatus
+from backroom.job import JobStatus, to_datetime
 from backroom.ports import Filter
 from tests.contract.flows import Flows
 from tests.contract.parts import WEEK, Bench, Place
@@ -129,6 +129,22 @@ async def test_what_had_completed_is_undone_from_the_last_one_on(flows: Flows) -
     assert await flows.run(worker) == "a-undo"  # As much as can be is taken back.
     assert await flows.run(worker) == ""
     assert await flows.status() == WorkflowStatus.FAILED
+
+
+async def test_an_undo_job_expires_so_long_after_it_was_made_as_was_said(flows: Flows) -> None:
+    """Not so long after its workflow was: what was done a day ago is taken back all the same."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    undo = flows.record("a-undo", expires_at=bench.later(60))
+    members = [Member(flows.record("a"), undo=undo), Member(flows.record("b"))]
+    await flows.put(Piece(members, flows.edges("a>b")), "compensate")
+    await flows.run(worker)
+    bench.clock.advance(3600)
+    await flows.run(worker, b="failed")
+    await bench.prune_all()
+    [job] = [id_ for id_, type_, *_ in (await flows.view()).jobs if type_ == "A-UNDO"]
+    info = await bench.info(job)
+    assert (info.status, info.expires_at) == (JobStatus.PENDING, to_datetime(bench.later(60)))
 
 
 async def test_what_has_completed_as_a_whole_is_not_undone(flows: Flows) -> None:

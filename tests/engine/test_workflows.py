@@ -448,6 +448,13 @@ async def test_added_jobs_have_ids_of_their_own_in_their_order() -> None:
         made_again(job, 64)
 
 
+async def test_what_a_hundred_thousand_jobs_add_that_one_has_added_is_of_different_ids() -> None:
+    """Else what one of them adds was taken for what another one has added, and left out."""
+    added = made_again("01974000-0000-7000-8000-000000000000", 1)
+    ids = {made_again(added(number), 1)(0) for number in range(100_000)}
+    assert len(ids) == 100_000
+
+
 async def test_a_job_of_no_workflow_cannot_extend_one(world: World) -> None:
     service = make(world)
 

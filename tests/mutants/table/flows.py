@@ -28,8 +28,8 @@ MUTANTS = (
         promises=(9,),
         guard="a job runs when all that it waits for has ended, on a server",
         file=STATEMENTS,
-        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
-        new="    AND c.cause IS NULL\n",
+        old="SELECT place FROM places WHERE cause IS NULL AND waits <= 0)) RETURNING id",
+        new="SELECT place FROM places WHERE cause IS NULL)) RETURNING id",
         tests=(CONTRACT,),
     ),
     Mutant(
@@ -109,8 +109,8 @@ MUTANTS = (
         promises=(9,),
         guard="what waits for a failure does not run, on a server",
         file=STATEMENTS,
-        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
-        new="    AND w.waits <= c.waited\n",
+        old="SELECT place FROM places WHERE cause IS NULL AND waits <= 0)) RETURNING id",
+        new="SELECT place FROM places WHERE waits <= 0)) RETURNING id",
         tests=(CONTRACT,),
     ),
     Mutant(

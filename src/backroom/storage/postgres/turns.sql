@@ -29,11 +29,11 @@ INSERT INTO {later} (id, due)
 SELECT DISTINCT ON (id) id, due FROM unnest($1::uuid[], $2::bigint[]) AS g (id, due) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET due = excluded.due;
 
--- again_turns: ids, since -> those of them that take turns, and wait for later or since just now
+-- again_turns: ids, since, before -> those of them that take turns, and wait for later or since just now
 INSERT INTO {later} (id, due)
 SELECT j.id, j.run_at FROM unnest($1::uuid[]) AS g (id),
 LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
-WHERE j.run_at > $2 AND position('"fair":' IN j.options) > 0
+WHERE j.run_at > $2 AND j.run_at < $3 AND position('"fair":' IN j.options) > 0
 AND NOT EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id)
 ON CONFLICT (id) DO UPDATE SET due = excluded.due;
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backroom.flow import Role
+from backroom.flow import Role, made_now
 from backroom.job import JobRecord, State
 from backroom.ports import Wake
 from backroom.storage.reasons import doomed, not_all
@@ -196,10 +196,12 @@ def close(ledger: Ledger, flows: Iterable[int], now: int) -> list[int]:
 
 def _undo(ledger: Ledger, flow: int, now: int) -> None:
     """Makes the undo jobs of what had completed: one behind the other, that of the last first."""
-    rows = [(job, read_record(text)) for job, text in list(ledger.run(UNDO, (flow,)))]
+    rows = [
+        (job, made_now(read_record(text), now)) for job, text in list(ledger.run(UNDO, (flow,)))
+    ]
     if not rows:
         return
-    keys = put(ledger, [(record, index > 0) for index, (_, record) in enumerate(rows)], now)
+    keys = put(ledger, [(record, index > 0) for index, (_, record) in enumerate(rows)])
     ADD_MEMBERS.run(
         ledger,
         [(key, flow, int(Role.UNDO), 1, int(index > 0), None) for index, key in enumerate(keys)],
@@ -213,11 +215,8 @@ def _undo(ledger: Ledger, flow: int, now: int) -> None:
     )
 
 
-def put(
-    ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]], now: int | None = None
-) -> list[int]:
-    """Keeps new jobs, of which some are blocked, and returns their keys. `now`: when they are due,
-    and were made, if not when they say."""
+def put(ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]]) -> list[int]:
+    """Keeps new jobs, of which some are blocked, and returns their keys."""
     for queue in {job.queue for job, _ in jobs} - ledger.queues:
         ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
         ledger.queues.add(queue)
@@ -227,9 +226,8 @@ def put(
         [
             (
                 key, int(State.BLOCKED if blocked else State.WAITING), 0, job.id, job.type,
-                job.queue, job.priority, job.run_at if now is None else now,
-                job.created_at if now is None else now, job.data, job.options, job.unique_key,
-                job.expires_at,
+                job.queue, job.priority, job.run_at, job.created_at, job.data, job.options,
+                job.unique_key, job.expires_at,
             )
             for key, (job, blocked) in enumerate(jobs, first)
         ],
