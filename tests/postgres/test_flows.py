@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from backroom.errors import JobStateError, WorkflowNotFoundError
+from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
 from backroom.flow import WorkflowStatus
 from backroom.job import JobStatus
 from backroom.ports import Filter
@@ -259,3 +260,67 @@ async def test_who_retries_a_flow_that_goes_just_now_waits_and_finds_none(
         await flows.bench.prune_all()
         assert (await flows.bench.page())[0] == []
         await other.close()
+
+
+async def test_an_end_with_much_behind_it_has_longer_the_next_time(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not answered in time is asked again; with as little time it never would be."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench, base = flows.bench, yard.storages[0]._base
+        worker = await bench.enlist()
+        await flows.make("a b", "a>b")
+        claims = await flows.claim(worker)
+        carry, asked = base.carry, []
+
+        async def carried(work: Any, one_statement: bool, within: float | None = None) -> Any:
+            asked.append(within)
+            if len(asked) < 5:
+                raise StorageError("no answer") from TimeoutError("not in time")
+            return await carry(work, one_statement, within)
+
+        monkeypatch.setattr(base, "carry", carried)
+        for _ in range(4):
+            with pytest.raises(StorageError):
+                await bench.finish(worker, bench.completed(claims["a"]))
+        assert await bench.finish(worker, bench.completed(claims["a"])) == [True]
+        assert await flows.run(worker) == "b"
+        assert asked == [None, 20.0, 40.0, 60.0, 60.0, None]
+
+
+async def test_what_an_end_costs_grows_with_those_that_waited_for_it(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Not with their square: else the end of a job that very many wait for never comes about.
+    Told by the server's time for one statement, the best of three: an array that is looked through
+    for each row is a step of no plan."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        storage = yard.storages[0]
+        account = storage._statements["account"]
+        costs = []
+        for count in (300, 3000):
+            flows = Flows(bench)
+            names = [f"j{n}" for n in range(count)]
+            await flows.make(" ".join(["a", *names]), " ".join(f"a>{name}" for name in names))
+            asked = f"ARRAY['{flows.ids['a']}']::uuid[], {bench.now}"
+
+            async def cost(link: Any, job: str = flows.ids["a"], asked: str = asked) -> float:
+                ending = link.transaction()
+                await ending.start()
+                await link.execute(f"SET LOCAL search_path = {postgres_url.schema}")
+                await link.execute(
+                    "INSERT INTO background_jobs_ended (id, token, state, attempt, finished_at)"
+                    " VALUES ($1, 1, 2, 1, 1)", job,
+                )  # fmt: skip
+                await link.execute(f"PREPARE account AS {account}")
+                said = await link.fetchval(
+                    f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE account({asked})"
+                )
+                await link.execute("DEALLOCATE account")
+                await ending.rollback()
+                return float(json.loads(said)[0]["Execution Time"])
+
+            costs.append(min([await storage._links.run(cost) for _ in range(3)]))
+        assert costs[1] < 40 * costs[0], costs

@@ -26,6 +26,39 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="limits-count-jobs-of-before",
+        promises=(9,),
+        guard="a job that was made when its limit was a rate holds what it holds now",
+        file=ADMITTING,
+        old="""
+            else:
+                admission.permits.append((one.claim, need))
+        """,
+        new="""
+            elif not need.per:
+                admission.permits.append((one.claim, need))
+        """,
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-one-place-once",
+        promises=(15,),
+        guard="a job that needs one place twice does not hold up all others",
+        file="limit.py",
+        old="list({need.place: need for need in _decoder.decode(options).limits}.values())",
+        new="_decoder.decode(options).limits",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="turns-never-for-ever",
+        promises=(10,),
+        guard="who waits for ever leaves no turn behind",
+        file="storage/postgres/turns.sql",
+        old="WHERE j.run_at > $2 AND j.run_at < $3 AND",
+        new="WHERE j.run_at > $2 AND j.run_at <= $3 AND",
+        tests=("postgres/test_limits.py::test_a_job_that_waits_for_ever_has_no_turn_to_take",),
+    ),
+    Mutant(
         name="limits-nobody-passes-the-first",
         promises=(12,),
         guard="a job of many slots is not passed by small ones for ever",

@@ -9,6 +9,7 @@ from backroom.job import SECOND
 from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
 from backroom.storage.postgres.ties import hold, look_and_loosen
 
@@ -58,7 +59,7 @@ class Retaining:
             return Pruned(touched, True)
         more = await self._forget_ticks(now, limit) or more
         await self._mend(now)
-        expired = await self._base.change(expire)
+        expired = await self._base.change(expire, LONGEST)
         if expired:
             self._base.ring(Wake.FINISHED, Wake.JOBS)
         more = await self._let_go(now, limit) or more
@@ -80,7 +81,7 @@ class Retaining:
         self._mended_to = rows[-1]["job"] if len(rows) == MENDED else FIRST
         over = [row["job"] for row in rows if row["over"]]
         if over:
-            await self._base.change(lambda link: look_and_loosen(link, text, over, now))
+            await self._base.change(lambda link: look_and_loosen(link, text, over, now), LONGEST)
             self._base.ring(Wake.FINISHED, Wake.JOBS)
 
     async def _forget_ticks(self, now: int, limit: int) -> bool:
