@@ -41,6 +41,15 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="limits-told-by-key",
+        promises=(15,),
+        guard="who is told when it may start is not looked for among all that is blocked",
+        file=SQLITE,
+        old="AND +job.state = 5",
+        new="AND job.state = 5",
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
         name="limits-one-place-once",
         promises=(15,),
         guard="a job that needs one place twice does not hold up all others",

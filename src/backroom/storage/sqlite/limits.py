@@ -91,9 +91,10 @@ PACE: Final = "INSERT OR REPLACE INTO pace (name, key, free_at) VALUES (?1, ?2, 
 TELL: Final = """
     UPDATE blocked SET called_at = t.value->>1 FROM json_each(?1) AS t WHERE job = t.value->>0
 """
+# +: each by its key, and not looked for among all that are blocked.
 TOLD: Final = """
     UPDATE job SET state = 0, run_at = t.value->>1 FROM json_each(?1) AS t
-    WHERE job.key = t.value->>0 AND job.state = 5
+    WHERE job.key = t.value->>0 AND +job.state = 5
 """
 OVER: Final = """
     DELETE FROM pace WHERE free_at < ?1

@@ -85,7 +85,7 @@ NOT_COUNTED: Final = f"UPDATE member SET counted = 0, doomed = 0 WHERE job IN {_
 BLOCKED_CHILDREN: Final = f"""
     SELECT DISTINCT e.child FROM edge AS e JOIN job ON job.key = e.child
     JOIN member AS m ON m.job = e.child
-    WHERE e.parent IN {_THESE} AND job.state = 5 AND m.waits > 0
+    WHERE e.parent IN {_THESE} AND +job.state = 5 AND m.waits > 0
 """
 DONE_ANEW: Final = f"""
     UPDATE edge SET done = (SELECT state BETWEEN 2 AND 4 FROM job WHERE key = edge.parent)
