@@ -112,6 +112,25 @@ async def test_jobs_that_are_blocked_cost_no_start_by_a_rate(counted: Counted) -
     assert costs[1] <= 1.5 * costs[0], costs
 
 
+async def test_keys_of_a_rate_that_nobody_uses_are_not_looked_for_among_all_that_is_blocked(
+    counted: Counted,
+) -> None:
+    bench = counted.bench
+    worker = await bench.enlist()
+    for key in range(50):
+        await bench.add(options=tied(None, limits=[Need("api", str(key), 1, 1, SECOND)]))
+    claims = await bench.claim(worker)
+    assert len(claims) == 50
+    await bench.finish(worker, *map(bench.completed, claims))
+    full = [Need("full", "", 1, 1)]
+    await bench.add_many(1000, queue="elsewhere", options=tied(None, limits=full))
+    assert len(await bench.claim(worker, queues=("elsewhere",))) == 1
+    bench.clock.advance(2 * 3600)
+    counted.turns = 0
+    await bench.storage.free_up(bench.now)
+    assert counted.turns < 1000
+
+
 async def test_what_waits_in_vain_costs_in_proportion_to_its_jobs(counted: Counted) -> None:
     """Cancelled behind one that failed, called back as that is retried, and cancelled by people."""
     costs: list[list[int]] = []

@@ -285,8 +285,8 @@ MUTANTS = (
         promises=(9,),
         guard="a callback waits for all jobs of its flow",
         file=SQLITE,
-        old="    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5 AND m.waits > 0\n",
-        new="    WHERE f.key IN {_THESE} AND job.state = 5 AND m.waits > 0\n",
+        old="    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND +job.state = 5 AND m.waits > 0\n",
+        new="    WHERE f.key IN {_THESE} AND +job.state = 5 AND m.waits > 0\n",
         tests=(CONTRACT,),
     ),
 )

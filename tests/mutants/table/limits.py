@@ -50,6 +50,22 @@ MUTANTS = (
         tests=("unit/test_flow_costs.py",),
     ),
     Mutant(
+        name="limits-cleared-by-key",
+        promises=(15,),
+        guard="a key that nobody uses is not looked for among all that is blocked",
+        file=SQLITE,
+        old="""
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                            AND b.called_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                            AND b.called_at IS NOT NULL)
+        """,
+        new="""
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key)
+        """,
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
         name="limits-one-place-once",
         promises=(15,),
         guard="a job that needs one place twice does not hold up all others",
