@@ -61,7 +61,8 @@ MUTANTS = (
                             AND b.called_at IS NOT NULL)
         """,
         new="""
-            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key)
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b
+                            WHERE b.name = pace.name AND b.key = pace.key)
         """,
         tests=("unit/test_flow_costs.py",),
     ),
