@@ -250,8 +250,10 @@ MUTANTS = (
         guard="what one job adds is not taken for what another one has added",
         file="workflow.py",
         old='rest = f"{job_id[:15]}{digest >> 52:03x}", digest & (1 << 39) - 1',
-        new="rest = job_id[:18], digest & (1 << 31) - 1",
-        tests=(ENGINE,),
+        new="rest = job_id[:18], digest & (1 << 24) - 1",
+        tests=(
+            f"{ENGINE}::test_what_a_hundred_thousand_jobs_add_that_one_has_added_is_of_different_ids",
+        ),
     ),
     Mutant(
         name="flows-large-ends-have-time",

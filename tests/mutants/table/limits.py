@@ -38,7 +38,7 @@ MUTANTS = (
             elif not need.per:
                 admission.permits.append((one.claim, need))
         """,
-        tests=(CONTRACT,),
+        tests=(f"{CONTRACT}::test_a_rate_that_becomes_a_limit_holds_for_jobs_of_before",),
     ),
     Mutant(
         name="limits-told-by-key",
@@ -73,7 +73,7 @@ MUTANTS = (
         file="limit.py",
         old="list({need.place: need for need in _decoder.decode(options).limits}.values())",
         new="_decoder.decode(options).limits",
-        tests=(CONTRACT,),
+        tests=(f"{CONTRACT}::test_a_job_that_needs_one_place_twice_is_counted_there_once",),
     ),
     Mutant(
         name="turns-never-for-ever",
