@@ -126,21 +126,19 @@ class Admission(msgspec.Struct):
     """What becomes of claims."""
 
     granted: list[Asking] = []
+    permits: list[tuple[Claim, Need]] = []
+    """What is held from now on. What a limit is, is told by its gate: a job may have been made when
+    it was another one."""
     blocked: list[tuple[Asking, Need]] = []
     """Those that wait, and for what."""
     vacant: set[Place] = set()
     """Where others may be called: who might have taken the room waits elsewhere; or one has
     started whose turn it was by a rate, and the next one may be told when it is its."""
 
-    @property
-    def permits(self) -> list[tuple[Claim, Need]]:
-        """What is held from now on."""
-        return [(one.claim, need) for one in self.granted for need in one.needs if not need.per]
-
 
 def admit(asking: Iterable[Asking], gates: Mapping[Place, Gate], now: int) -> Admission:
     """All that each needs, or nothing. The gates are as they stand afterwards."""
-    admission = Admission([], [], set())
+    admission = Admission([], [], [], set())
     for one in sorted(asking, key=lambda one: one.line):
         lacking = next((n for n in one.needs if gates[n.place].lacks(n, one.line, now)), None)
         if lacking is None:
@@ -149,6 +147,8 @@ def admit(asking: Iterable[Asking], gates: Mapping[Place, Gate], now: int) -> Ad
                 gates[need.place].take(need, now)
                 if gates[need.place].per:
                     admission.vacant.add(need.place)
+                else:
+                    admission.permits.append((one.claim, need))
             continue
         admission.blocked.append((one, lacking))
         gate = gates[lacking.place]

@@ -72,6 +72,24 @@ class BlockingSchedules:
         """What became of its ticks, newest first; the page's `.cursor` asks for the next one."""
         return self._call(self._service.get_ticks(name, limit=limit, cursor=cursor))
 
+    def change_schedule(
+        self,
+        name: str,
+        *,
+        cron: str | Cron | None = None,
+        every: float | timedelta | None = None,
+        tz: str | None = None,
+        missed: Missed | None = None,
+        overlap: Overlap | None = None,
+        jitter: float | timedelta | None = None,
+    ) -> ScheduleInfo:
+        """Changes when a schedule ticks; what is not said stays as it is."""
+        return self._call(
+            self._service.change_schedule(
+                name, cron=cron, every=every, tz=tz, missed=missed, overlap=overlap, jitter=jitter
+            )
+        )  # fmt: skip
+
     def pause_schedule(self, name: str) -> ScheduleInfo:
         """None of its ticks fires until it is resumed."""
         return self._call(self._service.pause_schedule(name))

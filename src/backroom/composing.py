@@ -129,13 +129,15 @@ class Composing:
         is added has to follow from the job's data, or from what it keeps by `job.step`.
 
         Raises:
-            ServiceError: the job belongs to no workflow.
+            OptionError: it is no job. ServiceError: it belongs to no workflow.
         Raises, at the end of the block:
             LeaseLostError: the job belongs to another worker; nothing was added.
             DuplicateJobError: another job holds the unique key of one; nothing was added.
             JobStateError: an earlier attempt has added other jobs; or `after=` names a job of
                 another workflow, or one that did not complete.
         """
+        if not isinstance(job, Job):
+            raise OptionError(f"extend_workflow takes the job that a handler got, got {job!r}")
         if job.workflow is None:
             raise ServiceError(
                 f"{job!r} belongs to no workflow: begin one with service.workflow(...)"
@@ -198,12 +200,12 @@ class Composing:
         """
         seconds = None if timeout is None else duration("timeout", timeout)
         await self._ready()
-        ended = asyncio.Event()
+        ended, limit = asyncio.Event(), asyncio.timeout(seconds)
         unsubscribe = self.storage.subscribe(
             lambda wake: ended.set() if wake is Wake.FINISHED else None
         )
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 while True:
                     ended.clear()
                     info = await self._look(workflow_id, 0)
@@ -211,6 +213,12 @@ class Composing:
                         return info
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(ended.wait(), self._settings.poll_interval)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # The storage's own.
+            raise TimeoutError(
+                f"workflow {workflow_id} had not ended after {seconds:g} s; it goes on"
+            ) from None
         finally:
             unsubscribe()
 

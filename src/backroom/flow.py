@@ -34,6 +34,7 @@ __all__ = [
     "WorkflowPage",
     "WorkflowStatus",
     "kept",
+    "made_now",
     "told",
 ]
 
@@ -95,6 +96,16 @@ class Member(msgspec.Struct, frozen=True):
     these did not complete."""
     undo: JobRecord | None = None
     """The job that takes back what this one did, to be made if it comes to that."""
+
+
+def made_now(undo: JobRecord, now: int) -> JobRecord:
+    """An undo job, as it is made when it comes to that: it is due then, and expires as long after
+    that as was said."""
+    expires_at = undo.expires_at
+    return msgspec.structs.replace(
+        undo, run_at=now, created_at=now,
+        expires_at=None if expires_at is None else now + expires_at - undo.created_at,
+    )  # fmt: skip
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -198,7 +209,8 @@ class WorkflowInfo(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0
     """Jobs that have not ended."""
     jobs: tuple[WorkflowJob, ...] = ()
-    """In the order in which they were added, the first 10,000; only from `get_workflow`."""
+    """In the order in which they were added, undo jobs last; the first 10,000. Only from
+    `get_workflow`."""
 
 
 class WorkflowPage(Sequence[WorkflowInfo]):
@@ -252,8 +264,12 @@ def _jobs(view: FlowView) -> tuple[WorkflowJob, ...]:
             id=JobId(id_), type=type_, status=status, role=_ROLES[role],
             after=tuple(after.get(id_, ())), error=error,
         )
-        for id_, type_, status, role, error in view.jobs
+        for id_, type_, status, role, error in sorted(view.jobs, key=_is_undo)
     )  # fmt: skip
+
+
+def _is_undo(job: tuple[str, str, JobStatus, int, str | None]) -> bool:
+    return job[3] == Role.UNDO
 
 
 _ROLES: Final[tuple[Literal["job", "callback", "undo"], ...]] = ("job", "callback", "undo")

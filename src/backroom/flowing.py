@@ -27,7 +27,7 @@ __all__ = [
     "other_jobs",
     "stranger",
     "too_late",
-    "waits_in_vain",
+    "why_barred",
 ]
 
 
@@ -169,8 +169,16 @@ def on_its_way(job_id: str) -> JobStateError:
     )
 
 
-def waits_in_vain(job_id: str) -> JobStateError:
-    """What who would retry a job is told whose predecessors have not completed."""
+def why_barred(job_id: str, flow_id: str | None, undone: bool) -> JobStateError:
+    """What who would retry a job is told that may not run again: its flow has gone (None), or was
+    undone, or its predecessors have not completed."""
+    if flow_id is None:
+        return JobStateError(
+            f"job {job_id} belongs to a workflow that ended so long ago that it is not kept any"
+            " more, and its jobs go with it: begin a new one"
+        )
+    if undone:
+        return not_undone(flow_id)
     return JobStateError(
         f"job {job_id} waits for a job of its workflow that failed or was cancelled: retry that"
         " one, and this one waits again; or retry the workflow"

@@ -237,10 +237,11 @@ _decoder: Final = msgspec.json.Decoder(_Said)
 
 
 def limits_of(options: str | None) -> Sequence[Need]:
-    """What a job with these options needs."""
+    """What a job with these options needs: of one place once, however often it was said, since it
+    is counted there once."""
     if options is None or MARK not in options:
         return ()
-    return _decoder.decode(options).limits
+    return list({need.place: need for need in _decoder.decode(options).limits}.values())
 
 
 def name_of(type_: str, limit: Limit) -> str:

@@ -27,7 +27,15 @@ from backroom.schedule import (
     TickPage,
 )
 from backroom.scheduling import RecordMaker
-from backroom.ticking import first_tick, job_of, options_of, read_rule, resumed, upcoming
+from backroom.ticking import (
+    first_tick,
+    is_interval,
+    job_of,
+    options_of,
+    read_rule,
+    resumed,
+    upcoming,
+)
 from backroom.timetable import Schedule, TickOptions, check_schedule_name, planned
 
 __all__ = ["Recurring"]
@@ -203,6 +211,52 @@ class Recurring:
 
     # -- steer -----------------------------------------------------------------------------------
 
+    async def change_schedule(
+        self,
+        name: str,
+        *,
+        cron: str | Cron | None = None,
+        every: float | timedelta | None = None,
+        tz: str | None = None,
+        missed: Missed | None = None,
+        overlap: Overlap | None = None,
+        jitter: float | timedelta | None = None,
+    ) -> ScheduleInfo:
+        """Changes when a schedule ticks; what is not said stays as it is, paused too, and what its
+        jobs get: to change that, say `cron` or `every` again under its name. One that stands in the
+        code is again as the code says it with the next start of a process with that code.
+
+        Args:
+            cron, every: the new rule, one of them; `tz` is the zone of a cron expression, and may
+                be changed alone.
+            missed, overlap, jitter: as for `Schedule`.
+
+        Raises:
+            ValueError: the expression or the zone makes no sense. OptionError: nothing is said, or
+                what cannot go together. Nothing was changed.
+        """
+        record = await self._find(name)
+        now = self._clock.now()
+        rule = _changed_rule(record, cron, every, tz)
+        options: dict[str, Any] = {"missed": missed, "overlap": overlap, "jitter": jitter}
+        said = {option: value for option, value in options.items() if value is not None}
+        if rule is None and not said:
+            raise OptionError(
+                f"schedule {record.name!r}: say what is to change: cron, every, tz, missed, overlap"
+                " or jitter"
+            )
+        changes: dict[str, Any] = {}
+        if rule is not None:
+            changes.update(rule=rule.rule, tz=rule.tz)
+        checked = Schedule(1, **said)
+        changes.update((option, getattr(checked, option)) for option in said)
+        changed = msgspec.structs.replace(record, created_at=now, **changes)
+        first = first_tick(changed.rule, changed.tz, now)
+        if first is None:
+            raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
+        changed = msgspec.structs.replace(changed, next_at=first)
+        return self._info(await planned(self.storage).put_schedule(changed))
+
     async def pause_schedule(self, name: str) -> ScheduleInfo:
         """None of its ticks fires until it is resumed. Jobs that it has made stay."""
         record = await self._find(name)
@@ -245,6 +299,32 @@ class Recurring:
         now = self._clock.now()
         [inserted] = await self.storage.insert([job_of(record, None, now, JobIds())], now)
         return JobId(inserted.id)
+
+
+def _changed_rule(
+    record: ScheduleRecord,
+    cron: str | Cron | None,
+    every: float | timedelta | None,
+    tz: str | None,
+) -> Schedule | None:
+    """What says when it ticks from now on; None: as before."""
+    if every is not None:
+        if cron is not None or tz is not None:
+            raise OptionError("say cron or every, not both; and a zone with a cron alone")
+        return Schedule(every)
+    if isinstance(cron, Cron):
+        if tz is not None:
+            raise OptionError("say the zone in the Cron, Cron(..., tz=...), not beside it")
+        return Schedule(cron)
+    if cron is not None:
+        return Schedule(Cron(cron, record.tz if tz is None else tz))
+    if tz is None:
+        return None
+    if is_interval(record.rule):
+        raise OptionError(
+            f"schedule {record.name!r} ticks at fixed distances, which no zone changes"
+        )
+    return Schedule(Cron(record.rule, tz))
 
 
 def _check_limit(value: object) -> None:

@@ -387,7 +387,13 @@ class Registry:
             )
         for limit in known.limits:
             key = "" if limit.key is None else limit.key.read(known.name, data)
-            needs.append(limit.need(name_of(known.name, limit), key))
+            own = name_of(known.name, limit)
+            if of_queue is not None and own == queue_limit(queue):
+                raise OptionError(
+                    f"{known.name}: the limit of queue {queue!r} is called {own!r}, too; give the"
+                    " one of the type another name="
+                )
+            needs.append(limit.need(own, key))
         return needs
 
     def unsaid(self, claim: Claim) -> str | None:

@@ -28,6 +28,7 @@ __all__ = [
     "decide",
     "every",
     "first_tick",
+    "is_interval",
     "job_of",
     "options_of",
     "read_rule",
@@ -87,6 +88,11 @@ class Last(msgspec.Struct, frozen=True):
 def every(interval: int) -> str:
     """The rule, as it is kept, of ticks that are so many microseconds apart."""
     return f"{_EVERY}{interval}"
+
+
+def is_interval(rule: str) -> bool:
+    """Whether it is one of `every`."""
+    return rule.startswith(_EVERY)
 
 
 def read_rule(record: ScheduleRecord) -> Rule:

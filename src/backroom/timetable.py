@@ -174,9 +174,10 @@ def planned(storage: Store) -> Planning:
 def _interval(value: object) -> int:
     if not isinstance(value, (int, float, timedelta)):
         raise OptionError(f"a schedule ticks by a Cron, seconds or a timedelta, got {value!r}")
-    seconds = duration("every", value)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds < SHORTEST:
         raise OptionError(f"every must be at least {SHORTEST:g} second, got {value!r}")
+    seconds = duration("every", value)
     return round(seconds * SECOND)
 
 

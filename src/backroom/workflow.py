@@ -85,7 +85,7 @@ class Workflow:
         self._members: dict[str, Member] = {}
         self._edges: dict[tuple[str, str], None] = {}
         self._callbacks: list[tuple[JobRequest[Any], bool]] = []
-        self._closed = False
+        self._begun = self._closed = False
 
     # -- say -------------------------------------------------------------------------------------
 
@@ -193,6 +193,11 @@ class Workflow:
     # -- check -----------------------------------------------------------------------------------
 
     def _record(self, type_: Any, data: Any, options: Mapping[str, Any]) -> JobRecord:
+        if not self._begun:
+            raise ServiceError(
+                "a workflow takes jobs within its block, and keeps them at its end: write"
+                " `async with service.workflow(...) as flow:`, without asyncio `with`"
+            )
         if self._closed:
             raise ServiceError(
                 f"workflow {self.id} is kept already: add jobs within its block, or from a handler"
@@ -282,6 +287,7 @@ class Workflow:
     # -- keep ------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Workflow:
+        self._begun = True
         await self._begin()
         return self
 
@@ -318,17 +324,22 @@ def check_flow_name(kind: FlowKind, name: object) -> str:
 def made_again(job_id: str, block: int) -> Callable[[int], str]:
     """Makes the ids of the jobs that a job adds to its workflow: the same ones in each attempt, in
     the order in which they are added, and those of no other job. `block`: which one of the
-    attempt."""
+    attempt.
+
+    All that descends from one job by this has the same millisecond, and may be many jobs, each of
+    which adds some: so 51 bits tell whose they are. 6 say which block, 17 which of its jobs.
+    """
     if block > MAX_BLOCKS:
         raise ServiceError(
             f"a job adds to its workflow in at most {MAX_BLOCKS} blocks an attempt: add more in"
             " each"
         )
-    digest = hashlib.blake2b(f"{job_id} {block}".encode(), digest_size=8).hexdigest()
+    digest = int.from_bytes(hashlib.blake2b(job_id.encode(), digest_size=8).digest(), "big")
+    head, rest = f"{job_id[:15]}{digest >> 52:03x}", digest & (1 << 39) - 1
 
     def make(number: int) -> str:
-        place = 0x80000000 + (block << 24) + number
-        return f"{job_id[:18]}-{place >> 16:04x}-{place & 0xFFFF:04x}{digest[:8]}"
+        tail = f"{0b10 << 62 | block << 56 | number << 39 | rest:016x}"
+        return f"{head}-{tail[:4]}-{tail[4:]}"
 
     return make
 

@@ -93,6 +93,22 @@ async def test_one_schedule_is_shown_with_its_ticks(place: Place) -> None:
     assert answer["cursor"] is None
 
 
+async def test_one_is_changed(place: Place) -> None:
+    place.service.declare("POLL")
+    await place.service.every(60, "POLL", name="poll")
+    shown = backroom("schedules", "change", "poll", "--cron", "0 7 * * *", "--tz", "Europe/Paris",
+                     "--overlap", "skip", *place.on)  # fmt: skip
+    assert shown.code == 0
+    assert "At 07:00" in shown.out or "07:00" in shown.out
+    info = await place.service.get_schedule("poll")
+    assert (info.rule, info.tz, info.overlap) == ("0 7 * * *", "Europe/Paris", "skip")
+    wrong = backroom("schedules", "change", "poll", "--cron", "0 77 * * *", *place.on)
+    assert wrong.code != 0
+    assert "hour" in wrong.err
+    assert backroom("schedules", "change", "poll", *place.on).code != 0
+    assert (await place.service.get_schedule("poll")) == info
+
+
 async def test_they_are_paused_resumed_run_and_deleted(place: Place) -> None:
     await place.service.every(3600, "QUICK", name="a")
     await place.service.every(3600, "QUICK", name="b")

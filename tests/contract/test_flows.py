@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from backroom.errors import JobStateError, LeaseLostError, WorkflowNotFoundError
-from backroom.flow import Piece, WorkflowStatus
-from backroom.job import JobStatus
+from backroom.flow import Member, Piece, WorkflowStatus
+from backroom.job import JobStatus, to_datetime
 from backroom.ports import Filter
 from tests.contract.flows import Flows
 from tests.contract.parts import WEEK, Bench, Place
@@ -129,6 +129,22 @@ async def test_what_had_completed_is_undone_from_the_last_one_on(flows: Flows) -
     assert await flows.run(worker) == "a-undo"  # As much as can be is taken back.
     assert await flows.run(worker) == ""
     assert await flows.status() == WorkflowStatus.FAILED
+
+
+async def test_an_undo_job_expires_so_long_after_it_was_made_as_was_said(flows: Flows) -> None:
+    """Not so long after its workflow was: what was done a day ago is taken back all the same."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    undo = flows.record("a-undo", expires_at=bench.later(60))
+    members = [Member(flows.record("a"), undo=undo), Member(flows.record("b"))]
+    await flows.put(Piece(members, flows.edges("a>b")), "compensate")
+    await flows.run(worker)
+    bench.clock.advance(3600)
+    await flows.run(worker, b="failed")
+    await bench.prune_all()
+    [job] = [id_ for id_, type_, *_ in (await flows.view()).jobs if type_ == "A-UNDO"]
+    info = await bench.info(job)
+    assert (info.status, info.expires_at) == (JobStatus.PENDING, to_datetime(bench.later(60)))
 
 
 async def test_what_has_completed_as_a_whole_is_not_undone(flows: Flows) -> None:
@@ -480,6 +496,26 @@ async def test_a_job_that_has_ended_stays_until_its_flow_has_for_long_enough(
     for _ in range(5):
         await bench.prune_all()
     assert await flows.storage.flow(flows.id, bench.now, 10) is None
+    assert (await bench.page())[0] == []
+
+
+async def test_a_flow_goes_before_its_jobs_so_that_none_is_retried_without_the_others(
+    flows: Flows,
+) -> None:
+    """Retention removes a little at a time: what is left of a flow does not run again."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b c", "a>b b>c")
+    await flows.run(worker)
+    await flows.run(worker, b="failed")
+    bench.clock.advance(2 * WEEK)
+    await bench.prune(limit=1)
+    with pytest.raises(WorkflowNotFoundError):
+        await flows.storage.retry_flow(flows.id, bench.now)
+    with pytest.raises(JobStateError, match="is not kept any more"):
+        await bench.storage.retry(flows.ids["b"], bench.now)
+    assert await bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now) == 0
+    await bench.prune_all(limit=1)
     assert (await bench.page())[0] == []
 
 

@@ -525,3 +525,35 @@ async def test_a_stale_worker_changes_no_limits(bench: Bench) -> None:
     assert await bench.finish(worker, back) == [False]
     [now] = await claimed(bench, await bench.enlist())
     assert now.options is None
+
+
+# -- what is said anew ---------------------------------------------------------------------------
+
+
+async def test_a_rate_that_becomes_a_limit_holds_for_jobs_of_before(bench: Bench) -> None:
+    """They were made with a rate; what they hold is counted by what the limit is now."""
+    rate = Need("api", "", 1, 1000, SECOND, 100)
+    jobs = [await add(bench, rate) for _ in range(5)]
+    await bench.storage.put_limits([LimitRecord("api", 2)])
+    worker = await bench.enlist()
+    assert [claim.id for claim in await claimed(bench, worker, 2)] == jobs[:2]
+    assert await claimed(bench, worker) == []
+    assert (await limit(bench, "api")).used == 2
+
+
+async def test_a_limit_that_becomes_a_rate_holds_for_jobs_of_before(bench: Bench) -> None:
+    jobs = [await add(bench, Need("api", "", 1, 5)) for _ in range(5)]
+    await bench.storage.put_limits([LimitRecord("api", 1, 60 * SECOND, 1)])
+    worker = await bench.enlist()
+    assert [claim.id for claim in await claimed(bench, worker)] == jobs[:1]
+    bench.clock.advance(60)
+    assert [claim.id for claim in await claimed(bench, worker)] == jobs[1:2]
+    assert (await limit(bench, "api")).used == 0
+
+
+async def test_a_job_that_needs_one_place_twice_is_counted_there_once(bench: Bench) -> None:
+    """And holds up no other one, as it would if it could not be counted."""
+    twice = await add(bench, tenant(most=2), tenant(most=2))
+    others = [await add(bench, tenant(most=2)) for _ in range(2)]
+    worker = await bench.enlist()
+    assert [claim.id for claim in await claimed(bench, worker)] == [twice, others[0]]

@@ -379,6 +379,57 @@ async def test_who_runs_a_schedule_is_told_that_its_key_is_held(world: World) ->
     await service.stop()
 
 
+async def test_a_schedule_is_changed_and_what_is_not_said_stays(world: World) -> None:
+    service, ran = serving(world)
+    await service.start()
+    await service.every(3600, DIGEST, Digest("now"), overlap="skip", tags=["daily"])
+    changed = await service.change_schedule("DIGEST", every=60)
+    assert (changed.text, changed.overlap, changed.data) == (
+        "every minute", "skip", {"team": "now"}
+    )  # fmt: skip
+    assert changed.options == {"tags": ["daily"]}
+    await asyncio.sleep(61)
+    assert len(ran.jobs) == 1
+    await service.pause_schedule("DIGEST")
+    changed = await service.change_schedule(
+        "DIGEST", cron="0 9 * * *", tz="Europe/Paris", missed="skip", jitter=5
+    )
+    assert (changed.paused, changed.tz, changed.missed, changed.jitter) == (
+        True, "Europe/Paris", "skip", 5.0
+    )  # fmt: skip
+    changed = await service.change_schedule("DIGEST", tz="Asia/Tokyo")
+    assert (changed.rule, changed.tz) == ("0 9 * * *", "Asia/Tokyo")
+    assert [tick.outcome for tick in await service.get_ticks("DIGEST")] == ["fired"]
+    await service.stop()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "say what is to change"),
+        ({"every": 60, "cron": "0 9 * * *"}, "not both"),
+        ({"every": 0}, "at least 1 second"),
+        ({"cron": "0 99 * * *"}, "hour"),
+        ({"cron": "0 9 * * *", "tz": "Europe/Pari"}, "Europe/Paris"),
+        ({"cron": "0 0 30 2 *"}, "never comes"),
+        ({"tz": "Europe/Paris"}, "no zone changes"),
+        ({"missed": "all"}, "missed"),
+    ],
+)
+async def test_a_change_that_makes_no_sense_changes_nothing(
+    world: World, said: dict[str, Any], told: str
+) -> None:
+    service, _ = serving(world)
+    await service.start()
+    before = await service.every(3600, DIGEST, Digest("now"))
+    with pytest.raises(ValueError, match=told):
+        await service.change_schedule("DIGEST", **said)
+    assert await service.get_schedule("DIGEST") == before
+    with pytest.raises(ScheduleNotFoundError):
+        await service.change_schedule("nobody", every=60)
+    await service.stop()
+
+
 async def test_one_job_is_run_beside_the_ticks(world: World) -> None:
     service, ran = serving(world)
     await service.start()

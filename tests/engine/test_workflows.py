@@ -448,6 +448,13 @@ async def test_added_jobs_have_ids_of_their_own_in_their_order() -> None:
         made_again(job, 64)
 
 
+async def test_what_a_hundred_thousand_jobs_add_that_one_has_added_is_of_different_ids() -> None:
+    """Else what one of them adds was taken for what another one has added, and left out."""
+    added = made_again("01974000-0000-7000-8000-000000000000", 1)
+    ids = {made_again(added(number), 1)(0) for number in range(100_000)}
+    assert len(ids) == 100_000
+
+
 async def test_a_job_of_no_workflow_cannot_extend_one(world: World) -> None:
     service = make(world)
 
@@ -515,3 +522,26 @@ async def test_pages_of_workflows_are_read_from_the_newest_on(world: World) -> N
     rest = await service.get_workflows(limit=2, cursor=first.cursor)
     assert [info.id for info in rest] == made[:1]
     assert rest.cursor is None
+
+
+async def test_a_workflow_outside_its_block_takes_no_job(world: World) -> None:
+    service = world.service()
+    service.declare("FETCH")
+    with pytest.raises(ServiceError, match="within its block"):
+        service.workflow("import").add("FETCH")
+    with pytest.raises(ServiceError, match="within its block"):
+        service.batch("import").group([JobRequest("FETCH")])
+    assert len(await service.get_workflows()) == 0
+    with pytest.raises(OptionError, match="takes the job that a handler got, got 'x'"):
+        service.extend_workflow("x")  # type: ignore[arg-type]
+    await service.stop()
+
+
+async def test_who_waits_too_short_for_a_workflow_is_told(world: World) -> None:
+    service = world.service()
+    service.declare("FETCH")
+    async with service.workflow("import") as flow:
+        flow.add("FETCH")
+    with pytest.raises(TimeoutError, match=rf"workflow {flow.id} had not ended after 2 s"):
+        await service.wait_for_workflow(flow.id, timeout=2)
+    await service.stop()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
 from backroom.flow import WorkflowStatus
-from backroom.storage.postgres import history
+from backroom.job import JobStatus
+from backroom.ports import Filter
+from backroom.storage.postgres import history, reopening
 from tests.contract.flows import Flows
 from tests.contract.parts import DAY, WEEK
 from tests.postgres.yard import Yard, a_yard
@@ -172,3 +177,150 @@ async def test_a_partition_that_goes_leaves_the_jobs_of_a_flow_that_goes_on(
         assert await flows.statuses() == "a:completed b:pending c:blocked"
         claims = await flows.claim(worker)
         assert await flows.results(claims["b"]) == [("a", "completed", '"a"')]
+
+
+async def one_that_failed_long_ago(yard: Yard) -> tuple[Flows, int]:
+    """`a` has completed, `b` has failed, `c` was cancelled for it; all of it is past retention."""
+    flows = Flows(await yard.bench())
+    worker = await flows.bench.enlist()
+    await flows.make("a b c", "a>b b>c")
+    await flows.run(worker)
+    await flows.run(worker, b="failed")
+    yard.clock.advance(2 * WEEK)
+    return flows, worker
+
+
+async def test_retention_leaves_a_flow_that_is_retried_in_the_same_moment(
+    postgres_url: PostgresPlace,
+) -> None:
+    """What had completed is needed by what runs again, as soon as that is committed."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, worker = await one_that_failed_long_ago(yard)
+        bench, text = flows.bench, yard.storages[0]._statements
+        other = await yard.connect()
+        retrying = other.transaction()
+        await retrying.start()
+        [(undone,)] = await other.fetch(text["lock_flow"], UUID(flows.id))
+        assert await reopening.retry(other, text, UUID(flows.id), undone, bench.now) == 1
+        assert await bench.prune(limit=1) == 0, "nothing of it is past retention any more"
+        await retrying.commit()
+        await bench.prune_all()
+        assert await flows.statuses() == "a:completed b:pending c:blocked"
+        claims = await flows.claim(worker)
+        assert await flows.results(claims["b"]) == [("a", "completed", '"a"')]
+        await other.close()
+
+
+@pytest.mark.parametrize("how", ["delete", "delete_some", "move"])
+async def test_who_takes_jobs_away_waits_for_who_retries_their_flow(
+    postgres_url: PostgresPlace, how: str
+) -> None:
+    """And finds that it goes on, and leaves them."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, _ = await one_that_failed_long_ago(yard)
+        storage, text = yard.storages[0], yard.storages[0]._statements
+        other = await yard.connect()
+        retrying = other.transaction()
+        await retrying.start()
+        [(undone,)] = await other.fetch(text["lock_flow"], UUID(flows.id))
+        await reopening.retry(other, text, UUID(flows.id), undone, flows.bench.now)
+        taking: asyncio.Future[Any] = asyncio.ensure_future(
+            storage.delete(flows.ids["a"])
+            if how == "delete"
+            else storage.delete(Filter(status=JobStatus.COMPLETED))
+            if how == "delete_some"
+            else storage.pack(None, 10, True, 1, "elsewhere")
+        )
+        await someone_waits(yard)
+        await retrying.commit()
+        if how == "delete":
+            with pytest.raises(JobStateError, match="belongs to workflow"):
+                await taking
+        else:
+            assert await taking in (0, (None, flows.ids["c"]))
+        assert await flows.statuses() == "a:completed b:pending c:blocked"
+        await other.close()
+
+
+async def test_who_retries_a_flow_that_goes_just_now_waits_and_finds_none(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows, _ = await one_that_failed_long_ago(yard)
+        other = await yard.connect()
+        going = other.transaction()
+        await going.start()
+        text = yard.storages[0]._statements
+        assert await other.fetch(text["forget_flows"], flows.bench.later(-WEEK), 10)
+        retrying = asyncio.create_task(flows.storage.retry_flow(flows.id, flows.bench.now))
+        await someone_waits(yard)
+        await going.commit()
+        with pytest.raises(WorkflowNotFoundError):
+            await retrying
+        await flows.bench.prune_all()
+        assert (await flows.bench.page())[0] == []
+        await other.close()
+
+
+async def test_an_end_with_much_behind_it_has_longer_the_next_time(
+    postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not answered in time is asked again; with as little time it never would be."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench, base = flows.bench, yard.storages[0]._base
+        worker = await bench.enlist()
+        await flows.make("a b", "a>b")
+        claims = await flows.claim(worker)
+        carry, asked = base.carry, []
+
+        async def carried(work: Any, one_statement: bool, within: float | None = None) -> Any:
+            asked.append(within)
+            if len(asked) < 5:
+                raise StorageError("no answer") from TimeoutError("not in time")
+            return await carry(work, one_statement, within)
+
+        monkeypatch.setattr(base, "carry", carried)
+        for _ in range(4):
+            with pytest.raises(StorageError):
+                await bench.finish(worker, bench.completed(claims["a"]))
+        assert await bench.finish(worker, bench.completed(claims["a"])) == [True]
+        assert await flows.run(worker) == "b"
+        assert asked == [None, 20.0, 40.0, 60.0, 60.0, None]
+
+
+async def test_what_an_end_costs_grows_with_those_that_waited_for_it(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Not with their square: else the end of a job that very many wait for never comes about.
+    Told by the server's time for one statement, the best of three: an array that is looked through
+    for each row is a step of no plan."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        storage = yard.storages[0]
+        account = storage._statements["account"]
+        costs = []
+        for count in (300, 3000):
+            flows = Flows(bench)
+            names = [f"j{n}" for n in range(count)]
+            await flows.make(" ".join(["a", *names]), " ".join(f"a>{name}" for name in names))
+            asked = f"ARRAY['{flows.ids['a']}']::uuid[], {bench.now}"
+
+            async def cost(link: Any, job: str = flows.ids["a"], asked: str = asked) -> float:
+                ending = link.transaction()
+                await ending.start()
+                await link.execute(f"SET LOCAL search_path = {postgres_url.schema}")
+                await link.execute(
+                    "INSERT INTO background_jobs_ended (id, token, state, attempt, finished_at)"
+                    " VALUES ($1, 1, 2, 1, 1)", job,
+                )  # fmt: skip
+                await link.execute(f"PREPARE account AS {account}")
+                said = await link.fetchval(
+                    f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE account({asked})"
+                )
+                await link.execute("DEALLOCATE account")
+                await ending.rollback()
+                return float(json.loads(said)[0]["Execution Time"])
+
+            costs.append(min([await storage._links.run(cost) for _ in range(3)]))
+        assert costs[1] < 40 * costs[0], costs

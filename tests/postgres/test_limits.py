@@ -9,11 +9,12 @@ import asyncpg
 import pytest
 
 from backroom.limit import Need
+from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
 from backroom.storage.postgres.limits import Admitting
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_id
 from backroom.tie import tied
-from backroom.transition import Claim
+from backroom.transition import Claim, Transition
 from tests.contract.parts import WEEK, Bench
 from tests.postgres.test_steps import someone_waits
 from tests.postgres.yard import Yard, a_yard
@@ -156,3 +157,17 @@ async def test_where_nothing_is_limited_a_look_for_room_is_one_statement(
         changes.clear()
         await storage.free_up(bench.now)
         assert changes, "somebody counts now"
+
+
+async def test_a_job_that_waits_for_ever_has_no_turn_to_take(postgres_url: PostgresPlace) -> None:
+    """Else what says when would stay behind it."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        job, worker, claim = await bench.running(options=tied(None, fair="a"))
+        step = StepRecord(1, StepKind.SIGNAL, "approved", bench.now, FOREVER)
+        assert await bench.finish(worker, Transition.waiting(claim, bench.now, step)) == [True]
+        assert await yard.ask("SELECT count(*) FROM background_jobs_later") == 0
+        await bench.storage.send_signal(
+            job, SignalRecord("x", "approved", "1", bench.now), bench.now
+        )
+        assert [one.id for one in await bench.claim(worker)] == [job]

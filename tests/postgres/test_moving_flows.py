@@ -11,16 +11,14 @@ from backroom.storage.postgres import history
 from tests.contract.flows import Flows
 from tests.contract.parts import DAY, WEEK
 from tests.postgres.test_flows import someone_waits
-from tests.postgres.yard import Yard, a_yard
+from tests.postgres.yard import a_yard
 from tests.servers.fixtures import PostgresPlace
 
-DROP = "DELETE FROM background_jobs_flows WHERE id = $1"
+DROP = """
+    WITH gone AS (DELETE FROM background_jobs_flows WHERE id = $1 RETURNING id)
+    INSERT INTO background_jobs_away SELECT id FROM gone
+"""
 """As the change says it with which a flow leaves."""
-
-
-async def counted(yard: Yard, job: str) -> int:
-    sql = "SELECT counted FROM background_jobs_members WHERE job = $1"
-    return int(await yard.ask(sql, job))
 
 
 async def test_one_of_which_a_job_is_claimed_at_that_moment_stays(
@@ -61,20 +59,13 @@ async def test_who_cancels_at_that_moment_finds_it_gone(postgres_url: PostgresPl
         await other.close()
 
 
-async def test_what_expires_at_that_moment_is_told_where_it_arrives(
+async def test_what_would_expire_at_that_moment_does_so_where_it_arrives(
     postgres_url: PostgresPlace,
 ) -> None:
     async with a_yard(postgres_url, WEEK) as yard:
         flows = Flows(await yard.bench())
-        bench, job = flows.bench, flows.ids
+        bench = flows.bench
         await flows.make("a b c", "a>b b>c", expires_at=bench.later(60))
-        await bench.storage.cancel(job["a"], bench.now)
-        assert await flows.statuses() == "a:cancelled b:cancelled c:cancelled"
-        await flows.storage.retry_flow(flows.id, bench.now)
-        await yard.side.execute(
-            "UPDATE background_jobs_waiting SET expires_at = $1 WHERE id = $2",
-            bench.later(60), job["b"],
-        )  # fmt: skip
         other = await yard.connect()
         leaving = other.transaction()
         await leaving.start()
@@ -84,15 +75,42 @@ async def test_what_expires_at_that_moment_is_told_where_it_arrives(
         pruning = asyncio.create_task(bench.prune())
         await someone_waits(yard)
         await leaving.commit()
-        assert await pruning == 1
+        assert await pruning == 0
         await bench.prune_all()
-        assert await flows.of("b", "c") == [JobStatus.CANCELLED, JobStatus.BLOCKED]
-        assert await counted(yard, job["b"]) == 0
+        assert await flows.of("b", "c") == [JobStatus.BLOCKED] * 2
 
         await yard.side.execute("INSERT INTO background_jobs_flows SELECT * FROM kept")
         await bench.prune_all()
-        assert await flows.statuses() == "a:pending b:cancelled c:cancelled"
-        assert (await flows.counts()).cancelled == 2
+        assert await flows.statuses() == "a:cancelled b:cancelled c:cancelled"
+        assert (await flows.counts()).cancelled == 3
+        await other.close()
+
+
+async def test_an_end_of_which_upkeep_learns_at_that_moment_is_told_where_it_arrives(
+    postgres_url: PostgresPlace,
+) -> None:
+    """As a worker of an earlier version ends jobs."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench = flows.bench
+        await flows.make("a b", "a>b")
+        worker = await bench.enlist()
+        outcome = bench.completed((await flows.claim(worker))["a"])
+        outcome.tied = False
+        assert await bench.finish(worker, outcome) == [True]
+        other = await yard.connect()
+        leaving = other.transaction()
+        await leaving.start()
+        await other.execute("CREATE TABLE kept AS SELECT * FROM background_jobs_flows")
+        await other.execute(DROP, flows.id)
+        pruning = asyncio.create_task(bench.prune())
+        await someone_waits(yard)
+        await leaving.commit()
+        await pruning
+        assert await flows.of("b") == [JobStatus.BLOCKED]
+        await yard.side.execute("INSERT INTO background_jobs_flows SELECT * FROM kept")
+        await bench.prune_all()
+        assert await flows.run(worker) == "b"
         await other.close()
 
 

@@ -18,7 +18,7 @@ __all__ = ["schedules"]
 
 @click.group(cls=Commands)
 def schedules() -> None:
-    """Look at schedules and their ticks; pause, resume, delete them, run one now."""
+    """Look at schedules and their ticks; change, pause, resume, delete them, run one now."""
 
 
 @schedules.command("list")
@@ -65,6 +65,35 @@ def show_schedule(
             from backroom.cli import show_schedules
 
             show_schedules.schedule(info, ticks)
+
+
+@schedules.command("change")
+@click.argument("name")
+@option("--cron", help='A cron expression, as "0 9 * * MON-FRI".')
+@option("--tz", help="The zone in which it is read, as Europe/Paris.")
+@option("--every", type=float, help="Seconds between ticks, in place of a cron expression.")
+@option("--missed", type=click.Choice(["skip", "run_once", "run_all"]),
+        help="What becomes of ticks for which nobody was there.")  # fmt: skip
+@option("--overlap", type=click.Choice(["allow", "skip", "queue"]),
+        help="What becomes of a tick while the job of an earlier one goes on.")  # fmt: skip
+@option("--jitter", type=float, help="Seconds up to which a job comes later, by chance.")
+@on_storage
+def change(name: str, target: str | None, storage: str | None, as_json: bool, **said: Any) -> None:
+    """Changes when a schedule ticks; what is not said stays as it is.
+
+    One that stands in the code is again as the code says it with the next start of a worker.
+    """
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, to_json
+
+    info = look_up(target, storage, lambda service: service.change_schedule(name, **said))
+    with printing():
+        if as_json:
+            to_json(info)
+        else:
+            from backroom.cli import show_schedules
+
+            show_schedules.schedules([info])
 
 
 @schedules.command("pause")

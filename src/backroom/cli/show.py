@@ -189,6 +189,10 @@ def job(info: JobInfo) -> None:
 
 
 def _waits(info: JobInfo) -> str:
+    if info.blocked_by is not None:
+        return plain(info.blocked_by)
+    if info.status is JobStatus.BLOCKED and info.workflow is not None:
+        return f"for jobs of its workflow: backroom workflows show {plain(info.workflow)}"
     step = info.waits_for
     if step is None:
         return ""

@@ -12,6 +12,7 @@ from backroom.cli.output import say
 from backroom.cli.plain import count_of, plain
 from backroom.cli.show import ago, as_json, facts, print_table
 from backroom.schedule import ScheduleInfo, TickInfo, TickPage
+from backroom.ticking import is_interval
 
 __all__ = ["schedule", "schedules"]
 
@@ -40,7 +41,7 @@ def schedule(info: ScheduleInfo, ticks: TickPage) -> None:
         ("name", info.name + _marks(info).plain),
         ("type", info.type),
         ("when", info.text),
-        ("rule", f"{info.rule} ({info.tz})"),
+        ("rule", "" if is_interval(info.rule) else f"{info.rule} ({info.tz})"),
         ("queue", f"{info.queue}, {info.priority}"),
         ("missed", info.missed),
         ("overlap", info.overlap),

@@ -80,7 +80,7 @@ def _counts(info: WorkflowInfo) -> str:
 def _after(job: WorkflowJob, numbers: Mapping[Any, int]) -> str:
     """By their numbers in the table."""
     if job.role == "callback":
-        return "all"
+        return "callback, all"
     named = [str(numbers.get(id_, "?")) for id_ in job.after[:NAMED]]
     more = len(job.after) - len(named)
     text = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")

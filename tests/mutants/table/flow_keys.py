@@ -230,7 +230,7 @@ MUTANTS = (
         promises=(6,),
         guard="a workflow is retried as a whole, or not at all",
         file="storage/postgres/reopening.py",
-        old="    await _check_keys(link, text, set(jobs) - {row[0] for row in rows})",
+        old="    await _check_keys(link, text, set(jobs).difference(again))",
         new="",
         tests=on("postgres", REFUSED, "-k-end"),
     ),

@@ -28,8 +28,8 @@ MUTANTS = (
         promises=(9,),
         guard="a job runs when all that it waits for has ended, on a server",
         file=STATEMENTS,
-        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
-        new="    AND c.cause IS NULL\n",
+        old="SELECT place FROM places WHERE cause IS NULL AND waits <= 0)) RETURNING id",
+        new="SELECT place FROM places WHERE cause IS NULL)) RETURNING id",
         tests=(CONTRACT,),
     ),
     Mutant(
@@ -109,8 +109,8 @@ MUTANTS = (
         promises=(9,),
         guard="what waits for a failure does not run, on a server",
         file=STATEMENTS,
-        old="    AND c.cause IS NULL AND w.waits <= c.waited\n",
-        new="    AND w.waits <= c.waited\n",
+        old="SELECT place FROM places WHERE cause IS NULL AND waits <= 0)) RETURNING id",
+        new="SELECT place FROM places WHERE waits <= 0)) RETURNING id",
         tests=(CONTRACT,),
     ),
     Mutant(
@@ -141,6 +141,130 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="flows-go-before-their-jobs",
+        promises=(10,),
+        guard="a job goes when its flow has gone, which nobody retries any more, on a server",
+        file="storage/postgres/retention.sql",
+        old="""
+            WHERE m.job = ANY($1::uuid[])
+        ), gone AS (
+        """,
+        new="""
+            WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
+        ), gone AS (
+        """,
+        tests=(
+            f"{SERVER}::test_retention_leaves_a_flow_that_is_retried_in_the_same_moment",
+            CONTRACT,
+        ),
+    ),
+    Mutant(
+        name="flows-that-are-retried-stay",
+        promises=(10,),
+        guard="retention passes by a flow that somebody retries just now, on a server",
+        file=STATEMENTS,
+        old="WHERE finished_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        new="WHERE finished_at < $1 LIMIT $2))",
+        tests=(f"{SERVER}::test_retention_leaves_a_flow_that_is_retried_in_the_same_moment",),
+    ),
+    Mutant(
+        name="flows-that-went-are-not-retried",
+        promises=(10,),
+        guard="a job whose flow has gone does not run without the others, in a folder",
+        file="storage/sqlite/reopening.py",
+        old="AND (f.key IS NULL OR f.undone",
+        new="AND (f.undone",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-that-went-are-not-retried-on-a-server",
+        promises=(10,),
+        guard="a job whose flow has gone does not run without the others, on a server",
+        file=STATEMENTS,
+        old="AND (f.id IS NULL OR f.undone",
+        new="AND (f.undone",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-that-are-retried-lose-no-job",
+        promises=(10,),
+        guard="who deletes jobs waits for who retries their flow, on a server",
+        file="storage/postgres/looking.py",
+        old="""
+            await hold(self._connection, self._statements, keys)
+            stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
+        """,
+        new="""
+            stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
+        """,
+        tests=(f"{SERVER}::test_who_takes_jobs_away_waits_for_who_retries_their_flow",),
+    ),
+    Mutant(
+        name="flows-that-are-retried-do-not-move",
+        promises=(10,),
+        guard="who moves jobs waits for who retries their flow, on a server",
+        file="storage/postgres/moving.py",
+        old="await hold(link, text, ids)",
+        new="pass",
+        tests=(f"{SERVER}::test_who_takes_jobs_away_waits_for_who_retries_their_flow",),
+    ),
+    Mutant(
+        name="flows-doomed-one-by-one",
+        promises=(15,),
+        guard="what waits in vain is not looked for among all that wait, in a folder",
+        file=SQLITE,
+        old="CROSS JOIN member AS m ON m.job = r.value->>0 CROSS JOIN job",
+        new="JOIN member AS m ON m.job = r.value->>0 JOIN job",
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
+        name="flows-callbacks-of-theirs",
+        promises=(15,),
+        guard="callbacks are not looked for among all that is blocked, in a folder",
+        file=SQLITE,
+        old="AND +job.state = 5 AND m.waits > 0",
+        new="AND job.state = 5 AND m.waits > 0",
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
+        name="flows-children-of-theirs",
+        promises=(15,),
+        guard="who waits is not looked for among all that is blocked, in a folder",
+        file="storage/sqlite/reopening.py",
+        old="AND +job.state = 5 AND m.waits > 0",
+        new="AND job.state = 5 AND m.waits > 0",
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
+        name="flows-undone-however-late",
+        promises=(4,),
+        guard="an undo job expires by when it was made, not by when its workflow was",
+        file="flow.py",
+        old="None if expires_at is None else now + expires_at - undo.created_at",
+        new="expires_at",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="flows-ids-of-their-own",
+        promises=(1,),
+        guard="what one job adds is not taken for what another one has added",
+        file="workflow.py",
+        old='rest = f"{job_id[:15]}{digest >> 52:03x}", digest & (1 << 39) - 1',
+        new="rest = job_id[:18], digest & (1 << 24) - 1",
+        tests=(
+            f"{ENGINE}::test_what_a_hundred_thousand_jobs_add_that_one_has_added_is_of_different_ids",
+        ),
+    ),
+    Mutant(
+        name="flows-large-ends-have-time",
+        promises=(3,),
+        guard="an end with so much behind it that it was not answered in time has longer then",
+        file="storage/postgres/ending.py",
+        old="        within = None if plain else self._within",
+        new="        within = None",
+        tests=(f"{SERVER}::test_an_end_with_much_behind_it_has_longer_the_next_time",),
+    ),
+    Mutant(
         name="flows-fenced",
         promises=(2,),
         guard="only who holds a job adds to its flow, in a folder",
@@ -163,8 +287,8 @@ MUTANTS = (
         promises=(9,),
         guard="a callback waits for all jobs of its flow",
         file=SQLITE,
-        old="    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5 AND m.waits > 0\n",
-        new="    WHERE f.key IN {_THESE} AND job.state = 5 AND m.waits > 0\n",
+        old="    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND +job.state = 5 AND m.waits > 0\n",
+        new="    WHERE f.key IN {_THESE} AND +job.state = 5 AND m.waits > 0\n",
         tests=(CONTRACT,),
     ),
 )

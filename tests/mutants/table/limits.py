@@ -26,6 +26,65 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="limits-count-jobs-of-before",
+        promises=(9,),
+        guard="a job that was made when its limit was a rate holds what it holds now",
+        file=ADMITTING,
+        old="""
+            else:
+                admission.permits.append((one.claim, need))
+        """,
+        new="""
+            elif not need.per:
+                admission.permits.append((one.claim, need))
+        """,
+        tests=(f"{CONTRACT}::test_a_rate_that_becomes_a_limit_holds_for_jobs_of_before",),
+    ),
+    Mutant(
+        name="limits-told-by-key",
+        promises=(15,),
+        guard="who is told when it may start is not looked for among all that is blocked",
+        file=SQLITE,
+        old="AND +job.state = 5",
+        new="AND job.state = 5",
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
+        name="limits-cleared-by-key",
+        promises=(15,),
+        guard="a key that nobody uses is not looked for among all that is blocked",
+        file=SQLITE,
+        old="""
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                            AND b.called_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                            AND b.called_at IS NOT NULL)
+        """,
+        new="""
+            AND NOT EXISTS (SELECT 1 FROM blocked AS b
+                            WHERE b.name = pace.name AND b.key = pace.key)
+        """,
+        tests=("unit/test_flow_costs.py",),
+    ),
+    Mutant(
+        name="limits-one-place-once",
+        promises=(15,),
+        guard="a job that needs one place twice does not hold up all others",
+        file="limit.py",
+        old="list({need.place: need for need in _decoder.decode(options).limits}.values())",
+        new="_decoder.decode(options).limits",
+        tests=(f"{CONTRACT}::test_a_job_that_needs_one_place_twice_is_counted_there_once",),
+    ),
+    Mutant(
+        name="turns-never-for-ever",
+        promises=(10,),
+        guard="who waits for ever leaves no turn behind",
+        file="storage/postgres/turns.sql",
+        old="WHERE j.run_at > $2 AND j.run_at < $3 AND",
+        new="WHERE j.run_at > $2 AND j.run_at <= $3 AND",
+        tests=("postgres/test_limits.py::test_a_job_that_waits_for_ever_has_no_turn_to_take",),
+    ),
+    Mutant(
         name="limits-nobody-passes-the-first",
         promises=(12,),
         guard="a job of many slots is not passed by small ones for ever",

@@ -645,6 +645,103 @@ MUTANTS = (
             "test_direct_claims", "test_a_job_does_not_overtake_one_of_equal_or_higher_priority 1"
         ),
     ),
+    # -- who waits for whom ---------------------------------------------------------------------
+    Mutant(
+        name="pg-gates-behind-claims",
+        promises=(15,),
+        guard="who cancels holds no gate when it comes to claims",
+        file=f"{ROOM}/looking.py",
+        old="                ended += [row[0] for row in rows]",
+        new=(
+            "                ended += [row[0] for row in rows];"
+            " await look_and_loosen(self._connection, self._statements, ended, now)"
+        ),
+        tests=(
+            "postgres/test_lock_order.py::test_who_cancels_holds_no_gate_when_it_comes_to_claims",
+        ),
+    ),
+    Mutant(
+        name="pg-flows-before-claims",
+        promises=(15,),
+        guard="what was cancelled before it is counted is ended behind its flow",
+        file=f"{ROOM}/limits.py",
+        old="        await self._hold(link, text, ids)",
+        new="        pass",
+        tests=(
+            "postgres/test_lock_order.py::test_what_was_cancelled_before_it_is_counted_ends_behind_its_flow",
+        ),
+    ),
+    Mutant(
+        name="pg-flows-before-what-expires",
+        promises=(15,),
+        guard="what expires is ended behind its flow",
+        file=f"{ROOM}/retaining.py",
+        old="            await hold(link, text, ids)",
+        new="            pass",
+        tests=("postgres/test_lock_order.py::test_what_expires_ends_behind_its_flow",),
+    ),
+    Mutant(
+        name="pg-gates-cleared-apart",
+        promises=(15,),
+        guard="who clears gates away holds no other one",
+        file=f"{ROOM}/limits.py",
+        old="""
+            if not places:
+                return 0
+            await lock(link, text, places)
+        """,
+        new="""
+            if not places:
+                return 0
+            await link.fetch(text["idle_gates"], IDLE, now - HOUR)
+            await lock(link, text, places)
+        """,
+        tests=("postgres/test_lock_order.py::test_who_clears_gates_away_waits_for_none",),
+    ),
+    Mutant(
+        name="pg-claims-asked-in-order",
+        promises=(15,),
+        guard="who asks jobs to end comes to their claims in order",
+        file=f"{ROOM}/look.sql",
+        old="ORDER BY h.token FOR SHARE OF h",
+        new="FOR SHARE OF h",
+        tests=(
+            "postgres/test_lock_order.py::test_who_asks_jobs_to_end_comes_to_their_claims_in_order",
+        ),
+    ),
+    Mutant(
+        name="pg-claims-seized-in-order",
+        promises=(15,),
+        guard="who takes back what the dead hold comes to their claims in order",
+        file=f"{ROOM}/claims.sql",
+        old="SELECT token FROM {held} WHERE worker = ANY($1::bigint[]) ORDER BY token FOR UPDATE",
+        new="SELECT token FROM {held} WHERE worker = ANY($1::bigint[])",
+        tests=(
+            "postgres/test_lock_order.py::test_who_takes_back_what_the_dead_hold_comes_to_their_claims_in_order",
+        ),
+    ),
+    Mutant(
+        name="pg-hurried-behind-its-row",
+        promises=(15,),
+        guard="who hurries a job waits for who sends it a signal",
+        file=f"{ROOM}/looking.py",
+        old='            await self._connection.fetch(self._statements["lock_job"], key)',
+        new="            pass",
+        tests=(
+            "postgres/test_lock_order.py::test_who_hurries_a_job_waits_for_who_sends_it_a_signal",
+        ),
+    ),
+    Mutant(
+        name="pg-given-back-with-the-last-claim",
+        promises=(4,),
+        guard="who gives back sees what its worker claims in the same moment",
+        file=f"{ROOM}/living.py",
+        old='        await link.execute(self._base.statements["lock_worker"], worker)',
+        new="        pass",
+        tests=(
+            "postgres/test_lock_order.py::test_who_gives_back_sees_what_its_worker_claims_in_the_same_moment",
+        ),
+    ),
     # -- retention, expiry ----------------------------------------------------------------------
     Mutant(
         name="pg-retention-cutoff",
@@ -671,8 +768,14 @@ MUTANTS = (
         promises=(10, 4),
         guard="only what waited longer than it may ends unstarted",
         file=f"{ROOM}/retention.sql",
-        old="SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2",
-        new="SELECT ctid FROM {ready} WHERE expires_at <= $1 + 1000000000 LIMIT $2",
+        old="(SELECT id FROM {ready} WHERE expires_at <= $1 LIMIT $2)",
+        new="(SELECT id FROM {ready} WHERE expires_at <= $1 + 1000000000 LIMIT $2)",
+        also=(
+            (
+                "SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])",
+                "SELECT ctid FROM {ready} WHERE expires_at IS NOT NULL AND id = ANY($2::uuid[])",
+            ),
+        ),
         tests=on_postgres(
             "test_retention", "test_a_job_that_did_not_start_in_time_ends_as_cancelled"
         ),

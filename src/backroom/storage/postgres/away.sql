@@ -1,5 +1,6 @@
--- hold_members: jobs -> those of them that belong to flows, and whether these are on their way to or from
---     another store, where nobody changes them; the flows of the others are locked, as by `lock_flows`
+-- hold_members: jobs -> those of them that belong to flows, and whether these have gone, or are on their
+--     way to or from another store, where nobody changes them; the flows of the others are locked, as by
+--     `lock_flows`
 WITH locked AS MATERIALIZED (
     SELECT id FROM {flows}
     WHERE id = ANY(ARRAY(SELECT flow FROM {members} WHERE job = ANY($1::uuid[])))
@@ -51,8 +52,15 @@ SELECT g.id, (
     AND (SELECT true FROM {jobs} AS j WHERE j.id = e.parent LIMIT 1)
 ) AS edges FROM unnest($1::uuid[]) AS g (id);
 
--- drop_flows: ids -> nothing
-DELETE FROM {flows} WHERE id = ANY($1::uuid[]);
+-- drop_flows: ids -> nothing: they are on their way
+WITH gone AS (DELETE FROM {flows} WHERE id = ANY($1::uuid[]) RETURNING id)
+INSERT INTO {away} (id) SELECT id FROM gone;
+
+-- expect_flows: ids -> nothing: they are on their way to here
+INSERT INTO {away} (id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING;
+
+-- not_away: ids -> nothing
+DELETE FROM {away} WHERE id = ANY($1::uuid[]);
 
 -- take_edges: flows, how many -> edges between jobs of these, which are gone
 DELETE FROM {edges} WHERE ctid = ANY(ARRAY(

@@ -11,7 +11,7 @@ from backroom.ports import Claimed, Want
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.limits import Admitting
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.postgres.ties import look_and_loosen
+from backroom.storage.postgres.ties import hold, look_and_loosen
 from backroom.transition import Claim
 
 __all__ = ["Claiming"]
@@ -33,7 +33,7 @@ class Claiming:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._admitting = Admitting(base, look_and_loosen)
+        self._admitting = Admitting(base, hold, look_and_loosen)
         self._had_all: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()
         """Of which queues, all but which, the last claim took whatever was due."""
         self._had_none: set[tuple[tuple[str, ...] | None, tuple[str, ...]]] = set()

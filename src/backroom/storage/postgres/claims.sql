@@ -198,8 +198,11 @@ UPDATE {jobs} SET started_at = coalesce(started_at, $3)
 WHERE id = ANY($2::uuid[]) AND id IN (SELECT unnest(ids) FROM begun);
 
 -- seize: workers -> their claims, and which of them may have started
-WITH seized AS (
-    DELETE FROM {held} WHERE worker = ANY($1::bigint[]) RETURNING worker, token, ids, started
+WITH locked AS MATERIALIZED (
+    SELECT token FROM {held} WHERE worker = ANY($1::bigint[]) ORDER BY token FOR UPDATE
+), seized AS (
+    DELETE FROM {held} WHERE token = ANY(ARRAY(SELECT token FROM locked))
+    RETURNING worker, token, ids, started
 )
 SELECT s.worker, s.ids, ARRAY(
     SELECT i FROM unnest(s.ids) AS i WHERE i = ANY(s.started)

@@ -1,9 +1,9 @@
 """Flows that leave this store for another one, or come from there: first their rows, then their
 edges, then their jobs, which arrive in the reverse order.
 
-A flow on its way has no row in either store. As long as that is so its jobs are nobody's: none is
-claimed, cancelled, retried, expired or removed. Whoever ends jobs of a flow holds its row, and so
-does who takes that away: it waits for them, and after it they find none.
+A flow on its way has no row in either store, and is listed in `away`. As long as that is so its
+jobs are nobody's: none is claimed, cancelled, retried, expired or removed. Whoever ends jobs of a
+flow holds its row, and so does who takes that away: it waits for them, and after it they find none.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ class Departures:
                 columns = zip(*map(_row, new), strict=True)
                 await link.execute(text["bring_flows"], *map(list, columns))
                 await link.fetch(text["let_move"], [flow.id for flow in new])
+                await link.execute(text["not_away"], [flow.id for flow in new])
             return len(new)
 
         count = await self._base.change(unpack, LONGEST)

@@ -13,6 +13,7 @@ from backroom.job import State
 from backroom.ports import Report, Wake
 from backroom.storage.groups import Group
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.outcomes import Outcomes, Results
 from backroom.storage.postgres.steps import waits
@@ -33,6 +34,8 @@ class Ending:
         self._base = base
         self._ending = Outcomes(base.statements)
         self._groups: dict[asyncio.AbstractEventLoop, Group[Results, list[bool]]] = {}
+        self._within: float | None = None
+        """Seconds that outcomes have for which others wait; None: as many as all else."""
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         """See `JobStorage.finish`."""
@@ -45,12 +48,16 @@ class Ending:
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
         now, plain = self._base.clock.now(), self._ending.is_one(results)
         word = self._base.bells.along(Wake.FINISHED) if plain else None
+        within = None if plain else self._within
         try:
             answers = await self._base.carry(
-                lambda link: self._ending.finish(link, results, now, word), plain
+                lambda link: self._ending.finish(link, results, now, word), plain, within
             )
         except Exception as error:
             self._base.bells.failed_with(Wake.FINISHED, word)
+            if not plain and isinstance(error.__cause__, TimeoutError):
+                # With one job that ends, a hundred thousand may that wait for it.
+                self._within = min(2 * (within or self._base.links.answer), LONGEST)
             if not is_of_values(error):
                 return [error] * len(results)
             if len(results) == 1:
@@ -59,6 +66,8 @@ class Ending:
             for one in results:  # Whose fault it was is not known.
                 apart += await self._end([one])
             return apart
+        if not plain:
+            self._within = None
         for said, stands in zip(results, answers, strict=True):
             self._base.of(said.worker).finished(said.transitions, stands)
         stood = any(any(stands) for stands in answers)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backroom.flow import Role
+from backroom.flow import Role, made_now
 from backroom.job import JobRecord
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
@@ -75,10 +75,7 @@ async def _undo(link: Any, text: Statements, flow: Any, now: int) -> None:
     rows = await link.fetch(text["what_to_undo"], flow)
     if not rows:
         return
-    records = [
-        msgspec.structs.replace(_decoder.decode(row["undo"]), run_at=now, created_at=now)
-        for row in rows
-    ]
+    records = [made_now(_decoder.decode(row["undo"]), now) for row in rows]
     ids = [one.id for one in records]
     await weave(
         link, text, flow, records, [Role.UNDO] * len(ids), [True] * len(ids),

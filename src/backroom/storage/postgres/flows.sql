@@ -16,30 +16,34 @@ ORDER BY id FOR NO KEY UPDATE;
 --     kind 0 a flow that has no job left, of kind 1 a job that has waited in vain, for whom, and
 --     its flow. Who waits for nothing any more is ready
 WITH over AS MATERIALIZED (
-    SELECT m.job, m.flow, m.role, e.state FROM {members} AS m JOIN {ended} AS e ON e.id = m.job
-    WHERE m.job = ANY($1::uuid[]) AND e.id = ANY($1::uuid[]) AND m.counted = 0
+    SELECT g.job, m.place, m.flow, m.role, e.state
+    FROM (SELECT DISTINCT unnest($1::uuid[]) AS job) AS g,
+    LATERAL (SELECT ctid AS place, flow, role FROM {members} AS m
+             WHERE m.job = g.job AND m.counted = 0 LIMIT 1) AS m,
+    LATERAL (SELECT state FROM {ended} AS e WHERE e.id = g.job LIMIT 1) AS e
 ), counted AS (
-    UPDATE {members} AS m SET counted = o.state FROM over AS o
-    WHERE m.job = o.job AND m.job = ANY($1::uuid[])
-), cut AS (
-    UPDATE {edges} AS e SET done = true FROM over AS o
-    WHERE e.parent = o.job AND e.parent = ANY($1::uuid[]) AND NOT e.done
-    RETURNING e.child, e.parent, o.state
+    UPDATE {members} AS m SET counted = o.state FROM over AS o WHERE m.ctid = o.place
+), cut AS MATERIALIZED (
+    SELECT e.place, e.child, o.job AS parent, o.state FROM over AS o,
+    LATERAL (SELECT ctid AS place, child FROM {edges} AS e
+             WHERE e.parent = o.job AND NOT e.done OFFSET 0) AS e
+), done AS (
+    UPDATE {edges} SET done = true WHERE ctid = ANY(ARRAY(SELECT place FROM cut))
 ), children AS MATERIALIZED (
     SELECT c.child, m.flow, count(*)::integer AS waited,
            (array_agg(c.parent) FILTER (WHERE c.state <> 2 AND NOT m.anyway))[1] AS cause
     FROM cut AS c, LATERAL (
         SELECT flow, anyway FROM {members} AS m WHERE m.job = c.child LIMIT 1) AS m
     GROUP BY c.child, m.flow
+), places AS MATERIALIZED (
+    SELECT w.place, w.waits - c.waited AS waits, c.cause FROM children AS c,
+    LATERAL (SELECT ctid AS place, waits FROM {waiting} AS w WHERE w.id = c.child LIMIT 1) AS w
 ), freed AS (
-    DELETE FROM {waiting} AS w USING children AS c
-    WHERE w.id = ANY(ARRAY(SELECT child FROM children)) AND w.id = c.child
-    AND c.cause IS NULL AND w.waits <= c.waited
-    RETURNING w.id
+    DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
+        SELECT place FROM places WHERE cause IS NULL AND waits <= 0)) RETURNING id
 ), fewer AS (
-    UPDATE {waiting} AS w SET waits = w.waits - c.waited FROM children AS c
-    WHERE w.id = ANY(ARRAY(SELECT child FROM children)) AND w.id = c.child
-    AND (c.cause IS NOT NULL OR w.waits > c.waited)
+    UPDATE {waiting} AS w SET waits = p.waits FROM places AS p
+    WHERE w.ctid = p.place AND (p.cause IS NOT NULL OR p.waits > 0)
 ), due AS (
     UPDATE {jobs} AS j SET run_at = greatest(j.run_at, $2)
     WHERE j.id = ANY(ARRAY(SELECT id FROM freed))
@@ -246,10 +250,13 @@ AND NOT EXISTS (SELECT FROM {cancels} AS c WHERE c.id = m.job);
 -- not_completed: flow, role -> its jobs that failed or were cancelled
 SELECT job FROM {members} WHERE flow = $1 AND role = $2 AND counted IN (3, 4);
 
--- barred: jobs -> those that may not run again: their flow was undone, or they would wait in vain
-SELECT m.job, f.id AS flow, f.undone AND m.role < 2 AS undone
-FROM {members} AS m JOIN {flows} AS f ON f.id = m.flow
-WHERE m.job = ANY($1::uuid[]) AND m.counted <> 0 AND (f.undone AND m.role < 2 OR NOT m.anyway AND (
+-- barred: jobs -> those that may not run again: their flow has gone, or was undone, or they would wait in
+--     vain
+SELECT m.job, f.id AS flow, f.undone AND m.role < 2 AS undone,
+       (SELECT true FROM {away} AS a WHERE a.id = m.flow LIMIT 1) AS away
+FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
+WHERE m.job = ANY($1::uuid[]) AND m.counted <> 0
+AND (f.id IS NULL OR f.undone AND m.role < 2 OR NOT m.anyway AND (
     EXISTS (SELECT FROM {edges} AS e, LATERAL (
                 SELECT state FROM {ended} AS o WHERE o.id = e.parent LIMIT 1) AS p
             WHERE e.child = m.job AND p.state > 2 AND NOT e.parent = ANY($1::uuid[]))
@@ -359,12 +366,14 @@ RETURNING id;
 
 -- of_open_flow: jobs -> those whose flow has not ended, or is on its way, and which it is
 SELECT m.job, m.flow, f.id IS NULL AS away FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
-WHERE m.job = ANY($1::uuid[]) AND f.finished_at IS NULL;
+WHERE m.job = ANY($1::uuid[]) AND f.finished_at IS NULL
+AND (f.id IS NOT NULL OR (SELECT true FROM {away} AS a WHERE a.id = m.flow LIMIT 1));
 
--- forget_flows: cutoff, how many -> nothing: those that ended before it, and have no jobs any more
-DELETE FROM {flows} WHERE id IN (
-    SELECT id FROM {flows} AS f WHERE f.finished_at < $1
-    AND NOT EXISTS (SELECT FROM {members} AS m WHERE m.flow = f.id) LIMIT $2);
+-- forget_flows: cutoff, how many -> those that ended before it, and have gone: their jobs may go now, and
+--     nobody runs them again. Who retries one just now holds it, and is let pass
+DELETE FROM {flows} WHERE id = ANY(ARRAY(
+    SELECT id FROM {flows} WHERE finished_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING id;
 
 -- not_told: after, how many -> the next jobs that are not counted as ended, and whether they have
 SELECT m.job, (SELECT true FROM {ended} AS e WHERE e.id = m.job LIMIT 1) IS NOT NULL AS over

@@ -28,11 +28,13 @@ INSERT INTO {ended_part} SELECT * FROM ended;
 ALTER TABLE {jobs} ATTACH PARTITION {jobs_part} FOR VALUES FROM ('{low}') TO ('{high}');
 ALTER TABLE {ended} ATTACH PARTITION {ended_part} FOR VALUES FROM ('{low}') TO ('{high}');
 
--- staying: cutoff, at most -> those of a partition that have not ended, or not so long ago
+-- staying: cutoff, at most -> those of a partition that have not ended, or not so long ago, or whose flow
+--     has not gone, or is on its way
 SELECT j.id FROM {jobs_part} AS j LEFT JOIN {ended_part} AS e USING (id)
 WHERE e.id IS NULL OR e.finished_at >= $1 OR EXISTS (
     SELECT FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
-    WHERE m.job = j.id AND coalesce(f.finished_at, $1) >= $1) LIMIT $2;
+    LEFT JOIN {away} AS a ON a.id = m.flow
+    WHERE m.job = j.id AND (f.id IS NOT NULL OR a.id IS NOT NULL)) LIMIT $2;
 
 -- any_past: cutoff -> whether any of a partition ended before it
 SELECT EXISTS (SELECT FROM {ended_part} WHERE finished_at < $1);

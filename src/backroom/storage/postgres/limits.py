@@ -1,14 +1,14 @@
 """What runs is counted: permits of jobs that are held, and the lines of those that wait for one.
 
 Whoever counts at a gate, or lets somebody in, holds its row, and looks at the rest in a statement
-behind that; so each sees what the others have done. Rows are locked in one order by all: those of
-claims first, then gates by name and key, then places in line.
+behind that; so each sees what the others have done. Rows are locked in one order by all, see
+`ties`: those of claims first, then gates by name and key, then places in line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from backroom.admitting import AHEAD, APART, Admission, Asking, Gate, Line, Place, admit, moments
 from backroom.errors import StorageError
@@ -23,6 +23,8 @@ from backroom.storage.postgres.texts import from_text, to_id, to_key, to_text
 from backroom.transition import Claim
 
 __all__ = ["Admitting", "Limits", "let_go"]
+
+T = TypeVar("T")
 
 SIFTED: Final = 1000
 """Jobs behind one that found no room that are looked at with it."""
@@ -69,25 +71,26 @@ class Limits:
             return 0
 
         async def orphans(link: Any) -> None:
-            await link.execute(text["no_answer"], now - PATIENCE)
-            await link.execute(text["too_far"], now + AHEAD + APART)
             await let_go(link, text, [row[0] for row in await link.fetch(text["unheld"])], now)
 
         async def look(link: Any) -> int:
             rows = await link.fetch(text["places_after"], *self._freed_to, PLACES)
             places = [(row[0], row[1]) for row in rows]
             self._freed_to = places[-1] if len(places) == PLACES else ("", "")
-            if len(places) < PLACES:
-                await link.execute(text["idle_gates"], IDLE, now - HOUR)
-                await turns.tidy(link, text, now)
             if not places:
                 return 0
             await lock(link, text, places)
             gates = await look_at(link, text, places)
             return await let_in(link, text, places, now, [one for one in gates if gates[one].per])
 
+        # Each by itself: what is cleared away is in no order.
+        await self._base.fetch("no_answer", now - PATIENCE)
+        await self._base.fetch("too_far", now + AHEAD + APART)
         await self._base.change(orphans)
         called = await self._base.change(look)
+        if self._freed_to == ("", ""):  # It has seen all.
+            await self._base.fetch("idle_gates", IDLE, now - HOUR)
+            await self._base.links.run(lambda link: turns.tidy(link, text, now))
         called += await self._base.change(lambda link: turns.take_late(link, text, now))
         if called:
             self._base.ring(Wake.JOBS)
@@ -97,9 +100,15 @@ class Limits:
 class Admitting:
     """The second look at what a worker has claimed."""
 
-    def __init__(self, base: Base, loosen: Callable[..., Awaitable[None]]) -> None:
-        """`loosen`: tells what hangs on jobs that have ended."""
+    def __init__(
+        self,
+        base: Base,
+        hold: Callable[..., Awaitable[None]],
+        loosen: Callable[..., Awaitable[None]],
+    ) -> None:
+        """`hold`, `loosen`: of `ties`, of jobs that end."""
         self._base = base
+        self._hold = hold
         self._loosen = loosen
         self._known: set[str] = set()
         """Names that have a row."""
@@ -110,7 +119,12 @@ class Admitting:
         if not limited:
             return claims
         await self._know(link, [need for _, needs in limited for need in needs])
-        gone, called = await self._in_turn(link, worker, limited, now)
+        gone, asked, called = await self._in_turn(
+            link, len(limited), lambda: self._admit(link, worker, limited, now)
+        )
+        if asked:  # By itself, since the flows that they may belong to come first.
+            await self._in_turn(link, len(asked), lambda: self._end(link, worker, asked, now))
+            self._base.ring(Wake.FINISHED, Wake.JOBS)
         if called:  # This claim may have looked where they wait now before they did.
             self._base.ring(Wake.JOBS)
         if not gone:
@@ -118,34 +132,34 @@ class Admitting:
         self._base.of(worker).forget(gone)
         return [claim for claim in claims if claim.key not in gone]
 
-    async def _in_turn(
-        self, link: Any, worker: int, limited: list[tuple[Claim, Sequence[Need]]], now: int
-    ) -> tuple[set[int], int]:
-        """`_admit`, again where another transaction was in its way: by itself, since the claim
-        before it was carried out."""
+    async def _in_turn(self, link: Any, jobs: int, work: Callable[[], Awaitable[T]]) -> T:
+        """A transaction about so many claimed jobs, again where another one was in its way: by
+        itself, since the claim before it was carried out."""
         for left in reversed(range(TRIES)):
             try:
                 async with link.transaction():
-                    return await self._admit(link, worker, limited, now)
+                    return await work()
             except Exception as error:
                 if mishap_of(error) is not Mishap.AGAIN:
                     raise
                 if not left:  # Who hears of this gives back what it does not know of.
                     raise StorageError(
-                        f"limits of {len(limited)} claimed jobs could not be counted: {error};"
+                        f"limits of {jobs} claimed jobs could not be counted: {error};"
                         " they are given back"
                     ) from error
         raise AssertionError("unreachable")
 
     async def _admit(
         self, link: Any, worker: int, limited: list[tuple[Claim, Sequence[Need]]], now: int
-    ) -> tuple[set[int], int]:
-        """The keys of those that are not its own any more, and how many were called."""
+    ) -> tuple[set[int], list[Claim], int]:
+        """The keys of those that it does not run; those of them that somebody has cancelled in the
+        moment since the claim, and which it holds still; and how many were called."""
         text = self._base.statements
         tokens = list({claim.token for claim, _ in limited})
         rows = await link.fetch(text["lock_claims"], worker, tokens)
-        asked = {to_key(row[0]): row[1] for row in rows}
-        gone = {claim.key for claim, _ in limited if claim.key not in asked}
+        held = {to_key(row[0]): row[1] for row in rows}
+        asked = [claim for claim, _ in limited if held.get(claim.key)]
+        gone = {claim.key for claim, _ in limited if held.get(claim.key) is not False}
         limited = [one for one in limited if one[0].key not in gone]
         places = sorted({place_of(need) for _, needs in limited for need in needs})
         await lock(link, text, places)
@@ -163,18 +177,27 @@ class Admitting:
         if aside:
             await link.execute(text["keep"], tokens, [to_id(one.claim.key) for one, _ in aside])
             await link.execute(text["drop_empty"], worker)
-            ending = [to_id(one.claim.key) for one, _ in aside if asked[one.claim.key]]
-            if ending:  # Somebody has cancelled them in the moment since the claim.
-                await link.fetch(text["release"], ending, now)
-                await self._loosen(link, text, ending, now)
-            await line_up(link, text, [
-                (to_id(one.claim.key), need, one.line[1])
-                for one, need in aside if not asked[one.claim.key]
-            ])  # fmt: skip
+            await line_up(
+                link, text, [(to_id(one.claim.key), need, one.line[1]) for one, need in aside]
+            )
         vacant = sorted(map(_place, admission.vacant))
         rates = [one for one in vacant if gates[one].per]
         called = await let_in(link, text, vacant, now, rates)
-        return gone | {one.claim.key for one, _ in aside}, called
+        return gone | {one.claim.key for one, _ in aside}, asked, called
+
+    async def _end(self, link: Any, worker: int, asked: Sequence[Claim], now: int) -> None:
+        """Those of these that it still holds end, since people have asked for it."""
+        text = self._base.statements
+        ids = [to_id(claim.key) for claim in asked]
+        tokens = list({claim.token for claim in asked})
+        await self._hold(link, text, ids)
+        rows = await link.fetch(text["lock_claims"], worker, tokens)
+        ending = list({row[0] for row in rows}.intersection(ids))
+        if ending:
+            await link.execute(text["keep"], tokens, ending)
+            await link.execute(text["drop_empty"], worker)
+            await link.fetch(text["release"], ending, now)
+            await self._loosen(link, text, ending, now)
 
     async def _grant(self, link: Any, admission: Admission, gates: Mapping[Place, Gate]) -> None:
         text = self._base.statements

@@ -71,9 +71,12 @@ WITH far AS MATERIALIZED (
     SELECT b.id FROM {blocked} AS b JOIN {limits} AS l USING (name)
     WHERE b.called_at > $1 + l.per FOR UPDATE OF b SKIP LOCKED
 ), gone AS (
-    DELETE FROM {ready} AS r USING {jobs} AS j
-    WHERE j.id = ANY(ARRAY(SELECT id FROM far)) AND r.queue = j.queue AND r.priority = j.priority
-    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
+        SELECT r.place FROM {jobs} AS j, LATERAL (
+            SELECT ctid AS place FROM {ready} AS o WHERE o.queue = j.queue
+            AND o.priority = j.priority AND o.run_at = j.run_at AND o.id = j.id
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS r
+        WHERE j.id = ANY(ARRAY(SELECT id FROM far)))) RETURNING id
 )
 UPDATE {blocked} SET called_at = NULL WHERE id IN (SELECT id FROM gone);
 

@@ -66,7 +66,6 @@ class Living:
         """See `JobStorage.retire`."""
 
         async def retire(link: Any) -> tuple[int, int | None]:
-            await link.execute(self._base.statements["lock_worker"], worker)
             gone = await self._let_go(link, worker, ())
             await link.execute(self._base.statements["dismiss"], [worker])
             self._base.begun.pop(worker, None)
@@ -117,6 +116,8 @@ class Living:
         """How many have come back, and since when the first of them waits."""
         kept = {(to_id(key), token) for key, token in keep}
         tokens, back = [], []
+        # What it claims meanwhile waits: of what is seen below, all flows are locked.
+        await link.execute(self._base.statements["lock_worker"], worker)
         await hold_all_of(link, self._base.statements, [worker])
         for token, ids in await link.fetch(self._base.statements["holds"], worker):
             gone = [one for one in ids if (one, token) not in kept]

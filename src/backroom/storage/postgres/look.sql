@@ -80,10 +80,10 @@ SELECT id FROM kept;
 
 -- lock_active: ids -> those that somebody holds, locked
 SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
-WHERE h.ids && $1::uuid[] AND i.id = ANY($1::uuid[]) FOR SHARE OF h;
+WHERE h.ids && $1::uuid[] AND i.id = ANY($1::uuid[]) ORDER BY h.token FOR SHARE OF h;
 
 -- ask: ids -> those that had not been asked to end
-INSERT INTO {cancels} SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING id;
+INSERT INTO {cancels} SELECT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING RETURNING id;
 
 -- again: ids, now, states -> those that ended, and wait anew
 WITH wanted AS MATERIALIZED (

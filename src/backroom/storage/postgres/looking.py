@@ -34,7 +34,7 @@ from backroom.stepping import active
 from backroom.storage.postgres.reopening import apart, barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.postgres.ties import hold_members, look_and_loosen
+from backroom.storage.postgres.ties import hold, hold_members, look_and_loosen
 
 __all__ = ["Inspector", "identity"]
 
@@ -249,6 +249,8 @@ class Inspector:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         await self._check_here(key, job_id)
         if place["state"] is None:
+            # Whoever sends it a signal holds this row before its place.
+            await self._connection.fetch(self._statements["lock_job"], key)
             await self._connection.fetch(self._statements["sooner"], [key], now)
         else:
             await barred(self._connection, self._statements, [key], job_id)
@@ -298,14 +300,13 @@ class Inspector:
         """Cancels those of these jobs that have not ended, and still are what was looked for."""
         fetch = self._connection.fetch
         members = await hold_members(self._connection, self._statements, keys)
-        changed, left = 0, {key for key in keys if not members.get(key)}
+        changed, ended = 0, []
+        left = {key for key in keys if not members.get(key)}
         for _ in range(3):  # What a worker claims or gives back meanwhile is in another place.
             if which.status is not JobStatus.ACTIVE:
                 rows = await fetch(self._statements["cancel_waiting"], list(left), now)
-                ended = [row[0] for row in rows]
-                await look_and_loosen(self._connection, self._statements, ended, now)
+                ended += [row[0] for row in rows]
                 left.difference_update(ended)
-                changed += len(ended)
             if which.status not in (None, JobStatus.ACTIVE):
                 break
             active = [row[0] for row in await fetch(self._statements["lock_active"], list(left))]
@@ -314,11 +315,14 @@ class Inspector:
             changed += len(active) if asked_too else len(asked)
             if not left:
                 break
-        return changed
+        # After the rows of claims: gates come behind these.
+        await look_and_loosen(self._connection, self._statements, ended, now)
+        return changed + len(ended)
 
     async def delete(self, job_id: str) -> None:
         """Forgets one job that is not active."""
         key, _ = await self._place(job_id)
+        await hold(self._connection, self._statements, [key])
         for _, flow, away in await self._connection.fetch(self._statements["of_open_flow"], [key]):
             raise on_its_way(job_id) if away else belongs(job_id, str(flow))
         if not await self.delete_some(Filter(), [key], waiting=True):
@@ -330,6 +334,7 @@ class Inspector:
         """Forgets those of these jobs that ended as was looked for, or also those that wait; not
         those whose flow goes on."""
         fetch = self._connection.fetch
+        await hold(self._connection, self._statements, keys)
         stay = {row[0] for row in await fetch(self._statements["of_open_flow"], keys)}
         keys = [key for key in keys if key not in stay]
         rows = await fetch(self._statements["drop_ended"], keys, _ended_states(which))

@@ -51,6 +51,9 @@ MIGRATIONS: Final = (
     ),
     Migration(6, "workflows and batches", read("migrations/0006_flows"), compatible=1),
     Migration(7, "limits and turns", read("migrations/0007_limits"), compatible=1),
+    Migration(
+        8, "workflows on their way", read("migrations/0008_flows_on_their_way"), compatible=1
+    ),
 )
 """All, in their order. The SQL of the next one goes to `migrations/0007_what_it_does.sql`, and is
 `read("migrations/0007_what_it_does")` here. One that was released never changes."""

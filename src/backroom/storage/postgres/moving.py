@@ -28,6 +28,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.ties import hold
 
 __all__ = ["Moving", "has_parcels", "read"]
 
@@ -114,6 +115,7 @@ class Moving:
 
         async def pack(link: Any) -> Parcel | None:
             text = self._base.statements
+            await hold(link, text, ids)  # Whoever retries one of their flows is waited for.
             mine = [row[0] for row in await link.fetch(text["take_place"], ids, history)]
             jobs = await read(link, text, mine)
             if not jobs:
@@ -138,10 +140,12 @@ class Moving:
         now = self._base.clock.now()
 
         async def unload(link: Any) -> Unpacked | None:
-            if (
-                not await link.fetch(self._base.statements["drop_parcel"], parcel.number)
-                or not back
-            ):
+            if not await link.fetch(self._base.statements["drop_parcel"], parcel.number):
+                return None
+            await link.execute(
+                self._base.statements["not_away"], [flow.id for flow in parcel.flows]
+            )
+            if not back:
                 return None
             returned = await self._unpack(link, back)
             # Their keys went to others meanwhile. What was acknowledged is not forgotten all the
@@ -249,6 +253,7 @@ class Moving:
             await link.execute(text["add_signals"], *map(list, zip(*signals, strict=True)))
         members = [_member(job, job.member) for job in new if job.member is not None]
         if members:
+            await link.execute(text["expect_flows"], sorted({flow for _, flow, *_ in members}))
             await link.execute(text["bring_members"], *map(list, zip(*members, strict=True)))
         return added
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backroom.flow import Role
-from backroom.flowing import key_held, not_undone, on_its_way, waits_in_vain
+from backroom.flowing import key_held, not_undone, on_its_way, why_barred
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold_members
@@ -26,9 +26,9 @@ async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) 
             rows = await link.fetch(text["not_completed"], flow, int(role))
             jobs = [row[0] for row in rows]
     await link.execute(text["let_go_for"], jobs, [3, 4], now)
-    rows = await link.fetch(text["again"], jobs, now, [3, 4])
-    await _check_keys(link, text, set(jobs) - {row[0] for row in rows})
-    return len(jobs) - await reopened(link, text, jobs, now)
+    again = [row[0] for row in await link.fetch(text["again"], jobs, now, [3, 4])]
+    await _check_keys(link, text, set(jobs).difference(again))
+    return len(again) - await reopened(link, text, again, now)
 
 
 async def barred(
@@ -39,15 +39,13 @@ async def barred(
     Raises, where `job_id` names the only one: `JobStateError`: it may not.
     """
     members = await hold_members(link, text, jobs)
-    if not members:
-        return set()
-    away = {job for job in members if members[job]}
-    if job_id is not None and away:
-        raise on_its_way(job_id)
     rows = await link.fetch(text["barred"], jobs)
     if job_id is not None and rows:
-        raise not_undone(str(rows[0]["flow"])) if rows[0]["undone"] else waits_in_vain(job_id)
-    return away | {row["job"] for row in rows}
+        [(_, flow, undone, away)] = rows
+        if away:
+            raise on_its_way(job_id)
+        raise why_barred(job_id, None if flow is None else str(flow), undone)
+    return {row["job"] for row in rows} | {job for job in members if members[job]}
 
 
 async def apart(link: Any, text: Statements, jobs: Sequence[Any]) -> list[list[Any]]:

@@ -9,8 +9,9 @@ from backroom.job import SECOND
 from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
+from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
-from backroom.storage.postgres.ties import look_and_loosen
+from backroom.storage.postgres.ties import hold_members, look_and_loosen
 
 __all__ = ["Retaining"]
 
@@ -45,7 +46,12 @@ class Retaining:
         text = self._base.statements
 
         async def expire(link: Any) -> int:
-            gone = [row[0] for row in await link.fetch(text["expire"], now, limit)]
+            ids = [row[0] for row in await link.fetch(text["expiring"], now, limit)]
+            if not ids:
+                return 0
+            members = await hold_members(link, text, ids)
+            ids = [id_ for id_ in ids if not members.get(id_)]
+            gone = [row[0] for row in await link.fetch(text["expire"], now, ids)]
             await look_and_loosen(link, text, gone, now)
             return len(gone)
 
@@ -54,7 +60,7 @@ class Retaining:
             return Pruned(touched, True)
         more = await self._forget_ticks(now, limit) or more
         await self._mend(now)
-        expired = await self._base.change(expire)
+        expired = await self._base.change(expire, LONGEST)
         if expired:
             self._base.ring(Wake.FINISHED, Wake.JOBS)
         more = await self._let_go(now, limit) or more
@@ -76,7 +82,7 @@ class Retaining:
         self._mended_to = rows[-1]["job"] if len(rows) == MENDED else FIRST
         over = [row["job"] for row in rows if row["over"]]
         if over:
-            await self._base.change(lambda link: look_and_loosen(link, text, over, now))
+            await self._base.change(lambda link: look_and_loosen(link, text, over, now), LONGEST)
             self._base.ring(Wake.FINISHED, Wake.JOBS)
 
     async def _forget_ticks(self, now: int, limit: int) -> bool:
@@ -108,10 +114,13 @@ class Retaining:
         if self._retention is None:
             return 0, False
         cutoff = now - round(self._retention * SECOND)
+        # A flow goes before its jobs: so nobody retries it when some of them have gone.
+        flows = await link.fetch(self._base.statements["forget_flows"], cutoff, limit)
+        if len(flows) >= limit:
+            return 0, True
         touched, more = await self._prune(link, parts, cutoff, limit)
         if more:
             return touched, more
-        await link.execute(self._base.statements["forget_flows"], cutoff, limit)
         gone, more = await self._history.let_go(link, parts, cutoff)
         if not more:
             more = await self._history.sweep(link, parts, limit)

@@ -16,11 +16,12 @@ WITH e AS (DELETE FROM {ended} WHERE id = ANY($1::uuid[]) RETURNING state),
      h AS (DELETE FROM {keys} WHERE holder = ANY($1::uuid[]))
 DELETE FROM {jobs} WHERE id = ANY($1::uuid[]);
 
--- forget_ended: ids, cutoff -> those that ended before it, as did their flows, and are gone now; not
---     those of flows on their way
+-- forget_ended: ids, cutoff -> those that ended before it, whose flows have gone and are not on their way,
+--     and are gone now
 WITH staying AS MATERIALIZED (
     SELECT m.job FROM {members} AS m LEFT JOIN {flows} AS f ON f.id = m.flow
-    WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
+    LEFT JOIN {away} AS a ON a.id = m.flow
+    WHERE m.job = ANY($1::uuid[]) AND (f.id IS NOT NULL OR a.id IS NOT NULL)
 ), gone AS (
     DELETE FROM {ended} WHERE id = ANY($1::uuid[]) AND finished_at < $2
     AND id NOT IN (SELECT job FROM staying) RETURNING id, state
@@ -36,24 +37,32 @@ WITH staying AS MATERIALIZED (
    j AS (DELETE FROM {jobs} WHERE id IN (SELECT id FROM gone))
 SELECT id FROM gone;
 
--- expire: now, limit -> those that have ended now
+-- expiring: now, limit -> those that wait, and whose time has passed
+(SELECT id FROM {ready} WHERE expires_at <= $1 LIMIT $2)
+UNION ALL (SELECT id FROM {parked} WHERE expires_at <= $1 LIMIT $2)
+UNION ALL (SELECT id FROM {waiting} AS w WHERE expires_at <= $1
+           AND (SELECT true FROM {members} AS m, {flows} AS f
+                WHERE m.job = w.id AND f.id = m.flow LIMIT 1) LIMIT $2)  -- It is not on its way.
+UNION ALL (SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2);
+
+-- expire: now, ids -> those of them that have ended now
 WITH ready AS (
     DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {ready} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), parked AS (
     DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {parked} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {parked} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), blocked AS (
     DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {waiting} AS w WHERE expires_at <= $1
-        AND (SELECT true FROM {members} AS m, {flows} AS f
-             WHERE m.job = w.id AND f.id = m.flow LIMIT 1)  -- It is not on its way.
-        LIMIT $2 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM {waiting} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
+        FOR UPDATE SKIP LOCKED))
     RETURNING id
 ), in_line AS MATERIALIZED (  -- They leave their lines as they are loosened.
-    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2
+    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL AND id = ANY($2::uuid[])
     FOR UPDATE SKIP LOCKED
 ), expired AS MATERIALIZED (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked

@@ -5,8 +5,11 @@ commits: an outcome, also along a connection of the application's; a return; the
 worker; a cancellation; an expiry. Outcomes of jobs that are not tied are passed by (see
 `backroom.tie`), and in all other cases these are looked for, since they are rare.
 
-Such a transaction holds what it will need first: the flows of these jobs (`hold`), then all else.
-So of two of them none waits for the other one that waits for it.
+Such a transaction holds what it will need in one order, so of two of them none waits for the
+other one that waits for it: the row of the worker whose jobs come back; the flows of these jobs,
+by id (`hold`); what waits in a queue or a line, where it ends that; claims, by token; the gates of
+limits, by name and key; places of those who were called there. Who holds a claim or a gate takes
+of what waits only what nobody else has. What waits for other jobs is its flow's.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import msgspec
 
 from backroom.job import SECOND, JobRecord
 from backroom.limit import LEAD, turn_of
+from backroom.step import FOREVER
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_text
 
@@ -90,8 +91,9 @@ async def _stamps(
 
 
 async def take_again(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
-    """Of these, those that take turns and wait for later, or again since just now."""
-    await link.execute(text["again_turns"], ids, now - LATELY)
+    """Of these, those that take turns and wait for later, or again since just now; not for ever,
+    since what they wait for then is no moment."""
+    await link.execute(text["again_turns"], ids, now - LATELY, FOREVER)
 
 
 async def take_late(link: Any, text: Statements, now: int) -> int:

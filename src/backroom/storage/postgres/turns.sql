@@ -29,11 +29,11 @@ INSERT INTO {later} (id, due)
 SELECT DISTINCT ON (id) id, due FROM unnest($1::uuid[], $2::bigint[]) AS g (id, due) ORDER BY id
 ON CONFLICT (id) DO UPDATE SET due = excluded.due;
 
--- again_turns: ids, since -> those of them that take turns, and wait for later or since just now
+-- again_turns: ids, since, before -> those of them that take turns, and wait for later or since just now
 INSERT INTO {later} (id, due)
 SELECT j.id, j.run_at FROM unnest($1::uuid[]) AS g (id),
 LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
-WHERE j.run_at > $2 AND position('"fair":' IN j.options) > 0
+WHERE j.run_at > $2 AND j.run_at < $3 AND position('"fair":' IN j.options) > 0
 AND NOT EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id)
 ON CONFLICT (id) DO UPDATE SET due = excluded.due;
 
@@ -51,12 +51,18 @@ ORDER BY j.run_at, j.id;
 
 -- move_turns: ids, moments -> nothing: those of them that still wait do so there
 WITH gone AS (
-    DELETE FROM {ready} AS r USING unnest($1::uuid[], $2::bigint[]) AS g (id, stamp), {jobs} AS j
-    WHERE j.id = g.id AND r.queue = j.queue AND r.priority = j.priority AND r.run_at = j.run_at
-    AND r.id = j.id RETURNING r.id, r.expires_at, g.stamp
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
+        SELECT r.place FROM unnest($1::uuid[]) AS g (id),
+        LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j, LATERAL (
+            SELECT ctid AS place FROM {ready} AS o WHERE o.queue = j.queue
+            AND o.priority = j.priority AND o.run_at = j.run_at AND o.id = j.id
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))
+    RETURNING id, expires_at
 ), fresh AS (
-    UPDATE {jobs} AS j SET run_at = gone.stamp FROM gone WHERE j.id = gone.id
-    RETURNING j.id, j.queue, j.priority, gone.stamp, gone.expires_at
+    UPDATE {jobs} AS j SET run_at = g.stamp
+    FROM gone JOIN unnest($1::uuid[], $2::bigint[]) AS g (id, stamp) ON g.id = gone.id
+    WHERE j.id = gone.id
+    RETURNING j.id, j.queue, j.priority, g.stamp, gone.expires_at
 )
 INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
 SELECT queue, priority, stamp, id, expires_at FROM fresh;

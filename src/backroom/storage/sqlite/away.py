@@ -1,6 +1,6 @@
 """Flows that are on their way from one store to another.
 
-Such a flow has no row where it was, and none yet where it goes to: only its number and id. As long
+Such a flow has no row where it was, and none yet where it goes to: it is listed in `away`. As long
 as that is so its jobs are nobody's: none is claimed, cancelled, retried, expired or removed. The
 row leaves first, and arrives last.
 """
@@ -15,27 +15,16 @@ from backroom.flowing import on_its_way
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 
-__all__ = ["AWAY", "MAKE_AWAY", "away", "check", "join", "members_of", "places_of"]
+__all__ = ["AWAY", "away", "check", "join", "members_of", "places_of"]
 
 AWAY: Final = (
-    "EXISTS (SELECT 1 FROM member WHERE member.job = {}"
-    " AND NOT EXISTS (SELECT 1 FROM flow WHERE flow.key = member.flow))"
+    "EXISTS (SELECT 1 FROM member JOIN away ON away.key = member.flow WHERE member.job = {})"
 )
 """Whether the job of that key belongs to such a flow."""
 
-# Made by the first that comes or goes, so that a store of an older Backroom needs no change.
-MAKE_AWAY: Final = """
-    CREATE TABLE IF NOT EXISTS away (
-        key INTEGER PRIMARY KEY,
-        id  TEXT NOT NULL UNIQUE
-    )
-"""
 THESE: Final = f"""
     SELECT job.key FROM job
     WHERE job.key IN (SELECT value FROM json_each(?)) AND {AWAY.format("job.key")}
-"""
-ANY_MEMBER: Final = """
-    SELECT 1 FROM member WHERE job IN (SELECT value FROM json_each(?)) LIMIT 1
 """
 MEMBERS: Final = """
     SELECT m.job, away.id, m.role, m.anyway, iif(job.state = 5, m.waits, 0), m.counted, m.doomed,
@@ -72,8 +61,6 @@ def check(ledger: Ledger, key: int, job_id: str) -> None:
 def members_of(run: Any, keys: Sequence[int]) -> dict[int, Membership]:
     """What those of these jobs are to their flows that belong to flows on their way."""
     text = encode(list(keys))
-    if not run(ANY_MEMBER, (text,)).fetchone():
-        return {}
     return {
         job: Membership(flow, role, bool(anyway), waits, counted, bool(doomed), undo)
         for job, flow, role, anyway, waits, counted, doomed, undo in run(MEMBERS, (text,))
@@ -84,7 +71,6 @@ def places_of(ledger: Ledger, jobs: Sequence[Baggage]) -> dict[str, int | None]:
     """The number of each flow that these jobs belong to, by its id; None: it has arrived."""
     places: dict[str, int | None] = {}
     for flow in {job.member.flow for job in jobs if job.member is not None}:
-        ledger.run(MAKE_AWAY)
         if ledger.run("SELECT 1 FROM flow WHERE id = ?", (flow,)).fetchone():
             places[flow] = None
             continue

@@ -13,7 +13,6 @@ from backroom.errors import StorageError
 from backroom.ports import Wake
 from backroom.storage.arriving import flows_mark, some_flows
 from backroom.storage.sqlite import limits
-from backroom.storage.sqlite.away import MAKE_AWAY
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -96,7 +95,6 @@ def pack_flows(ledger: Ledger, limit: int, history: bool, target: int, label: st
     flows = tuple(_flow(row) for row in ledger.run(READ, (these,)))
     for statement in (OUT_OF_LINE, HOLD_STILL):
         ledger.run(statement, (these,))
-    ledger.run(MAKE_AWAY)
     ledger.run(LEAVE, (these,))
     ledger.run(GONE, (these,))
     return _parcel(ledger, Freight(flows=flows), target, label)
@@ -166,7 +164,6 @@ def unpack_flows(ledger: Ledger, source: int, parcel: Parcel) -> int:
         return 0
     these = to_json([flow.id for flow in parcel.flows])
     here = {id_ for (id_,) in ledger.run(f"SELECT id FROM flow WHERE id IN {_THESE}", (these,))}
-    ledger.run(MAKE_AWAY)
     found = {id_: row for id_, *row in ledger.run(ARRIVED, (these,))}
     new = [flow for flow in parcel.flows if flow.id not in here]
     for flow in new:

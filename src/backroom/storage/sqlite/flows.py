@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backroom.flow import Role
+from backroom.flow import Role, made_now
 from backroom.job import JobRecord, State
 from backroom.ports import Wake
 from backroom.storage.reasons import doomed, not_all
@@ -57,15 +57,16 @@ CUT: Final = f"UPDATE edge SET done = 1 WHERE parent IN {_THESE}"
 FEWER: Final = Bulk(
     "UPDATE member SET waits = waits - column2 FROM {rows} AS t WHERE job = column1", width=2
 )
-# Only through those that wait for others: what has run, or waits for something else, goes on.
+# Only through those that wait for others: what has run, or waits for something else, goes on. CROSS
+# JOIN: from those that are given to what they are, never from all that is blocked to each of these.
 DOOMED: Final = """
     WITH RECURSIVE doomed (job, cause) AS (
         SELECT m.job, r.value->>1 FROM json_each(?1) AS r
-        JOIN member AS m ON m.job = r.value->>0 JOIN job ON job.key = m.job
+        CROSS JOIN member AS m ON m.job = r.value->>0 CROSS JOIN job ON job.key = m.job
         WHERE job.state = 5 AND m.waits > 0
         UNION
-        SELECT e.child, doomed.cause FROM doomed JOIN edge AS e ON e.parent = doomed.job
-        JOIN member AS m ON m.job = e.child JOIN job ON job.key = e.child
+        SELECT e.child, doomed.cause FROM doomed CROSS JOIN edge AS e ON e.parent = doomed.job
+        CROSS JOIN member AS m ON m.job = e.child CROSS JOIN job ON job.key = e.child
         WHERE NOT m.anyway AND job.state = 5 AND m.waits > 0)
     SELECT cause, json_group_array(job) FROM doomed GROUP BY cause
 """
@@ -83,11 +84,12 @@ COUNT: Final = Bulk(
     " FROM {rows} AS t WHERE key = column1",
     width=6,
 )
-# Those whose flow has no job left, and whether they are to run.
+# Those whose flow has no job left, and whether they are to run. +: of these flows, and not of all
+# that is blocked.
 CALLBACKS: Final = f"""
     SELECT m.job, m.anyway OR f.failed + f.cancelled = 0, f.id
     FROM flow AS f JOIN member AS m ON m.flow = f.key AND m.role = 1 JOIN job ON job.key = m.job
-    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND job.state = 5 AND m.waits > 0
+    WHERE f.key IN {_THESE} AND f.open_jobs = 0 AND +job.state = 5 AND m.waits > 0
 """
 NO_MORE_WAIT: Final = f"UPDATE member SET waits = 0 WHERE job IN {_THESE}"
 TO_UNDO: Final = f"""
@@ -196,10 +198,12 @@ def close(ledger: Ledger, flows: Iterable[int], now: int) -> list[int]:
 
 def _undo(ledger: Ledger, flow: int, now: int) -> None:
     """Makes the undo jobs of what had completed: one behind the other, that of the last first."""
-    rows = [(job, read_record(text)) for job, text in list(ledger.run(UNDO, (flow,)))]
+    rows = [
+        (job, made_now(read_record(text), now)) for job, text in list(ledger.run(UNDO, (flow,)))
+    ]
     if not rows:
         return
-    keys = put(ledger, [(record, index > 0) for index, (_, record) in enumerate(rows)], now)
+    keys = put(ledger, [(record, index > 0) for index, (_, record) in enumerate(rows)])
     ADD_MEMBERS.run(
         ledger,
         [(key, flow, int(Role.UNDO), 1, int(index > 0), None) for index, key in enumerate(keys)],
@@ -213,11 +217,8 @@ def _undo(ledger: Ledger, flow: int, now: int) -> None:
     )
 
 
-def put(
-    ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]], now: int | None = None
-) -> list[int]:
-    """Keeps new jobs, of which some are blocked, and returns their keys. `now`: when they are due,
-    and were made, if not when they say."""
+def put(ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]]) -> list[int]:
+    """Keeps new jobs, of which some are blocked, and returns their keys."""
     for queue in {job.queue for job, _ in jobs} - ledger.queues:
         ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
         ledger.queues.add(queue)
@@ -227,9 +228,8 @@ def put(
         [
             (
                 key, int(State.BLOCKED if blocked else State.WAITING), 0, job.id, job.type,
-                job.queue, job.priority, job.run_at if now is None else now,
-                job.created_at if now is None else now, job.data, job.options, job.unique_key,
-                job.expires_at,
+                job.queue, job.priority, job.run_at, job.created_at, job.data, job.options,
+                job.unique_key, job.expires_at,
             )
             for key, (job, blocked) in enumerate(jobs, first)
         ],

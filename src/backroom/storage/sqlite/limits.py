@@ -91,13 +91,18 @@ PACE: Final = "INSERT OR REPLACE INTO pace (name, key, free_at) VALUES (?1, ?2, 
 TELL: Final = """
     UPDATE blocked SET called_at = t.value->>1 FROM json_each(?1) AS t WHERE job = t.value->>0
 """
+# +: each by its key, and not looked for among all that are blocked.
 TOLD: Final = """
     UPDATE job SET state = 0, run_at = t.value->>1 FROM json_each(?1) AS t
-    WHERE job.key = t.value->>0 AND job.state = 5
+    WHERE job.key = t.value->>0 AND +job.state = 5
 """
+# Those in line and those that were called: an index for each.
 OVER: Final = """
     DELETE FROM pace WHERE free_at < ?1
-    AND NOT EXISTS (SELECT 1 FROM blocked WHERE blocked.name = pace.name AND blocked.key = pace.key)
+    AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                    AND b.called_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM blocked AS b WHERE b.name = pace.name AND b.key = pace.key
+                    AND b.called_at IS NOT NULL)
 """
 CALL: Final = """
     UPDATE job SET state = 0 WHERE key IN (SELECT value FROM json_each(?1)) AND state = 5

@@ -22,6 +22,7 @@ MIGRATIONS: Final = (
     "0005_holds",
     "0006_flows",
     "0007_limits",
+    "0008_flows_on_their_way",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""

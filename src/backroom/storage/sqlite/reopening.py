@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.flow import Role
-from backroom.flowing import belongs, key_held, no_flow, not_undone, on_its_way, waits_in_vain
+from backroom.flowing import belongs, key_held, no_flow, not_undone, why_barred
 from backroom.ports import Wake
 from backroom.storage.restoring import restorable
 from backroom.storage.sqlite import away
@@ -20,6 +20,7 @@ __all__ = [
     "cancel",
     "check_deletable",
     "check_retriable",
+    "of_open_flow",
     "reopened",
     "retriable",
     "retry",
@@ -36,10 +37,13 @@ NOT_COMPLETED: Final = """
     SELECT m.job FROM member AS m JOIN job ON job.key = m.job
     WHERE m.flow = ?1 AND m.role = ?2 AND m.counted IN (3, 4)
 """
-# Why some of these jobs may not run again: their flow was undone, or they would wait in vain.
+# Why some of these jobs may not run again: their flow has gone, or was undone, or they would wait
+# in vain.
 BARRED: Final = f"""
-    SELECT m.job, f.id, f.undone AND m.role < 2 FROM member AS m JOIN flow AS f ON f.key = m.flow
-    WHERE m.job IN {_THESE} AND m.counted <> 0 AND (f.undone AND m.role < 2 OR NOT m.anyway AND (
+    SELECT m.job, f.id, f.undone AND m.role < 2
+    FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow
+    WHERE m.job IN {_THESE} AND m.counted <> 0
+    AND (f.key IS NULL OR f.undone AND m.role < 2 OR NOT m.anyway AND (
         EXISTS (SELECT 1 FROM edge AS e JOIN job AS p ON p.key = e.parent
                 WHERE e.child = m.job AND p.state IN (3, 4) AND p.key NOT IN {_THESE})
         OR m.role = 1 AND f.open_jobs = 0 AND f.failed + f.cancelled > 0))
@@ -82,7 +86,7 @@ NOT_COUNTED: Final = f"UPDATE member SET counted = 0, doomed = 0 WHERE job IN {_
 BLOCKED_CHILDREN: Final = f"""
     SELECT DISTINCT e.child FROM edge AS e JOIN job ON job.key = e.child
     JOIN member AS m ON m.job = e.child
-    WHERE e.parent IN {_THESE} AND job.state = 5 AND m.waits > 0
+    WHERE e.parent IN {_THESE} AND +job.state = 5 AND m.waits > 0
 """
 DONE_ANEW: Final = f"""
     UPDATE edge SET done = (SELECT state BETWEEN 2 AND 4 FROM job WHERE key = edge.parent)
@@ -105,10 +109,15 @@ OUT_OF_LINE: Final = f"""
 """
 FLOW_OF: Final = f"SELECT job, flow FROM member WHERE job IN {_THESE}"
 NOT_FINISHED: Final = f"UPDATE flow SET finished_at = NULL WHERE key IN {_THESE}"
-# What belongs to a flow that goes on, is on its way, or has not ended for long enough.
+# Those of flows that have gone may go, too, if these are not on their way.
 STAYING: Final = f"""
-    SELECT m.job, f.id FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow
-    WHERE m.job IN {_THESE} AND ifnull(f.finished_at, ?2) >= ?2
+    SELECT m.job FROM member AS m LEFT JOIN flow AS f ON f.key = m.flow
+    LEFT JOIN away AS a ON a.key = m.flow
+    WHERE m.job IN {_THESE} AND (f.key IS NOT NULL OR a.key IS NOT NULL)
+"""
+OF_OPEN_FLOW: Final = f"""
+    SELECT m.job, f.id FROM member AS m JOIN flow AS f ON f.key = m.flow
+    WHERE m.job IN {_THESE} AND f.finished_at IS NULL
 """
 
 
@@ -152,7 +161,7 @@ def check_retriable(ledger: Ledger, key: int, job_id: str) -> None:
     """
     away.check(ledger, key, job_id)
     for _, flow_id, undone in ledger.run(BARRED, (encode([key]),)):
-        raise not_undone(flow_id) if undone else waits_in_vain(job_id)
+        raise why_barred(job_id, flow_id, undone)
 
 
 def apart(ledger: Ledger, keys: Sequence[int]) -> list[list[int]]:
@@ -228,10 +237,14 @@ def _sums(opened: Sequence[Any]) -> list[list[int]]:
     return list(sums.values())
 
 
-def staying(ledger: Ledger, keys: Sequence[int], cutoff: int) -> dict[int, str | None]:
-    """Those of these jobs whose flow has not ended, or not before that moment; and which it is, if
-    it is not on its way."""
-    return dict(ledger.run(STAYING, (encode(list(keys)), cutoff)))
+def staying(ledger: Ledger, keys: Sequence[int]) -> set[int]:
+    """Those of these jobs whose flow has not gone."""
+    return {key for (key,) in ledger.run(STAYING, (encode(list(keys)),))}
+
+
+def of_open_flow(ledger: Ledger, keys: Sequence[int]) -> dict[int, str]:
+    """Those of these jobs whose flow has not ended, and which it is."""
+    return dict(ledger.run(OF_OPEN_FLOW, (encode(list(keys)),)))
 
 
 def check_deletable(ledger: Ledger, key: int, job_id: str) -> None:
@@ -240,8 +253,9 @@ def check_deletable(ledger: Ledger, key: int, job_id: str) -> None:
     Raises:
         JobStateError: it belongs to a flow that goes on.
     """
-    for flow_id in staying(ledger, [key], 2**62).values():
-        raise on_its_way(job_id) if flow_id is None else belongs(job_id, flow_id)
+    away.check(ledger, key, job_id)
+    for flow_id in of_open_flow(ledger, [key]).values():
+        raise belongs(job_id, flow_id)
 
 
 def _find(ledger: Ledger, flow_id: str) -> tuple[int, int]:

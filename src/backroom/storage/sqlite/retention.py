@@ -59,6 +59,8 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
     are over; ends what expired."""
     touched, more = 0, False
     flows = has_flows(ledger)
+    # A flow goes before its jobs: so nobody retries it when some of them have gone.
+    more_flows = forget_flows(ledger, cutoff, limit)
     for state in (State.COMPLETED, State.FAILED, State.CANCELLED) if cutoff >= 0 else ():
         more = touched >= limit
         if not more:
@@ -76,10 +78,9 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
         more = more or len(ended) == limit
     if flows:
         mend(ledger, now)
-    forget_flows(ledger, cutoff, limit)
     more_ticks = schedules.prune(ledger, cutoff, limit)
     more_holds = let_go(ledger, now, limit)
-    return Pruned(touched, more or more_ticks or more_holds)
+    return Pruned(touched, more or more_flows or more_ticks or more_holds)
 
 
 def _prune_state(
@@ -97,7 +98,7 @@ def _prune_state(
         last = rows[-1][0] if rows else 0
         keys = [key for key, _, finished_at in rows if finished_at < cutoff]
         if keys and flows:
-            stay = staying(ledger, keys, cutoff)
+            stay = staying(ledger, keys)
             keys = [key for key in keys if key not in stay]
         if len(keys) > limit - removed:
             del keys[limit - removed :]

@@ -84,7 +84,7 @@ def delete(ledger: Ledger, job_id: str) -> int:
 def delete_some(ledger: Ledger, keys: Sequence[int]) -> int:
     """Of those of these jobs that nobody has retried since, and whose flows do not go on; how
     many."""
-    stay = reopening.staying(ledger, keys, 2**62)
+    stay = reopening.of_open_flow(ledger, keys).keys() | away.away(ledger, keys)
     gone = Inspector(ledger.connection).still_ended([key for key in keys if key not in stay])
     if gone:
         _forget(ledger, gone)

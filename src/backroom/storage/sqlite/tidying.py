@@ -1,4 +1,4 @@
-"""Flows that have gone with their jobs, and jobs whose end nobody has told their flow."""
+"""Flows that go before their jobs do, and jobs whose end nobody has told their flow."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ PAGE: Final = 1000
 
 GONE: Final = """
     DELETE FROM flow WHERE key IN (
-        SELECT key FROM flow WHERE finished_at < ?1 AND finished_at IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM member WHERE member.flow = flow.key) LIMIT ?2)
+        SELECT key FROM flow WHERE finished_at < ?1 AND finished_at IS NOT NULL LIMIT ?2)
 """
 NOT_COUNTED: Final = """
     SELECT m.job, job.state FROM member AS m JOIN job ON job.key = m.job
@@ -30,9 +29,11 @@ def has_flows(ledger: Ledger) -> bool:
     return ledger.run("SELECT 1 FROM member LIMIT 1").fetchone() is not None
 
 
-def forget_flows(ledger: Ledger, cutoff: int, limit: int) -> None:
-    """Flows that ended before that moment, and of whose jobs none is left."""
+def forget_flows(ledger: Ledger, cutoff: int, limit: int) -> bool:
+    """Flows that ended before that moment, up to `limit`: their jobs may go now, and nobody runs
+    them again. Whether there may be more."""
     ledger.run(GONE, (cutoff, limit))
+    return ledger.connection.changes() == limit
 
 
 def mend(ledger: Ledger, now: int) -> None:

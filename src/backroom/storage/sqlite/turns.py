@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from backroom.job import SECOND
 from backroom.limit import LEAD, turn_of
+from backroom.step import FOREVER
 from backroom.storage.sqlite.ledger import Ledger, encode
 
 __all__ = ["take", "take_again", "take_late", "take_later", "tidy"]
@@ -31,7 +32,7 @@ PUT: Final = "INSERT OR REPLACE INTO turn (queue, priority, key, stamp) VALUES (
 WAIT: Final = "INSERT OR REPLACE INTO later (job, due) VALUES (?1, ?2)"
 AGAIN: Final = """
     SELECT key, run_at, options FROM job
-    WHERE key IN (SELECT value FROM json_each(?1)) AND state = 0 AND run_at > ?2
+    WHERE key IN (SELECT value FROM json_each(?1)) AND state = 0 AND run_at > ?2 AND run_at < ?3
 """
 DUE: Final = """
     DELETE FROM later WHERE job IN (SELECT job FROM later WHERE due <= ?1 LIMIT ?2) RETURNING job
@@ -67,8 +68,9 @@ def take_later(ledger: Ledger, key: int, due: int) -> None:
 
 
 def take_again(ledger: Ledger, keys: Iterable[int], now: int) -> None:
-    """Of these, those that take turns and wait for later, or again since just now."""
-    rows: Any = ledger.run(AGAIN, (encode(list(keys)), now - LATELY)).fetchall()
+    """Of these, those that take turns and wait for later, or again since just now; not for ever,
+    since what they wait for then is no moment."""
+    rows: Any = ledger.run(AGAIN, (encode(list(keys)), now - LATELY, FOREVER)).fetchall()
     for key, due, options in rows:
         if turn_of(options) is not None:
             take_later(ledger, key, due)
