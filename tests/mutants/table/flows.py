@@ -145,14 +145,8 @@ MUTANTS = (
         promises=(10,),
         guard="a job goes when its flow has gone, which nobody retries any more, on a server",
         file="storage/postgres/retention.sql",
-        old="""
-            WHERE m.job = ANY($1::uuid[])
-        ), gone AS (
-        """,
-        new="""
-            WHERE m.job = ANY($1::uuid[]) AND coalesce(f.finished_at, $2) >= $2
-        ), gone AS (
-        """,
+        old="WHERE m.job = ANY($1::uuid[]) AND (f.id IS NOT NULL OR a.id IS NOT NULL)",
+        new="WHERE m.job = ANY($1::uuid[]) AND (f.finished_at >= $2 OR a.id IS NOT NULL)",
         tests=(
             f"{SERVER}::test_retention_leaves_a_flow_that_is_retried_in_the_same_moment",
             CONTRACT,

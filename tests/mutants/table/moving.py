@@ -68,8 +68,8 @@ MUTANTS = (
         promises=(3,),
         guard="people cancel no job of a flow on its way, on a server",
         file="storage/postgres/looking.py",
-        old="changed, left = 0, {key for key in keys if not members.get(key)}",
-        new="changed, left = 0, set(keys)",
+        old="left = {key for key in keys if not members.get(key)}",
+        new="left = set(keys)",
         tests=(ALONE, f"{SERVER}::test_who_cancels_at_that_moment_finds_it_gone"),
     ),
     Mutant(

@@ -676,8 +676,8 @@ MUTANTS = (
         promises=(15,),
         guard="what expires is ended behind its flow",
         file=f"{ROOM}/retaining.py",
-        old="            await hold(link, text, ids)",
-        new="            pass",
+        old="members = await hold_members(link, text, ids)",
+        new="members: dict[Any, bool] = {}",
         tests=("postgres/test_lock_order.py::test_what_expires_ends_behind_its_flow",),
     ),
     Mutant(
