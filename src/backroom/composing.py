@@ -123,7 +123,7 @@ class Composing:
         """Within the handler of a job of a workflow: `async with service.extend_workflow(job) as
         flow:` adds jobs to it. They are kept together at the end of the block, if the job is still
         this worker's. What waits for this job waits for them, too: for those that no other one of
-        the block waits for.
+        the block waits for. Where one of them waits for such a job, that does not wait for them.
 
         An attempt that adds what an earlier attempt of the same job has added adds nothing. So what
         is added has to follow from the job's data, or from what it keeps by `job.step`.

@@ -46,8 +46,8 @@ class Flowing(Protocol):
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
         """Adds members to the flow of a job that is running, if its lease token stands; parents
         that are no members of `piece` are jobs of the flow. What waits for the running job waits
-        for those of `piece` that nothing else waits for, too. Members that are there already are
-        those same.
+        for those of `piece` that nothing else waits for, too, unless one of these waits for it.
+        Members that are there already are those same.
 
         Raises:
             LeaseLostError: it does not. JobStateError: a parent is none of its flow, or has ended

@@ -180,10 +180,16 @@ CROSS JOIN LATERAL (SELECT true AS there FROM {jobs} AS j WHERE j.id = g.id LIMI
 LEFT JOIN {members} AS m ON m.job = g.id
 LEFT JOIN LATERAL (SELECT state FROM {ended} AS o WHERE o.id = g.id LIMIT 1) AS e ON true;
 
--- graft: a job, new ones, all that are new -> nothing: who waited for the one waits for those, too
-WITH children AS MATERIALIZED (
+-- graft: a job, new ones, all that are new, what these wait for beside -> nothing: who waited for the one
+--     waits for those, too, but for whom some of them wait
+WITH RECURSIVE before (id) AS (
+    SELECT unnest($4::uuid[])
+    UNION SELECT p.parent FROM before AS b,
+    LATERAL (SELECT parent FROM {edges} AS e WHERE e.child = b.id AND NOT e.done OFFSET 0) AS p
+), children AS MATERIALIZED (
     SELECT e.child FROM {edges} AS e JOIN {waiting} AS w ON w.id = e.child
     WHERE e.parent = $1 AND NOT e.done AND NOT e.child = ANY($3::uuid[])
+    AND e.child NOT IN (SELECT id FROM before)
 ), more AS (
     UPDATE {waiting} SET waits = waits + cardinality($2::uuid[])
     WHERE id = ANY(ARRAY(SELECT child FROM children))

@@ -93,7 +93,7 @@ class Weaving:
             await self._weave(link, flow, piece, there)
             parents = {parent for parent, _ in piece.edges}
             last = [one.record.id for one in piece.members if one.record.id not in parents]
-            await link.execute(text["graft"], job, last, sorted(new))
+            await link.execute(text["graft"], job, last, sorted(new), sorted(outside))
 
         await self._base.change(extend, self._within(piece))
         self._arrived(piece)

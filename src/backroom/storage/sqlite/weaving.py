@@ -64,10 +64,17 @@ BY_ID: Final = """
     WHERE job.id IN (SELECT value FROM json_each(?1))
 """
 WAITING_CHILDREN: Final = """
+    WITH RECURSIVE before (job) AS (
+        SELECT value FROM json_each(?2)
+        UNION SELECT e.parent FROM before AS b CROSS JOIN edge AS e ON e.child = b.job
+        WHERE NOT e.done
+    )
     SELECT e.child FROM edge AS e JOIN job ON job.key = e.child
     JOIN member AS m ON m.job = e.child
     WHERE e.parent = ?1 AND NOT e.done AND job.state = 5 AND m.waits > 0
+    AND e.child NOT IN (SELECT job FROM before)
 """
+"""Of a job, without those that some others are, or wait for."""
 MORE_WAITS: Final = "UPDATE member SET waits = waits + ?2 WHERE job = ?1"
 _PREDECESSORS = """
     SELECT p.id, p.type, p.state, p.result, p.reason
@@ -120,7 +127,8 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
         return
     _take_keys(ledger, piece, now)
     there = {id_: (job, completed[id_]) for id_, job, _, _ in rows}
-    children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key,))]
+    before = encode([job for job, _ in there.values()])
+    children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key, before))]
     keys = _add(ledger, flow, piece.members, piece.edges, there)
     parents = {parent for parent, _ in piece.edges}
     last = [keys[member.record.id] for member in piece.members if member.record.id not in parents]
