@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
-from backroom.flow import WorkflowStatus
+from backroom.flow import Piece, WorkflowStatus
 from backroom.job import JobStatus
 from backroom.ports import Filter
 from backroom.storage.postgres import history, reopening
@@ -96,6 +96,40 @@ async def test_a_job_that_ends_with_a_transaction_of_the_application_lets_go_wha
             assert (await flows.statuses()).endswith(f"b:{expected}")
         storage.finished(worker, bench.completed(claims["a"]))
         assert await flows.run(worker) == "b"
+
+
+async def test_what_is_added_with_a_transaction_waits_for_who_ends_a_job_it_waits_for(
+    postgres_url: PostgresPlace,
+) -> None:
+    """That has ended, and has not committed: who adds waits, and then sees it."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench, storage = flows.bench, yard.storages[0]
+        worker = await bench.enlist()
+        await flows.make("a b", "")
+        claims = {}  # Each by itself: of one claim, one outcome waits for the other anyway.
+        for _ in range(2):
+            claim = await bench.claim_one(worker, queues=None)
+            claims[flows.names[claim.id]] = claim
+        other, own = await yard.connect(), await yard.connect()
+        first = other.transaction()
+        await first.start()
+        await storage._ending._ending.write(other, [bench.completed(claims["b"])], bench.now)
+        along = storage.along(own)
+        await along.prepare({"default"})
+        await along.begin()
+        piece = flows.piece("c")
+        piece = Piece(piece.members, flows.edges("b>c"))
+        adding = asyncio.create_task(along.finish(bench.completed(claims["a"]), bench.now, [piece]))
+        await someone_waits(yard)
+        await first.commit()
+        assert await adding
+        await along.commit()
+        storage.finished(worker, bench.completed(claims["a"]))
+        assert await flows.run(worker) == "c"
+        assert await flows.status() == WorkflowStatus.COMPLETED
+        await other.close()
+        await own.close()
 
 
 class Said:

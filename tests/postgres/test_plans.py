@@ -83,7 +83,7 @@ KNOWN: Final = [
     "next", "no_answer", "not_again", "not_completed", "not_counted", "not_told", "of_open_flow",
     "old", "oldest_parcel", "open_flows", "outlook", "over_turns", "pace", "parents", "parts",
     "pause", "place_again", "places_after", "present", "progress", "put_aside", "put_limits",
-    "queues", "release", "reopened", "replace", "role_of", "schedule", "schedules",
+    "queues", "release", "reopened", "replace", "role_of", "say", "schedule", "schedules",
     "schedules_after", "schedules_due", "see_turns", "seize", "seize_schedules", "send_signal",
     "settle", "signals_of", "signals_of_all", "sooner", "standing", "start", "staying",
     "step_aside", "steps_of", "steps_of_all", "stood", "store", "store_number", "sweep",

@@ -137,6 +137,9 @@ WHERE id = ANY($1::uuid[]) AND open_jobs = 0 AND open_others = 0 AND finished_at
 INSERT INTO {flows} (id, name, kind, on_failure, created_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (id) DO NOTHING RETURNING id;
 
+-- say: where, what -> nothing: those who listen are told as this is committed
+SELECT pg_notify($1, $2) WHERE $2::text IS NOT NULL;
+
 -- weave: new jobs by column; their roles, whether they run anyway, for how many they wait, their undo
 --     jobs; the flow; the keys that they hold until they end -> nothing
 WITH given AS MATERIALIZED (
