@@ -155,7 +155,7 @@ class Composing:
             LeaseLostError: the job belongs to another worker; nothing was added.
             DuplicateJobError: another job holds the unique key of one; nothing was added.
             JobStateError: an earlier attempt has added other jobs; or `after=` names a job of
-                another workflow, or one that did not complete.
+                another workflow, or one that did not complete; or people have cancelled the job.
         """
         if not isinstance(job, Job):
             raise OptionError(f"extend_workflow takes the job that a handler got, got {job!r}")

@@ -25,6 +25,7 @@ __all__ = [
     "not_undone",
     "other_jobs",
     "stranger",
+    "told_to_stop",
     "too_late",
     "why_barred",
 ]
@@ -195,6 +196,15 @@ def other_jobs() -> JobStateError:
     return JobStateError(
         "an earlier attempt of this job has added other jobs to its workflow: what a handler adds"
         " has to follow from its data, or from what it keeps by job.step; nothing was added"
+    )
+
+
+def told_to_stop() -> JobStateError:
+    """What a job is told that people have cancelled, alone or with its flow, and that would add
+    to it."""
+    return JobStateError(
+        "this job was cancelled while it ran, alone or with its workflow, and cannot add jobs to it"
+        " any more: nothing was added"
     )
 
 

@@ -460,6 +460,17 @@ async def test_what_an_added_job_waits_for_does_not_wait_for_it(flows: Flows) ->
     assert await flows.status() == WorkflowStatus.COMPLETED
 
 
+async def test_a_job_that_is_cancelled_while_it_runs_adds_nothing(flows: Flows) -> None:
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b", "a>b")
+    claim = (await flows.claim(worker))["a"]
+    await flows.storage.cancel_flow(flows.id, bench.now)
+    with pytest.raises(JobStateError, match="was cancelled while it ran"):
+        await flows.storage.extend_flow(flows.piece("x"), claim.key, claim.token, bench.now)
+    assert (await flows.counts()).jobs == 2
+
+
 async def test_only_who_runs_a_job_adds_to_its_flow(flows: Flows) -> None:
     bench = flows.bench
     worker = await bench.enlist()

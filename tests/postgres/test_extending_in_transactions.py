@@ -19,6 +19,7 @@ from backroom import (
     JobFailedError,
     JobRequest,
     JobService,
+    JobStateError,
     LeaseLostError,
     ServiceError,
     Unique,
@@ -293,6 +294,38 @@ async def test_what_the_workflow_refuses_rolls_all_back(
     info = await _outcome(service, extend)
     assert "is no job of this workflow" in await error_of(service, info)
     assert (info.status, info.total, fetched, await orders(place)) == ("failed", 2, [], [])
+
+
+async def test_who_is_cancelled_while_it_runs_adds_nothing_whatever_it_makes_of_that(
+    place: PostgresPlace, service: JobService, fetched: list[int]
+) -> None:
+    inside, told = asyncio.Event(), []
+
+    @service.handler("LIST")
+    async def list_(job: Job[Any]) -> None:
+        try:
+            async with job.transaction() as connection:
+                await connection.execute(order(place, "tea"))
+                async with service.extend_workflow(job, connection=connection) as flow:
+                    flow.group(fetches(1, 2))
+                inside.set()
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    told.append("cancelled")
+        except JobStateError as error:
+            told.append(str(error))
+            raise
+
+    await service.start()
+    flow_id, _ = await list_and_sum(service)
+    await asyncio.wait_for(inside.wait(), 20)
+    await service.cancel_workflow(flow_id)
+    info = await service.wait_for_workflow(flow_id, timeout=20)
+    assert (info.total, info.cancelled) == (2, 2)
+    assert told[0] == "cancelled"
+    assert "was cancelled while it ran" in told[1]
+    assert (fetched, await orders(place)) == ([], [])
 
 
 async def test_a_key_that_is_held_is_waited_for_by_who_holds_no_workflow_and_then_rolls_all_back(

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from backroom.errors import ConfigurationError, DuplicateJobError
 from backroom.flow import FlowRecord, Piece
+from backroom.flowing import told_to_stop
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
 from backroom.storage.postgres import ties
@@ -186,7 +187,9 @@ class Along:
         await ties.hold(self._line, text, [job])
         if not await self._line.fetch(text["held_now"], [job], [transition.token]):
             return False
-        [(role, flow)] = await self._line.fetch(text["role_of"], job)
+        [(role, flow, cancelled)] = await self._line.fetch(text["role_of"], job)
+        if cancelled:
+            raise told_to_stop()
         for piece in pieces:
             await self._add_to_flow(self._line, job, flow, role, piece)
         return True

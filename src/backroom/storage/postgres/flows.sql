@@ -171,11 +171,13 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]);
 UPDATE {flows} SET jobs = jobs + $2, open_jobs = open_jobs + $2, open_others = open_others + $3
 WHERE id = $1;
 
--- holds_member: job, token -> its flow, if that claim stands, which holds now until the end
+-- holds_member: job, token -> its flow, what it is to that, and whether people have cancelled it, if
+--     that claim stands, which holds now until the end
 WITH mine AS MATERIALIZED (
     SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids) FOR KEY SHARE
 )
-SELECT flow, role FROM {members} WHERE job = $1 AND EXISTS (SELECT FROM mine);
+SELECT flow, role, EXISTS (SELECT FROM {cancels} WHERE id = $1) FROM {members}
+WHERE job = $1 AND EXISTS (SELECT FROM mine);
 
 -- members_by_id: jobs -> those that are there: their flows, and how they ended
 SELECT g.id, m.flow, e.state FROM unnest($1::uuid[]) AS g (id)
@@ -224,8 +226,8 @@ ORDER BY m.job;
 -- flow_edges: jobs -> what they wait for, or waited for
 SELECT parent, child FROM {edges} WHERE child = ANY($1::uuid[]) ORDER BY child, parent;
 
--- role_of: job -> what it is to its flow
-SELECT role, flow FROM {members} WHERE job = $1;
+-- role_of: job -> what it is to its flow, and whether people have cancelled it while it runs
+SELECT role, flow, EXISTS (SELECT FROM {cancels} WHERE id = $1) FROM {members} WHERE job = $1;
 
 -- parents: job, type (null: any), after, how many -> those that it has waited for
 SELECT p.parent AS id, j.type, e.state, e.result, e.reason FROM (

@@ -20,7 +20,7 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, keyed, no_flow, stranger, too_late
+from backroom.flowing import followed, keyed, no_flow, stranger, told_to_stop, too_late
 from backroom.job import JobId, JobRecord, State, status_of
 from backroom.ports import Filter, Wake
 from backroom.stepping import lost
@@ -77,7 +77,9 @@ class Weaving:
             rows = await link.fetch(text["holds_member"], job, token)
             if not rows:
                 raise lost()
-            [(flow, role)] = rows
+            [(flow, role, cancelled)] = rows
+            if cancelled:
+                raise told_to_stop()
             await name_queues(link, text, _records(piece))
             await self._add_to_flow(link, job, flow, role, piece)
 
@@ -225,7 +227,7 @@ class Weaving:
     ) -> list[Predecessor]:
         """See the protocol."""
         name, whose = "parents", to_id(key)
-        for role, flow in await self._base.fetch("role_of", whose):
+        for role, flow, _ in await self._base.fetch("role_of", whose):
             if role == Role.CALLBACK:
                 name, whose = "jobs_of_flow", flow
         rows = await self._base.fetch(

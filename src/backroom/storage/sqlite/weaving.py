@@ -18,7 +18,7 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, keyed, too_late
+from backroom.flowing import followed, keyed, told_to_stop, too_late
 from backroom.job import JobId, status_of
 from backroom.stepping import lost
 from backroom.storage.sqlite.flows import ADD_EDGES, ADD_MEMBERS, close, ended, put
@@ -56,7 +56,7 @@ EDGES: Final = """
     ORDER BY e.child, e.parent
 """
 HOLDS: Final = """
-    SELECT m.flow, m.role FROM job JOIN member AS m ON m.job = job.key
+    SELECT m.flow, m.role, job.cancel_requested FROM job JOIN member AS m ON m.job = job.key
     WHERE job.key = ?1 AND job.token = ?2 AND job.state = 1
 """
 BY_ID: Final = """
@@ -116,9 +116,11 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
     row = ledger.run(HOLDS, (key, token)).fetchone()
     if row is None:
         raise lost()
-    flow, role = row
+    flow, role, cancelled = row
     if role != Role.JOB:
         raise too_late()
+    if cancelled:
+        raise told_to_stop()
     new = {member.record.id for member in piece.members}
     outside = {parent for parent, _ in piece.edges} - new
     rows = list(ledger.run(BY_ID, (encode(sorted(new | outside)),)))
