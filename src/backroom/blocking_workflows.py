@@ -34,13 +34,18 @@ class BlockingWorkflows:
         on_failure: OnFailure = "stop",
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> AbstractContextManager[Workflow]:
-        """Jobs that wait for jobs: `with service.workflow("import") as flow:`."""
+        """Jobs that wait for jobs: `with service.workflow("import") as flow:`.
+
+        With a `connection`, in its transaction, as `backroom.JobService.workflow`. It must be one
+        without asyncio, and is used in the thread that calls, never in another."""
         return self._within(
             self._service.workflow(
-                name, on_failure=on_failure, on_success=on_success, on_complete=on_complete
+                name, on_failure=on_failure, on_success=on_success, on_complete=on_complete,
+                connection=connection,
             )
-        )
+        )  # fmt: skip
 
     def batch(
         self,
@@ -48,15 +53,22 @@ class BlockingWorkflows:
         *,
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> AbstractContextManager[Workflow]:
-        """Jobs that run side by side and are counted together."""
+        """Jobs that run side by side and are counted together. With a `connection`, as
+        `workflow`."""
         return self._within(
-            self._service.batch(name, on_success=on_success, on_complete=on_complete)
+            self._service.batch(
+                name, on_success=on_success, on_complete=on_complete, connection=connection
+            )
         )
 
-    def extend_workflow(self, job: Job[Any]) -> AbstractContextManager[Workflow]:
-        """Within a `def` handler of a job of a workflow: adds jobs to it."""
-        return self._within(self._service.extend_workflow(job))
+    def extend_workflow(
+        self, job: Job[Any], *, connection: object = None
+    ) -> AbstractContextManager[Workflow]:
+        """Within a `def` handler of a job of a workflow: adds jobs to it. With the `connection` of
+        `with job.transaction(connection):`, by the commit that completes the job."""
+        return self._within(self._service.extend_workflow(job, connection=connection))
 
     @contextmanager
     def _within(self, flow: Workflow) -> Iterator[Workflow]:
@@ -66,7 +78,9 @@ class BlockingWorkflows:
         except BaseException as error:
             self._call(flow.__aexit__(type(error), error, error.__traceback__))
             raise
-        self._call(flow.__aexit__(None, None, None))
+        prepared = self._call(flow.end())
+        if prepared is not None:
+            prepared.insert_here()
 
     def get_workflow(self, workflow_id: str | UUID) -> WorkflowInfo:
         """A workflow, or a batch, with its jobs and what each waits for."""

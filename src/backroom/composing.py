@@ -24,6 +24,7 @@ from backroom.job import JobIds, duration
 from backroom.ports import Clock, Store, Wake
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import Settings
+from backroom.transactions import PreparedFlow, transactional
 from backroom.workflow import Workflow, check_flow_name, made_again
 
 __all__ = ["Composing"]
@@ -55,9 +56,14 @@ class Composing:
         on_failure: OnFailure = "stop",
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> Workflow:
         """Jobs that wait for jobs: `async with service.workflow("import") as flow:`, within which
         `flow.add` adds them. They are kept together at the end of the block, or not at all.
+
+        With a `connection` of the application's, as `JobService.schedule` takes it, they are
+        written at the end of the block as part of its transaction, and are there, and workers
+        woken, when that commits. Outside a transaction they have one of their own.
 
         Args:
             name: for people; several workflows may have the same.
@@ -69,12 +75,14 @@ class Composing:
             on_complete: a job that runs once, when all have ended, whichever way.
 
         Raises:
-            OptionError: a name or a policy that makes no sense.
+            OptionError: a name or a policy that makes no sense, or no connection.
+            ConfigurationError: with a connection: the storage has no transactions; or, at the end
+                of the block, it leads to another database.
         """
         if on_failure not in get_args(OnFailure):
             known = ", ".join(get_args(OnFailure))
             raise OptionError(f"on_failure must be one of {known}, got {on_failure!r}")
-        return self._flow("workflow", name, on_failure, on_success, on_complete)
+        return self._flow("workflow", name, on_failure, on_success, on_complete, connection)
 
     def batch(
         self,
@@ -82,14 +90,15 @@ class Composing:
         *,
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> Workflow:
         """Jobs that run side by side and are counted together: as a workflow whose jobs wait for
-        nothing. A batch without jobs is complete at once.
+        nothing, also along a `connection`. A batch without jobs is complete at once.
 
         Raises:
-            OptionError: a name that makes no sense.
+            like `workflow`.
         """
-        return self._flow("batch", name, "stop", on_success, on_complete)
+        return self._flow("batch", name, "stop", on_success, on_complete, connection)
 
     def _flow(
         self,
@@ -98,13 +107,20 @@ class Composing:
         on_failure: OnFailure,
         on_success: JobRequest[Any] | None,
         on_complete: JobRequest[Any] | None,
+        connection: object,
     ) -> Workflow:
         said = check_flow_name(kind, name)
+        # In the thread that uses it.
+        along = None if connection is None else transactional(self.storage).along(connection)
 
-        async def put(flow: Workflow, piece: Piece) -> None:
+        async def put(flow: Workflow, piece: Piece) -> PreparedFlow | None:
             now = self._clock.now()
             record = FlowRecord(flow.id, said, kind, on_failure, now)
-            await self._flowing().insert_flow(record, piece, now)
+            if along is None:
+                await self._flowing().insert_flow(record, piece, now)
+                return None
+            await along.prepare({member.record.queue for member in piece.members})
+            return PreparedFlow(along, record, piece, now)
 
         async def begin() -> None:
             await self._ready()
@@ -119,22 +135,27 @@ class Composing:
         )  # fmt: skip
         return flow
 
-    def extend_workflow(self, job: Job[Any]) -> Workflow:
+    def extend_workflow(self, job: Job[Any], *, connection: object = None) -> Workflow:
         """Within the handler of a job of a workflow: `async with service.extend_workflow(job) as
         flow:` adds jobs to it. They are kept together at the end of the block, if the job is still
         this worker's. What waits for this job waits for them, too: for those that no other one of
-        the block waits for.
+        the block waits for. Where one of them waits for such a job, that does not wait for them.
 
         An attempt that adds what an earlier attempt of the same job has added adds nothing. So what
         is added has to follow from the job's data, or from what it keeps by `job.step`.
 
+        Within `async with job.transaction() as connection:`, with that `connection`, they are
+        added by the commit that completes the job.
+
         Raises:
-            OptionError: it is no job. ServiceError: it belongs to no workflow.
-        Raises, at the end of the block:
+            OptionError: it is no job. ServiceError: it belongs to no workflow; or the connection
+                is not that of its transaction.
+            ConfigurationError: with a connection: the storage has no transactions.
+        Raises, at the end of the block, or with a connection at that of `job.transaction()`:
             LeaseLostError: the job belongs to another worker; nothing was added.
             DuplicateJobError: another job holds the unique key of one; nothing was added.
             JobStateError: an earlier attempt has added other jobs; or `after=` names a job of
-                another workflow, or one that did not complete.
+                another workflow, or one that did not complete; or people have cancelled the job.
         """
         if not isinstance(job, Job):
             raise OptionError(f"extend_workflow takes the job that a handler got, got {job!r}")
@@ -142,13 +163,21 @@ class Composing:
             raise ServiceError(
                 f"{job!r} belongs to no workflow: begin one with service.workflow(...)"
             )
+        transaction = None
+        if connection is not None:
+            transactional(self.storage)
+            transaction = job.transaction_with(connection)
         claim = job.claim
         block = job.next_block()
 
         async def put(flow: Workflow, piece: Piece) -> None:
-            if piece.members:
-                storage = self._flowing()
-                await storage.extend_flow(piece, claim.key, claim.token, self._clock.now())
+            if not piece.members:
+                return
+            if transaction is not None:
+                transaction.extend(piece)
+                return
+            storage = self._flowing()
+            await storage.extend_flow(piece, claim.key, claim.token, self._clock.now())
 
         async def begin() -> None:
             await self._ready()

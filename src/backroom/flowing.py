@@ -26,6 +26,7 @@ __all__ = [
     "on_its_way",
     "other_jobs",
     "stranger",
+    "told_to_stop",
     "too_late",
     "why_barred",
 ]
@@ -47,8 +48,8 @@ class Flowing(Protocol):
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
         """Adds members to the flow of a job that is running, if its lease token stands; parents
         that are no members of `piece` are jobs of the flow. What waits for the running job waits
-        for those of `piece` that nothing else waits for, too. Members that are there already are
-        those same.
+        for those of `piece` that nothing else waits for, too, unless one of these waits for it.
+        Members that are there already are those same.
 
         Raises:
             LeaseLostError: it does not. JobStateError: a parent is none of its flow, or has ended
@@ -205,6 +206,15 @@ def other_jobs() -> JobStateError:
     return JobStateError(
         "an earlier attempt of this job has added other jobs to its workflow: what a handler adds"
         " has to follow from its data, or from what it keeps by job.step; nothing was added"
+    )
+
+
+def told_to_stop() -> JobStateError:
+    """What a job is told that people have cancelled, alone or with its flow, and that would add
+    to it."""
+    return JobStateError(
+        "this job was cancelled while it ran, alone or with its workflow, and cannot add jobs to it"
+        " any more: nothing was added"
     )
 
 

@@ -44,6 +44,7 @@ class Job(Steps, Generic[T]):
         "_progress",
         "_stop",
         "_transact",
+        "_transaction",
         "data",
         "saw_stop",
         "started_at",
@@ -68,6 +69,7 @@ class Job(Steps, Generic[T]):
         self._policy = policy
         self._changed = changed
         self._transact = transact
+        self._transaction: Transaction[Any] | None = None
         self._steps = stepper
         self._progress: tuple[float, str | None] | None = None
         self._log: JobLog | Callable[[], int] = now
@@ -196,7 +198,8 @@ class Job(Steps, Generic[T]):
                 "job.transaction() is for handlers that a worker runs in its own process: take"
                 ' isolation="process" away, or let the handler commit by itself'
             )
-        return self._transact(self, self._claim, connection, result)
+        self._transaction = self._transact(self, self._claim, connection, result)
+        return self._transaction
 
     # -- the engine's side -----------------------------------------------------------------------
 
@@ -204,6 +207,21 @@ class Job(Steps, Generic[T]):
     def claim(self) -> Claim:
         """By which it runs."""
         return self._claim
+
+    def transaction_with(self, connection: object) -> Transaction[Any]:
+        """Its transaction, whose block is being run with this connection.
+
+        Raises:
+            ServiceError: there is none.
+        """
+        transaction = self._transaction
+        if transaction is None or not transaction.has(connection):
+            raise ServiceError(
+                f"{self!r}: extend_workflow(job, connection=...) is for the block of"
+                " job.transaction(), with the connection that it gives; without a connection,"
+                " jobs are added at once"
+            )
+        return transaction
 
     def next_block(self) -> int:
         """The number of the next block that adds jobs to its workflow in this attempt."""

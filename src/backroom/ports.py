@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
+from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
+from backroom.flow import FlowRecord, Piece
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.limiting import Limiting
 from backroom.stepping import Stepping
@@ -524,6 +526,14 @@ class Along(Protocol):
         """
         ...
 
+    async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
+        """As `Flowing.insert_flow`, and all of it with the transaction that is open there.
+
+        Raises:
+            ConfigurationError: it leads to another database.
+        """
+        ...
+
     async def begin(self) -> None:
         """Begins a transaction.
 
@@ -532,8 +542,13 @@ class Along(Protocol):
         """
         ...
 
-    async def finish(self, transition: Transition, now: int) -> bool:
-        """Writes an outcome, if its lease token still stands, which it says."""
+    async def finish(self, transition: Transition, now: int, pieces: Sequence[Piece] = ()) -> bool:
+        """Writes an outcome, if its lease token still stands, which it says; and before that, adds
+        `pieces` to the flow of the job, as `Flowing.extend_flow`.
+
+        Raises:
+            JobStateError: as `Flowing.extend_flow`. The transaction is to be rolled back.
+        """
         ...
 
     async def commit(self) -> None: ...

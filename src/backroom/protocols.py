@@ -151,6 +151,7 @@ class JobServiceProtocol(JobScheduler, Protocol):
         on_failure: OnFailure = "stop",
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> Workflow: ...
     def batch(
         self,
@@ -158,8 +159,9 @@ class JobServiceProtocol(JobScheduler, Protocol):
         *,
         on_success: JobRequest[Any] | None = None,
         on_complete: JobRequest[Any] | None = None,
+        connection: object = None,
     ) -> Workflow: ...
-    def extend_workflow(self, job: Job[Any]) -> Workflow: ...
+    def extend_workflow(self, job: Job[Any], *, connection: object = None) -> Workflow: ...
     async def get_workflow(self, workflow_id: str | UUID) -> WorkflowInfo: ...
     async def get_workflows(
         self, *, limit: int = 100, cursor: str | None = None

@@ -20,11 +20,20 @@ from backroom.errors import (
     OptionError,
     ServiceError,
 )
+from backroom.flow import FlowRecord, Piece
 from backroom.job import JobId, JobRecord
 from backroom.ports import Along, Store, Transactional
 from backroom.transition import Claim, Transition
 
-__all__ = ["Attempt", "Prepared", "Transaction", "Transactions", "at_once", "transactional"]
+__all__ = [
+    "Attempt",
+    "Prepared",
+    "PreparedFlow",
+    "Transaction",
+    "Transactions",
+    "at_once",
+    "transactional",
+]
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -58,6 +67,20 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{coroutine!r} would wait, and nobody is there to wake it")
 
 
+def _here(along: Along, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What is written along a connection, in the thread that calls.
+
+    Raises:
+        OptionError: the connection is one of asyncio.
+    """
+    if along.waits:
+        raise OptionError(
+            f"{type(along.connection).__name__} is a connection for asyncio: give it to"
+            " backroom.JobService, or a connection without asyncio to this one"
+        )
+    return at_once(write())
+
+
 class Prepared:
     """Jobs that are about to be written along a connection of the application's."""
 
@@ -85,12 +108,29 @@ class Prepared:
         Raises:
             OptionError: the connection is one of asyncio.
         """
-        if self._along.waits:
-            raise OptionError(
-                f"{type(self._along.connection).__name__} is a connection for asyncio: give it to"
-                " backroom.JobService, or a connection without asyncio to this one"
-            )
-        return at_once(self.insert())
+        return _here(self._along, self.insert)
+
+
+class PreparedFlow:
+    """A workflow that is about to be written along a connection of the application's."""
+
+    def __init__(self, along: Along, flow: FlowRecord, piece: Piece, now: int) -> None:
+        self._along = along
+        self._flow = flow
+        self._piece = piece
+        self._now = now
+
+    async def insert(self) -> None:
+        """Writes it. Along a connection without asyncio this waits for nothing."""
+        await self._along.insert_flow(self._flow, self._piece, self._now)
+
+    def insert_here(self) -> None:
+        """Writes it in the thread that calls.
+
+        Raises:
+            OptionError: the connection is one of asyncio.
+        """
+        _here(self._along, self.insert)
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -136,13 +176,18 @@ class Transactions:
         await self._on_loop(along.prepare(()))
         return along
 
-    async def finish(self, along: Along, transition: Transition) -> None:
-        """Writes an outcome, and commits it with all that was done.
+    async def finish(self, along: Along, transition: Transition, pieces: Sequence[Piece]) -> None:
+        """Writes an outcome, after what the job adds to its workflow, and commits it with all that
+        was done.
 
         Raises:
             LeaseLostError: the job belongs to another.
+            JobStateError: its workflow takes not what it adds.
         """
-        if not self._leased() or not await along.finish(transition, self._now()):
+        if pieces:
+            queues = {member.record.queue for piece in pieces for member in piece.members}
+            await self._on_loop(along.prepare(queues))
+        if not self._leased() or not await along.finish(transition, self._now(), pieces):
             raise LeaseLostError(
                 "this attempt may not complete its job any more, its lease has ended: nothing of"
                 " its transaction was written"
@@ -209,6 +254,28 @@ class Transaction(Generic[C]):
         self._given: Any = connection
         self._stack = AsyncExitStack()
         self._along: Along
+        self._lent: Any = None
+        """What the block has of the connection; None: it has not begun, or has ended."""
+        self._pieces: list[Piece] = []
+
+    def has(self, connection: object) -> bool:
+        """Whether the block is being run, with this connection."""
+        return self._lent is not None and self._lent is connection
+
+    def extend(self, piece: Piece) -> None:
+        """Adds jobs to the workflow of the job, with its completion: not before, since whoever
+        adds to a workflow holds it until the commit, and nobody else may end a job of it.
+
+        Raises:
+            ServiceError: the block has ended.
+        """
+        if self._lent is None:
+            raise ServiceError(
+                f"the transaction of job {self._attempt.claim.id} has ended, and nothing was added"
+                " to its workflow: end the block of extend_workflow before that of"
+                " job.transaction()"
+            )
+        self._pieces.append(piece)
 
     async def __aenter__(self) -> C:
         return await self._begin()
@@ -263,9 +330,11 @@ class Transaction(Generic[C]):
             await self._stack.aclose()
             raise
         connection: C = self._along.connection if self._given is None else self._given
+        self._lent = connection
         return connection
 
     async def _end(self, error: BaseException | None) -> None:
+        self._lent = None
         async with self._stack:
             if error is not None:
                 await self._roll_back()
@@ -273,7 +342,7 @@ class Transaction(Generic[C]):
             transition = None
             try:
                 transition = self._attempt.end(self.result)
-                await self._transactions.finish(self._along, transition)
+                await self._transactions.finish(self._along, transition, self._pieces)
             except BaseException:
                 if transition is not None:
                     self._attempt.take_back(transition)

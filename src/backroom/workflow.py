@@ -17,6 +17,7 @@ from backroom.options import check_name
 from backroom.registry import JobType
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.tie import tied
+from backroom.transactions import PreparedFlow
 
 __all__ = ["MAX_EDGES", "MAX_JOBS", "After", "FlowJob", "Workflow", "check_flow_name", "made_again"]
 
@@ -67,12 +68,13 @@ class Workflow:
         on_failure: OnFailure,
         records: RecordMaker,
         now: Callable[[], int],
-        put: Callable[[Workflow, Piece], Awaitable[None]],
+        put: Callable[[Workflow, Piece], Awaitable[PreparedFlow | None]],
         *,
         begin: Callable[[], Awaitable[None]],
         make_id: Callable[[int], str] | None = None,
     ) -> None:
-        """`put` keeps it; `begin` makes ready for that. `make_id`: of its jobs, from how many there
+        """`put` keeps it, or where it is to be written along a connection of the application's,
+        prepares that; `begin` makes ready for it. `make_id`: of its jobs, from how many there
         are; None: those of the records."""
         self.id = flow_id
         self.kind = kind
@@ -297,13 +299,21 @@ class Workflow:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._closed = True
+            return
+        prepared = await self.end()
+        if prepared is not None:
+            await prepared.insert()
+
+    async def end(self) -> PreparedFlow | None:
+        """The end of the block, without an exception: all but the writing itself along a
+        connection of the application's, which may be done in another thread."""
         try:
-            if error is None:
-                piece = self.piece()
-                self._closed = True
-                await self._put(self, piece)
+            piece = self.piece()
         finally:
             self._closed = True
+        return await self._put(self, piece)
 
     def __repr__(self) -> str:
         return f"<Workflow {self.id} with {len(self._members)} jobs>"

@@ -443,6 +443,34 @@ async def test_what_a_job_adds_is_waited_for_by_those_that_wait_for_it(flows: Fl
     assert await flows.status() == WorkflowStatus.COMPLETED
 
 
+async def test_what_an_added_job_waits_for_does_not_wait_for_it(flows: Flows) -> None:
+    """Neither one that waited for the adding job before (c), nor one that this has added (e),
+    nor what these wait for (b): each would wait for itself. Others wait for all (d)."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b c d", "a>b a>c b>c a>d")
+    claims = await flows.claim(worker)
+    claim = claims["a"]
+    for jobs, edges in (("e", "a>e"), ("f g", "e>f c>g")):
+        more = flows.piece(jobs)
+        more = Piece(more.members, flows.edges(edges))
+        await flows.storage.extend_flow(more, claim.key, claim.token, bench.now)
+    await flows.end(worker, claim)
+    assert [await flows.run(worker) for _ in range(6)] == ["e", "b f", "c", "g", "d", ""]
+    assert await flows.status() == WorkflowStatus.COMPLETED
+
+
+async def test_a_job_that_is_cancelled_while_it_runs_adds_nothing(flows: Flows) -> None:
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b", "a>b")
+    claim = (await flows.claim(worker))["a"]
+    await flows.storage.cancel_flow(flows.id, bench.now)
+    with pytest.raises(JobStateError, match="was cancelled while it ran"):
+        await flows.storage.extend_flow(flows.piece("x"), claim.key, claim.token, bench.now)
+    assert (await flows.counts()).jobs == 2
+
+
 async def test_only_who_runs_a_job_adds_to_its_flow(flows: Flows) -> None:
     bench = flows.bench
     worker = await bench.enlist()

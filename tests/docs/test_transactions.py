@@ -43,6 +43,7 @@ async def test_what_the_page_shows(url: str) -> None:
     connection = await asyncpg.connect(url)
     await page["order_by_sqlalchemy"]("tea")
     await page["order_by_asyncpg"](connection, "coffee")
+    await page["order_to_pack"](connection, "honey")
     await asyncio.to_thread(page["order_by_psycopg"], "milk")
     await asyncio.to_thread(by_django, page["order_by_django"], url)
     for function in ("order_by_sqlalchemy",):  # The same order again is refused, and its job.
@@ -59,6 +60,17 @@ async def test_what_the_page_shows(url: str) -> None:
 
         await eventually_async(confirmed, "all orders are confirmed")
         assert len(list(await service.get_jobs(type="SHIP"))) == 4
+        [packing] = await service.get_workflows()
+
+        async def packed() -> bool:
+            jobs = (await service.get_workflow(packing.id)).jobs
+            return {job.type: str(job.status) for job in jobs} == {
+                "PACK": "completed",
+                "WEIGH": "pending",
+                "LABEL": "blocked",
+            }
+
+        await eventually_async(packed, "the label waits for the weight")
     await asyncio.to_thread(page["jobs"].stop)
     await page["engine"].dispose()
     await connection.close()

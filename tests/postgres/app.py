@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from backroom import DatabaseJobStorage, Job, JobService
+from backroom import DatabaseJobStorage, Job, JobRequest, JobService
 from backroom.storage.postgres.drivers import Asyncpg
 
 SETTINGS = json.loads(os.environ["PROCESS_TEST_SETTINGS"])
@@ -36,3 +36,19 @@ async def buy(job: Job[Any]) -> None:
         await connection.execute(f"INSERT INTO {SETTINGS['schema']}.orders VALUES ($1)", name)
         die("inside")
     die("after the commit")
+
+
+@service.handler("LIST", retries=3)
+async def list_(job: Job[Any]) -> None:
+    async with job.transaction(result=job.attempt) as connection:
+        name = f"tea of attempt {job.attempt}"
+        await connection.execute(f"INSERT INTO {SETTINGS['schema']}.orders VALUES ($1)", name)
+        async with service.extend_workflow(job, connection=connection) as flow:
+            flow.chain(JobRequest("FETCH"), JobRequest("FETCH"))
+        die("inside")
+    die("after the commit")
+
+
+@service.handler("FETCH")
+async def fetch(job: Job[Any]) -> None:
+    pass

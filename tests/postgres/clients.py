@@ -23,7 +23,17 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from tests.servers.fixtures import PostgresPlace
 
-__all__ = ["CLIENTS", "FEW", "PLAIN", "Client", "alchemy", "async_alchemy", "orders"]
+__all__ = [
+    "AUTOCOMMIT",
+    "CLIENTS",
+    "FEW",
+    "PLAIN",
+    "Client",
+    "alchemy",
+    "async_alchemy",
+    "autocommit",
+    "orders",
+]
 
 
 class Client:
@@ -238,3 +248,30 @@ FEW: dict[str, Open] = {
     )
 }
 """Every way that a statement is said."""
+
+
+AUTOCOMMIT = ["asyncpg", "psycopg", "psycopg-async", "psycopg2", "Connection", "AsyncConnection"]
+
+
+@asynccontextmanager
+async def autocommit(kind: str, place: PostgresPlace) -> AsyncIterator[Any]:
+    """A connection, one of `AUTOCOMMIT`, that is in no transaction."""
+    if kind == "AsyncConnection":
+        async with (
+            async_alchemy(place, "asyncpg", isolation_level="AUTOCOMMIT") as engine,
+            engine.connect() as connection,
+        ):
+            yield connection
+    elif kind == "Connection":
+        with (
+            alchemy(place, "psycopg2", isolation_level="AUTOCOMMIT") as plain,
+            plain.connect() as own,
+        ):
+            yield own
+    else:
+        async with CLIENTS[kind](place) as client:
+            if kind == "psycopg-async":
+                await client.connection.set_autocommit(True)
+            elif kind != "asyncpg":
+                client.connection.autocommit = True
+            yield client.connection

@@ -13,7 +13,13 @@ import asyncpg
 import psycopg
 import pytest
 
-from backroom import DatabaseJobStorage, JobNotFoundError, JobRequest, OptionError
+from backroom import (
+    DatabaseJobStorage,
+    JobNotFoundError,
+    JobRequest,
+    OptionError,
+    WorkflowNotFoundError,
+)
 from backroom.blocking import JobService
 from tests.postgres.clients import PLAIN, Client, orders
 from tests.postgres.django_project import django_connection
@@ -64,6 +70,28 @@ def test_a_job_is_there_if_and_only_if_the_transaction_commits(
     assert asyncio.run(orders(place)) == ["tea"]
 
 
+def make(jobs: JobService, connection: object) -> str:
+    """A workflow of two jobs, one behind the other, and a callback."""
+    with jobs.workflow("mails", on_complete=JobRequest("MAIL"), connection=connection) as flow:
+        flow.chain(JobRequest("MAIL", {"n": 1}), JobRequest("MAIL", {"n": 2}))
+    return flow.id
+
+
+def test_a_workflow_is_there_if_and_only_if_the_transaction_commits(
+    place: PostgresPlace, jobs: JobService, client: Client
+) -> None:
+    for end in (client.rollback, client.commit):
+        do(client.order("tea"))
+        flow_id = make(jobs, client.connection)
+        with pytest.raises(WorkflowNotFoundError):
+            jobs.get_workflow(flow_id)
+        do(end())
+    statuses = sorted(str(job.status) for job in jobs.get_workflow(flow_id).jobs)
+    assert statuses == ["blocked", "blocked", "pending"]
+    assert [one.id for one in jobs.get_workflows()] == [flow_id]
+    assert asyncio.run(orders(place)) == ["tea"]
+
+
 class Watched(psycopg.Connection[Any]):
     """Notes which threads wait for the server on it."""
 
@@ -81,8 +109,9 @@ def test_the_connection_is_used_by_the_thread_that_calls_alone(
     with Watched.connect(place.url) as connection:
         jobs.schedule("MAIL", {}, connection=connection)
         jobs.schedule_many([JobRequest("MAIL", {})] * 3, connection=connection)
+        make(jobs, connection)
     assert Watched.threads == {threading.get_ident()}
-    assert count(jobs) == 4
+    assert count(jobs) == 7
 
 
 def test_a_connection_for_asyncio_is_refused(place: PostgresPlace, jobs: JobService) -> None:
@@ -90,6 +119,8 @@ def test_a_connection_for_asyncio_is_refused(place: PostgresPlace, jobs: JobServ
         connection = runner.run(asyncpg.connect(place.url))
         with pytest.raises(OptionError, match="a connection for asyncio: give it to"):
             jobs.schedule("MAIL", {}, connection=connection)
+        with pytest.raises(OptionError, match="a connection for asyncio: give it to"):
+            make(jobs, connection)
         runner.run(connection.close())
     assert count(jobs) == 0
 
@@ -165,6 +196,26 @@ def test_a_savepoint_of_django_takes_its_jobs_along(
         savepoint.__exit__(Refused, Refused(), None)
     assert jobs.get_job_status(kept) == "pending"
     assert count(jobs) == 1
+
+
+def test_within_atomic_a_workflow_is_part_of_it(
+    place: PostgresPlace, jobs: JobService, database: Any
+) -> None:
+    from django.db import transaction
+
+    with transaction.atomic():
+        write(database, place, "tea")
+        kept = make(jobs, database)
+        savepoint = transaction.atomic()
+        savepoint.__enter__()
+        make(jobs, database)
+        savepoint.__exit__(Refused, Refused(), None)
+        with pytest.raises(WorkflowNotFoundError):
+            jobs.get_workflow(kept)
+    alone = make(jobs, database)
+    assert [one.id for one in jobs.get_workflows()] == [alone, kept]
+    assert count(jobs) == 6
+    assert asyncio.run(orders(place)) == ["tea"]
 
 
 def test_outside_of_atomic_many_jobs_have_a_transaction_of_their_own(

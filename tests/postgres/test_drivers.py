@@ -33,7 +33,10 @@ def test_places_become_names_and_keep_their_types() -> None:
 
 ALONG = (
     "here", "add", "admit", "present", "twins", "hurry", "complete", "take_out", "settle",
-    "add_logs", "trim_logs",
+    "add_logs", "trim_logs", "add_flow", "weave", "add_edges", "more_jobs", "say", "lock_flows",
+    "held_now", "role_of", "members_by_id", "graft", "account", "causes", "doom", "callbacks",
+    "free", "to_undo", "what_to_undo", "undone", "finished", "again_turns", "lock_gates_of",
+    "drop_permits",
 )  # fmt: skip
 
 

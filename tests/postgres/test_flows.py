@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
-from backroom.flow import WorkflowStatus
+from backroom.flow import Piece, WorkflowStatus
 from backroom.job import JobStatus
 from backroom.ports import Filter
 from backroom.storage.postgres import history, reopening
@@ -96,6 +98,40 @@ async def test_a_job_that_ends_with_a_transaction_of_the_application_lets_go_wha
             assert (await flows.statuses()).endswith(f"b:{expected}")
         storage.finished(worker, bench.completed(claims["a"]))
         assert await flows.run(worker) == "b"
+
+
+async def test_what_is_added_with_a_transaction_waits_for_who_ends_a_job_it_waits_for(
+    postgres_url: PostgresPlace,
+) -> None:
+    """That has ended, and has not committed: who adds waits, and then sees it."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        flows = Flows(await yard.bench())
+        bench, storage = flows.bench, yard.storages[0]
+        worker = await bench.enlist()
+        await flows.make("a b", "")
+        claims = {}  # Each by itself: of one claim, one outcome waits for the other anyway.
+        for _ in range(2):
+            claim = await bench.claim_one(worker, queues=None)
+            claims[flows.names[claim.id]] = claim
+        other, own = await yard.connect(), await yard.connect()
+        first = other.transaction()
+        await first.start()
+        await storage._ending._ending.write(other, [bench.completed(claims["b"])], bench.now)
+        along = storage.along(own)
+        await along.prepare({"default"})
+        await along.begin()
+        piece = flows.piece("c")
+        piece = Piece(piece.members, flows.edges("b>c"))
+        adding = asyncio.create_task(along.finish(bench.completed(claims["a"]), bench.now, [piece]))
+        await someone_waits(yard)
+        await first.commit()
+        assert await adding
+        await along.commit()
+        storage.finished(worker, bench.completed(claims["a"]))
+        assert await flows.run(worker) == "c"
+        assert await flows.status() == WorkflowStatus.COMPLETED
+        await other.close()
+        await own.close()
 
 
 class Said:
@@ -293,34 +329,40 @@ async def test_what_an_end_costs_grows_with_those_that_waited_for_it(
     postgres_url: PostgresPlace,
 ) -> None:
     """Not with their square: else the end of a job that very many wait for never comes about.
-    Told by the server's time for one statement, the best of three: an array that is looked through
-    for each row is a step of no plan."""
+    Told by the server's time for one statement, the best of several, more of them while the machine
+    has other things to do: an array that is looked through for each row is a step of no plan."""
     async with a_yard(postgres_url, WEEK) as yard:
         bench = await yard.bench()
         storage = yard.storages[0]
         account = storage._statements["account"]
-        costs = []
+
+        async def cost(link: Any, job: str) -> float:
+            ending = link.transaction()
+            await ending.start()
+            await link.execute(f"SET LOCAL search_path = {postgres_url.schema}")
+            await link.execute(
+                "INSERT INTO background_jobs_ended (id, token, state, attempt, finished_at)"
+                " VALUES ($1, 1, 2, 1, 1)", job,
+            )  # fmt: skip
+            await link.execute(f"PREPARE account AS {account}")
+            said = await link.fetchval(
+                "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE"
+                f" account(ARRAY['{job}']::uuid[], {bench.now})"
+            )
+            await link.execute("DEALLOCATE account")
+            await ending.rollback()
+            return float(json.loads(said)[0]["Execution Time"])
+
+        ends = []
         for count in (300, 3000):
             flows = Flows(bench)
             names = [f"j{n}" for n in range(count)]
             await flows.make(" ".join(["a", *names]), " ".join(f"a>{name}" for name in names))
-            asked = f"ARRAY['{flows.ids['a']}']::uuid[], {bench.now}"
-
-            async def cost(link: Any, job: str = flows.ids["a"], asked: str = asked) -> float:
-                ending = link.transaction()
-                await ending.start()
-                await link.execute(f"SET LOCAL search_path = {postgres_url.schema}")
-                await link.execute(
-                    "INSERT INTO background_jobs_ended (id, token, state, attempt, finished_at)"
-                    " VALUES ($1, 1, 2, 1, 1)", job,
-                )  # fmt: skip
-                await link.execute(f"PREPARE account AS {account}")
-                said = await link.fetchval(
-                    f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE account({asked})"
-                )
-                await link.execute("DEALLOCATE account")
-                await ending.rollback()
-                return float(json.loads(said)[0]["Execution Time"])
-
-            costs.append(min([await storage._links.run(cost) for _ in range(3)]))
+            ends.append(flows.ids["a"])
+        costs = [math.inf, math.inf]
+        for run in range(30):
+            for n, job in enumerate(ends):
+                costs[n] = min(costs[n], await storage._links.run(partial(cost, job=job)))
+            if run >= 2 and costs[1] < 40 * costs[0]:
+                break
         assert costs[1] < 40 * costs[0], costs

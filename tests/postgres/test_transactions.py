@@ -27,7 +27,14 @@ from backroom import (
     StorageError,
 )
 from backroom.ports import Wake
-from tests.postgres.clients import CLIENTS, Client, alchemy, async_alchemy, orders
+from tests.postgres.clients import (
+    AUTOCOMMIT,
+    CLIENTS,
+    Client,
+    async_alchemy,
+    autocommit,
+    orders,
+)
 from tests.servers.fixtures import PostgresPlace
 
 
@@ -165,37 +172,18 @@ async def test_more_jobs_than_one_statement_takes(service: JobService, speaker: 
 # -- without a transaction -----------------------------------------------------------------------
 
 
-AUTOCOMMIT = ["asyncpg", "psycopg", "psycopg-async", "psycopg2", "Connection", "AsyncConnection"]
-
-
-async def autocommit(kind: str, place: PostgresPlace, service: JobService) -> list[Any]:
-    """Schedules more than one statement takes, on a connection that is in no transaction."""
+async def schedule_many(kind: str, place: PostgresPlace, service: JobService) -> None:
+    """More jobs than one statement takes."""
     requests = [JobRequest("MAIL", {"n": n}) for n in range(2100)]
-    if kind == "AsyncConnection":
-        async with (
-            async_alchemy(place, "asyncpg", isolation_level="AUTOCOMMIT") as engine,
-            engine.connect() as connection,
-        ):
-            return await service.schedule_many(requests, connection=connection)
-    if kind == "Connection":
-        with (
-            alchemy(place, "psycopg2", isolation_level="AUTOCOMMIT") as plain,
-            plain.connect() as own,
-        ):
-            return await service.schedule_many(requests, connection=own)
-    async with CLIENTS[kind](place) as client:
-        if kind == "psycopg-async":
-            await client.connection.set_autocommit(True)
-        elif kind != "asyncpg":
-            client.connection.autocommit = True
-        return await service.schedule_many(requests, connection=client.connection)
+    async with autocommit(kind, place) as connection:
+        await service.schedule_many(requests, connection=connection)
 
 
 @pytest.mark.parametrize("kind", AUTOCOMMIT)
 async def test_without_a_transaction_the_jobs_have_one_of_their_own(
     place: PostgresPlace, service: JobService, kind: str
 ) -> None:
-    await autocommit(kind, place, service)
+    await schedule_many(kind, place, service)
     assert await count(service) == 2100
 
 
@@ -209,7 +197,7 @@ async def test_without_a_transaction_all_jobs_are_kept_or_none(
     await connection.execute(f"ALTER TABLE {jobs} ADD CHECK (data NOT LIKE '%2099%')")
     await connection.close()
     with pytest.raises(Exception, match="violates check constraint"):
-        await autocommit(kind, place, service)
+        await schedule_many(kind, place, service)
     assert await count(service) == 0
 
 

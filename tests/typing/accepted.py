@@ -325,6 +325,12 @@ async def within(service: JobService, job: Job[Order], session: Session) -> None
     async with transaction as connection:
         reveal_type(connection)  # R: Any
         transaction.result = 5
+    async with service.workflow("import", connection=session) as flow:
+        reveal_type(flow.add(PERSON, Person(name="Ada")))  # R: backroom.workflow.FlowJob[int]
+    async with service.batch("mails", connection=session) as flow:
+        flow.add("BARE")
+    async with service.extend_workflow(job, connection=connection) as flow:
+        flow.add("BARE")
 
 
 def within_plain(jobs: plain.JobService, job: Job[Order], session: Session) -> None:
@@ -332,6 +338,11 @@ def within_plain(jobs: plain.JobService, job: Job[Order], session: Session) -> N
         reveal_type(same)  # R: accepted.Session
         job_id = jobs.schedule(PERSON, Person(name="Ada"), connection=session)
         reveal_type(job_id)  # R: backroom.job.JobId[int]
+        with (
+            jobs.batch("mails", connection=same) as batch,
+            jobs.extend_workflow(job, connection=same) as flow,
+        ):
+            reveal_type([batch, flow])  # R: list[backroom.workflow.Workflow]
 
 
 # -- function style ------------------------------------------------------------------------------

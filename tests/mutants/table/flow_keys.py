@@ -148,10 +148,10 @@ MUTANTS = (
         guard="a workflow whose key is held is refused",
         file="storage/postgres/weaving.py",
         old="""
-            await self._keys.take_all(link, keys, now)
-            await self._weave(link, flow.id, piece, {})
+            await self._take_keys(link, piece, now)
+            await self._begin_flow(link, flow, piece, now)
         """,
-        new="            await self._weave(link, flow.id, piece, {})",
+        new="            await self._begin_flow(link, flow, piece, now)",
         tests=on("postgres", "test_a_flow_is_refused_as_a_whole_where_a_key_is_held", "-end-end"),
     ),
     Mutant(
@@ -159,8 +159,11 @@ MUTANTS = (
         promises=(6,),
         guard="what is added to a workflow is refused where a key is held",
         file="storage/postgres/weaving.py",
-        old='if keys and not await link.fetch(text["present"], sorted(new)):',
-        new="if False:",
+        old="""
+            await self._take_keys(link, piece, now)
+            await link.fetch(text["lock_flows"], [job])
+        """,
+        new='            await link.fetch(text["lock_flows"], [job])',
         tests=on("postgres", "test_what_a_job_adds_is_refused_as_a_whole", "-end"),
     ),
     Mutant(
@@ -168,8 +171,14 @@ MUTANTS = (
         promises=(15, 6),
         guard="who waits for the key of a transaction keeps no job of the workflow from ending",
         file="storage/postgres/weaving.py",
-        old='if keys and not await link.fetch(text["present"], sorted(new)):',
-        new='if await link.fetch(text["lock_flows"], [job]) and keys:',
+        old="""
+            await self._take_keys(link, piece, now)
+            await link.fetch(text["lock_flows"], [job])
+        """,
+        new="""
+            await link.fetch(text["lock_flows"], [job])
+            await self._take_keys(link, piece, now)
+        """,
         tests=(
             f"{TRANSACTIONS}::test_who_adds_jobs_whose_key_a_transaction_has_holds_up_no_other_job"
             "_of_its_workflow",

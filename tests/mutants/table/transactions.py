@@ -9,6 +9,8 @@ __all__ = ["MUTANTS"]
 
 SCHEDULE = "postgres/test_transactions.py"
 COMPLETE = "postgres/test_completion.py"
+FLOWS = "postgres/test_flows_in_transactions.py"
+EXTEND = "postgres/test_extending_in_transactions.py"
 LOST = "postgres/test_lost_commits.py"
 THREADS = "postgres/test_completion_in_threads.py"
 ALONG = "storage/postgres/along.py"
@@ -57,9 +59,144 @@ MUTANTS = (
         promises=(14,),
         guard="outside a transaction the jobs of one call have one of their own",
         file=ALONG,
-        old="        if await self._line.alone():\n            return await self._whole(insert)",
+        old="        if await self._line.alone():\n            return await self._whole(work)",
         new="",
-        tests=(f"{SCHEDULE}::test_without_a_transaction_all_jobs_are_kept_or_none",),
+        tests=(
+            f"{SCHEDULE}::test_without_a_transaction_all_jobs_are_kept_or_none",
+            f"{FLOWS}::test_without_a_transaction_all_of_a_workflow_is_kept_or_nothing",
+        ),
+    ),
+    Mutant(
+        name="commit-of-a-flow-wakes",
+        promises=(14,),
+        guard="the commit that makes a workflow wakes a worker",
+        file=ALONG,
+        old='await self._line.fetch(text["say"], text.channel, Wake.JOBS.value)',
+        new="del text",
+        tests=(f"{FLOWS}::test_the_commit_wakes_a_worker",),
+    ),
+    Mutant(
+        name="queues-of-a-flow-known-before",
+        promises=(14, 15),
+        guard="workers look for jobs in the queues of a workflow that comes with a transaction",
+        file="composing.py",
+        old="await along.prepare({member.record.queue for member in piece.members})",
+        new="await along.prepare(())",
+        tests=(f"{FLOWS}::test_the_commit_wakes_a_worker",),
+    ),
+    Mutant(
+        name="queues-of-a-flow-not-named-within",
+        promises=(14,),
+        guard="a transaction that has a snapshot names no queue: somebody may have done it since",
+        file="storage/postgres/weaving.py",
+        old="        await self._weave(link, flow.id, piece, {})\n",
+        new="""
+        await name_queues(link, text, _records(piece))
+        await self._weave(link, flow.id, piece, {})
+        """,
+        tests=(f"{FLOWS}::test_a_snapshot_from_before_its_queue_had_a_name_does_not_fail",),
+    ),
+    Mutant(
+        name="added-with-the-commit",
+        promises=(14,),
+        guard="what a job adds to its workflow with a transaction is there when that commits",
+        file="composing.py",
+        old="if transaction is not None:",
+        new="if False:",
+        tests=(f"{EXTEND}::test_all_is_committed_together",),
+    ),
+    Mutant(
+        name="added-before-the-end",
+        promises=(9, 14),
+        guard="what a job adds is there before it completes: who waits for it waits for that, too",
+        file=ALONG,
+        old="""
+        if pieces and not await self._extend(transition, pieces, now):
+            return False
+        return not await Outcomes(text).write(self._line, [transition], now)
+        """,
+        new="""
+        stood = not await Outcomes(text).write(self._line, [transition], now)
+        return stood and (not pieces or await self._extend(transition, pieces, now))
+        """,
+        tests=(f"{EXTEND}::test_all_is_committed_together",),
+    ),
+    Mutant(
+        name="flow-held-by-who-adds",
+        promises=(9,),
+        guard="who adds to a workflow waits for who ends a job that this one waits for",
+        file=ALONG,
+        old="await ties.hold(self._line, text, [job])",
+        new="pass",
+        tests=(
+            "postgres/test_flows.py"
+            "::test_what_is_added_with_a_transaction_waits_for_who_ends_a_job_it_waits_for",
+        ),
+    ),
+    Mutant(
+        name="keys-before-the-flow-with-the-commit",
+        promises=(15, 6),
+        guard="who waits for the key of a transaction to add by its own keeps no job from ending",
+        file=ALONG,
+        old="""
+        for piece in pieces:  # First: who waits for a key holds no flow.
+            await self._take_keys(self._line, piece, now)
+        await ties.hold(self._line, text, [job])
+        """,
+        new="""
+        await ties.hold(self._line, text, [job])
+        for piece in pieces:
+            await self._take_keys(self._line, piece, now)
+        """,
+        tests=(
+            f"{EXTEND}"
+            "::test_a_key_that_is_held_is_waited_for_by_who_holds_no_workflow_and_then_rolls_all_back",
+        ),
+    ),
+    Mutant(
+        name="keys-of-a-flow-apart",
+        promises=(14, 6),
+        guard="a workflow that is refused for a key leaves the transaction as it was",
+        file=ALONG,
+        old="return await (self._apart(work) if may_be_refused else work())",
+        new="return await work()",
+        tests=(f"{FLOWS}::test_a_workflow_whose_key_is_held_leaves_the_transaction_as_it_was",),
+    ),
+    Mutant(
+        name="stale-adds-nothing",
+        promises=(2, 14),
+        guard="who has no claim any more is told so, whatever it would add",
+        file=ALONG,
+        old='if not await self._line.fetch(text["held_now"], [job], [transition.token]):',
+        new="if False:",
+        tests=(f"{EXTEND}::test_who_has_lost_the_lease_adds_nothing",),
+    ),
+    Mutant(
+        name="claim-not-shared-by-who-adds",
+        promises=(15,),
+        guard="two of one claim that add to workflows do not wait for each other",
+        file=ALONG,
+        old='text["held_now"], [job], [transition.token]',
+        new='text["holds_member"], job, transition.token',
+        tests=(f"{EXTEND}::test_many_that_add_and_end_at_once_are_in_nobodys_way",),
+    ),
+    Mutant(
+        name="added-along-its-own-connection",
+        promises=(14,),
+        guard="a job adds along the connection of its own transaction, and no other",
+        file=TRANSACTIONS,
+        old="return self._lent is not None and self._lent is connection",
+        new="return self._lent is not None",
+        tests=(f"{EXTEND}::test_only_the_connection_of_the_open_transaction_is_taken",),
+    ),
+    Mutant(
+        name="added-while-it-is-open",
+        promises=(14,),
+        guard="what comes after the commit is refused, and not forgotten",
+        file=TRANSACTIONS,
+        old="if self._lent is None:",
+        new="if False:",
+        tests=(f"{EXTEND}::test_only_the_connection_of_the_open_transaction_is_taken",),
     ),
     Mutant(
         name="keys-wait-apart",
@@ -84,14 +221,8 @@ MUTANTS = (
         promises=(14,),
         guard="a connection for asyncio is not used without a loop",
         file=TRANSACTIONS,
-        old="""
-        if self._along.waits:
-            raise OptionError(
-        """,
-        new="""
-        if False:
-            raise OptionError(
-        """,
+        old="if along.waits:",
+        new="if False:",
         tests=("postgres/test_blocking_transactions.py::test_a_connection_for_asyncio_is_refused",),
     ),
     Mutant(
@@ -114,8 +245,8 @@ MUTANTS = (
         promises=(2, 14),
         guard="who has no claim any more commits nothing",
         file=TRANSACTIONS,
-        old="if not self._leased() or not await along.finish(transition, self._now()):",
-        new="if await along.finish(transition, self._now()) and not self._leased():",
+        old="if not self._leased() or not await along.finish(transition, self._now(), pieces):",
+        new="if await along.finish(transition, self._now(), pieces) and not self._leased():",
         tests=(
             f"{THREADS}::test_a_thread_that_is_overdue_writes_nothing",
             f"{THREADS}::test_who_has_lost_the_lease_writes_nothing",
@@ -171,7 +302,7 @@ MUTANTS = (
         promises=(14, 15),
         guard="the server gives up a completion whose client has gone",
         file=ALONG,
-        old='await self._line.fetch(self._base.statements["hurry"], PATIENCE)',
+        old='await self._line.fetch(text["hurry"], PATIENCE)',
         new="pass",
         tests=(f"{LOST}::test_a_commit_that_never_comes_is_not_waited_for_long",),
         hangs=True,

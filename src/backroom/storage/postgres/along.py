@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from backroom.errors import ConfigurationError, DuplicateJobError
+from backroom.flow import FlowRecord, Piece
+from backroom.flowing import told_to_stop
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
+from backroom.storage.postgres import ties
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.inserts import Inserts, queues_of
 from backroom.storage.postgres.keys import Addition, Refused
 from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
+from backroom.storage.postgres.texts import to_id
 from backroom.storage.postgres.turns import in_turn
 from backroom.transition import Transition
 
@@ -33,12 +38,23 @@ class Along:
     """
 
     def __init__(
-        self, base: Base, line: Line, know: Callable[[Collection[str]], Awaitable[None]]
+        self,
+        base: Base,
+        line: Line,
+        know: Callable[[Collection[str]], Awaitable[None]],
+        take_keys: Callable[[Line, Piece, int], Awaitable[None]],
+        begin_flow: Callable[[Line, FlowRecord, Piece, int], Awaitable[None]],
+        add_to_flow: Callable[[Line, UUID, Any, int, Piece], Awaitable[None]],
     ) -> None:
-        """`know`: makes sure that queues have a row."""
+        """`know`: makes sure that queues have a row. `take_keys`, `begin_flow`, `add_to_flow`: keep
+        the unique keys of the jobs of a flow, the flow itself, or what a job adds to its own, on a
+        line in a transaction."""
         self._base = base
         self._line = line
         self._know = know
+        self._take_keys = take_keys
+        self._begin_flow = begin_flow
+        self._add_to_flow = add_to_flow
         self._here: str | None = None
         """Which server, database and table the store's own connections have; None: this is one
         of them."""
@@ -69,12 +85,28 @@ class Along:
                 raise refused.additions[addition] or refused from None
             return made
 
+        return await self._write(insert, jobs)
+
+    async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
+        """See `Along.insert_flow`; the queues of the jobs have a row."""
+        await self._check()
+
+        async def insert() -> None:
+            await self._take_keys(self._line, piece, now)
+            await self._begin_flow(self._line, flow, piece, now)
+            text = self._base.statements
+            await self._line.fetch(text["say"], text.channel, Wake.JOBS.value)
+
+        await self._write(insert, [member.record for member in piece.members])
+
+    async def _write(self, work: Callable[[], Awaitable[T]], jobs: Sequence[JobRecord]) -> T:
+        """`work`, which adds these jobs, in the transaction that is open, or one of its own."""
         if await self._line.alone():
-            return await self._whole(insert)
+            return await self._whole(work)
         may_be_refused = any(
             job.hold is not None and job.hold.on_conflict == "raise" for job in jobs
         )
-        return await (self._apart(insert) if may_be_refused else insert())
+        return await (self._apart(work) if may_be_refused else work())
 
     async def _apart(self, work: Callable[[], Awaitable[T]]) -> T:
         """Within the application's transaction, which goes on where this is refused."""
@@ -135,12 +167,32 @@ class Along:
             await self._line.rollback()
             raise
 
-    async def finish(self, transition: Transition, now: int) -> bool:
+    async def finish(self, transition: Transition, now: int, pieces: Sequence[Piece] = ()) -> bool:
         """Writes an outcome; false where the lease is gone. It is to be committed at once: until
-        then, others that hold jobs of the same claim wait."""
-        await self._line.fetch(self._base.statements["hurry"], PATIENCE)
-        outcomes = Outcomes(self._base.statements)
-        return not await outcomes.write(self._line, [transition], now)
+        then, others that hold jobs of the same claim wait, and those that end jobs of the same
+        flow."""
+        text = self._base.statements
+        await self._line.fetch(text["hurry"], PATIENCE)
+        if pieces and not await self._extend(transition, pieces, now):
+            return False
+        return not await Outcomes(text).write(self._line, [transition], now)
+
+    async def _extend(self, transition: Transition, pieces: Sequence[Piece], now: int) -> bool:
+        """Adds to the flow of a job that is about to complete; false where the lease is gone.
+        Whether it stands until the commit is for the outcome to find out: to hold the claim here,
+        as a reader of it, would be to wait for another one that does, and to be waited for."""
+        text, job = self._base.statements, to_id(transition.key)
+        for piece in pieces:  # First: who waits for a key holds no flow.
+            await self._take_keys(self._line, piece, now)
+        await ties.hold(self._line, text, [job])
+        if not await self._line.fetch(text["held_now"], [job], [transition.token]):
+            return False
+        [(role, flow, cancelled)] = await self._line.fetch(text["role_of"], job)
+        if cancelled:
+            raise told_to_stop()
+        for piece in pieces:
+            await self._add_to_flow(self._line, job, flow, role, piece)
+        return True
 
     async def commit(self) -> None:
         await self._line.commit()

@@ -18,7 +18,7 @@ from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.reasons import doomed, not_all
 
-__all__ = ["close", "ended", "weave"]
+__all__ = ["close", "ended", "name_queues", "weave"]
 
 CHUNK: Final = 2000
 """Jobs a statement."""
@@ -29,8 +29,8 @@ async def ended(link: Any, text: Statements, ids: Sequence[Any], now: int) -> No
     done that follows."""
     while ids:
         rows = await link.fetch(text["account"], ids, now)
-        ids = await _doom_behind(link, text, [row for row in rows if row["kind"]], now)
-        ids += await close(link, text, [row["flow"] for row in rows if not row["kind"]], now)
+        ids = await _doom_behind(link, text, [vain for kind, *vain in rows if kind], now)
+        ids += await close(link, text, [flow for kind, _, _, flow in rows if not kind], now)
 
 
 async def _doom_behind(link: Any, text: Statements, rows: Sequence[Any], now: int) -> list[Any]:
@@ -38,12 +38,12 @@ async def _doom_behind(link: Any, text: Statements, rows: Sequence[Any], now: in
     if not rows:
         return []
     causes: dict[Any, Any] = {}
-    for row in rows:  # One for each flow: each job is met once.
-        causes.setdefault(row["flow"], row["cause"])
+    for _, cause, flow in rows:  # One for each flow: each job is met once.
+        causes.setdefault(flow, cause)
     said = await link.fetch(text["causes"], list(causes.values()))
     why = {id_: doomed(str(id_), from_text(type_), state) for id_, type_, state in said}
-    reasons = [to_text(why[causes[row["flow"]]]) for row in rows]
-    return await _doom(link, text, [row["id"] for row in rows], reasons, now)
+    reasons = [to_text(why[causes[flow]]) for *_, flow in rows]
+    return await _doom(link, text, [job for job, _, _ in rows], reasons, now)
 
 
 async def _doom(
@@ -57,15 +57,15 @@ async def close(link: Any, text: Statements, flows: Sequence[Any], now: int) -> 
     if not flows:
         return []
     rows = await link.fetch(text["callbacks"], flows)
-    go = [row["job"] for row in rows if row["wanted"]]
+    go = [job for job, wanted, _ in rows if wanted]
     if go:
         await link.fetch(text["free"], go, now)
-    stay = [(row["job"], not_all(str(row["flow"]))) for row in rows if not row["wanted"]]
+    stay = [(job, not_all(str(flow))) for job, wanted, flow in rows if not wanted]
     gone: list[Any] = []
     if stay:
         gone = await _doom(link, text, [job for job, _ in stay], [why for _, why in stay], now)
     for row in await link.fetch(text["to_undo"], flows):
-        await _undo(link, text, row["id"], now)
+        await _undo(link, text, row[0], now)
     await link.execute(text["finished"], flows, now)
     return gone
 
@@ -75,16 +75,22 @@ async def _undo(link: Any, text: Statements, flow: Any, now: int) -> None:
     rows = await link.fetch(text["what_to_undo"], flow)
     if not rows:
         return
-    records = [made_now(_decoder.decode(row["undo"]), now) for row in rows]
+    records = [made_now(_decoder.decode(undo), now) for _, undo in rows]
     ids = [one.id for one in records]
+    await name_queues(link, text, records)
     await weave(
         link, text, flow, records, [Role.UNDO] * len(ids), [True] * len(ids),
         [int(index > 0) for index in range(len(ids))], [None] * len(ids),
     )  # fmt: skip
-    parents = [*ids[:-1], *(row["job"] for row in rows)]
+    parents = [*ids[:-1], *(job for job, _ in rows)]
     done = [False] * (len(ids) - 1) + [True] * len(ids)
     await link.execute(text["add_edges"], parents, [*ids[1:], *ids], done)
     await link.execute(text["undone"], flow, len(ids))
+
+
+async def name_queues(link: Any, text: Statements, records: Sequence[JobRecord]) -> None:
+    """Before `weave`: the queues of the jobs have a row."""
+    await link.execute(text["new_queues"], sorted({to_text(one.queue) for one in records}))
 
 
 async def weave(
@@ -98,7 +104,6 @@ async def weave(
     undo: Sequence[str | None],
 ) -> None:
     """Keeps new jobs of a flow, those that wait for others in a place of their own."""
-    await link.execute(text["new_queues"], sorted({to_text(one.queue) for one in records}))
     for at in range(0, len(records), CHUNK):
         part = slice(at, at + CHUNK)
         some = records[part]

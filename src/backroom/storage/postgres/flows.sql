@@ -137,6 +137,9 @@ WHERE id = ANY($1::uuid[]) AND open_jobs = 0 AND open_others = 0 AND finished_at
 INSERT INTO {flows} (id, name, kind, on_failure, created_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (id) DO NOTHING RETURNING id;
 
+-- say: where, what -> nothing: those who listen are told as this is committed
+SELECT pg_notify($1, $2) WHERE $2::text IS NOT NULL;
+
 -- weave: new jobs by column; their roles, whether they run anyway, for how many they wait, their undo
 --     jobs; the flow; the keys that they hold until they end -> nothing
 WITH given AS MATERIALIZED (
@@ -168,11 +171,13 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]);
 UPDATE {flows} SET jobs = jobs + $2, open_jobs = open_jobs + $2, open_others = open_others + $3
 WHERE id = $1;
 
--- holds_member: job, token -> its flow, if that claim stands, which holds now until the end
+-- holds_member: job, token -> its flow, what it is to that, and whether people have cancelled it, if
+--     that claim stands, which holds now until the end
 WITH mine AS MATERIALIZED (
     SELECT token FROM {held} WHERE token = $2 AND $1::uuid = ANY(ids) FOR KEY SHARE
 )
-SELECT flow, role FROM {members} WHERE job = $1 AND EXISTS (SELECT FROM mine);
+SELECT flow, role, EXISTS (SELECT FROM {cancels} WHERE id = $1) FROM {members}
+WHERE job = $1 AND EXISTS (SELECT FROM mine);
 
 -- members_by_id: jobs -> those that are there: their flows, and how they ended
 SELECT g.id, m.flow, e.state FROM unnest($1::uuid[]) AS g (id)
@@ -180,10 +185,16 @@ CROSS JOIN LATERAL (SELECT true AS there FROM {jobs} AS j WHERE j.id = g.id LIMI
 LEFT JOIN {members} AS m ON m.job = g.id
 LEFT JOIN LATERAL (SELECT state FROM {ended} AS o WHERE o.id = g.id LIMIT 1) AS e ON true;
 
--- graft: a job, new ones, all that are new -> nothing: who waited for the one waits for those, too
-WITH children AS MATERIALIZED (
+-- graft: a job, new ones, all that are new, what these wait for beside -> nothing: who waited for the one
+--     waits for those, too, but for whom some of them wait
+WITH RECURSIVE before (id) AS (
+    SELECT unnest($4::uuid[])
+    UNION SELECT p.parent FROM before AS b,
+    LATERAL (SELECT parent FROM {edges} AS e WHERE e.child = b.id AND NOT e.done OFFSET 0) AS p
+), children AS MATERIALIZED (
     SELECT e.child FROM {edges} AS e JOIN {waiting} AS w ON w.id = e.child
     WHERE e.parent = $1 AND NOT e.done AND NOT e.child = ANY($3::uuid[])
+    AND e.child NOT IN (SELECT id FROM before)
 ), more AS (
     UPDATE {waiting} SET waits = waits + cardinality($2::uuid[])
     WHERE id = ANY(ARRAY(SELECT child FROM children))
@@ -215,8 +226,8 @@ ORDER BY m.job;
 -- flow_edges: jobs -> what they wait for, or waited for
 SELECT parent, child FROM {edges} WHERE child = ANY($1::uuid[]) ORDER BY child, parent;
 
--- role_of: job -> what it is to its flow
-SELECT role, flow FROM {members} WHERE job = $1;
+-- role_of: job -> what it is to its flow, and whether people have cancelled it while it runs
+SELECT role, flow, EXISTS (SELECT FROM {cancels} WHERE id = $1) FROM {members} WHERE job = $1;
 
 -- parents: job, type (null: any), after, how many -> those that it has waited for
 SELECT p.parent AS id, j.type, e.state, e.result, e.reason FROM (

@@ -38,6 +38,7 @@ from backroom.storage.postgres.ending import Ending
 from backroom.storage.postgres.examining import Examination, examine
 from backroom.storage.postgres.firing import Firings
 from backroom.storage.postgres.leaving import Leaving
+from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import Links, is_away, masked
 from backroom.storage.postgres.living import Living
 from backroom.storage.postgres.loans import Loans
@@ -307,13 +308,19 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Wea
     # -- within transactions of the application's ------------------------------------------------
 
     def along(self, connection: object) -> Along:
-        return Along(self._base, line_of(connection), self._adding.know)
+        return self._along(line_of(connection))
+
+    def _along(self, line: Line) -> Along:
+        return Along(
+            self._base, line, self._adding.know, partial(self._take_keys, within=True),
+            self._begin_flow, self._add_to_flow,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Along]:
         await self._base.here()  # While no session is taken: behind a proxy they are few.
         async with self._loans.lend() as loan:
-            yield Along(self._base, loan, self._adding.know)
+            yield self._along(loan)
 
     async def stood(self, transition: Transition) -> bool:
         return await self._ending.stood(transition)

@@ -20,13 +20,13 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, keyed, no_flow, stranger, too_late
-from backroom.job import JobId, State, status_of
+from backroom.flowing import followed, keyed, no_flow, stranger, told_to_stop, too_late
+from backroom.job import JobId, JobRecord, State, status_of
 from backroom.ports import Filter, Wake
 from backroom.stepping import lost
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
-from backroom.storage.postgres.flows import CHUNK, close, ended, weave
+from backroom.storage.postgres.flows import CHUNK, close, ended, name_queues, weave
 from backroom.storage.postgres.keys import Keys
 from backroom.storage.postgres.looking import Inspector, identity
 from backroom.storage.postgres.reopening import retry
@@ -47,60 +47,76 @@ class Weaving:
 
     async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
         """See the protocol."""
-        text, keys = self._base.statements, keyed(piece)
 
         async def insert(link: Any) -> None:
-            if not await link.fetch(
-                text["add_flow"], flow.id, to_text(flow.name), KINDS.index(flow.kind),
-                POLICIES.index(flow.on_failure), flow.created_at,
-            ):  # fmt: skip
-                return
-            await self._keys.take_all(link, keys, now)
-            await self._weave(link, flow.id, piece, {})
-            await ended(link, text, await close(link, text, [UUID(flow.id)], now), now)
+            await name_queues(link, self._base.statements, _records(piece))
+            await self._take_keys(link, piece, now)
+            await self._begin_flow(link, flow, piece, now)
 
         await self._base.change(insert, self._within(piece))
         self._arrived(piece)
 
+    async def _begin_flow(self, link: Any, flow: FlowRecord, piece: Piece, now: int) -> None:
+        """Keeps it, on a connection in a transaction. The queues have a row."""
+        text = self._base.statements
+        if not await link.fetch(
+            text["add_flow"], flow.id, to_text(flow.name), KINDS.index(flow.kind),
+            POLICIES.index(flow.on_failure), flow.created_at,
+        ):  # fmt: skip
+            return
+        await self._weave(link, flow.id, piece, {})
+        await ended(link, text, await close(link, text, [UUID(flow.id)], now), now)
+
     async def extend_flow(self, piece: Piece, key: int, token: int, now: int) -> None:
         """See the protocol."""
-        text, job, keys = self._base.statements, to_id(key), keyed(piece)
-        new = {member.record.id for member in piece.members}
-        outside = {parent for parent, _ in piece.edges} - new
-        if any(identity(id_) is None for id_ in outside):
-            raise stranger(next(id_ for id_ in outside if identity(id_) is None))
+        text, job = self._base.statements, to_id(key)
 
         async def extend(link: Any) -> None:
-            # First: who waits for somebody's transaction holds no flow, whose jobs end meanwhile.
-            if keys and not await link.fetch(text["present"], sorted(new)):
-                await self._keys.take_all(link, keys, now)
+            await self._take_keys(link, piece, now)
             await link.fetch(text["lock_flows"], [job])
             rows = await link.fetch(text["holds_member"], job, token)
             if not rows:
                 raise lost()
-            [(flow, role)] = rows
-            if role != Role.JOB:
-                raise too_late()
-            found = {
-                str(id_): (its, state)
-                for id_, its, state in await link.fetch(
-                    text["members_by_id"], sorted(new | outside)
-                )
-            }
-            there = followed(piece, found, flow)
-            if there is None:
-                return
-            await self._weave(link, flow, piece, there)
-            parents = {parent for parent, _ in piece.edges}
-            last = [one.record.id for one in piece.members if one.record.id not in parents]
-            await link.execute(text["graft"], job, last, sorted(new))
+            [(flow, role, cancelled)] = rows
+            if cancelled:
+                raise told_to_stop()
+            await name_queues(link, text, _records(piece))
+            await self._add_to_flow(link, job, flow, role, piece)
 
         await self._base.change(extend, self._within(piece))
         self._arrived(piece)
 
-    @property
-    def _keys(self) -> Keys:
-        return Keys(self._base.statements, within=False)
+    async def _add_to_flow(self, link: Any, job: UUID, flow: Any, role: int, piece: Piece) -> None:
+        """Adds what a job adds to its flow, which is locked; what it is to that. The queues have a
+        row."""
+        text = self._base.statements
+        new = {member.record.id for member in piece.members}
+        outside = {parent for parent, _ in piece.edges} - new
+        if role != Role.JOB:
+            raise too_late()
+        if any(identity(id_) is None for id_ in outside):
+            raise stranger(next(id_ for id_ in outside if identity(id_) is None))
+        rows = await link.fetch(text["members_by_id"], sorted(new | outside))
+        there = followed(piece, {str(id_): (its, state) for id_, its, state in rows}, flow)
+        if there is None:
+            return
+        await self._weave(link, flow, piece, there)
+        parents = {parent for parent, _ in piece.edges}
+        last = [one.record.id for one in piece.members if one.record.id not in parents]
+        await link.execute(text["graft"], job, last, sorted(new), sorted(outside))
+
+    async def _take_keys(self, link: Any, piece: Piece, now: int, *, within: bool = False) -> None:
+        """The unique keys of new members are theirs. To be said before a flow is locked: who waits
+        for somebody's transaction holds no flow, whose jobs end meanwhile. `within`: a transaction
+        of the application's.
+
+        Raises:
+            DuplicateJobError: another job holds one; nothing of the transaction may stay.
+        """
+        text, keys = self._base.statements, keyed(piece)
+        new = sorted(member.record.id for member in piece.members)
+        if keys and not await link.fetch(text["present"], new):
+            await Keys(text, within).take_all(link, keys, now)
 
     async def _weave(self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]) -> None:
         """Keeps new members; `there`: other jobs that some of them wait for, and whether these
@@ -211,7 +227,7 @@ class Weaving:
     ) -> list[Predecessor]:
         """See the protocol."""
         name, whose = "parents", to_id(key)
-        for role, flow in await self._base.fetch("role_of", whose):
+        for role, flow, _ in await self._base.fetch("role_of", whose):
             if role == Role.CALLBACK:
                 name, whose = "jobs_of_flow", flow
         rows = await self._base.fetch(
@@ -226,6 +242,10 @@ class Weaving:
             )
             for id_, kind, state, result, reason in rows
         ]  # fmt: skip
+
+
+def _records(piece: Piece) -> list[JobRecord]:
+    return [member.record for member in piece.members]
 
 
 def _undo_of(member: Member) -> str | None:

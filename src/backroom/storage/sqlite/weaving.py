@@ -18,7 +18,7 @@ from backroom.flow import (
     Role,
     kept,
 )
-from backroom.flowing import followed, keyed, too_late
+from backroom.flowing import followed, keyed, told_to_stop, too_late
 from backroom.job import JobId, status_of
 from backroom.stepping import lost
 from backroom.storage.sqlite.flows import ADD_EDGES, ADD_MEMBERS, close, ended, put
@@ -56,7 +56,7 @@ EDGES: Final = """
     ORDER BY e.child, e.parent
 """
 HOLDS: Final = """
-    SELECT m.flow, m.role FROM job JOIN member AS m ON m.job = job.key
+    SELECT m.flow, m.role, job.cancel_requested FROM job JOIN member AS m ON m.job = job.key
     WHERE job.key = ?1 AND job.token = ?2 AND job.state = 1
 """
 BY_ID: Final = """
@@ -64,10 +64,17 @@ BY_ID: Final = """
     WHERE job.id IN (SELECT value FROM json_each(?1))
 """
 WAITING_CHILDREN: Final = """
+    WITH RECURSIVE before (job) AS (
+        SELECT value FROM json_each(?2)
+        UNION SELECT e.parent FROM before AS b CROSS JOIN edge AS e ON e.child = b.job
+        WHERE NOT e.done
+    )
     SELECT e.child FROM edge AS e JOIN job ON job.key = e.child
     JOIN member AS m ON m.job = e.child
     WHERE e.parent = ?1 AND NOT e.done AND job.state = 5 AND m.waits > 0
+    AND e.child NOT IN (SELECT job FROM before)
 """
+"""Of a job, without those that some others are, or wait for."""
 MORE_WAITS: Final = "UPDATE member SET waits = waits + ?2 WHERE job = ?1"
 _PREDECESSORS = """
     SELECT p.id, p.type, p.state, p.result, p.reason
@@ -109,9 +116,11 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
     row = ledger.run(HOLDS, (key, token)).fetchone()
     if row is None:
         raise lost()
-    flow, role = row
+    flow, role, cancelled = row
     if role != Role.JOB:
         raise too_late()
+    if cancelled:
+        raise told_to_stop()
     new = {member.record.id for member in piece.members}
     outside = {parent for parent, _ in piece.edges} - new
     rows = list(ledger.run(BY_ID, (encode(sorted(new | outside)),)))
@@ -120,7 +129,8 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
         return
     _take_keys(ledger, piece, now)
     there = {id_: (job, completed[id_]) for id_, job, _, _ in rows}
-    children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key,))]
+    before = encode([job for job, _ in there.values()])
+    children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key, before))]
     keys = _add(ledger, flow, piece.members, piece.edges, there)
     parents = {parent for parent, _ in piece.edges}
     last = [keys[member.record.id] for member in piece.members if member.record.id not in parents]
