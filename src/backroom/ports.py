@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import msgspec
 
 from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked
 from backroom.flow import FlowRecord, Piece
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.limiting import Limiting
