@@ -160,6 +160,7 @@ class Recurring:
                 jitter=schedule.jitter,
                 origin=origin,
                 created_at=now,
+                revision=now,  # No former schedule of this name ever had it.
                 next_at=first,
             )
         )

@@ -66,7 +66,8 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     revision: int = 1
     """One more with each change of any of the above: what was decided of an earlier one is not
-    carried out."""
+    carried out. A service begins it with `created_at`: one that is made anew under the name of a
+    schedule that was dropped has none of the revisions that the former one had."""
     next_at: int | None
     """The next tick that nothing was decided of; None: there is none."""
     last_at: int | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backroom import JobService
 from backroom.errors import StorageError
 from backroom.job import SECOND, Hold, JobStatus
 from backroom.ports import Wake
@@ -222,6 +223,30 @@ async def test_a_dropped_schedule_and_its_ticks_are_gone_and_its_jobs_stay(plans
     anew = await plans.put()
     assert (anew.revision, anew.last_job) == (1, None)
     assert await plans.ticks() == []
+
+
+@pytest.mark.parametrize("carried_out", [False, True], ids=["late", "answer lost"])
+async def test_what_was_decided_of_a_dropped_schedule_is_nothing_to_the_next_one_of_its_name(
+    plans: Plans, carried_out: bool
+) -> None:
+    """Also where both have the same tick before them, as the clocks of two machines differ."""
+    service = JobService(plans.bench.storage)
+    service.declare("DIGEST")
+    await service.cron("0 * * * *", "DIGEST", {"of": "the former"}, name="digest")
+    decided = plans.firing(await plans.kept())
+    if carried_out:
+        assert await plans.fire(decided) == [True]
+    plans.bench.clock.advance(60)
+    await service.delete_schedule("digest")
+    await service.cron("0 * * * *", "DIGEST", {"of": "the next"}, name="digest")
+    anew = await plans.kept()
+    assert anew.next_at == decided.expected
+    assert await plans.fire(decided) == [False]
+    assert (await plans.kept(), await plans.ticks()) == (anew, [])
+    assert len(await plans.jobs()) == carried_out
+    assert await plans.fire(plans.firing(anew)) == [True]
+    assert len(await plans.jobs()) == carried_out + 1
+    await service.stop()
 
 
 # -- what is due -------------------------------------------------------------------------------
