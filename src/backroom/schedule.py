@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from backroom.job import JobId, JobRecord, Priority
+from backroom.job import FIRST, JobId, JobRecord, Priority
 
 __all__ = [
     "CAUGHT_UP",
@@ -182,6 +182,8 @@ class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What its jobs get, as plain JSON values."""
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The options that were said and a worker resolves: retries, timeout ..."""
+    version: int = FIRST
+    """Of the data of its jobs, as who said it last had it."""
     expires_in: float | None = None
     """Seconds."""
     created_at: datetime

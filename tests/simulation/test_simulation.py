@@ -41,6 +41,8 @@ SHARES = 8
 """They are run by so many tests, to be spread over the cores."""
 SCENARIOS = 56
 """Over each of the real storages."""
+CROWDS = (76, 296)
+"""Of all worlds of the test run, two more with a crowd: over the real storages, too."""
 FOUND = (158, 596, 636, 875, 881)
 """Over PostgreSQL: jobs starved where two groups of queues were claimed from in turn, since the
 emptiness of one was taken for that of the other."""
@@ -56,14 +58,14 @@ def test_no_promise_is_broken(share: int) -> None:
 
 @pytest.mark.parametrize("share", range(4))
 def test_no_promise_is_broken_over_the_file_storage(share: int) -> None:
-    for seed in range(share, SCENARIOS, 4):
+    for seed in (*range(share, SCENARIOS, 4), *CROWDS[share::4]):
         outcome = simulate(seed, kind="files")
         assert not outcome.trouble, outcome.trouble
 
 
 @pytest.mark.parametrize("share", range(4))
 def test_no_promise_is_broken_over_postgres(share: int) -> None:
-    for seed in (*range(share, SCENARIOS, 4), *FOUND[share::4]):
+    for seed in (*range(share, SCENARIOS, 4), *FOUND[share::4], *CROWDS[share::4]):
         outcome = simulate(seed, kind="postgres")
         assert not outcome.trouble, outcome.trouble
 
