@@ -332,7 +332,7 @@ MUTANTS = (
         promises=(12,),
         guard="what is retried of a workflow takes its turn, on a server",
         file="storage/postgres/reopening.py",
-        old="    await turns.take_again(link, text, jobs, now)",
+        old="    await turns.take_again(link, text, again, now)",
         new="",
         tests=(f"{TURNS}::test_what_is_retried_of_a_workflow_takes_its_turn[postgres]",),
     ),
