@@ -346,6 +346,15 @@ MUTANTS = (
         tests=(f"{TURNS}::test_the_first_jobs_of_a_workflow_take_turns[postgres]",),
     ),
     Mutant(
+        name="pg-turns-of-first-jobs-along",
+        promises=(12,),
+        guard="the first jobs of a workflow that is made along a connection take turns",
+        file="storage/postgres/along.py",
+        old="turned = await begun_in_turn(self._line, text, piece, now, aside=True)",
+        new="turned = piece",
+        tests=("postgres/test_flows_in_transactions.py::test_its_first_jobs_take_turns",),
+    ),
+    Mutant(
         name="pg-turns-of-who-is-added",
         promises=(12,),
         guard="a job that is added to a workflow takes its turn, on a server",
