@@ -5,7 +5,8 @@
                                    `dev.py test -n 0` for one test at a time
     python3 dev.py check           run ruff, mypy and import-linter
     python3 dev.py bench [ARGS]    run the benchmarks
-    python3 dev.py simulate [ARGS] worlds in virtual time: `dev.py simulate --seeds 1000`
+    python3 dev.py simulate [ARGS] worlds in virtual time: `dev.py simulate --seeds 1000`; years of
+                                   schedules: `dev.py simulate --years 3 --seeds 10`
     python3 dev.py chaos [ARGS]    hurt processes, disks and clocks: `dev.py chaos --minutes 30`
     python3 dev.py mutants [ARGS]  remove each guard in a copy, and see which test goes red
     python3 dev.py setup           make the virtual environment; the verbs above do so by themselves

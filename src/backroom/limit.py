@@ -19,6 +19,7 @@ from backroom.job import SECOND, duration
 from backroom.keypath import KeyPath
 
 __all__ = [
+    "FAIR",
     "LEAD",
     "MARK",
     "OURS",

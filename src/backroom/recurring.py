@@ -13,7 +13,7 @@ import msgspec
 
 from backroom.cron import Cron
 from backroom.errors import OptionError, ScheduleNotFoundError
-from backroom.job import PRIORITIES, SECOND, JobId, JobIds, to_datetime
+from backroom.job import FIRST, PRIORITIES, SECOND, JobId, JobIds, to_datetime
 from backroom.limit import OURS
 from backroom.ports import Clock, Store
 from backroom.registry import JobType, Registry
@@ -160,6 +160,7 @@ class Recurring:
                 jitter=schedule.jitter,
                 origin=origin,
                 created_at=now,
+                revision=now,  # No former schedule of this name ever had it.
                 next_at=first,
             )
         )
@@ -340,6 +341,7 @@ def _before(cursor: object) -> int:
 
 def _info(record: ScheduleRecord, now: int, *, orphaned: bool) -> ScheduleInfo:
     zone = _zone(record.tz)
+    options, version = _said(record.options)
     try:
         rule = read_rule(record)
     except ValueError as error:
@@ -365,7 +367,8 @@ def _info(record: ScheduleRecord, now: int, *, orphaned: bool) -> ScheduleInfo:
         queue=record.queue,
         priority=PRIORITIES[record.priority],
         data=msgspec.json.decode(record.data),
-        options=_said(record.options),
+        options=options,
+        version=version,
         expires_in=None if record.expires_in is None else record.expires_in / SECOND,
         created_at=to_datetime(record.created_at),
     )
@@ -397,7 +400,8 @@ def _tick_info(tick: Tick) -> TickInfo:
     )
 
 
-def _said(options: str | None) -> dict[str, Any]:
-    """What was said of the jobs of a schedule."""
+def _said(options: str | None) -> tuple[dict[str, Any], int]:
+    """What was said of the jobs of a schedule, and the version of their data."""
     said: dict[str, Any] = {} if options is None else msgspec.json.decode(options)
-    return {name: value for name, value in said.items() if name not in OURS}
+    version = said.pop("version", FIRST)
+    return {name: value for name, value in said.items() if name not in OURS}, version

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from backroom.job import JobId, JobRecord, Priority
+from backroom.job import FIRST, JobId, JobRecord, Priority
 
 __all__ = [
     "CAUGHT_UP",
@@ -66,7 +66,8 @@ class ScheduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     revision: int = 1
     """One more with each change of any of the above: what was decided of an earlier one is not
-    carried out."""
+    carried out. A service begins it with `created_at`: one that is made anew under the name of a
+    schedule that was dropped has none of the revisions that the former one had."""
     next_at: int | None
     """The next tick that nothing was decided of; None: there is none."""
     last_at: int | None = None
@@ -181,6 +182,8 @@ class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What its jobs get, as plain JSON values."""
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The options that were said and a worker resolves: retries, timeout ..."""
+    version: int = FIRST
+    """Of the data of its jobs, as who said it last had it."""
     expires_in: float | None = None
     """Seconds."""
     created_at: datetime

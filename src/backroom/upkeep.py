@@ -16,9 +16,11 @@ SWEEP_EVERY: Final = 1.0
 """Seconds between two looks for dead workers, where the storage does not say."""
 FREE_EVERY: Final = 5.0
 """Seconds between two looks whether somebody waits for room that is there."""
+MANY: Final = 100
+"""Where one look lets so many go on, there may be more."""
 PRUNE_EVERY: Final = 30.0
 MORE: Final = 0.05
-"""Seconds until retention goes on where it has not come to the end."""
+"""Seconds until the next look where the last one has not come to the end."""
 PAGE: Final = 500
 """How many jobs one transaction of retention removes."""
 
@@ -44,8 +46,8 @@ class Upkeep(Loop):
             wait = await self._sweep()
             self._next_sweep = self._clock.uptime() + wait
         if self._clock.uptime() >= self._next_look:
-            await self._storage.free_up(self._clock.now())
-            self._next_look = self._clock.uptime() + FREE_EVERY
+            called = await self._storage.free_up(self._clock.now())
+            self._next_look = self._clock.uptime() + (FREE_EVERY if called < MANY else MORE)
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)
             if pruned.more:

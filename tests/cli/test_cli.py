@@ -260,6 +260,22 @@ def test_a_mistake_is_one_clear_sentence(
     assert says in " ".join(shown.err.split())
     assert "secret" not in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stats", "--storage", "{url}"], ["jobs", "list", "--storage", "{url}"],
+        ["jobs", "cancel", "some", "--storage", "{url}"], ["doctor", "--storage", "{url}"],
+        ["migrate", "{url}"], ["move", "{url}", "{store}"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_server_that_is_away_is_told_of_once(store: Store, arguments: list[str]) -> None:
+    url = "postgresql://ada@127.0.0.1:1/app"
+    shown = backroom(*(one.format(url=url, store=store.url) for one in arguments))
+    assert shown.code == 1
+    assert (shown.out + shown.err).count("no connection to postgresql://ada@") == 1
     _only_text(shown.err)
 
 

@@ -76,8 +76,9 @@ async def test_one_schedule_is_shown_with_its_ticks(place: Place) -> None:
         usual, at=at + 60_000_000, until=at + 180_000_000, count=3, outcome="missed"
     )
     firing = Firing(
-        schedule="poll", revision=1, expected=at, next_at=at + 240_000_000, ticks=(usual, later)
-    )
+        schedule="poll", revision=record.revision, expected=at, next_at=at + 240_000_000,
+        ticks=(usual, later),
+    )  # fmt: skip
     assert await planning.fire([firing], at) == [True]
     shown = backroom("schedules", "show", "poll", "--limit", "1", *place.on)
     for text in ("every 60 seconds"[:5], "5 s", '{"a":1}', '{"tags":["t"]}', "made by a call"):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backroom import JobService
 from backroom.errors import StorageError
 from backroom.job import SECOND, Hold, JobStatus
 from backroom.ports import Wake
@@ -222,6 +223,30 @@ async def test_a_dropped_schedule_and_its_ticks_are_gone_and_its_jobs_stay(plans
     anew = await plans.put()
     assert (anew.revision, anew.last_job) == (1, None)
     assert await plans.ticks() == []
+
+
+@pytest.mark.parametrize("carried_out", [False, True], ids=["late", "answer lost"])
+async def test_what_was_decided_of_a_dropped_schedule_is_nothing_to_the_next_one_of_its_name(
+    plans: Plans, carried_out: bool
+) -> None:
+    """Also where both have the same tick before them, as the clocks of two machines differ."""
+    service = JobService(plans.bench.storage)
+    service.declare("DIGEST")
+    await service.cron("0 * * * *", "DIGEST", {"of": "the former"}, name="digest")
+    decided = plans.firing(await plans.kept())
+    if carried_out:
+        assert await plans.fire(decided) == [True]
+    plans.bench.clock.advance(60)
+    await service.delete_schedule("digest")
+    await service.cron("0 * * * *", "DIGEST", {"of": "the next"}, name="digest")
+    anew = await plans.kept()
+    assert anew.next_at == decided.expected
+    assert await plans.fire(decided) == [False]
+    assert (await plans.kept(), await plans.ticks()) == (anew, [])
+    assert len(await plans.jobs()) == carried_out
+    assert await plans.fire(plans.firing(anew)) == [True]
+    assert len(await plans.jobs()) == carried_out + 1
+    await service.stop()
 
 
 # -- what is due -------------------------------------------------------------------------------
@@ -491,42 +516,51 @@ async def test_a_tick_whose_job_cannot_be_kept_spoils_no_other(
 
 async def test_what_changes_schedules_wakes_who_listens_here_and_elsewhere(place: Place) -> None:
     one, other = (Plans(bench) for bench in await place.benches(2))
-    heard: list[list[Wake]] = [[], []]
+    worker = await other.bench.enlist()
+    await other.bench.add()
+    claim = await other.bench.claim_one(worker)
+    tick = await one.put("other")
+    heard = [{wake: asyncio.Event() for wake in Wake} for _ in range(2)]
     ends = [
-        bench.bench.storage.subscribe(told.append)
-        for bench, told in zip((one, other), heard, strict=True)
+        plans.bench.storage.subscribe(lambda wake, events=events: events[wake].set())
+        for plans, events in zip((one, other), heard, strict=True)
     ]
 
     async def told(wake: Wake) -> None:
         async with asyncio.timeout(10):
-            while not all(wake in wakes for wakes in heard):
-                await asyncio.sleep(0.001)
-        await asyncio.sleep(0.05)  # What comes twice has come.
-        for wakes in heard:
-            wakes.clear()
+            for events in heard:
+                await events[wake].wait()
+        for events in heard:
+            for event in events.values():
+                event.clear()
 
-    await told_at_first(heard)
+    async def quiet() -> None:
+        """What one has said may come back to it; what the other says comes behind that."""
+        await other.bench.add()
+        async with asyncio.timeout(10):
+            await heard[0][Wake.JOBS].wait()
+        heard[0][Wake.JOBS].clear()
+        heard[0][Wake.CONTROL].clear()
+
+    # A listener that begins says all, as it knows nothing of what was before.
+    await other.bench.finish(worker, other.bench.completed(claim))
+    await told(Wake.FINISHED)
     record = await one.put()
     await told(Wake.CONTROL)
     await one.put()
+    await quiet()
     await one.storage.pause_schedule("digest", True, None, revision=1)
     await told(Wake.CONTROL)
+    await quiet()
     await one.storage.pause_schedule("digest", False, record.next_at, revision=2)
     await told(Wake.CONTROL)
-    await one.fire(plans_firing := one.firing(await one.kept()))
-    await told(Wake.JOBS)
-    await one.fire(plans_firing)
+    await quiet()
     await one.storage.drop_schedule("digest")
     await told(Wake.CONTROL)
+    await one.fire(one.firing(tick))
+    await told(Wake.JOBS)
     for end in ends:
         end()
-
-
-async def told_at_first(heard: list[list[Wake]]) -> None:
-    """A listener that begins says all, as it knows nothing of what was before."""
-    await asyncio.sleep(0.3)
-    for wakes in heard:
-        wakes.clear()
 
 
 # -- history -----------------------------------------------------------------------------------

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
+
+from backroom.flow import Member, Role
+from backroom.job import JobStatus
 from backroom.limit import Need
 from backroom.ports import Filter
 from backroom.tie import tied
+from tests.contract.flows import Flows
 from tests.contract.parts import Bench, Place
 
 
@@ -93,6 +99,28 @@ async def test_a_retry_takes_its_turn_when_it_is_due(bench: Bench) -> None:
     assert one in await order(bench, worker, 2)
 
 
+@pytest.mark.parametrize("how", ["one", "all", "sooner"])
+async def test_what_people_retry_takes_its_turn(bench: Bench, how: str) -> None:
+    worker = await bench.enlist()
+    [one] = await add(bench, "b", delay=100.0 if how == "sooner" else 0.0)
+    if how != "sooner":
+        assert await bench.finish(worker, bench.failed(await bench.claim_one(worker))) == [True]
+    await add(bench, "a", 20)
+    bench.clock.advance(1)
+    which = Filter(status=JobStatus.FAILED) if how == "all" else one
+    assert await bench.storage.retry(which, bench.now) == 1
+    await bench.storage.free_up(bench.now)
+    assert one in await order(bench, worker, 2)
+
+
+async def test_a_retry_of_what_has_its_turn_changes_nothing(bench: Bench) -> None:
+    worker = await bench.enlist()
+    jobs = await add(bench, "a", 5)
+    await bench.storage.retry(jobs[2], bench.now)
+    await bench.storage.free_up(bench.now)
+    assert await order(bench, worker) == jobs
+
+
 async def test_what_is_gone_takes_no_turn(bench: Bench) -> None:
     [one] = await add(bench, "b", delay=5.0)
     [two] = await add(bench, "b", delay=5.0)
@@ -138,3 +166,123 @@ async def test_turns_and_limits_go_together(bench: Bench) -> None:
     found = [claim.id for claim in await bench.claim(worker)]
     assert set(found) == {busy[0], one}
     assert len((await bench.storage.page(Filter(), bench.now, 10, None))[0]) == 4
+
+
+# -- jobs of workflows ---------------------------------------------------------------------------
+
+
+def fair(flows: Flows, key: str) -> dict[str, Any]:
+    """What is said of jobs of a workflow that take turns."""
+    return {"options": turns(key, workflow=flows.id)}
+
+
+async def names(flows: Flows, worker: int, most: int = 100) -> list[str]:
+    """The next jobs, by their names in the workflow; others have none."""
+    return [flows.names.get(one, "") for one in await order(flows.bench, worker, most)]
+
+
+async def test_the_first_jobs_of_a_workflow_take_turns(bench: Bench) -> None:
+    flows = Flows(bench)
+    await add(bench, "a", 20)
+    await flows.make("one two", **fair(flows, "b"))
+    found = await names(flows, await bench.enlist())
+    assert "one" in found[:2]
+    assert found.index("two") in (2, 3)
+
+
+async def test_a_first_job_for_later_takes_its_turn_when_it_is_due(bench: Bench) -> None:
+    flows = Flows(bench)
+    await add(bench, "a", 20)
+    await flows.make("one", delay=10.0, **fair(flows, "b"))
+    bench.clock.advance(11)
+    assert await bench.storage.free_up(bench.now) == 1
+    assert "one" in await names(flows, await bench.enlist(), 2)
+
+
+async def test_a_job_that_a_workflow_lets_go_takes_its_turn(bench: Bench) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    await flows.make("a b c", "a>b a>c", callbacks="done", **fair(flows, "b"))
+    claims = await flows.claim(worker)
+    many = await add(bench, "a", 20)
+    bench.clock.advance(1)
+    await flows.end(worker, claims["a"])
+    assert await bench.storage.free_up(bench.now) == 2
+    found = await names(flows, worker)
+    assert {"b", "c"} & set(found[:2])
+    assert {"b", "c"} < set(found[:4])
+    assert len(found) == len(many) + 2
+
+
+async def test_what_is_retried_of_a_workflow_takes_its_turn(bench: Bench) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    await flows.make("a b", "a>b", **fair(flows, "b"))
+    assert await flows.run(worker, a="failed") == "a"
+    await add(bench, "a", 20)
+    bench.clock.advance(1)
+    assert await flows.storage.retry_flow(flows.id, bench.now) == 1
+    assert await bench.storage.free_up(bench.now) == 1
+    assert "a" in await names(flows, worker, 2)
+
+
+async def test_many_that_a_workflow_lets_go_take_turns_with_another_key(bench: Bench) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    children = [f"j{n}" for n in range(20)]
+    edges = " ".join(f"a>{name}" for name in children)
+    await flows.make(" ".join(["a", *children]), edges, **fair(flows, "a"))
+    claims = await flows.claim(worker)
+    await flows.end(worker, claims["a"])
+    await bench.storage.free_up(bench.now)
+    bench.clock.advance(60)
+    await bench.storage.extend(worker)
+    [one] = await add(bench, "b")
+    assert one in await order(bench, worker, 2)
+
+
+@pytest.mark.parametrize("role", ["callback", "undo"])
+async def test_what_follows_a_workflow_takes_its_turn(bench: Bench, role: str) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    callback = flows.record("done", **fair(flows, "b"))
+    undo = flows.record("a-undo", **fair(flows, "b"))
+    piece = flows.piece("a z", "a>z")
+    first, last = piece.members
+    members = [msgspec.structs.replace(first, undo=undo), last]
+    if role == "callback":
+        members.append(Member(callback, Role.CALLBACK, anyway=True))
+    await flows.put(msgspec.structs.replace(piece, members=members), "compensate")
+    assert await flows.run(worker) == "a"
+    claims = await flows.claim(worker)
+    await add(bench, "a", 20)
+    bench.clock.advance(1)
+    await flows.end(worker, claims["z"], "completed" if role == "callback" else "failed")
+    await bench.storage.free_up(bench.now)
+    follows = "done" if role == "callback" else "a-undo"
+    assert follows in await names(flows, worker, 2)
+
+
+async def test_a_job_that_is_added_to_a_workflow_takes_its_turn(bench: Bench) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    await flows.make("a z", "a>z")
+    claims = await flows.claim(worker)
+    await add(bench, "a", 20)
+    bench.clock.advance(1)
+    more = flows.piece("x", **fair(flows, "b"))
+    for _ in range(2):  # The first answer was lost.
+        await flows.storage.extend_flow(more, claims["a"].key, claims["a"].token, bench.now)
+    await bench.storage.free_up(bench.now)
+    assert "x" in await names(flows, worker, 2)
+
+
+async def test_jobs_of_a_workflow_wait_for_room_in_a_limit_as_others_do(bench: Bench) -> None:
+    flows, worker = Flows(bench), await bench.enlist()
+    limited = {"options": tied(None, workflow=flows.id, limits=[Need("tenant", "a", 1, 1)])}
+    await flows.make("a b c d", "a>b a>c a>d", **limited)
+    ended = []
+    while claims := await flows.claim(worker):
+        [(name, claim)] = claims.items()
+        [limit] = await bench.storage.limits()
+        assert limit.used == 1
+        ended.append(name)
+        await flows.end(worker, claim)
+    assert (ended[0], sorted(ended)) == ("a", ["a", "b", "c", "d"])
+    [limit] = await bench.storage.limits()
+    assert (limit.used, limit.blocked) == (0, 0)

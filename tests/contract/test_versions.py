@@ -6,10 +6,12 @@ import asyncio
 
 import msgspec
 
-from backroom.job import JobStatus
+from backroom.job import JobIds, JobStatus
 from backroom.ports import Wake
+from backroom.ticking import Last, decide, job_of, read_rule
 from backroom.transition import Transition
 from tests.contract.parts import Bench, Place
+from tests.contract.plans import Plans
 
 
 def versioned(version: int) -> dict[str, str]:
@@ -141,6 +143,31 @@ async def test_many_of_a_newer_version_do_not_hide_the_others(bench: Bench) -> N
     old = await park(bench, 1)
     assert [c.id for c in await bench.claim(worker, 100, types={"SEND_EMAIL": 1})] == [old]
     assert len(await bench.claim(worker, 1000, types={"SEND_EMAIL": 2})) == 300
+
+
+async def test_the_job_of_a_tick_is_parked_with_the_version_of_its_schedule(place: Place) -> None:
+    """Whoever decides the tick knows nothing of that; and people run the schedule beside it."""
+    old, new = (Plans(bench) for bench in await place.benches(2))
+    record = await new.put(options='{"version":2,"tags":["a"]}', type="SEND_EMAIL")
+    rule, ids = read_rule(record), JobIds()
+    decided = decide(record, rule, old.bench.now, Last(), ids, lambda: 0.0)
+    assert decided is not None
+    assert await old.fire(decided) == [True]
+    beside = job_of(record, None, old.bench.now, ids)
+    await old.bench.insert([beside])
+
+    worker = await old.bench.enlist()
+    claims = await old.bench.claim(worker, types={"SEND_EMAIL": 1})
+    assert len(claims) == 2
+    assert await old.bench.finish(worker, *map(Transition.parked, claims)) == [True, True]
+    assert await old.bench.claim(worker, types={"SEND_EMAIL": 1}) == []
+    [tick] = await new.ticks()
+    for job in (tick.job or "", beside.id):
+        info = await new.bench.info(job)
+        assert (info.version, info.parked, info.attempt) == (2, True, 0)
+        assert (info.options, info.metadata["schedule"]) == ({}, "digest")
+    ready = await new.bench.claim(await new.bench.enlist(), types={"SEND_EMAIL": 2})
+    assert {claim.id for claim in ready} == {tick.job, beside.id}
 
 
 async def test_another_process_finds_what_is_parked_here(place: Place) -> None:

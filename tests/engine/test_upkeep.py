@@ -59,6 +59,9 @@ class Store:
         self._world = world
         self._answers = list(answers)
         self.looked: list[float] = []
+        self.called: list[int] = []
+        """What the next looks for those that wait find."""
+        self.looked_for_room: list[float] = []
         self.pruned = 0
 
     async def reclaim(self, now: int) -> Reclaimed:
@@ -66,7 +69,8 @@ class Store:
         return self._answers.pop(0) if self._answers else Reclaimed()
 
     async def free_up(self, now: int) -> int:
-        return 0
+        self.looked_for_room.append(self._world.elapsed)
+        return self.called.pop(0) if self.called else 0
 
     async def prune(self, now: int, limit: int) -> Pruned:
         self.pruned += 1
@@ -96,3 +100,14 @@ async def test_while_somebody_may_be_dead_it_has_not_looked(world: World) -> Non
     await asyncio.sleep(0.5)
     assert (len(store.looked), upkeep.swept) == (2, True)
     await upkeep.stop()
+
+
+async def test_where_many_wait_for_a_look_the_next_one_comes_soon(world: World) -> None:
+    store = Store(world)
+    store.called = [1000, 100, 99]
+    upkeep = Upkeep(cast(JobStorage, store), world.clock)
+    upkeep.start()
+    await asyncio.sleep(6)
+    await upkeep.stop()
+    waits = [after - before for before, after in pairwise(store.looked_for_room)]
+    assert waits == pytest.approx([0.05, 0.05, 5.0], abs=0.06)

@@ -20,7 +20,9 @@ from backroom import (
     JobType,
     ParkedStats,
     RetryJob,
+    Schedule,
 )
+from backroom.job import JobInfo
 from tests.engine.world import World
 
 
@@ -324,3 +326,100 @@ async def test_data_whose_version_cannot_be_read_fails_its_attempt(world: World)
     async with service:
         with pytest.raises(JobFailedError, match="version"):
             await service.result(job_id, timeout=60)
+
+
+# -- schedules -----------------------------------------------------------------------------------
+
+
+def told(data: Any) -> Schedule:
+    """Each minute."""
+    return Schedule(60, data=data, name="each minute")
+
+
+async def of_ticks(world: World) -> list[JobInfo]:
+    """The jobs of its ticks, the oldest first."""
+    ticks = await world.viewer.get_ticks("each minute")
+    return [await world.look(tick.job or "") for tick in reversed(ticks)]
+
+
+async def test_newer_code_declares_a_schedule_that_older_workers_go_on_with(world: World) -> None:
+    old, new = worker(world, V1), worker(world, V2, schedules=[told(Second("ada"))])
+    async with old:
+        async with new:
+            pass
+        await asyncio.sleep(125)
+        # The older one has decided both ticks, and left their jobs to who knows their version.
+        jobs = await of_ticks(world)
+        assert [(job.version, job.parked, job.attempt) for job in jobs] == [(2, True, 0)] * 2
+        again = worker(world, V2, schedules=[told(Second("ada"))])
+        began = world.elapsed
+        async with again:
+            for job in jobs:
+                assert await again.result(job.id, timeout=60) == "Second(recipient='ada')"
+            assert world.elapsed - began < 0.1
+            await asyncio.sleep(60)
+        assert [job.status for job in await of_ticks(world)] == ["completed"] * 3
+
+
+async def test_a_schedule_of_older_code_is_upgraded_when_its_jobs_run(world: World) -> None:
+    info = await world.service().every(60, V1, First("ada"), name="each minute", tags=["a"])
+    new = worker(world, V3)
+    async with new:
+        await asyncio.sleep(125)
+        beside = await new.run_schedule("each minute")
+        ids = [*(job.id for job in await of_ticks(world)), beside]
+        assert len(ids) == 3
+        for job_id in ids:
+            assert await new.result(job_id, timeout=60) == "Third(recipients=['ada'])"
+    seen = [await world.look(job_id) for job_id in ids]
+    assert {(job.version, job.tags, repr(job.data)) for job in seen} == {
+        (1, ("a",), "{'to': 'ada'}")
+    }
+    kept = await world.viewer.get_schedule("each minute")
+    assert (kept.data, kept.next_runs[0] > info.next_runs[0]) == ({"to": "ada"}, True)
+
+
+async def test_while_old_and_new_code_restart_each_tick_fires_once_and_runs(world: World) -> None:
+    """Who starts last says what the jobs of the next ticks carry."""
+    new = worker(world, V2, schedules=[told(Second("new"))])
+    async with new:
+        for n in range(4):
+            old = worker(world, V1, schedules=[told(First("old"))])
+            again = worker(world, V2, schedules=[told(Second("new"))])
+            async with old if n % 2 else again:
+                await asyncio.sleep(60)
+        await asyncio.sleep(1)
+        jobs = await of_ticks(world)
+        assert [job.version for job in jobs] == [2, 1, 2, 1]
+        results = [await new.result(job.id, timeout=60) for job in jobs]
+    names = ["new", "old", "new", "old"]
+    assert [result.partition("'")[2][:3] for result in results] == names
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+async def test_a_tick_that_waits_for_newer_code_is_not_over(world: World, overlap: Any) -> None:
+    schedule = Schedule(60, data=Second("ada"), name="each minute", overlap=overlap)
+    new = worker(world, V2, schedules=[schedule])
+    async with new:
+        pass
+    async with worker(world, V1):
+        await asyncio.sleep(185)
+        [*_, first] = await world.viewer.get_ticks("each minute")
+        assert first.outcome == "fired"
+        assert (await world.look(first.job or "")).parked
+        fired = [t for t in await world.viewer.get_ticks("each minute") if t.outcome == "fired"]
+        assert fired == [first]
+        again = worker(world, V2, schedules=[schedule])
+        async with again:
+            await again.result(first.job or "", timeout=60)
+            await asyncio.sleep(70)
+    fired = [t for t in await world.viewer.get_ticks("each minute") if t.outcome == "fired"]
+    assert len(fired) >= 2
+
+
+async def test_a_schedule_shows_its_version_as_no_option(world: World) -> None:
+    info = await world.service().every(60, V2, Second("ada"), name="each minute", retries=1)
+    assert info.options == {"retries": 1}
+    assert info.version == 2
+    first = await world.service().every(60, V1, First("ada"), name="another")
+    assert (first.options, first.version) == ({}, 1)

@@ -19,6 +19,7 @@ from backroom import (
     Job,
     JobRequest,
     JobService,
+    JobType,
     MemoryJobStorage,
     OptionError,
     Unique,
@@ -316,3 +317,19 @@ async def test_of_a_connection_that_is_cut_nothing_is_kept(
     with pytest.raises(WorkflowNotFoundError):
         await service.get_workflow(flow_id)
     assert await count(service) == 0
+
+
+async def test_its_first_jobs_take_turns(
+    place: PostgresPlace, service: JobService, client: Client
+) -> None:
+    kind = JobType("TURN", dict[str, str], fair_by="data.tenant")
+    for _ in range(5):
+        await service.schedule(kind, {"tenant": "a"})
+    await client.begin()
+    async with service.workflow("turns", connection=client.connection) as flow:
+        job = flow.add(kind, {"tenant": "b"})
+    await client.commit()
+    many = [info for info in await service.get_jobs() if info.data["tenant"] == "a"]
+    assert len(many) == 5
+    one = await service.get_job(job.id)
+    assert one.run_at <= sorted(info.run_at for info in many)[1]

@@ -9,12 +9,18 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import nullcontext
+from functools import partial
+from typing import TypeAlias
 
 from tests.servers.fixtures import a_postgres
-from tests.simulation.simulate import Kind, Outcome, simulate
+from tests.simulation.simulate import Outcome, simulate
+from tests.simulation.years import simulate_years
+
+Run: TypeAlias = Callable[[int], Outcome]
+"""A seed, from its plan to what is to be said of it."""
 
 
 def main() -> int:
@@ -24,6 +30,9 @@ def main() -> int:
     which.add_argument("--seeds", type=int, help="run so many")
     which.add_argument("--minutes", type=float, help="run for so long")
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument(
+        "--years", type=float, help="schedules and those who decide their ticks, for so long"
+    )
     on = parser.add_mutually_exclusive_group()
     on.add_argument(
         "--files", dest="kind", action="store_const", const="files", help="over the file storage"
@@ -34,18 +43,23 @@ def main() -> int:
     parser.set_defaults(kind="memory")
     parser.add_argument("--events", action="store_true", help="with --seed: all that happens")
     said = parser.parse_args()
+    if said.years is not None and said.kind != "memory":
+        parser.error("--years is over memory")
     with a_postgres() if said.kind == "postgres" else nullcontext() as server:
         if server is not None:  # One for all processes.
             os.environ["TEST_DATABASE_URL"] = server.url()
+        run: Run = partial(simulate, kind=said.kind)
+        if said.years is not None:
+            run = partial(simulate_years, years=said.years)
         if said.seed is not None:
-            return replay(said.seed, said.kind, said.events)
+            return replay(run, said.seed, said.events)
         if said.seeds is not None:
-            return many(iter(range(said.first, said.first + said.seeds)), said.kind, None)
-        return many(itertools.count(said.first), said.kind, time.monotonic() + said.minutes * 60)
+            return many(run, iter(range(said.first, said.first + said.seeds)), None)
+        return many(run, itertools.count(said.first), time.monotonic() + said.minutes * 60)
 
 
-def replay(seed: int, kind: Kind, events: bool) -> int:
-    outcome = simulate(seed, kind=kind)
+def replay(run: Run, seed: int, events: bool) -> int:
+    outcome = run(seed)
     print(f"seed {seed}: {outcome.summary}")
     if events:
         print(outcome.events)
@@ -55,7 +69,7 @@ def replay(seed: int, kind: Kind, events: bool) -> int:
     return 1 if outcome.trouble else 0
 
 
-def many(seeds: Iterator[int], kind: Kind, until: float | None) -> int:
+def many(run: Run, seeds: Iterator[int], until: float | None) -> int:
     """On all cores. Goes on after a violation, so that one says all that was found."""
     began = time.monotonic()
     total: Counter[str] = Counter()
@@ -68,7 +82,7 @@ def many(seeds: Iterator[int], kind: Kind, until: float | None) -> int:
                 seed = next(seeds, None) if until is None or time.monotonic() < until else None
                 if seed is None:
                     break
-                running.add(pool.submit(simulate, seed, kind=kind))
+                running.add(pool.submit(run, seed))
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)

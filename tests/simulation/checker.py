@@ -18,7 +18,7 @@ from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
 from tests.simulation.ticks import TickBooks
-from tests.simulation.world import LANES, LATER_BY, START, TIMEOUT, World
+from tests.simulation.world import LATER_BY, START, TIMEOUT, World
 
 __all__ = ["Violation", "check"]
 
@@ -104,13 +104,16 @@ class Book(msgspec.Struct):
     """It runs whichever way these end."""
     woven: bool = False
     """It belongs to a workflow."""
-    data_of: int | None = None
-    """Whose data it has, if that was replaced."""
 
     @property
     def lane(self) -> int:
-        """The key of its limit, in worlds that have one."""
-        return (self.n if self.data_of is None else self.data_of) % LANES
+        """The key of its limit and of its turns, in worlds that have some."""
+        return int(self.asked.get("lane", 0))
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it waits."""
+        return self.queue, self.priority
 
     @property
     def live(self) -> bool:
@@ -187,6 +190,7 @@ class Checker:
     def walk(self) -> list[Violation]:
         steps: dict[str, Callable[[Event], None]] = {
             "schedules": self._schedules, "keeps": self._keeps, "has already": self._has_already,
+            "appears": self._appears,
             "is refused": self._has_already, "is replaced": self._replaced,
             "is told": self._is_told, "grants": self._grants, "counts": self._counts,
             "begins": self._begins, "returns": self._returns, "raises": self._returns,
@@ -242,6 +246,14 @@ class Checker:
             book.granted = book.ran = False
         book.kept, book.state, book.since = True, "live", event.at
         book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
+        if self._plan.crowd:
+            book.most = self._may_go_before(book)
+
+    def _appears(self, event: Event) -> None:
+        """A worker was given a job that nobody had scheduled."""
+        assert event.job is not None
+        self._jobs[event.job] = Book(event.job, {"acts": []}, kept=True)
+        self._wrong(1, f"there is a job {event.job} that nobody scheduled", event.job)
 
     def _check_key(self, book: Book, made: int, how: str = "") -> None:
         """Nobody else has the key of a job that is there from now on. Upkeep may let go of keys
@@ -286,7 +298,6 @@ class Checker:
         if book.woven:
             self._wrong(6, f"job {book.n}, which belongs to a workflow, was replaced", book.n)
         book.asked = self._jobs[more["by"]].asked
-        book.data_of = more["by"]
         book.queue, book.priority, book.run_at = more["queue"], more["priority"], more["run_at"]
 
     def _is_told(self, event: Event) -> None:
@@ -344,6 +355,8 @@ class Checker:
             )  # fmt: skip
         if self._plan.flood:
             self._check_starving(book)
+        if self._plan.crowd and not book.granted:
+            self._check_turns(book)
         self._check_parents(book)
         book.token, book.granted = more["token"], True
         book.passed = book.most = 0
@@ -379,6 +392,34 @@ class Checker:
                 9, f"{most + 1} jobs of lane {granted.lane} start within"
                 f" {(now - starts[-1 - most]) / SECOND:.3f} s", granted.n,
             )  # fmt: skip
+
+    def _may_go_before(self, new: Book) -> int:
+        """How many jobs of another lane may be granted before this one. Each one of its own lane
+        that it stands behind has a turn before it, and so have those that were to have one and
+        never came to it; with each of these turns, one of the other lane has its own. What workers
+        have claimed ahead may come back to stand where it did."""
+        own = [one for one in self._jobs.values() if one is not new and one.lane == new.lane]
+        before = [one for one in own if not one.granted or (one.hold and not one.hold.begun)]
+        ahead = [
+            one
+            for one in self._jobs.values()
+            if one.place == new.place and one.hold is not None and not one.hold.begun
+        ]
+        return 1 + len(before) + len(ahead)
+
+    def _check_turns(self, granted: Book) -> None:
+        """Whether it is not the turn of another lane. Not once all is well: what was said before
+        by clocks that were behind has earlier turns then."""
+        if self._calm:
+            return
+        for book in self._jobs.values():
+            if book.live and not book.granted and book.place == granted.place:
+                book.passed += book.lane != granted.lane
+                if book.passed > book.most:
+                    self._wrong(
+                        12, f"it was the turn of job {book.n}: {book.passed} of another lane went"
+                        " before it", book.n, granted.n,
+                    )  # fmt: skip
 
     def _check_parents(self, book: Book) -> None:
         """Whether all that it waits for has ended, as it wants it."""
@@ -728,11 +769,25 @@ class Checker:
                     self._wrong(1, f"job {book.n} is lost; it was {book.state}", book.n)
                 continue
             if not stands.status.terminal:
-                self._wrong(1, f"job {book.n} has never ended; it is {stands.status}", book.n)
+                waits = any(not final[n].status.terminal for n in book.parents if n in final)
+                self._wrong(
+                    1, f"job {book.n} has never ended; it is {stands.status}"
+                    f"{', and all that it waits for have' if book.parents and not waits else ''}",
+                    book.n,
+                )  # fmt: skip
             elif book.state != stands.status.upper():
                 self._wrong(
                     3, f"job {book.n} is {stands.status}, the book says {book.state}", book.n
                 )
+        for flow in self._world.flows:
+            if flow.finished_at is None or not flow.counts.status.ended:
+                self._wrong(1, f"a workflow has never ended: {flow.counts}")
+        for limit in self._world.limits:
+            if limit.used or limit.blocked:
+                self._wrong(
+                    9, f"nothing runs any more, and of the limit {limit.name!r} {limit.used} are"
+                    f" taken, and {limit.blocked} wait",
+                )  # fmt: skip
         self._ticks.final(self._world.timetable, all_kept=self._plan.retention is None)
         for process in self._world.workers():
             self._wrong(11, f"{process.name} does not end")

@@ -16,6 +16,10 @@ from tests.simulation.network import Weather
 
 __all__ = ["ACTS", "TROUBLES", "Beat", "Plan", "make_plan"]
 
+IN_TURN: Final = {"crash", "cut", "kill at once", "refused", "term", "unheard"}
+"""Troubles that change nobody's turn. What arrives late, by a clock of before, has an earlier one;
+and what arrives twice may take two."""
+
 ACTS: Final = (
     "ok", "slow", "error", "fail", "snooze", "cancel", "retry", "hang", "stubborn", "bad result",
     "block", "talk", "follow", "kill",
@@ -79,6 +83,8 @@ class Plan(msgspec.Struct):
     """How many of these at once."""
     turns: bool = False
     """The lanes take turns."""
+    crowd: bool = False
+    """One of them has more jobs than can be run, and the other one has some now and then."""
 
     @property
     def lanes(self) -> bool:
@@ -100,6 +106,9 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         # A worker that is new begins to count anew when it is the turn of the oldest.
         some = [trouble for trouble in some if trouble == "unheard"]
     troubles = frozenset(() if chance.random() < 0.06 else some)
+    crowd = not flood and random.Random(f"a crowd in {seed}").random() < 0.06
+    if crowd:
+        troubles &= IN_TURN
     lease = chance.choice((1.0, 2.0, 4.0))
     acts = ["ok", *(act for act in ACTS if chance.random() < (0.15 if act == "kill" else 0.4))]
     if flood:
@@ -116,7 +125,7 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
     other = random.Random(f"limits of {seed}")  # Nor on this.
     lane = other.choice((1, 2, 3)) if not flood and other.random() < 0.4 else 0
     pace = other.choice((1, 2, 5)) if not flood and other.random() < 0.25 else 0
-    return Plan(
+    plan = Plan(
         seed=seed,
         pace=pace,
         burst=min(pace or 1, other.choice((1, 1, 3))),
@@ -143,6 +152,15 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         unique=not flood and random.Random(f"unique {seed}").random() < 0.3,
         flows=not flood and random.Random(f"flows {seed}").random() < 0.5,
     )
+    return _crowded(plan) if crowd else plan
+
+
+def _crowded(plan: Plan) -> Plan:
+    """The same, with nothing in it by which one job might be meant to go before another."""
+    return msgspec.structs.replace(
+        plan, crowd=True, turns=True, lane=0, pace=0, workers=min(plan.workers, 2), producers=1,
+        concurrency=1, beats=(), unique=False, flows=False, drift=0.0, acts=("ok",), seconds=8.0,
+    )  # fmt: skip
 
 
 def _beats(chance: random.Random) -> tuple[Beat, ...]:

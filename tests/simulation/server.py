@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from backroom.errors import DuplicateJobError
-from backroom.flow import FlowRecord, Piece, Role
+from backroom.flow import FlowRecord, Kept, Piece, Role
 from backroom.job import PRIORITIES, Hold, JobRecord, State, microseconds
+from backroom.limit import LimitInfo
 from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Reclaimed, Store
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.transition import Claim, Transition
@@ -272,7 +273,25 @@ class Server:
             found[record.name] = record, sorted(map(self.row, ticks))
         return found
 
+    def flows(self, backend: Any) -> list[Kept]:
+        """All workflows that are kept."""
+        found: list[Kept] = []
+        while True:
+            before = found[-1].record.id if found else None
+            page: list[Kept] = self._run(lambda before=before: backend.flows(500, before))
+            if not page:
+                return found
+            found += page
+
+    def limits(self, backend: Any) -> list[LimitInfo]:
+        """All limits."""
+        found: list[LimitInfo] = self._run(backend.limits)
+        return found
+
     def _grant(self, claim: Claim, worker: int, counted: bool, now: int) -> None:
+        if claim.id not in self.ids:
+            self.ids[claim.id] = self._number()
+            self._note("appears", self.ids[claim.id])
         n = self._keys[claim.key] = self.ids[claim.id]
         self._seen.pop(n, None)
         self._note(

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from backroom import claimer, lanes, scheduler, transition
+from backroom.admitting import Gate
 from backroom.calls import Calls
 from backroom.claimer import Claimer
 from backroom.flow import Piece
@@ -20,7 +21,17 @@ from backroom.flowing import keyed
 from backroom.job import JobRecord
 from backroom.lease import Lease
 from backroom.recorder import Recorder
-from backroom.storage.sqlite import claims, keys, outcomes, schedules, weaving, workers
+from backroom.storage.sqlite import (
+    claims,
+    flows,
+    keys,
+    limits,
+    outcomes,
+    schedules,
+    turns,
+    weaving,
+    workers,
+)
 from backroom.storage.sqlite.keys import Keys
 from backroom.worker import Worker
 from tests.simulation.simulate import simulate
@@ -30,6 +41,8 @@ SHARES = 8
 """They are run by so many tests, to be spread over the cores."""
 SCENARIOS = 56
 """Over each of the real storages."""
+CROWDS = (76, 296)
+"""Of all worlds of the test run, two more with a crowd: over the real storages, too."""
 FOUND = (158, 596, 636, 875, 881)
 """Over PostgreSQL: jobs starved where two groups of queues were claimed from in turn, since the
 emptiness of one was taken for that of the other."""
@@ -45,14 +58,14 @@ def test_no_promise_is_broken(share: int) -> None:
 
 @pytest.mark.parametrize("share", range(4))
 def test_no_promise_is_broken_over_the_file_storage(share: int) -> None:
-    for seed in range(share, SCENARIOS, 4):
+    for seed in (*range(share, SCENARIOS, 4), *CROWDS[share::4]):
         outcome = simulate(seed, kind="files")
         assert not outcome.trouble, outcome.trouble
 
 
 @pytest.mark.parametrize("share", range(4))
 def test_no_promise_is_broken_over_postgres(share: int) -> None:
-    for seed in (*range(share, SCENARIOS, 4), *FOUND[share::4]):
+    for seed in (*range(share, SCENARIOS, 4), *FOUND[share::4], *CROWDS[share::4]):
         outcome = simulate(seed, kind="postgres")
         assert not outcome.trouble, outcome.trouble
 
@@ -249,13 +262,75 @@ def skipped_without_a_word(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scheduler, "decide", decide_quietly)
 
 
+def tick_lost(patch: pytest.MonkeyPatch) -> None:
+    """A schedule goes on with the tick behind the next one."""
+    decide = scheduler.decide
+
+    def decide_too_far(record: Any, rule: Any, *args: Any) -> Any:
+        firing = decide(record, rule, *args)
+        if firing is None or firing.next_at is None:
+            return firing
+        return msgspec.structs.replace(firing, next_at=rule.next(firing.next_at))
+
+    patch.setattr(scheduler, "decide", decide_too_far)
+
+
+def tick_doubled(patch: pytest.MonkeyPatch) -> None:
+    """Two jobs are made of a tick, of which one is written down."""
+    jobs_to_make = schedules.jobs_to_make
+
+    def twice(firings: Any, decided: set[str]) -> list[Any]:
+        jobs = jobs_to_make(firings, decided)
+        return jobs + [msgspec.structs.replace(job, id=job.id[::-1]) for job in jobs]
+
+    patch.setattr(schedules, "jobs_to_make", twice)
+
+
+def turns_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Jobs that are to take turns wait as all others do."""
+    patch.setattr(turns, "in_turn", lambda ledger, job, now: job)
+
+
+def turns_never_behind(patch: pytest.MonkeyPatch) -> None:
+    """Each job has the first turn, as if it were the only one of its key."""
+    patch.setattr(turns, "LAST", "SELECT 0 WHERE ?1 IS ?2 AND ?1 IS ?3")
+
+
+def limits_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is claimed may run."""
+    patch.setattr(claims, "admitted", lambda ledger, worker, claimed, now: claimed)
+
+
+def rates_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """A start moves nobody else's."""
+    take = Gate.take
+    patch.setattr(Gate, "take", lambda self, need, now: None if self.per else take(self, need, now))
+
+
+def permits_kept(patch: pytest.MonkeyPatch) -> None:
+    """What a job has held is nobody's again."""
+    patch.setattr(limits, "let_go", lambda ledger, keys, now: None)
+
+
+def children_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody lets those go that wait for other jobs."""
+    patch.setattr(flows, "_free", lambda ledger, jobs, now: None)
+
+
+def flows_unfinished(patch: pytest.MonkeyPatch) -> None:
+    """All jobs of a workflow end, and it does not."""
+    patch.setattr(flows, "FINISHED", "SELECT ?1, ?2")
+
+
 PLANTS: list[Plant] = [
     no_fence, starts_uncounted, starts_uncharged, lease_never_doubted, lost_claims_kept,
     outcome_said_once, poison_for_ever, nothing_given_back,
     stopped_worker_claims, nothing_starves_alone, result_told_early, dead_for_a_moment,
     loop_keeps_the_lease, one_word_for_all, first_of_many_counted, keys_held_too_short,
     keys_held_too_long, running_jobs_replaced, jobs_of_flows_replaced, keys_of_flows_forgotten,
-    ticks_unfenced, skipped_without_a_word,
+    ticks_unfenced, skipped_without_a_word, tick_lost, tick_doubled, turns_ignored,
+    turns_never_behind, limits_overlooked, rates_overlooked, permits_kept, children_forgotten,
+    flows_unfinished,
 ]  # fmt: skip
 TRIES = 120
 """Seeds in which each must be found."""

@@ -34,8 +34,9 @@ from backroom import (
     Unique,
 )
 from backroom import scheduler as scheduling
-from backroom.flow import OnFailure
+from backroom.flow import Kept, OnFailure
 from backroom.job import SECOND, JobIds
+from backroom.limit import LimitInfo
 from backroom.ports import Outlook, Store
 from backroom.schedule import ScheduleRecord
 from tests.simulation.history import History
@@ -231,7 +232,7 @@ class Process:
                 await asyncio.sleep(0.2)
         self.started = True
         self.world.history.note(self.name, "starts")
-        if self.world.chance.random() < 0.4:
+        if self.world.chance.random() < 0.4 and not self.world.plan.crowd:
             self.world.let_produce(self, service, 3)
         await self.told.wait()
         ended = await service.stop(self.grace)
@@ -358,6 +359,10 @@ class World:
         self._names = 0
         self.final: dict[int, Outlook] = {}
         """How the jobs stand at the end."""
+        self.flows: list[Kept] = []
+        """The same of workflows."""
+        self.limits: list[LimitInfo] = []
+        """The same of limits."""
         self.timetable: dict[str, tuple[ScheduleRecord, list[Row]]] = {}
         """The same of schedules and their ticks."""
         self._known: list[str] = []
@@ -424,6 +429,19 @@ class World:
                 )
             await asyncio.sleep(0.4)
 
+    async def _crowd(self, process: Process, service: JobService) -> None:
+        """Many jobs of one lane, and now and then one of another."""
+        many = 40
+        while not self.calm:
+            lanes = [0] * many + [1] * (self.chance.random() < 0.5)
+            made = [self._note(process, ["ok"], "WORK", {"retries": 4}, lane) for lane in lanes]
+            with suppress(BackroomError):
+                await service.schedule_many(
+                    [JobRequest(type_, data, **options) for _, (type_, data), options in made]
+                )
+            many = 8
+            await asyncio.sleep(0.4)
+
     def _new(
         self, process: Process, acts: list[str] | None, *, of_flow: bool = False
     ) -> tuple[int, Any, dict[str, Any]]:
@@ -470,16 +488,22 @@ class World:
             options["unique"] = held
 
     def _note(
-        self, process: Process, acts: list[str], type_: str, options: dict[str, Any]
+        self,
+        process: Process,
+        acts: list[str],
+        type_: str,
+        options: dict[str, Any],
+        lane: int | None = None,
     ) -> tuple[int, Any, dict[str, Any]]:
         n = self._next_number()
+        data: dict[str, Any] = {"n": n, "acts": acts}
+        if self.plan.lanes:
+            data["lane"] = n % LANES if lane is None else lane
         self.history.note(
             process.name, "schedules", n, type=type_, acts=acts,
             **{name: value for name, value in options.items() if value != "normal"},
+            **{name: data[name] for name in ("lane",) if name in data},
         )  # fmt: skip
-        data: dict[str, Any] = {"n": n, "acts": acts}
-        if self.plan.lanes:
-            data["lane"] = n % LANES
         return n, (type_, data), options
 
     def _next_number(self) -> int:
@@ -622,7 +646,10 @@ class World:
         if not self.calm:
             process = self.spawn(works=False)
             process.service = service = process.make_service()
-            self.let_produce(process, service, self.plan.jobs)
+            if self.plan.crowd:
+                self._let(process, self._crowd(process, service))
+            else:
+                self.let_produce(process, service, self.plan.jobs)
 
     # -- from the beginning to the end -----------------------------------------------------------
 
@@ -724,6 +751,8 @@ def run_world(plan: Plan, make_backends: Callable[[SimLoop], Backends] = Memory)
         loop.run(world.run())
         backend = world.processes[-1].backend
         world.final = world.server.outlooks(backend)
+        world.flows = world.server.flows(backend)
+        world.limits = world.server.limits(backend)
         if plan.beats:
             world.timetable = world.server.timetable(backend)
         return world

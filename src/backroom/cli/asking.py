@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from backroom.cli.plain import plain
 from backroom.cli.target import service_of
+from backroom.errors import BackroomError
 from backroom.service import JobService
 
 if TYPE_CHECKING:
     from backroom.ports import Store
     from backroom.storage.postgres import DatabaseJobStorage
 
-__all__ = ["ask", "database_of", "directory_of", "is_conversation", "look_up", "refuse_missing"]
+__all__ = [
+    "ask",
+    "database_of",
+    "directory_of",
+    "is_conversation",
+    "look_up",
+    "once",
+    "refuse_missing",
+    "said_once",
+]
 
 T = TypeVar("T")
 
@@ -42,7 +54,32 @@ def ask(service: JobService, question: Callable[[JobService], Awaitable[T]]) -> 
         finally:
             await service.stop(0)
 
-    return asyncio.run(asking())
+    return once(asking())
+
+
+def once(question: Coroutine[Any, Any, T]) -> T:
+    """Asks what is asked once, and not again where that goes wrong."""
+    with said_once():
+        return asyncio.run(question)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """What goes wrong in this block is said by who asked. Where nobody has set up a log, which
+    would say it at the same place, that does not."""
+    log = logging.getLogger("backroom.storage")
+    if log.hasHandlers():
+        yield
+        return
+    log.addFilter(_tells_of_no_error)
+    try:
+        yield
+    finally:
+        log.removeFilter(_tells_of_no_error)
+
+
+def _tells_of_no_error(record: logging.LogRecord) -> bool:
+    return not any(isinstance(one, BackroomError) for one in record.args or ())
 
 
 def directory_of(service: JobService) -> Path | None:

@@ -20,11 +20,13 @@ def doctor(target: str | None, storage: str | None, as_json: bool) -> None:
     import os
     import sys
 
+    from backroom.cli.asking import said_once
     from backroom.cli.diagnosis import diagnose
     from backroom.cli.output import printing, say, to_json
     from backroom.cli.target import service_of
 
-    findings = diagnose(service_of(target, storage))
+    with said_once():
+        findings = diagnose(service_of(target, storage))
     with printing():
         if as_json:
             to_json(findings)

@@ -124,13 +124,12 @@ def _say_nothing_to_do(url: str, sql: bool, as_json: bool) -> None:
 
 
 def _print_sql(database: DatabaseJobStorage, version: int | None, role: str | None) -> None:
-    import asyncio
-
+    from backroom.cli.asking import once
     from backroom.cli.output import printing, say
 
     if version is None:
         try:
-            version = asyncio.run(database.examine()).version
+            version = once(database.examine()).version
         except StorageVersionError:
             raise
         except ConfigurationError as error:
@@ -145,11 +144,10 @@ def _print_sql(database: DatabaseJobStorage, version: int | None, role: str | No
 
 
 def _check(database: DatabaseJobStorage, as_json: bool) -> None:
-    import asyncio
-
+    from backroom.cli.asking import once
     from backroom.cli.output import printing, say, to_json
 
-    found = asyncio.run(database.examine())
+    found = once(database.examine())
     with printing():
         if as_json:
             to_json({"storage": database.url, "version": found.version, "known": found.known,
@@ -165,11 +163,10 @@ def _check(database: DatabaseJobStorage, as_json: bool) -> None:
 
 
 def _apply(database: DatabaseJobStorage, as_json: bool) -> None:
-    import asyncio
-
+    from backroom.cli.asking import once
     from backroom.cli.output import printing, say, to_json
 
-    applied = asyncio.run(database.migrate())
+    applied = once(database.migrate())
     with printing():
         if as_json:
             to_json({"storage": database.url, "applied": applied, "missing": []})

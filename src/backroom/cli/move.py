@@ -73,11 +73,14 @@ def _house(name: str, *, there: bool) -> House:
 
 
 async def _at(houses: list[House], one: Move, dry_run: bool) -> Moved | dict[str, int]:
+    from backroom.cli.asking import said_once
+
     opened: list[House] = []
     try:
-        for house in houses:  # Both answer before anything is packed.
-            await house.open()
-            opened.append(house)
+        with said_once():
+            for house in houses:  # Both answer before anything is packed.
+                await house.open()
+                opened.append(house)
         return await (one.look() if dry_run else one.run())
     finally:
         for house in opened:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from backroom.cli.asking import ask, database_of, directory_of
+from backroom.cli.asking import ask, database_of, directory_of, once
 from backroom.cli.output import printing, say, to_json
 from backroom.cli.plain import count_of, plain
 from backroom.cli.work import banner
@@ -71,7 +70,7 @@ def rehearse(service: JobService, target: str, as_json: bool) -> int:
 
 def _would_migrate(database: DatabaseJobStorage) -> bool:
     """Where it would not, the opening says what is missing."""
-    return database.migrates and bool(asyncio.run(database.examine()).missing)
+    return database.migrates and bool(once(database.examine()).missing)
 
 
 def _can_be_made(directory: Path) -> bool:

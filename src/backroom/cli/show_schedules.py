@@ -11,6 +11,7 @@ from rich.text import Text
 from backroom.cli.output import say
 from backroom.cli.plain import count_of, plain
 from backroom.cli.show import ago, as_json, facts, print_table
+from backroom.job import FIRST
 from backroom.schedule import ScheduleInfo, TickInfo, TickPage
 from backroom.ticking import is_interval
 
@@ -52,6 +53,7 @@ def schedule(info: ScheduleInfo, ticks: TickPage) -> None:
         ("last run", _moment(info.last_at)),
         ("last job", info.last_job or ""),
         ("options", as_json(info.options)),
+        ("version", "" if info.version == FIRST else f"{info.version} of its data"),
         ("data", as_json(info.data)),
     ]
     rows += [("next run" if n == 0 else "", _moment(at)) for n, at in enumerate(info.next_runs)]

@@ -148,10 +148,10 @@ MUTANTS = (
         guard="a workflow whose key is held is refused",
         file="storage/postgres/weaving.py",
         old="""
-            await self._take_keys(link, piece, now)
-            await self._begin_flow(link, flow, piece, now)
+            await self._take_keys(link, turned, now)
+            await self._begin_flow(link, flow, turned, now)
         """,
-        new="            await self._begin_flow(link, flow, piece, now)",
+        new="            await self._begin_flow(link, flow, turned, now)",
         tests=on("postgres", "test_a_flow_is_refused_as_a_whole_where_a_key_is_held", "-end-end"),
     ),
     Mutant(

@@ -14,6 +14,7 @@ ADMITTING = "admitting.py"
 SQLITE = "storage/sqlite/limits.py"
 STATEMENTS = "storage/postgres/limits.sql"
 SERVER = "storage/postgres/limits.py"
+WEAVING = "storage/postgres/weaving.py"
 
 MUTANTS = (
     Mutant(
@@ -262,6 +263,148 @@ MUTANTS = (
         old="called += await self._base.change(lambda link: turns.take_late(link, text, now))",
         new="called += 0",
         tests=(TURNS,),
+    ),
+    Mutant(
+        name="turns-of-first-jobs",
+        promises=(12,),
+        guard="the first jobs of a workflow take turns",
+        file="storage/sqlite/flows.py",
+        old="(job if blocked else turns.in_turn(ledger, job, now), blocked)",
+        new="(job, blocked)",
+        tests=(f"{TURNS}::test_the_first_jobs_of_a_workflow_take_turns[memory]",),
+    ),
+    Mutant(
+        name="turns-of-first-jobs-for-later",
+        promises=(12,),
+        guard="a first job of a workflow takes its turn when it is due",
+        file="storage/sqlite/flows.py",
+        old="            turns.take_later(ledger, key, job.run_at)",
+        new="            pass",
+        tests=(f"{TURNS}::test_a_first_job_for_later_takes_its_turn_when_it_is_due[memory]",),
+    ),
+    Mutant(
+        name="turns-of-who-is-let-go",
+        promises=(12,),
+        guard="a job that a workflow lets go takes its turn",
+        file="storage/sqlite/flows.py",
+        old="        turns.take_again(ledger, jobs, now)",
+        new="        pass",
+        tests=(f"{TURNS}::test_a_job_that_a_workflow_lets_go_takes_its_turn[memory]",),
+    ),
+    Mutant(
+        name="turns-of-who-is-retried",
+        promises=(12,),
+        guard="what people retry takes its turn",
+        file="storage/sqlite/steering.py",
+        old="        turns.take_again(ledger, [key], now)",
+        new="        pass",
+        tests=(f"{TURNS}::test_what_people_retry_takes_its_turn[memory-one]",),
+    ),
+    Mutant(
+        name="turns-of-a-workflow-that-is-retried",
+        promises=(12,),
+        guard="what is retried of a workflow takes its turn",
+        file="storage/sqlite/reopening.py",
+        old="    turns.take_again(ledger, keys, now)",
+        new="    pass",
+        tests=(f"{TURNS}::test_what_is_retried_of_a_workflow_takes_its_turn[memory]",),
+    ),
+    Mutant(
+        name="turns-once",
+        promises=(12,),
+        guard="a retry of what is about to run does not put it behind others of its key",
+        file="storage/sqlite/steering.py",
+        old="    if jobs.retry(job_id, now):",
+        new="    if jobs.retry(job_id, now) or True:",
+        tests=(f"{TURNS}::test_a_retry_of_what_has_its_turn_changes_nothing[memory]",),
+    ),
+    Mutant(
+        name="pg-turns-of-who-is-retried",
+        promises=(12,),
+        guard="what people retry takes its turn, on a server",
+        file="storage/postgres/looking.py",
+        old="        await turns.take_again(self._connection, self._statements, again, now)",
+        new="",
+        tests=(f"{TURNS}::test_what_people_retry_takes_its_turn[postgres-one]",),
+    ),
+    Mutant(
+        name="pg-turns-of-a-workflow-that-is-retried",
+        promises=(12,),
+        guard="what is retried of a workflow takes its turn, on a server",
+        file="storage/postgres/reopening.py",
+        old="    await turns.take_again(link, text, again, now)",
+        new="",
+        tests=(f"{TURNS}::test_what_is_retried_of_a_workflow_takes_its_turn[postgres]",),
+    ),
+    Mutant(
+        name="pg-turns-of-first-jobs",
+        promises=(12,),
+        guard="the first jobs of a workflow take turns, on a server",
+        file=WEAVING,
+        old="        if turns_of([one.record for one in piece.members]):",
+        new="        if False:",
+        tests=(f"{TURNS}::test_the_first_jobs_of_a_workflow_take_turns[postgres]",),
+    ),
+    Mutant(
+        name="pg-turns-of-first-jobs-along",
+        promises=(12,),
+        guard="the first jobs of a workflow that is made along a connection take turns",
+        file="storage/postgres/along.py",
+        old="turned = await begun_in_turn(self._line, text, piece, now, aside=True)",
+        new="turned = piece",
+        tests=("postgres/test_flows_in_transactions.py::test_its_first_jobs_take_turns",),
+    ),
+    Mutant(
+        name="pg-turns-of-who-is-added",
+        promises=(12,),
+        guard="a job that is added to a workflow takes its turn, on a server",
+        file=WEAVING,
+        old="await take_later(link, text, ready)",
+        new="pass",
+        tests=(f"{TURNS}::test_a_job_that_is_added_to_a_workflow_takes_its_turn[postgres]",),
+    ),
+    Mutant(
+        name="pg-turns-of-who-is-let-go",
+        promises=(12,),
+        guard="a job that a workflow lets go takes its turn, on a server",
+        file="storage/postgres/flows.sql",
+        old="""
+        INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE fair
+        ON CONFLICT (id) DO UPDATE SET due = excluded.due
+    ), sums AS (
+    """,
+        new="""
+        INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE false
+        ON CONFLICT (id) DO UPDATE SET due = excluded.due
+    ), sums AS (
+    """,
+        tests=(f"{TURNS}::test_a_job_that_a_workflow_lets_go_takes_its_turn[postgres]",),
+    ),
+    Mutant(
+        name="pg-turns-of-callbacks",
+        promises=(12,),
+        guard="the callback of a workflow takes its turn, on a server",
+        file="storage/postgres/flows.sql",
+        old="""
+        INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE fair
+        ON CONFLICT (id) DO UPDATE SET due = excluded.due
+    )
+    """,
+        new="""
+        INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE false
+        ON CONFLICT (id) DO UPDATE SET due = excluded.due
+    )
+    """,
+        tests=(f"{TURNS}::test_what_follows_a_workflow_takes_its_turn[postgres-callback]",),
+    ),
+    Mutant(
+        name="pg-turns-of-undo-jobs",
+        promises=(12,),
+        guard="what undoes a workflow takes its turn, on a server",
+        file="storage/postgres/flows.py",
+        old="    await turns.take_later(link, text, records[:1])",
+        new="",
+        tests=(f"{TURNS}::test_what_follows_a_workflow_takes_its_turn[postgres-undo]",),
     ),
     Mutant(
         name="rates-of-who-asks-late",

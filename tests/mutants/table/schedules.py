@@ -40,6 +40,19 @@ MUTANTS = (
         tests=embedded("test_what_was_decided_of_another_revision_is_not_carried_out"),
     ),
     Mutant(
+        name="schedule-begins-anew",
+        promises=(7,),
+        guard="what was decided of a schedule that was dropped is not done to the next of its name",
+        file="recurring.py",
+        old="revision=now,",
+        new="revision=1,",
+        tests=tuple(
+            f"contract/{TESTS}.py::test_what_was_decided_of_a_dropped_schedule_is_nothing_to_the_"
+            f"next_one_of_its_name[memory-{how}]"
+            for how in ("late", "answer lost")
+        ),
+    ),
+    Mutant(
         name="schedule-paused",
         promises=(7,),
         guard="a paused schedule fires nothing, whoever decided so before",

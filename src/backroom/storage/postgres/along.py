@@ -19,7 +19,7 @@ from backroom.storage.postgres.line import Line
 from backroom.storage.postgres.links import masked
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import to_id
-from backroom.storage.postgres.turns import in_turn
+from backroom.storage.postgres.turns import begun_in_turn, in_turn
 from backroom.transition import Transition
 
 __all__ = ["Along"]
@@ -92,9 +92,10 @@ class Along:
         await self._check()
 
         async def insert() -> None:
-            await self._take_keys(self._line, piece, now)
-            await self._begin_flow(self._line, flow, piece, now)
             text = self._base.statements
+            await self._take_keys(self._line, piece, now)
+            turned = await begun_in_turn(self._line, text, piece, now, aside=True)
+            await self._begin_flow(self._line, flow, turned, now)
             await self._line.fetch(text["say"], text.channel, Wake.JOBS.value)
 
         await self._write(insert, [member.record for member in piece.members])

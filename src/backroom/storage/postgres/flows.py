@@ -14,6 +14,7 @@ import msgspec
 
 from backroom.flow import Role, made_now
 from backroom.job import JobRecord
+from backroom.storage.postgres import turns
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.reasons import doomed, not_all
@@ -82,6 +83,7 @@ async def _undo(link: Any, text: Statements, flow: Any, now: int) -> None:
         link, text, flow, records, [Role.UNDO] * len(ids), [True] * len(ids),
         [int(index > 0) for index in range(len(ids))], [None] * len(ids),
     )  # fmt: skip
+    await turns.take_later(link, text, records[:1])
     parents = [*ids[:-1], *(job for job, _ in rows)]
     done = [False] * (len(ids) - 1) + [True] * len(ids)
     await link.execute(text["add_edges"], parents, [*ids[1:], *ids], done)

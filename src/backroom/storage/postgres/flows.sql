@@ -14,7 +14,7 @@ ORDER BY id FOR NO KEY UPDATE;
 
 -- account: jobs, now -> what follows from those of them that have ended, and were not counted: of
 --     kind 0 a flow that has no job left, of kind 1 a job that has waited in vain, for whom, and
---     its flow. Who waits for nothing any more is ready
+--     its flow. Who waits for nothing any more is ready, and takes its turn soon
 WITH over AS MATERIALIZED (
     SELECT g.job, m.place, m.flow, m.role, e.state
     FROM (SELECT DISTINCT unnest($1::uuid[]) AS job) AS g,
@@ -47,10 +47,14 @@ WITH over AS MATERIALIZED (
 ), due AS (
     UPDATE {jobs} AS j SET run_at = greatest(j.run_at, $2)
     WHERE j.id = ANY(ARRAY(SELECT id FROM freed))
-    RETURNING j.queue, j.priority, j.run_at, j.id,
+    RETURNING j.queue, j.priority, j.run_at, j.id, position('"fair":' IN j.options) > 0 AS fair,
               CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at
 ), ready AS (
-    INSERT INTO {ready} (queue, priority, run_at, id, expires_at) SELECT * FROM due
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id, expires_at FROM due
+), turn AS (
+    INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE fair
+    ON CONFLICT (id) DO UPDATE SET due = excluded.due
 ), sums AS (
     SELECT flow, count(*) FILTER (WHERE role = 0) AS jobs, count(*) FILTER (WHERE role > 0) AS others,
            count(*) FILTER (WHERE role = 0 AND state = 2) AS completed,
@@ -99,16 +103,20 @@ WITH RECURSIVE doomed (job, reason) AS (
 )
 SELECT id FROM kept;
 
--- free: jobs, now -> those of them that waited, and are ready
+-- free: jobs, now -> those of them that waited, and are ready; they take their turn soon
 WITH freed AS (
     DELETE FROM {waiting} WHERE id = ANY($1::uuid[]) RETURNING id
 ), due AS (
     UPDATE {jobs} AS j SET run_at = greatest(j.run_at, $2)
     WHERE j.id = ANY(ARRAY(SELECT id FROM freed))
-    RETURNING j.queue, j.priority, j.run_at, j.id,
+    RETURNING j.queue, j.priority, j.run_at, j.id, position('"fair":' IN j.options) > 0 AS fair,
               CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at
+), turn AS (
+    INSERT INTO {later} (id, due) SELECT id, run_at FROM due WHERE fair
+    ON CONFLICT (id) DO UPDATE SET due = excluded.due
 )
-INSERT INTO {ready} (queue, priority, run_at, id, expires_at) SELECT * FROM due RETURNING id;
+INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+SELECT queue, priority, run_at, id, expires_at FROM due RETURNING id;
 
 -- callbacks: flows -> those that wait for one that has no job left, and whether they are to run
 SELECT m.job, m.anyway OR f.failed + f.cancelled = 0 AS wanted, f.id AS flow

@@ -31,6 +31,7 @@ from backroom.limit import OURS, full
 from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
+from backroom.storage.postgres import turns
 from backroom.storage.postgres.reopening import apart, barred, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
@@ -251,7 +252,8 @@ class Inspector:
         if place["state"] is None:
             # Whoever sends it a signal holds this row before its place.
             await self._connection.fetch(self._statements["lock_job"], key)
-            await self._connection.fetch(self._statements["sooner"], [key], now)
+            if await self._connection.fetch(self._statements["sooner"], [key], now):
+                await turns.take_again(self._connection, self._statements, [key], now)
         else:
             await barred(self._connection, self._statements, [key], job_id)
             if not await self._again(Filter(), [key], now):
@@ -285,8 +287,10 @@ class Inspector:
         states = _ended_states(which)
         await self._connection.fetch(self._statements["let_go_for"], keys, states, now)
         rows = await self._connection.fetch(self._statements["again"], keys, now, states)
-        await reopened(self._connection, self._statements, [row[0] for row in rows], now)
-        return len(rows)
+        again = [row[0] for row in rows]
+        await reopened(self._connection, self._statements, again, now)
+        await turns.take_again(self._connection, self._statements, again, now)
+        return len(again)
 
     async def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from backroom.flow import Role
 from backroom.flowing import key_held, not_undone, on_its_way, why_barred
+from backroom.storage.postgres import turns
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold_members
@@ -28,7 +29,9 @@ async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) 
     await link.execute(text["let_go_for"], jobs, [3, 4], now)
     again = [row[0] for row in await link.fetch(text["again"], jobs, now, [3, 4])]
     await _check_keys(link, text, set(jobs).difference(again))
-    return len(again) - await reopened(link, text, again, now)
+    blocked = await reopened(link, text, again, now)
+    await turns.take_again(link, text, again, now)
+    return len(again) - blocked
 
 
 async def barred(

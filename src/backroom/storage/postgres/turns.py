@@ -16,13 +16,14 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from backroom.flow import Piece, Role
 from backroom.job import SECOND, JobRecord
 from backroom.limit import LEAD, turn_of
 from backroom.step import FOREVER
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_text
 
-__all__ = ["in_turn", "take_again", "take_late", "tidy", "turns_of"]
+__all__ = ["begun_in_turn", "in_turn", "take_again", "take_late", "take_later", "tidy", "turns_of"]
 
 LATELY: Final = SECOND
 """Microseconds: who waits again since so short a time was not given back, most likely."""
@@ -53,9 +54,7 @@ async def in_turn(
     if not fair:
         return jobs
     due = {n: key for n, key in fair.items() if jobs[n].run_at <= now}
-    late = [jobs[n] for n in fair if n not in due]
-    if late:
-        await link.fetch(text["wait_turn"], [job.id for job in late], [job.run_at for job in late])
+    await take_later(link, text, [jobs[n] for n in fair if n not in due])
     stamps = await _stamps(
         link, text, [(jobs[n].queue, jobs[n].priority, key) for n, key in due.items()], now, aside
     )
@@ -63,6 +62,23 @@ async def in_turn(
     for n, stamp in zip(due, stamps, strict=True):
         moved[n] = msgspec.structs.replace(jobs[n], run_at=stamp)
     return moved
+
+
+async def begun_in_turn(
+    link: Any, text: Statements, piece: Piece, now: int, *, aside: bool = False
+) -> Piece:
+    """The same of the jobs that a flow begins with. `aside`: as for `in_turn`."""
+    blocked = {child for _, child in piece.edges}
+    first = [
+        n
+        for n, one in enumerate(piece.members)
+        if one.role == Role.JOB and one.record.id not in blocked
+    ]
+    members = list(piece.members)
+    jobs = await in_turn(link, text, [members[n].record for n in first], now, aside=aside)
+    for n, record in zip(first, jobs, strict=True):
+        members[n] = msgspec.structs.replace(members[n], record=record)
+    return msgspec.structs.replace(piece, members=members)
 
 
 async def _stamps(
@@ -90,9 +106,16 @@ async def _stamps(
     return stamps
 
 
+async def take_later(link: Any, text: Statements, jobs: Sequence[JobRecord]) -> None:
+    """Of these, those that take turns do so when they are due."""
+    late = [jobs[n] for n in turns_of(jobs)]
+    if late:
+        await link.fetch(text["wait_turn"], [job.id for job in late], [job.run_at for job in late])
+
+
 async def take_again(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
-    """Of these, those that take turns and wait for later, or again since just now; not for ever,
-    since what they wait for then is no moment."""
+    """Of these, those that take turns and wait for later, or since just now, do so when they are
+    due; not those that wait for ever, since that is no moment."""
     await link.execute(text["again_turns"], ids, now - LATELY, FOREVER)
 
 

@@ -31,6 +31,7 @@ from backroom.storage.postgres.keys import Keys
 from backroom.storage.postgres.looking import Inspector, identity
 from backroom.storage.postgres.reopening import retry
 from backroom.storage.postgres.texts import from_text, to_id, to_text
+from backroom.storage.postgres.turns import begun_in_turn, take_later, turns_of
 
 __all__ = ["Weaving"]
 
@@ -47,14 +48,19 @@ class Weaving:
 
     async def insert_flow(self, flow: FlowRecord, piece: Piece, now: int) -> None:
         """See the protocol."""
+        text = self._base.statements
+        if turns_of([one.record for one in piece.members]):
+            turned = await self._base.links.run(lambda link: begun_in_turn(link, text, piece, now))
+        else:
+            turned = piece
 
         async def insert(link: Any) -> None:
-            await name_queues(link, self._base.statements, _records(piece))
-            await self._take_keys(link, piece, now)
-            await self._begin_flow(link, flow, piece, now)
+            await name_queues(link, text, _records(turned))
+            await self._take_keys(link, turned, now)
+            await self._begin_flow(link, flow, turned, now)
 
-        await self._base.change(insert, self._within(piece))
-        self._arrived(piece)
+        await self._base.change(insert, self._within(turned))
+        self._arrived(turned)
 
     async def _begin_flow(self, link: Any, flow: FlowRecord, piece: Piece, now: int) -> None:
         """Keeps it, on a connection in a transaction. The queues have a row."""
@@ -100,7 +106,8 @@ class Weaving:
         there = followed(piece, {str(id_): (its, state) for id_, its, state in rows}, flow)
         if there is None:
             return
-        await self._weave(link, flow, piece, there)
+        ready = await self._weave(link, flow, piece, there)
+        await take_later(link, text, ready)  # Who schedules does not wait for this.
         parents = {parent for parent, _ in piece.edges}
         last = [one.record.id for one in piece.members if one.record.id not in parents]
         await link.execute(text["graft"], job, last, sorted(new), sorted(outside))
@@ -118,9 +125,11 @@ class Weaving:
         if keys and not await link.fetch(text["present"], new):
             await Keys(text, within).take_all(link, keys, now)
 
-    async def _weave(self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]) -> None:
+    async def _weave(
+        self, link: Any, flow: Any, piece: Piece, there: dict[str, bool]
+    ) -> list[JobRecord]:
         """Keeps new members; `there`: other jobs that some of them wait for, and whether these
-        have completed."""
+        have completed. Returns those that wait for nothing."""
         text, members = self._base.statements, piece.members
         waits = Counter(child for parent, child in piece.edges if not there.get(parent, False))
         for member in members:
@@ -139,6 +148,7 @@ class Weaving:
             )  # fmt: skip
         jobs = sum(1 for member in members if member.role == Role.JOB)
         await link.execute(text["more_jobs"], flow, jobs, len(members) - jobs)
+        return [one.record for one in members if not waits[one.record.id]]
 
     def _within(self, piece: Piece) -> float:
         """Seconds that the server has for it."""

@@ -15,12 +15,14 @@ import msgspec
 
 from backroom.flow import Role, made_now
 from backroom.job import JobRecord, State
+from backroom.limit import turn_of
 from backroom.ports import Wake
 from backroom.storage.reasons import doomed, not_all
+from backroom.storage.sqlite import turns
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 
-__all__ = ["ADD_EDGES", "ADD_MEMBERS", "close", "ended", "put", "read_record"]
+__all__ = ["ADD_EDGES", "ADD_MEMBERS", "close", "ended", "put"]
 
 _THESE = "(SELECT value FROM json_each(?1))"
 
@@ -175,6 +177,7 @@ def _free(ledger: Ledger, jobs: Sequence[int], now: int) -> None:
     """Those that wait for nothing any more may be claimed."""
     ledger.run(FREE, (encode(jobs), now))
     if ledger.connection.changes():
+        turns.take_again(ledger, jobs, now)
         ledger.wakes.add(Wake.JOBS)
 
 
@@ -198,12 +201,11 @@ def close(ledger: Ledger, flows: Iterable[int], now: int) -> list[int]:
 
 def _undo(ledger: Ledger, flow: int, now: int) -> None:
     """Makes the undo jobs of what had completed: one behind the other, that of the last first."""
-    rows = [
-        (job, made_now(read_record(text), now)) for job, text in list(ledger.run(UNDO, (flow,)))
-    ]
+    rows = list(ledger.run(UNDO, (flow,)))
     if not rows:
         return
-    keys = put(ledger, [(record, index > 0) for index, (_, record) in enumerate(rows)])
+    records = [made_now(_decoder.decode(text), now) for _, text in rows]
+    keys = put(ledger, [(record, index > 0) for index, record in enumerate(records)], now)
     ADD_MEMBERS.run(
         ledger,
         [(key, flow, int(Role.UNDO), 1, int(index > 0), None) for index, key in enumerate(keys)],
@@ -217,8 +219,9 @@ def _undo(ledger: Ledger, flow: int, now: int) -> None:
     )
 
 
-def put(ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]]) -> list[int]:
+def put(ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]], now: int) -> list[int]:
     """Keeps new jobs, of which some are blocked, and returns their keys."""
+    jobs = [(job if blocked else turns.in_turn(ledger, job, now), blocked) for job, blocked in jobs]
     for queue in {job.queue for job, _ in jobs} - ledger.queues:
         ledger.run("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue,))
         ledger.queues.add(queue)
@@ -234,14 +237,12 @@ def put(ledger: Ledger, jobs: Sequence[tuple[JobRecord, bool]]) -> list[int]:
             for key, (job, blocked) in enumerate(jobs, first)
         ],
     )  # fmt: skip
+    for key, (job, blocked) in enumerate(jobs, first):
+        if not blocked and job.run_at > now and turn_of(job.options) is not None:
+            turns.take_later(ledger, key, job.run_at)
     if not all(blocked for _, blocked in jobs):
         ledger.wakes.add(Wake.JOBS)
     return list(range(first, first + len(jobs)))
-
-
-def read_record(text: str) -> JobRecord:
-    """As it was written with its member."""
-    return _decoder.decode(text)
 
 
 _decoder: Final = msgspec.json.Decoder(JobRecord)

@@ -103,11 +103,11 @@ def insert(
                         answer.append(Inserted(twin, False))
                         continue
                     job = as_kept(job)
-                if job.options is not None and (turn := turn_of(job.options)) is not None:
+                if turn_of(job.options) is not None:
                     if job.run_at > group.now:
                         late.append(len(waiting))
                     else:
-                        job = _in_turn(ledger, job, turn, group.now)
+                        job = _in_turn(ledger, job, group.now)
                 if worker is not None and job.run_at <= group.now and not limits_of(job.options):
                     if job.queue not in doors:
                         doors[job.queue] = _open_doors(ledger, job.queue, group.now)
@@ -159,12 +159,11 @@ def insert_one(ledger: Ledger, group: InsertGroup) -> list[Inserted]:
     return answer
 
 
-def _in_turn(ledger: Ledger, job: JobRecord, key: str, now: int) -> JobRecord:
-    """The same, where it waits among those of other keys."""
+def _in_turn(ledger: Ledger, job: JobRecord, now: int) -> JobRecord:
+    """The same, where it waits among those of other keys; one that is there has its turn."""
     if ledger.run("SELECT 1 FROM job WHERE id = ?", (job.id,)).fetchone():
         return job
-    stamp = turns.take(ledger, job.queue, job.priority, key, now)
-    return msgspec.structs.replace(job, run_at=stamp)
+    return turns.in_turn(ledger, job, now)
 
 
 def too_large() -> StorageError:

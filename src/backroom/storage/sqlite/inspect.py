@@ -297,19 +297,20 @@ class Inspector:
 
     # -- changes -----------------------------------------------------------------------------
 
-    def retry(self, job_id: str, now: int) -> None:
-        """One job runs again at once, with a fresh budget."""
+    def retry(self, job_id: str, now: int) -> bool:
+        """One job runs again at once, with a fresh budget; False: it was about to anyway."""
         key, state, run_at = self._key(job_id)
         if state == State.ACTIVE:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
         if state in (State.BLOCKED, State.PARKED) or (state == State.WAITING and run_at <= now):
-            return
+            return False
         self._let_go([key], now)
         self._run(AGAIN, {"keys": json.dumps([key]), "now": now})
         if not self.connection.changes():
             raise JobStateError(
                 f"job {job_id} cannot be retried: another live job of its type holds its unique key"
             )
+        return True
 
     def retry_some(self, which: Filter, now: int, keys: Sequence[int]) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many."""

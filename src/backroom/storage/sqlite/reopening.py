@@ -9,7 +9,7 @@ from backroom.flow import Role
 from backroom.flowing import belongs, key_held, no_flow, not_undone, why_barred
 from backroom.ports import Wake
 from backroom.storage.restoring import restorable
-from backroom.storage.sqlite import away
+from backroom.storage.sqlite import away, turns
 from backroom.storage.sqlite.flows import COUNT
 from backroom.storage.sqlite.inspect import AGAIN, CANCEL, LET_GO
 from backroom.storage.sqlite.ledger import Ledger, encode
@@ -142,6 +142,7 @@ def retry(ledger: Ledger, flow_id: str, now: int) -> int:
     ledger.run(AGAIN, {"keys": encode(keys), "now": now})
     _check_keys(ledger, keys)
     blocked = reopened(ledger, keys, now)
+    turns.take_again(ledger, keys, now)
     ledger.wakes.add(Wake.JOBS)
     return len(keys) - blocked
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from backroom.errors import JobStateError
 from backroom.ports import Filter, Wake
-from backroom.storage.sqlite import away, limits, reopening, retention, steps
+from backroom.storage.sqlite import away, limits, reopening, retention, steps, turns
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
 from backroom.storage.sqlite.ledger import Ledger
@@ -21,8 +21,9 @@ def retry(ledger: Ledger, job_id: str, now: int, from_step: int | None) -> int:
     jobs = Inspector(ledger.connection)
     key = jobs.key(job_id)
     reopening.check_retriable(ledger, key, job_id)
-    jobs.retry(job_id, now)
-    reopening.reopened(ledger, [key], now)
+    if jobs.retry(job_id, now):
+        reopening.reopened(ledger, [key], now)
+        turns.take_again(ledger, [key], now)
     if from_step is not None:
         steps.forget(ledger, key, from_step)
     ledger.wakes.add(Wake.JOBS)
@@ -47,6 +48,7 @@ def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> 
 def _again(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
     changed = Inspector(ledger.connection).retry_some(which, now, keys)
     reopening.reopened(ledger, keys, now)
+    turns.take_again(ledger, keys, now)
     return changed
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from backroom.job import SECOND
-from backroom.limit import LEAD, turn_of
+import msgspec
+
+from backroom.job import SECOND, JobRecord
+from backroom.limit import FAIR, LEAD, turn_of
 from backroom.step import FOREVER
 from backroom.storage.sqlite.ledger import Ledger, encode
 
-__all__ = ["take", "take_again", "take_late", "take_later", "tidy"]
+__all__ = ["in_turn", "take", "take_again", "take_late", "take_later", "tidy"]
 
 LATELY: Final = SECOND
 """Microseconds: who waits again since so short a time was not given back, most likely."""
@@ -30,9 +32,10 @@ FIRST: Final = """
 LAST: Final = "SELECT stamp FROM turn WHERE queue = ?1 AND priority = ?2 AND key = ?3"
 PUT: Final = "INSERT OR REPLACE INTO turn (queue, priority, key, stamp) VALUES (?1, ?2, ?3, ?4)"
 WAIT: Final = "INSERT OR REPLACE INTO later (job, due) VALUES (?1, ?2)"
-AGAIN: Final = """
+AGAIN: Final = f"""
     SELECT key, run_at, options FROM job
     WHERE key IN (SELECT value FROM json_each(?1)) AND state = 0 AND run_at > ?2 AND run_at < ?3
+    AND instr(options, '{FAIR}')
 """
 DUE: Final = """
     DELETE FROM later WHERE job IN (SELECT job FROM later WHERE due <= ?1 LIMIT ?2) RETURNING job
@@ -62,14 +65,23 @@ def take(ledger: Ledger, queue: str, priority: int, key: str, now: int) -> int:
     return stamp
 
 
+def in_turn(ledger: Ledger, job: JobRecord, now: int) -> JobRecord:
+    """The same job, where it waits among those of other keys, if it takes turns and is due."""
+    key = None if job.run_at > now else turn_of(job.options)
+    if key is None:
+        return job
+    stamp = take(ledger, job.queue, job.priority, key, now)
+    return msgspec.structs.replace(job, run_at=stamp)
+
+
 def take_later(ledger: Ledger, key: int, due: int) -> None:
     """This job has its turn when it is due."""
     ledger.run(WAIT, (key, due))
 
 
 def take_again(ledger: Ledger, keys: Iterable[int], now: int) -> None:
-    """Of these, those that take turns and wait for later, or again since just now; not for ever,
-    since what they wait for then is no moment."""
+    """Of these, those that take turns and wait for later, or since just now, do so when they are
+    due; not those that wait for ever, since that is no moment."""
     rows: Any = ledger.run(AGAIN, (encode(list(keys)), now - LATELY, FOREVER)).fetchall()
     for key, due, options in rows:
         if turn_of(options) is not None:

@@ -107,7 +107,7 @@ def insert(ledger: Ledger, flow: FlowRecord, piece: Piece, now: int) -> None:
             flow.created_at,
         ),
     )  # fmt: skip
-    _add(ledger, key, piece.members, piece.edges, {})
+    _add(ledger, key, piece.members, piece.edges, {}, now)
     ended(ledger, close(ledger, [key], now), now)
 
 
@@ -131,7 +131,7 @@ def extend(ledger: Ledger, piece: Piece, key: int, token: int, now: int) -> None
     there = {id_: (job, completed[id_]) for id_, job, _, _ in rows}
     before = encode([job for job, _ in there.values()])
     children = [child for (child,) in ledger.run(WAITING_CHILDREN, (key, before))]
-    keys = _add(ledger, flow, piece.members, piece.edges, there)
+    keys = _add(ledger, flow, piece.members, piece.edges, there, now)
     parents = {parent for parent, _ in piece.edges}
     last = [keys[member.record.id] for member in piece.members if member.record.id not in parents]
     for child in children:
@@ -160,6 +160,7 @@ def _add(
     members: Sequence[Member],
     edges: Sequence[tuple[str, str]],
     there: dict[str, tuple[int, bool]],
+    now: int,
 ) -> dict[str, int]:
     """Keeps new members; `there`: the keys of other jobs that some of them wait for, and whether
     these have completed. Returns the keys of the new ones."""
@@ -167,7 +168,7 @@ def _add(
     for member in members:
         if member.role == Role.CALLBACK:
             waits[member.record.id] = 1
-    made = put(ledger, [(as_kept(one.record), waits[one.record.id] > 0) for one in members])
+    made = put(ledger, [(as_kept(one.record), waits[one.record.id] > 0) for one in members], now)
     keys = {member.record.id: key for member, key in zip(members, made, strict=True)}
     ADD_MEMBERS.run(
         ledger,
