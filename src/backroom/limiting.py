@@ -32,5 +32,6 @@ class Limiting(Protocol):
     async def free_up(self, now: int) -> int:
         """Calls those that wait where there is room, whatever it was that nobody called them for:
         a limit was raised, a queue resumed, who was called was cancelled. Normal work does not
-        wait for it. Returns how many it called."""
+        wait for it. Jobs that have become due take their turn. Returns how many it called, or many
+        where it has not come to the end."""
         ...

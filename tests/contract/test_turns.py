@@ -131,6 +131,18 @@ async def test_what_is_gone_takes_no_turn(bench: Bench) -> None:
     assert (await bench.page())[0] == [two]
 
 
+async def test_many_that_are_gone_hide_nobody_who_waits(bench: Bench) -> None:
+    worker = await bench.enlist()
+    await add(bench, "a", 2100, delay=5.0)
+    await bench.storage.cancel(Filter(status=JobStatus.SCHEDULED), bench.now)
+    [one] = await add(bench, "b", delay=6.0)
+    await add(bench, "a", 20)
+    bench.clock.advance(7)
+    await bench.storage.extend(worker)
+    assert await bench.storage.free_up(bench.now) == 1
+    assert one in await order(bench, worker, 2)
+
+
 async def test_what_was_given_back_keeps_its_turn(bench: Bench) -> None:
     worker = await bench.enlist()
     await add(bench, "a", 3)

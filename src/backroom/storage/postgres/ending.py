@@ -34,8 +34,9 @@ class Ending:
         self._base = base
         self._ending = Outcomes(base.statements)
         self._groups: dict[asyncio.AbstractEventLoop, Group[Results, list[bool]]] = {}
-        self._within: float | None = None
-        """Seconds that outcomes have for which others wait; None: as many as all else."""
+        self._slow: dict[tuple[int, int], float] = {}
+        """Outcomes that were not written in time, by key and token: the seconds that they have the
+        next time."""
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         """See `JobStorage.finish`."""
@@ -48,16 +49,18 @@ class Ending:
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
         now, plain = self._base.clock.now(), self._ending.is_one(results)
         word = self._base.bells.along(Wake.FINISHED) if plain else None
-        within = None if plain else self._within
+        pairs = [] if plain else [(t.key, t.token) for one in results for t in one.transitions]
+        within = max((self._slow[pair] for pair in pairs if pair in self._slow), default=None)
         try:
             answers = await self._base.carry(
                 lambda link: self._ending.finish(link, results, now, word), plain, within
             )
         except Exception as error:
             self._base.bells.failed_with(Wake.FINISHED, word)
-            if not plain and isinstance(error.__cause__, TimeoutError):
+            if isinstance(error.__cause__, TimeoutError):
                 # With one job that ends, a hundred thousand may that wait for it.
-                self._within = min(2 * (within or self._base.links.answer), LONGEST)
+                longer = min(2 * (within or self._base.links.answer), LONGEST)
+                self._slow.update(dict.fromkeys(pairs, longer))
             if not is_of_values(error):
                 return [error] * len(results)
             if len(results) == 1:
@@ -66,8 +69,9 @@ class Ending:
             for one in results:  # Whose fault it was is not known.
                 apart += await self._end([one])
             return apart
-        if not plain:
-            self._within = None
+        if self._slow:
+            for pair in pairs:
+                self._slow.pop(pair, None)
         for said, stands in zip(results, answers, strict=True):
             self._base.of(said.worker).finished(said.transitions, stands)
         stood = any(any(stands) for stands in answers)

@@ -28,7 +28,6 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.looking import identity
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.postgres.ties import hold
 
 __all__ = ["Moving", "has_parcels", "read"]
 
@@ -115,7 +114,6 @@ class Moving:
 
         async def pack(link: Any) -> Parcel | None:
             text = self._base.statements
-            await hold(link, text, ids)  # Whoever retries one of their flows is waited for.
             mine = [row[0] for row in await link.fetch(text["take_place"], ids, history)]
             jobs = await read(link, text, mine)
             if not jobs:

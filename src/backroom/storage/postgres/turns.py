@@ -28,7 +28,9 @@ __all__ = ["begun_in_turn", "in_turn", "take_again", "take_late", "take_later", 
 LATELY: Final = SECOND
 """Microseconds: who waits again since so short a time was not given back, most likely."""
 LATE: Final = 1000
-"""Jobs that take their turn late in one call."""
+"""Jobs that are looked at together when they are to take their turn late."""
+LOOKS: Final = 10
+"""So many times in one call."""
 OVER: Final = 1000
 """Turns that are forgotten in one call."""
 
@@ -120,14 +122,19 @@ async def take_again(link: Any, text: Statements, ids: Sequence[Any], now: int) 
 
 
 async def take_late(link: Any, text: Statements, now: int) -> int:
-    """Those that have become due take their turn, if they still wait; how many. In a
-    transaction."""
-    rows = await link.fetch(text["due_turns"], now, LATE)
-    asked = [(row[0], (row[1], row[2], turn_of(row[3]) or "")) for row in rows]
-    if asked:
-        stamps = await _stamps(link, text, [turn for _, turn in asked], now)
-        await link.execute(text["move_turns"], [id_ for id_, _ in asked], stamps)
-    return len(asked)
+    """Those that have become due take their turn, if they still wait; how many, or many where it
+    has not come to the end. In a transaction."""
+    moved = 0
+    for _ in range(LOOKS):  # Those that do not wait any more hide nobody behind them.
+        rows = await link.fetch(text["due_turns"], now, LATE)
+        asked = [(row[0], (row[1], row[2], turn_of(row[3]) or "")) for row in rows if row["waits"]]
+        if asked:
+            stamps = await _stamps(link, text, [turn for _, turn in asked], now)
+            await link.execute(text["move_turns"], [id_ for id_, _ in asked], stamps)
+        moved += len(asked)
+        if len(rows) < LATE:
+            return moved
+    return max(moved, LATE)
 
 
 async def tidy(link: Any, text: Statements, now: int) -> None:

@@ -37,16 +37,17 @@ WHERE j.run_at > $2 AND j.run_at < $3 AND position('"fair":' IN j.options) > 0
 AND NOT EXISTS (SELECT FROM {ended} AS e WHERE e.id = j.id)
 ON CONFLICT (id) DO UPDATE SET due = excluded.due;
 
--- due_turns: now, how many -> queue, priority, options of those that are due, and still wait
+-- due_turns: now, how many -> queue, priority, options of those that are due, and whether they still
+--     wait
 WITH gone AS (
     DELETE FROM {later} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {later} WHERE due <= $1 ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING id
 )
-SELECT j.id, j.queue, j.priority, j.options FROM gone AS g,
-LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
-WHERE EXISTS (SELECT FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
-              AND r.run_at = j.run_at AND r.id = j.id AND r.run_at <= $1)
+SELECT j.id, j.queue, j.priority, j.options,
+       EXISTS (SELECT FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
+               AND r.run_at = j.run_at AND r.id = j.id AND r.run_at <= $1) AS waits
+FROM gone AS g LEFT JOIN LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j ON true
 ORDER BY j.run_at, j.id;
 
 -- move_turns: ids, moments -> nothing: those of them that still wait do so there

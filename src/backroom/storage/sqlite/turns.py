@@ -8,7 +8,7 @@ another stands beside the first of them; and a claim reads what it always did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,9 @@ __all__ = ["in_turn", "take", "take_again", "take_late", "take_later", "tidy"]
 LATELY: Final = SECOND
 """Microseconds: who waits again since so short a time was not given back, most likely."""
 LATE: Final = 1000
-"""Jobs that take their turn late in one call."""
+"""Jobs that are looked at together when they are to take their turn late."""
+LOOKS: Final = 10
+"""So many times in one call."""
 
 FIRST: Final = """
     SELECT run_at FROM job WHERE state = 0 AND queue = ?1 AND priority = ?2
@@ -89,8 +91,18 @@ def take_again(ledger: Ledger, keys: Iterable[int], now: int) -> None:
 
 
 def take_late(ledger: Ledger, now: int) -> int:
-    """Those that have become due take their turn, if they still wait; how many."""
-    due = [key for (key,) in ledger.run(DUE, (now, LATE))]
+    """Those that have become due take their turn, if they still wait; how many, or many where it
+    has not come to the end."""
+    moved = 0
+    for _ in range(LOOKS):  # Those that do not wait any more hide nobody behind them.
+        due = [key for (key,) in ledger.run(DUE, (now, LATE))]
+        moved += _take(ledger, due, now)
+        if len(due) < LATE:
+            return moved
+    return max(moved, LATE)
+
+
+def _take(ledger: Ledger, due: Sequence[int], now: int) -> int:
     moved = 0
     waiting: Any = ledger.run(WAITS, (encode(due), now)).fetchall()
     for key, queue, priority, options in waiting:
