@@ -28,6 +28,13 @@ class Planning(Protocol):
         """
         ...
 
+    async def change_schedule(self, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
+        """As `put_schedule`, of one that is there and of that `revision`; of another one nothing
+        is changed.
+
+        Returns what is kept then; None: there is none of this name."""
+        ...
+
     async def pause_schedule(
         self,
         name: str,

@@ -236,27 +236,16 @@ class Recurring:
             ValueError: the expression or the zone makes no sense. OptionError: nothing is said, or
                 what cannot go together. Nothing was changed.
         """
-        record = await self._find(name)
-        now = self._clock.now()
-        rule = _changed_rule(record, cron, every, tz)
-        options: dict[str, Any] = {"missed": missed, "overlap": overlap, "jitter": jitter}
-        said = {option: value for option, value in options.items() if value is not None}
-        if rule is None and not said:
-            raise OptionError(
-                f"schedule {record.name!r}: say what is to change: cron, every, tz, missed, overlap"
-                " or jitter"
-            )
-        changes: dict[str, Any] = {}
-        if rule is not None:
-            changes.update(rule=rule.rule, tz=rule.tz)
-        checked = Schedule(1, **said)
-        changes.update((option, getattr(checked, option)) for option in said)
-        changed = msgspec.structs.replace(record, created_at=now, **changes)
-        first = first_tick(changed.rule, changed.tz, now)
-        if first is None:
-            raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
-        changed = msgspec.structs.replace(changed, next_at=first)
-        return self._info(await planned(self.storage).put_schedule(changed))
+        while True:
+            record = await self._find(name)
+            changed = _changed(
+                record, self._clock.now(), _changed_rule(record, cron, every, tz),
+                {"missed": missed, "overlap": overlap, "jitter": jitter},
+            )  # fmt: skip
+            kept = await planned(self.storage).change_schedule(changed, record.revision)
+            if kept is not None and kept.says(changed):
+                return self._info(kept)
+            # Somebody has said something else in between, or dropped it: looked at again.
 
     async def pause_schedule(self, name: str) -> ScheduleInfo:
         """None of its ticks fires until it is resumed. Jobs that it has made stay."""
@@ -300,6 +289,27 @@ class Recurring:
         now = self._clock.now()
         [inserted] = await self.storage.insert([job_of(record, None, now, JobIds())], now)
         return JobId(inserted.id)
+
+
+def _changed(
+    record: ScheduleRecord, now: int, rule: Schedule | None, options: Mapping[str, Any]
+) -> ScheduleRecord:
+    """With this rule and these options, where they are given."""
+    said = {option: value for option, value in options.items() if value is not None}
+    if rule is None and not said:
+        raise OptionError(
+            f"schedule {record.name!r}: say what is to change: cron, every, tz, missed, overlap"
+            " or jitter"
+        )
+    checked = Schedule(1, **said)
+    changes = {option: getattr(checked, option) for option in said}
+    if rule is not None:
+        changes.update(rule=rule.rule, tz=rule.tz)
+    changed = msgspec.structs.replace(record, **changes)
+    first = first_tick(changed.rule, changed.tz, now)
+    if first is None:
+        raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
+    return msgspec.structs.replace(changed, next_at=first)
 
 
 def _changed_rule(

@@ -73,6 +73,21 @@ async def test_what_is_said_anew_holds_from_then_on_and_the_next_tick_stays(
     assert await plans.put(**other) == changed
 
 
+async def test_a_change_of_what_was_said_anew_meanwhile_changes_nothing(plans: Plans) -> None:
+    first = await plans.put()
+    change = plans.storage.change_schedule
+    changed = msgspec.structs.replace(first, overlap="skip")
+    now = await change(changed, first.revision)
+    assert now == msgspec.structs.replace(changed, revision=first.revision + 1)
+    assert await change(changed, first.revision) == now  # Its answer was lost.
+    said = await plans.put(data='{"a":1}')
+    late = msgspec.structs.replace(first, overlap="queue")
+    assert await change(late, now.revision) == said == await plans.kept()
+    await plans.storage.drop_schedule(first.name)
+    assert await change(late, said.revision) is None
+    assert await plans.storage.schedules() == []
+
+
 @pytest.mark.parametrize("other", [{"rule": "0 9 * * *"}, {"tz": "UTC"}], ids=["rule", "tz"])
 async def test_a_new_rule_brings_its_next_tick(plans: Plans, other: dict[str, Any]) -> None:
     record = await plans.put()

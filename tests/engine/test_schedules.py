@@ -403,6 +403,31 @@ async def test_a_schedule_is_changed_and_what_is_not_said_stays(world: World) ->
     await service.stop()
 
 
+async def test_a_change_takes_nothing_back_that_is_said_meanwhile(world: World) -> None:
+    service, _ = serving(world)
+    await service.start()
+    await service.every(3600, DIGEST, Digest("then"), overlap="skip")
+    record = await service._find("DIGEST")
+    finding = iter([record])
+
+    async def find(name: str) -> Any:
+        """What it was, a moment ago, at first."""
+        return next(finding, None) or await type(service)._find(service, name)
+
+    await service.every(3600, DIGEST, Digest("now"), overlap="skip")
+    service._find = find  # type: ignore[method-assign]
+    changed = await service.change_schedule("DIGEST", every=60)
+    assert (changed.text, changed.data, changed.overlap) == (
+        "every minute", {"team": "now"}, "skip"
+    )  # fmt: skip
+    finding = iter([record])
+    await service.delete_schedule("DIGEST")
+    with pytest.raises(ScheduleNotFoundError):
+        await service.change_schedule("DIGEST", every=60)
+    assert await service.get_schedules() == []
+    await service.stop()
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [

@@ -23,6 +23,9 @@ class PlannedStorage(WovenStorage):
     async def put_schedule(self, record: ScheduleRecord) -> ScheduleRecord:
         return await self._write(schedules.put, record)
 
+    async def change_schedule(self, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
+        return await self._write(schedules.change, record, revision)
+
     async def pause_schedule(
         self,
         name: str,

@@ -73,6 +73,21 @@ class Schedules:
 
         return self._revised(await self._base.change(put))
 
+    async def change_schedule(self, record: ScheduleRecord, revision: int) -> ScheduleRecord | None:
+        """See `Planning.change_schedule`."""
+
+        async def change(link: Any) -> tuple[ScheduleRecord, bool] | None:
+            row = await link.fetchrow(self._base.statements["lock_schedule"], to_text(record.name))
+            if row is None:
+                return None
+            before = from_row(row[1:])
+            if before.revision != revision:
+                return before, False
+            return await self._revise(link, before, before.revised(record))
+
+        answer = await self._base.change(change)
+        return None if answer is None else self._revised(answer)
+
     async def pause_schedule(
         self,
         name: str,

@@ -18,7 +18,7 @@ from backroom.storage.sqlite import inserts
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger
 
-__all__ = ["drop", "due", "every", "fire", "kept", "pause", "prune", "put", "ticks"]
+__all__ = ["change", "drop", "due", "every", "fire", "kept", "pause", "prune", "put", "ticks"]
 
 Run: TypeAlias = Callable[..., Any]
 """`Connection.execute`."""
@@ -154,6 +154,14 @@ def put(ledger: Ledger, said: ScheduleRecord) -> ScheduleRecord:
         ledger.run(ADD, astuple(said))
         ledger.wakes.add(Wake.CONTROL)
         return said
+    return _changed(ledger, before, before.revised(said))
+
+
+def change(ledger: Ledger, said: ScheduleRecord, revision: int) -> ScheduleRecord | None:
+    """See `Planning.change_schedule`."""
+    before = kept(ledger.run, said.name)
+    if before is None or before.revision != revision:
+        return before
     return _changed(ledger, before, before.revised(said))
 
 
