@@ -12,6 +12,8 @@ from backroom.errors import DuplicateJobError, JobStateError
 from backroom.flow import WorkflowStatus
 from backroom.job import Hold, JobStatus
 from backroom.ports import Filter
+from backroom.storage.postgres.looking import Inspector as PostgresInspector
+from backroom.storage.sqlite.inspect import Inspector as SqliteInspector
 from backroom.unique import OnConflict
 from tests.contract.flows import KEYED, Flows
 from tests.contract.parts import Bench, Place
@@ -373,6 +375,58 @@ async def test_a_retry_is_refused_as_a_whole_where_a_key_is_held(
     await bench.storage.delete(other)
     await flows.storage.retry_flow(flows.id, bench.now)
     assert [await flows.run(worker) for _ in range(5)] == ["a", "b", "c", "done", ""]
+
+
+async def test_of_a_flow_of_which_one_has_no_key_any_more_no_other_one_is_retried(
+    flows: Flows,
+) -> None:
+    """Of jobs of no flow, that one is left alone, and the others run again."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b c", "a>c b>c", keys="b:k")
+    await flows.run(worker, a="failed", b="failed")
+    free = Flows(bench)
+    await free.make("a")
+    await free.run(worker, a="failed")
+    alone = [await bench.add(type=KEYED, unique_key=key) for key in ("l", None)]
+    for claim in await bench.claim(worker):
+        await bench.finish(worker, bench.failed(claim))
+    others = [await add(bench, key=key, delay=60) for key in "kl"]
+    before = await flows.view()
+    with pytest.raises(JobStateError, match=f"job {others[0]} holds its unique key 'k'"):
+        await flows.storage.retry_flow(flows.id, bench.now)
+    assert await bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now) == 2
+    assert await flows.view() == before
+    assert await free.statuses() == "a:pending"
+    assert [await bench.status(job) for job in alone] == [JobStatus.FAILED, JobStatus.PENDING]
+    assert await bench.storage.retry(Filter(), bench.now) == 0
+    await bench.storage.delete(others[0])
+    assert await bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now) == 2
+    assert await flows.statuses() == "a:pending b:pending c:blocked"
+    assert await holder(bench) == flows.ids["b"]
+
+
+async def test_one_that_is_not_what_was_looked_for_any_more_keeps_no_other_one_from_a_retry(
+    flows: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the change it has completed, say, and others may have its key."""
+    bench = flows.bench
+    worker = await bench.enlist()
+    await flows.make("a b", keys="b:k")
+    await flows.run(worker, a="failed")
+    await add(bench, delay=60)
+    ended, chosen = SqliteInspector.ended, PostgresInspector.chosen
+
+    def all_ended(jobs: SqliteInspector, which: Filter, *said: Any) -> list[int]:
+        return ended(jobs, Filter(), *said)
+
+    async def all_chosen(jobs: PostgresInspector, which: Filter, **said: Any) -> list[Any]:
+        return await chosen(jobs, Filter(), **said)
+
+    monkeypatch.setattr(SqliteInspector, "ended", all_ended)
+    monkeypatch.setattr(PostgresInspector, "chosen", all_chosen)
+    assert await bench.storage.retry(Filter(status=JobStatus.FAILED), bench.now) == 1
+    assert await flows.statuses() == "a:pending b:completed"
 
 
 async def test_of_two_flows_with_one_key_that_are_retried_at_once_one_runs_again(

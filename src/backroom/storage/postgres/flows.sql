@@ -310,13 +310,15 @@ SELECT job FROM {members} WHERE flow = ANY($1::uuid[]) AND role = 1 AND doomed;
 -- flows_of: jobs -> of those that belong to flows, to which
 SELECT job, flow FROM {members} WHERE job = ANY($1::uuid[]);
 
--- not_again: jobs -> the first of them that have a unique key and have ended still, and who holds it
+-- not_again: jobs, states -> the first of them that belong to flows, have a unique key and have ended
+--     still, in one of these states, and who holds it
 SELECT j.type, j.id, j.unique_key, (
     SELECT coalesce(k.holder, k.id) FROM {keys} AS k
     WHERE k.type = j.type AND k.unique_key = j.unique_key) AS holder
 FROM {jobs} AS j
 WHERE j.id = ANY($1::uuid[]) AND j.unique_key IS NOT NULL
-AND (SELECT true FROM {ended} AS e WHERE e.id = j.id LIMIT 1)
+AND (SELECT true FROM {members} AS m WHERE m.job = j.id LIMIT 1)
+AND (SELECT e.state = ANY($2::smallint[]) FROM {ended} AS e WHERE e.id = j.id LIMIT 1)
 ORDER BY j.id LIMIT 1;
 
 -- wait_again: jobs -> those that were cancelled, have their keys, and wait for others now

@@ -32,7 +32,7 @@ from backroom.ports import Filter, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
 from backroom.storage.postgres import turns
-from backroom.storage.postgres.reopening import apart, barred, reopened
+from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.postgres.ties import hold, hold_members, look_and_loosen
@@ -268,8 +268,8 @@ class Inspector:
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many. Where
-        another job holds the unique key of one that would wait again with some of them, the jobs
-        of that flow are left alone."""
+        another job holds the unique key of one of a flow, or of one that would wait again with it,
+        the jobs of that flow are left alone."""
         out = await barred(self._connection, self._statements, keys)
         keys = [key for key in keys if key not in out]
         with suppress(JobStateError):
@@ -288,6 +288,8 @@ class Inspector:
         await self._connection.fetch(self._statements["let_go_for"], keys, states, now)
         rows = await self._connection.fetch(self._statements["again"], keys, now, states)
         again = [row[0] for row in rows]
+        left = set(keys).difference(again)
+        await check_keys(self._connection, self._statements, left, states)
         await reopened(self._connection, self._statements, again, now)
         await turns.take_again(self._connection, self._statements, again, now)
         return len(again)

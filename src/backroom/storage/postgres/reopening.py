@@ -14,7 +14,7 @@ from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold_members
 from backroom.storage.restoring import restorable
 
-__all__ = ["apart", "barred", "reopened", "retry"]
+__all__ = ["apart", "barred", "check_keys", "reopened", "retry"]
 
 
 async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) -> int:
@@ -28,7 +28,7 @@ async def retry(link: Any, text: Statements, flow: Any, undone: bool, now: int) 
             jobs = [row[0] for row in rows]
     await link.execute(text["let_go_for"], jobs, [3, 4], now)
     again = [row[0] for row in await link.fetch(text["again"], jobs, now, [3, 4])]
-    await _check_keys(link, text, set(jobs).difference(again))
+    await check_keys(link, text, set(jobs).difference(again), [3, 4])
     blocked = await reopened(link, text, again, now)
     await turns.take_again(link, text, again, now)
     return len(again) - blocked
@@ -77,7 +77,7 @@ async def reopened(link: Any, text: Statements, jobs: Sequence[Any], now: int) -
     back = await _restorable(link, text, again) | {row[0] for row in callbacks}
     await link.execute(text["let_go_for"], list(back), [4], now)
     rows = await link.fetch(text["wait_again"], list(back))
-    await _check_keys(link, text, back - {row[0] for row in rows})
+    await check_keys(link, text, back - {row[0] for row in rows}, [4])
     back = {row[0] for row in rows}
     opened += await link.fetch(text["reopened"], list(back)) if back else []
     await link.execute(text["not_counted"], [row["job"] for row in opened])
@@ -89,9 +89,14 @@ async def reopened(link: Any, text: Statements, jobs: Sequence[Any], now: int) -
     return len(await link.fetch(text["hold_back"], list(again)))
 
 
-async def _check_keys(link: Any, text: Statements, left: set[Any]) -> None:
-    """Whether those that do not run again are none that did not get their unique keys."""
-    for row in await link.fetch(text["not_again"], list(left)) if left else []:
+async def check_keys(link: Any, text: Statements, left: set[Any], states: Sequence[int]) -> None:
+    """Of those that do not run again, and were to if they ended in one of these states: whether
+    none belongs to a flow and did not get its unique key.
+
+    Raises:
+        JobStateError: another job holds the key of one; nothing of the transaction may stay.
+    """
+    for row in await link.fetch(text["not_again"], list(left), states) if left else []:
         holder = None if row["holder"] is None else str(row["holder"])
         raise key_held(from_text(row["type"]), str(row["id"]), from_text(row["unique_key"]), holder)
 

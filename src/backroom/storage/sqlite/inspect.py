@@ -317,6 +317,17 @@ class Inspector:
         self._let_go(keys, now)
         return self._change(AGAIN, which, now, keys, _ENDED)
 
+    def left(self, which: Filter, now: int, keys: Sequence[int]) -> list[int]:
+        """Those of these jobs that still are what was looked for, after `retry_some`: others hold
+        their unique keys."""
+        condition, arguments = _where(which, now)
+        rows = self._run(
+            "SELECT j.key FROM job AS j WHERE j.key IN (SELECT value FROM json_each(:keys))"
+            f" AND {condition} AND {_ENDED}",
+            {**arguments, "keys": json.dumps(list(keys))},
+        )
+        return [key for (key,) in rows]
+
     def _let_go(self, keys: Sequence[int], now: int) -> None:
         self._run(LET_GO, {"keys": json.dumps(list(keys)), "now": now})
 

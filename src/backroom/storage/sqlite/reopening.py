@@ -19,6 +19,7 @@ __all__ = [
     "apart",
     "cancel",
     "check_deletable",
+    "check_keys",
     "check_retriable",
     "of_open_flow",
     "reopened",
@@ -72,7 +73,7 @@ WAIT_AGAIN: Final = f"""
     AND NOT (unique_key IS NOT NULL AND EXISTS (
         SELECT 1 FROM hold WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
 """
-# The first of these jobs that do not run again, as their keys are held, and by whom.
+# The first of these jobs of flows that do not run again, as their keys are held, and by whom.
 LEFT: Final = f"""
     SELECT job.type, job.id, job.unique_key, ifnull(
         (SELECT o.id FROM job AS o WHERE o.type = job.type AND o.unique_key = job.unique_key
@@ -80,6 +81,7 @@ LEFT: Final = f"""
         (SELECT hold.job FROM hold
          WHERE hold.type = job.type AND hold.unique_key = job.unique_key))
     FROM job WHERE key IN {_THESE} AND unique_key IS NOT NULL AND state BETWEEN 2 AND 4
+    AND EXISTS (SELECT 1 FROM member WHERE member.job = job.key)
     ORDER BY key LIMIT 1
 """
 NOT_COUNTED: Final = f"UPDATE member SET counted = 0, doomed = 0 WHERE job IN {_THESE}"
@@ -140,7 +142,7 @@ def retry(ledger: Ledger, flow_id: str, now: int) -> int:
         keys = keys or [key for (key,) in ledger.run(NOT_COMPLETED, (flow, int(role)))]
     ledger.run(LET_GO, {"keys": encode(keys), "now": now})
     ledger.run(AGAIN, {"keys": encode(keys), "now": now})
-    _check_keys(ledger, keys)
+    check_keys(ledger, keys)
     blocked = reopened(ledger, keys, now)
     turns.take_again(ledger, keys, now)
     ledger.wakes.add(Wake.JOBS)
@@ -194,7 +196,7 @@ def reopened(ledger: Ledger, keys: Sequence[int], now: int) -> int:
     text = encode(list(back))
     ledger.run(LET_GO, {"keys": text, "now": now})
     ledger.run(WAIT_AGAIN, (text,))
-    _check_keys(ledger, list(back))
+    check_keys(ledger, list(back))
     opened += [row for row in ledger.run(OPEN, (text,)) if row[0] not in again]
     COUNT.run(ledger, _sums(opened))
     ledger.run(NOT_COUNTED, (encode([job for job, *_ in opened]),))
@@ -209,8 +211,12 @@ def reopened(ledger: Ledger, keys: Sequence[int], now: int) -> int:
     return ledger.connection.changes()
 
 
-def _check_keys(ledger: Ledger, keys: Sequence[int]) -> None:
-    """Whether all of these jobs have their unique keys again."""
+def check_keys(ledger: Ledger, keys: Sequence[int]) -> None:
+    """Whether all of these jobs that belong to flows have their unique keys again.
+
+    Raises:
+        JobStateError: another job holds the key of one; nothing of this change may stay.
+    """
     for type_, id_, key, holder in ledger.run(LEFT, (encode(list(keys)),)):
         raise key_held(type_, id_, key, holder)
 

@@ -32,8 +32,8 @@ def retry(ledger: Ledger, job_id: str, now: int, from_step: int | None) -> int:
 
 def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
     """Of those of these jobs that still are what was looked for; how many. Where another job holds
-    the unique key of one that would wait again with some of them, the jobs of that flow are left
-    alone."""
+    the unique key of one of a flow, or of one that would wait again with it, the jobs of that flow
+    are left alone."""
     keys = reopening.retriable(ledger, keys)
     ledger.wakes.add(Wake.JOBS)
     with suppress(JobStateError), ledger.connection:
@@ -46,7 +46,10 @@ def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> 
 
 
 def _again(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
-    changed = Inspector(ledger.connection).retry_some(which, now, keys)
+    jobs = Inspector(ledger.connection)
+    changed = jobs.retry_some(which, now, keys)
+    if changed < len(keys):
+        reopening.check_keys(ledger, jobs.left(which, now, keys))
     reopening.reopened(ledger, keys, now)
     turns.take_again(ledger, keys, now)
     return changed
