@@ -725,8 +725,8 @@ MUTANTS = (
         promises=(15,),
         guard="who hurries a job waits for who sends it a signal",
         file=f"{ROOM}/looking.py",
-        old='            await self._connection.fetch(self._statements["lock_job"], key)',
-        new="            pass",
+        old='        await fetch(text["lock_job"], key)',
+        new="",
         tests=(
             "postgres/test_lock_order.py::test_who_hurries_a_job_waits_for_who_sends_it_a_signal",
         ),

@@ -87,6 +87,56 @@ MUTANTS = (
         tests=(SERVER,),
     ),
     Mutant(
+        name="steps-forgotten-of-what-waits",
+        promises=(2,),
+        guard="steps are forgotten of no job that a worker has taken since it was looked at",
+        file="storage/postgres/looking.py",
+        old="            raise active(job_id)  #",
+        new="            pass  #",
+        tests=(f"{SERVER}::test_no_step_is_forgotten_of_a_job_that_is_just_claimed",),
+    ),
+    Mutant(
+        name="steps-forgotten-of-what-is-woken",
+        promises=(15,),
+        guard="who forgets steps of a job is not refused as a signal has woken it meanwhile",
+        file="storage/postgres/looking.py",
+        old='elif stay and not waits and not await fetch(text["keep_waiting"], key, now):',
+        new="elif stay and not waits:",
+        tests=(f"{SERVER}::test_steps_are_forgotten_of_a_job_that_a_signal_has_just_woken",),
+    ),
+    Mutant(
+        name="steps-forgotten-before-a-claim",
+        promises=(2,),
+        guard="no worker takes a job whose steps are just forgotten, and goes on with them",
+        file=STATEMENTS,
+        old="""
+            AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id AND r.run_at <= $2
+            FOR UPDATE OF r
+        """,
+        new="""
+            AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id AND r.run_at <= $2
+        """,
+        tests=(f"{SERVER}::test_no_claim_takes_a_job_whose_steps_are_just_forgotten",),
+    ),
+    Mutant(
+        name="steps-forgotten-in-line",
+        promises=(2,),
+        guard="no line lets go of a job whose steps are just forgotten",
+        file=STATEMENTS,
+        old="SELECT id FROM {blocked} WHERE id = $1 AND called_at IS NULL FOR UPDATE",
+        new="SELECT id FROM {blocked} WHERE id = $1 AND called_at IS NULL",
+        tests=(f"{SERVER}::test_no_line_lets_go_of_a_job_whose_steps_are_just_forgotten",),
+    ),
+    Mutant(
+        name="steps-forgotten-in-a-flow",
+        promises=(2,),
+        guard="no workflow lets go of a job whose steps are just forgotten",
+        file="storage/postgres/looking.py",
+        old="        if from_step is not None:  #",
+        new="        if False:  #",
+        tests=(f"{SERVER}::test_no_workflow_lets_go_of_a_job_whose_steps_are_just_forgotten",),
+    ),
+    Mutant(
         name="steps-signal-wakes",
         promises=(1,),
         guard="a signal wakes the job that waits for it, in a folder",

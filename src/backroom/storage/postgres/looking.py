@@ -248,12 +248,11 @@ class Inspector:
         key, place = await self._place(job_id)
         if place["active"]:
             raise JobStateError(f"job {job_id} is active; cancel it, or wait for its end")
+        if from_step is not None:  # Whoever lets go of what waits for other jobs holds its flow.
+            await hold(self._connection, self._statements, [key])
         await self._check_here(key, job_id)
         if place["state"] is None:
-            # Whoever sends it a signal holds this row before its place.
-            await self._connection.fetch(self._statements["lock_job"], key)
-            if await self._connection.fetch(self._statements["sooner"], [key], now):
-                await turns.take_again(self._connection, self._statements, [key], now)
+            await self._sooner(key, job_id, now, stay=from_step is not None)
         else:
             await barred(self._connection, self._statements, [key], job_id)
             if not await self._again(Filter(), [key], now):
@@ -262,9 +261,23 @@ class Inspector:
                     " key"
                 )
         if from_step is not None:
-            await self._connection.execute(self._statements["lock_job"], key)
-            if await self._connection.fetchval(self._statements["forget_steps"], key, from_step):
-                raise active(job_id)
+            await self._connection.execute(self._statements["forget_steps"], key, from_step)
+
+    async def _sooner(self, key: Any, job_id: str, now: int, *, stay: bool) -> None:
+        """A job that waits for later is due now. `stay`: its flow is locked, and no worker takes it
+        before this transaction has ended.
+
+        Raises:
+            JobStateError: it is to stay, and a worker has taken it since it was looked at.
+        """
+        fetch, text = self._connection.fetch, self._statements
+        waits = stay and bool(await fetch(text["keep_waiting"], key, now))
+        # Whoever sends it a signal holds this row before its place, where it waits for later.
+        await fetch(text["lock_job"], key)
+        if await fetch(text["sooner"], [key], now):
+            await turns.take_again(self._connection, self._statements, [key], now)
+        elif stay and not waits and not await fetch(text["keep_waiting"], key, now):
+            raise active(job_id)  # The second look: it may have become due, or been called.
 
     async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Retries those of these jobs that still are what was looked for; returns how many. Where

@@ -104,10 +104,22 @@ WITH given AS MATERIALIZED (
 INSERT INTO {ready} (queue, priority, run_at, id) SELECT queue, priority, $7, id FROM fresh
 RETURNING id;
 
--- forget_steps: job, number -> whether somebody holds it; else its steps from this one on are gone
-WITH active AS MATERIALIZED (
-    SELECT EXISTS (SELECT FROM {held} AS h WHERE $1::uuid = ANY(h.ids)) AS active
-), gone AS (
-    DELETE FROM {steps} WHERE job = $1 AND number >= $2 AND NOT (SELECT active FROM active)
+-- keep_waiting: job whose flow is locked, now -> it, if it waits, and not for later: no claim takes it until
+--     the end
+WITH asked AS MATERIALIZED (
+    SELECT id, type, queue, priority, run_at FROM {jobs} WHERE id = $1
+), ready AS MATERIALIZED (
+    SELECT r.id FROM asked AS j JOIN {ready} AS r ON r.queue = j.queue
+    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id AND r.run_at <= $2
+    FOR UPDATE OF r
+), parked AS MATERIALIZED (
+    SELECT r.id FROM asked AS j JOIN {parked} AS r ON r.queue = j.queue AND r.type = j.type
+    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id FOR UPDATE OF r
+), in_line AS MATERIALIZED (
+    SELECT id FROM {blocked} WHERE id = $1 AND called_at IS NULL FOR UPDATE
 )
-SELECT active FROM active;
+SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM in_line
+UNION ALL SELECT id FROM {waiting} WHERE id = $1;
+
+-- forget_steps: job that waits, number -> nothing: its steps from this one on are gone
+DELETE FROM {steps} WHERE job = $1 AND number >= $2;
