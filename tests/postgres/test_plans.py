@@ -255,6 +255,16 @@ async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(yard: 
         assert "Filter" not in step or "version" not in step["Filter"]
 
 
+async def test_what_expires_is_found_where_it_is(yard: Yard) -> None:
+    """Not among all that have expired, anew for each page of them."""
+    steps = await plan_of(yard.side, yard.storages[0]._statements["expire"])
+    for table in ("ready", "parked", "waiting", "blocked"):
+        looks = [step for step in steps if _table(step) == table and "Index Cond" in step]
+        assert len(looks) == 1, table
+        assert "id = " in looks[0]["Index Cond"], table
+        assert "expires_at" not in looks[0]["Index Cond"], table
+
+
 class Recorder:
     """Takes down what is asked."""
 

@@ -838,8 +838,8 @@ MUTANTS = (
         new="(SELECT id FROM {ready} WHERE expires_at <= $1 + 1000000000 LIMIT $2)",
         also=(
             (
-                "SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])",
-                "SELECT ctid FROM {ready} WHERE expires_at IS NOT NULL AND id = ANY($2::uuid[])",
+                "AND o.expires_at <= $1 LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))",
+                "LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))",
             ),
         ),
         tests=on_postgres(
