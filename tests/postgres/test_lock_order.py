@@ -26,9 +26,10 @@ from backroom.storage.postgres.ties import hold
 from backroom.tie import tied
 from backroom.transition import Claim, Transition
 from tests.contract.flows import Flows
-from tests.contract.parts import WEEK, Bench
+from tests.contract.parts import LEASE, WEEK, Bench
 from tests.postgres.test_steps import someone_waits
 from tests.postgres.yard import Yard, a_yard
+from tests.process.parts import eventually_async
 from tests.servers.fixtures import PostgresPlace
 
 NEED = Need("tenant", "a", 1, 1)
@@ -245,3 +246,123 @@ async def test_who_gives_back_sees_what_its_worker_claims_in_the_same_moment(
             await someone_waits(yard)
         assert await giving == 1
         assert await bench.status(job) == JobStatus.PENDING
+
+
+async def test_a_worker_lives_on_while_what_it_gives_back_waits_for_a_flow(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Somebody ends a large part of a flow; what else its worker holds is started meanwhile."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        flows = Flows(bench)
+        worker = await bench.enlist()
+        await flows.make("a b", "a>b")
+        member = (await flows.claim(worker))["a"]
+        _, claim = await bench.add(), await bench.claim_one(worker)
+        async with another(yard) as (other, text):
+            await hold(other, text, [to_id(member.key)])
+            kept = [(claim.key, claim.token)]
+            giving = asyncio.create_task(bench.storage.give_back(worker, kept))
+            await someone_waits(yard)
+            await bench.storage.extend(worker)
+            await bench.storage.start(worker, [claim.key])
+            await someone_waits(yard)
+            assert not giving.done()
+        assert await giving == 1
+        assert await flows.statuses() == "a:pending b:blocked"
+
+
+async def someone_waits_for(session: asyncpg.Connection, yard: Yard) -> None:
+    """Another session is stopped by a lock of this one."""
+    pid = session.get_server_pid()
+
+    async def look() -> bool:
+        found = await yard.ask(
+            "SELECT count(*) FROM pg_locks WHERE $1 = ANY(pg_blocking_pids(pid))", pid
+        )
+        return bool(found)
+
+    await eventually_async(look, "a session waits for that one")
+
+
+async def claims_a_member(
+    yard: Yard, bench: Bench, other: asyncpg.Connection, worker: int
+) -> Flows:
+    """A claim of a job of a flow that is on its way."""
+    flows = Flows(bench)
+    await flows.make("a b", "a>b")
+    text = yard.storages[0]._statements["claim_one"]
+    rows: list[Any] = await other.fetch(text, None, bench.now, worker, [], 0)
+    assert str(rows[0]["id"]) == flows.ids["a"]
+    return flows
+
+
+async def test_a_worker_lives_on_while_what_it_claimed_just_now_waits_for_a_flow(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Of a claim whose answer was lost nobody knew when the flows were locked."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker = await bench.enlist()
+        async with another(yard) as (third, text):
+            async with another(yard) as (other, _):
+                flows = await claims_a_member(yard, bench, other, worker)
+                await hold(third, text, [flows.ids["a"]])
+                giving = asyncio.create_task(bench.storage.give_back(worker, ()))
+                await someone_waits(yard)  # For the claim.
+            await someone_waits_for(third, yard)
+            await bench.storage.extend(worker)
+            await someone_waits_for(third, yard)
+            assert not giving.done()
+        assert await giving == 1
+        assert await flows.statuses() == "a:pending b:blocked"
+
+
+async def test_who_extends_its_lease_while_its_flow_is_waited_for_is_not_dead(
+    postgres_url: PostgresPlace,
+) -> None:
+    """It was late, and comes before who is to take its jobs."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        flows = Flows(bench)
+        worker = await bench.enlist()
+        await flows.make("a b", "a>b")
+        member = (await flows.claim(worker))["a"]
+        bench.clock.advance(LEASE + 0.001)
+        async with another(yard) as (other, text):
+            await hold(other, text, [to_id(member.key)])
+            reclaiming = asyncio.create_task(bench.reclaim())
+            await someone_waits(yard)
+            await bench.storage.extend(worker)
+            await someone_waits(yard)
+            assert not reclaiming.done()
+        assert (await reclaiming).workers == ()
+        assert await bench.finish(worker, bench.completed(member)) == [True]
+
+
+async def test_who_takes_back_what_was_claimed_just_now_waits_for_its_flow_first(
+    postgres_url: PostgresPlace,
+) -> None:
+    """A worker that is late claims a job of another flow while the first one is waited for."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker = await bench.enlist()
+        first, second = Flows(bench), Flows(bench)
+        await first.make("a")
+        member = (await first.claim(worker))["a"]
+        bench.clock.advance(LEASE + 0.001)
+        async with another(yard) as (third, text):
+            async with another(yard) as (other, _):
+                await hold(other, text, [to_id(member.key)])
+                reclaiming = asyncio.create_task(bench.reclaim())
+                await someone_waits(yard)
+                await second.make("b")
+                new = (await second.claim(worker))["b"]
+                await hold(third, text, [to_id(new.key)])
+            await someone_waits_for(third, yard)
+            await bench.storage.extend(worker)
+            await someone_waits_for(third, yard)
+            assert not reclaiming.done()
+        assert (await reclaiming).workers == ()
+        claims = [bench.completed(member), bench.completed(new)]
+        assert await bench.finish(worker, *claims) == [True, True]

@@ -80,7 +80,7 @@ KNOWN: Final = [
     "keys_after", "know_limits", "leave_lines", "let_go", "let_go_for", "let_go_in_time",
     "let_go_of", "let_in", "let_move", "limited", "limited_behind", "line_up", "lock_active",
     "lock_claims", "lock_flow", "lock_flows", "lock_flows_of", "lock_gates", "lock_gates_of",
-    "lock_held", "lock_job", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
+    "lock_held", "lock_job", "lock_more_flows_of", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
     "make_parcels", "mark_parcel", "members_by_id", "members_of", "memberships", "more_jobs",
     "move", "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_again",
     "not_away", "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
@@ -253,6 +253,16 @@ async def test_parked_jobs_that_a_worker_does_not_know_are_not_in_its_way(yard: 
         for part in ("queue = ", "version", "priority = ", "run_at <= "):
             assert part in step["Index Cond"]
         assert "Filter" not in step or "version" not in step["Filter"]
+
+
+async def test_what_expires_is_found_where_it_is(yard: Yard) -> None:
+    """Not among all that have expired, anew for each page of them."""
+    steps = await plan_of(yard.side, yard.storages[0]._statements["expire"])
+    for table in ("ready", "parked", "waiting", "blocked"):
+        looks = [step for step in steps if _table(step) == table and "Index Cond" in step]
+        assert len(looks) == 1, table
+        assert "id = " in looks[0]["Index Cond"], table
+        assert "expires_at" not in looks[0]["Index Cond"], table
 
 
 class Recorder:

@@ -742,6 +742,72 @@ MUTANTS = (
             "postgres/test_lock_order.py::test_who_gives_back_sees_what_its_worker_claims_in_the_same_moment",
         ),
     ),
+    Mutant(
+        name="pg-given-back-behind-its-flows",
+        promises=(5,),
+        guard="a worker extends its lease while what it gives back waits for a flow",
+        file=f"{ROOM}/living.py",
+        old="""        await hold_all_of(link, self._base.statements, [worker])
+        # What it claims from here on waits, and so does its heartbeat: no flow is waited for now.
+        await link.execute(self._base.statements["lock_worker"], worker)
+""",
+        new="""        await link.execute(self._base.statements["lock_worker"], worker)
+        await hold_all_of(link, self._base.statements, [worker])
+""",
+        tests=(
+            "postgres/test_lock_order.py::test_a_worker_lives_on_while_what_it_gives_back_waits_for_a_flow",
+        ),
+    ),
+    Mutant(
+        name="pg-given-back-anew",
+        promises=(5,),
+        guard="who gives back waits for no flow while it holds the worker's row",
+        file=f"{ROOM}/living.py",
+        old="if not await hold_more_of(link, self._base.statements, [worker]):",
+        new="if False:",
+        tests=(
+            "postgres/test_lock_order.py::test_a_worker_lives_on_while_what_it_claimed_just_now_waits_for_a_flow",
+        ),
+    ),
+    Mutant(
+        name="pg-given-back-with-flows-that-are-free",
+        promises=(5, 15),
+        guard="what was claimed just now comes back with its flow locked",
+        file=f"{ROOM}/flows.sql",
+        old="    FOR NO KEY UPDATE SKIP LOCKED\n)\nSELECT id FROM {flows}",
+        new=")\nSELECT id FROM {flows}",
+        tests=(
+            "postgres/test_lock_order.py::test_a_worker_lives_on_while_what_it_claimed_just_now_waits_for_a_flow",
+        ),
+    ),
+    Mutant(
+        name="pg-dead-behind-their-flows",
+        promises=(5,),
+        guard="a worker that extends its lease while somebody waits for its flow is not dead",
+        file=f"{ROOM}/living.py",
+        old="        await hold_all_of(link, text, [one.worker for one in doomed])\n",
+        new="",
+        also=(
+            (
+                "if not await hold_more_of(link, text, list(dead)):",
+                "if await hold_all_of(link, text, list(dead)):",
+            ),
+        ),
+        tests=(
+            "postgres/test_lock_order.py::test_who_extends_its_lease_while_its_flow_is_waited_for_is_not_dead",
+        ),
+    ),
+    Mutant(
+        name="pg-dead-anew",
+        promises=(15,),
+        guard="who takes back what the dead hold waits for no flow with their rows",
+        file=f"{ROOM}/living.py",
+        old="if not await hold_more_of(link, text, list(dead)):",
+        new="if False:",
+        tests=(
+            "postgres/test_lock_order.py::test_who_takes_back_what_was_claimed_just_now_waits_for_its_flow_first",
+        ),
+    ),
     # -- retention, expiry ----------------------------------------------------------------------
     Mutant(
         name="pg-retention-cutoff",
@@ -772,8 +838,8 @@ MUTANTS = (
         new="(SELECT id FROM {ready} WHERE expires_at <= $1 + 1000000000 LIMIT $2)",
         also=(
             (
-                "SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])",
-                "SELECT ctid FROM {ready} WHERE expires_at IS NOT NULL AND id = ANY($2::uuid[])",
+                "AND o.expires_at <= $1 LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))",
+                "LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))",
             ),
         ),
         tests=on_postgres(

@@ -12,6 +12,19 @@ WHERE id = ANY(ARRAY(
     WHERE h.worker = ANY($1::bigint[])))
 ORDER BY id FOR NO KEY UPDATE;
 
+-- lock_more_flows_of: workers that claim nothing now -> of the flows of all jobs that these hold, those that
+--     somebody else has locked; the others are locked, and nobody is waited for
+WITH wanted AS MATERIALIZED (
+    SELECT m.flow FROM {held} AS h, unnest(h.ids) AS i (id),
+    LATERAL (SELECT flow FROM {members} AS m WHERE m.job = i.id LIMIT 1) AS m
+    WHERE h.worker = ANY($1::bigint[])
+), ours AS MATERIALIZED (
+    SELECT id FROM {flows} WHERE id = ANY(ARRAY(SELECT flow FROM wanted))
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id FROM {flows}
+WHERE id = ANY(ARRAY(SELECT flow FROM wanted)) AND id NOT IN (SELECT id FROM ours);
+
 -- account: jobs, now -> what follows from those of them that have ended, and were not counted: of
 --     kind 0 a flow that has no job left, of kind 1 a job that has waited in vain, for whom, and
 --     its flow. Who waits for nothing any more is ready, and takes its turn soon

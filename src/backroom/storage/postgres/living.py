@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,10 +13,12 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import to_id
-from backroom.storage.postgres.ties import hold_all_of, look_and_loosen
+from backroom.storage.postgres.ties import hold_all_of, hold_more_of, look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
 __all__ = ["Living"]
+
+T = TypeVar("T")
 
 SHORTEST: Final = 0.5
 """Seconds that an answer to a worker that extends its lease may take, however short that is."""
@@ -65,13 +67,15 @@ class Living:
     async def retire(self, worker: int) -> None:
         """See `JobStorage.retire`."""
 
-        async def retire(link: Any) -> tuple[int, int | None]:
+        async def retire(link: Any) -> tuple[int, int | None] | None:
             gone = await self._let_go(link, worker, ())
+            if gone is None:
+                return None
             await link.execute(self._base.statements["dismiss"], [worker])
             self._base.begun.pop(worker, None)
             return gone
 
-        self._came_back(*await self._base.change(retire))
+        self._came_back(*await self._change(retire))
 
     async def start(self, worker: int, keys: Sequence[int]) -> None:
         """See `JobStorage.start`."""
@@ -102,7 +106,7 @@ class Living:
         """See `JobStorage.give_back`."""
         # What nobody waits for any more may claim a job.
         await self._settled(asyncio.get_running_loop())
-        back, since = await self._base.change(lambda link: self._let_go(link, worker, keep))
+        back, since = await self._change(lambda link: self._let_go(link, worker, keep))
         self._came_back(back, since)
         return back
 
@@ -110,15 +114,24 @@ class Living:
         if jobs:
             self._base.ring(Wake.JOBS, Wake.FINISHED, since=since)
 
+    async def _change(self, work: Callable[[Any], Awaitable[T | None]]) -> T:
+        """In a transaction of its own, and anew as long as it says None."""
+        while (answer := await self._base.change(work)) is None:
+            pass
+        return answer
+
     async def _let_go(
         self, link: Any, worker: int, keep: Collection[tuple[int, int]]
-    ) -> tuple[int, int | None]:
-        """How many have come back, and since when the first of them waits."""
+    ) -> tuple[int, int | None] | None:
+        """How many have come back, and since when the first of them waits; None, and nothing is
+        changed, where it has just claimed a job of a flow that somebody else has."""
         kept = {(to_id(key), token) for key, token in keep}
         tokens, back = [], []
-        # What it claims meanwhile waits: of what is seen below, all flows are locked.
-        await link.execute(self._base.statements["lock_worker"], worker)
         await hold_all_of(link, self._base.statements, [worker])
+        # What it claims from here on waits, and so does its heartbeat: no flow is waited for now.
+        await link.execute(self._base.statements["lock_worker"], worker)
+        if not await hold_more_of(link, self._base.statements, [worker]):
+            return None
         for token, ids in await link.fetch(self._base.statements["holds"], worker):
             gone = [one for one in ids if (one, token) not in kept]
             if gone:
@@ -153,7 +166,7 @@ class Living:
         verdict = self._watch.look([Seen(*row) for row in rows], asked, answered)
         reclaimed = Reclaimed()
         if verdict.dead:
-            reclaimed = await self._base.change(lambda link: self._seize(link, verdict.dead, now))
+            reclaimed = await self._change(lambda link: self._seize(link, verdict.dead, now))
         if reclaimed.workers:
             self._base.ring(Wake.JOBS, Wake.FINISHED)
         enlisted = {row[0] for row in rows}
@@ -164,15 +177,19 @@ class Living:
             return reclaimed
         return msgspec.structs.replace(reclaimed, doubted=verdict.doubted, again=verdict.again)
 
-    async def _seize(self, link: Any, doomed: Sequence[Doomed], now: int) -> Reclaimed:
+    async def _seize(self, link: Any, doomed: Sequence[Doomed], now: int) -> Reclaimed | None:
+        """None, and nothing is changed, as in `_let_go`."""
         text = self._base.statements
+        # Who is alive may say so while we wait for a flow.
+        await hold_all_of(link, text, [one.worker for one in doomed])
         whom = [(one.worker, one.beat, one.silent) for one in doomed]
         dead = dict(await link.fetch(text["dead"], *zip(*whom, strict=True)))
         if not dead:
             return Reclaimed()
+        if not await hold_more_of(link, text, list(dead)):
+            return None
         back: list[Any] = []
         crashed = 0
-        await hold_all_of(link, text, list(dead))
         for worker, ids, started in await link.fetch(text["seize"], list(dead)):
             back += ids
             if started:

@@ -45,25 +45,34 @@ UNION ALL (SELECT id FROM {waiting} AS w WHERE expires_at <= $1
                 WHERE m.job = w.id AND f.id = m.flow LIMIT 1) LIMIT $2)  -- It is not on its way.
 UNION ALL (SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL LIMIT $2);
 
--- expire: now, ids -> those of them that have ended now
+-- expire: now, ids -> those of them that have ended now. Each is looked for where it is: among all that
+--     have expired, every page of them would go through all the others
 WITH ready AS (
     DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {ready} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
-        FOR UPDATE SKIP LOCKED))
+        SELECT r.place FROM unnest($2::uuid[]) AS g (id),
+        LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j, LATERAL (
+            SELECT ctid AS place FROM {ready} AS o WHERE o.queue = j.queue
+            AND o.priority = j.priority AND o.run_at = j.run_at AND o.id = j.id
+            AND o.expires_at <= $1 LIMIT 1 FOR UPDATE SKIP LOCKED) AS r))
     RETURNING id
 ), parked AS (
     DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {parked} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
-        FOR UPDATE SKIP LOCKED))
+        SELECT p.place FROM unnest($2::uuid[]) AS g (id),
+        LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j, LATERAL (
+            SELECT ctid AS place FROM {parked} AS o WHERE o.queue = j.queue AND o.type = j.type
+            AND o.priority = j.priority AND o.run_at = j.run_at AND o.id = j.id
+            AND o.expires_at <= $1 LIMIT 1 FOR UPDATE SKIP LOCKED) AS p))
     RETURNING id
 ), blocked AS (
     DELETE FROM {waiting} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {waiting} WHERE expires_at <= $1 AND id = ANY($2::uuid[])
-        FOR UPDATE SKIP LOCKED))
+        SELECT w.place FROM unnest($2::uuid[]) AS g (id), LATERAL (
+            SELECT ctid AS place FROM {waiting} AS o WHERE o.id = g.id AND o.expires_at <= $1
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS w))
     RETURNING id
 ), in_line AS MATERIALIZED (  -- They leave their lines as they are loosened.
-    SELECT id FROM {blocked} WHERE expires_at <= $1 AND called_at IS NULL AND id = ANY($2::uuid[])
-    FOR UPDATE SKIP LOCKED
+    SELECT b.id FROM unnest($2::uuid[]) AS g (id), LATERAL (
+        SELECT id FROM {blocked} AS o WHERE o.id = g.id AND o.expires_at <= $1
+        AND o.called_at IS NULL LIMIT 1 FOR UPDATE SKIP LOCKED) AS b
 ), expired AS MATERIALIZED (
     SELECT id FROM ready UNION ALL SELECT id FROM parked UNION ALL SELECT id FROM blocked
     UNION ALL SELECT id FROM in_line

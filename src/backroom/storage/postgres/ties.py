@@ -6,10 +6,14 @@ worker; a cancellation; an expiry. Outcomes of jobs that are not tied are passed
 `backroom.tie`), and in all other cases these are looked for, since they are rare.
 
 Such a transaction holds what it will need in one order, so of two of them none waits for the
-other one that waits for it: the row of the worker whose jobs come back; the flows of these jobs,
-by id (`hold`); what waits in a queue or a line, where it ends that; claims, by token; the gates of
+other one that waits for it: the flows of its jobs, by id (`hold`); the row of the worker whose jobs
+come back; what waits in a queue or a line, where it ends that; claims, by token; the gates of
 limits, by name and key; places of those who were called there. Who holds a claim or a gate takes
 of what waits only what nobody else has. What waits for other jobs is its flow's.
+
+While a worker's row is held it neither claims nor starts jobs, nor extends its lease: so who holds
+one waits for no flow. Those of jobs that it claimed while its row was waited for are taken if they
+are free (`hold_more_of`); if not, all is let go, and the transaction begins anew.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Any
 from backroom.storage.postgres import flows, limits, turns
 from backroom.storage.postgres.statements import Statements
 
-__all__ = ["hold", "hold_all_of", "hold_members", "look_and_loosen", "loosen"]
+__all__ = ["hold", "hold_all_of", "hold_members", "hold_more_of", "look_and_loosen", "loosen"]
 
 
 async def hold(link: Any, text: Statements, ids: Sequence[Any]) -> None:
@@ -38,6 +42,12 @@ async def hold_members(link: Any, text: Statements, ids: Sequence[Any]) -> dict[
 async def hold_all_of(link: Any, text: Statements, workers: Sequence[int]) -> None:
     """The same of all that these workers hold."""
     await link.fetch(text["lock_flows_of"], workers)
+
+
+async def hold_more_of(link: Any, text: Statements, workers: Sequence[int]) -> bool:
+    """The same of what they have claimed since, when their rows are held. False where somebody else
+    has a flow of that: the transaction is to change nothing, and to begin anew."""
+    return not await link.fetch(text["lock_more_flows_of"], workers)
 
 
 async def look_and_loosen(link: Any, text: Statements, ids: Sequence[Any], now: int) -> None:
