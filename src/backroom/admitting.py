@@ -8,6 +8,7 @@ for it, so that a large job is not passed by small ones for ever.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -80,11 +81,18 @@ class Gate(msgspec.Struct):
         if self.front is not None and line > self.front:
             return True
         if self.per:
-            return now < self.free_at - self.slack or any(whose < line for whose, _ in self.called)
+            # Those that were told before it have their starts, whenever they come for them.
+            before = sum(whose < line for whose, _ in self.called)
+            return self.moment(before, now) > now
         # What is kept for those behind is not kept from it. So the first of all that wait, which
         # may need several limits, waits for none but those that run.
         ahead = sum(self.taken(slots) for whose, slots in self.called if whose < line)
         return self.used + ahead + self.taken(need.slots) > self.most
+
+    def moment(self, before: int, now: int) -> int:
+        """Of a rate: when the one may start that so many start before."""
+        free_at = max(self.free_at, now) + before * self.step if before else self.free_at
+        return max(now, free_at - self.slack)
 
     def set_right(self, now: int) -> bool:
         """Whether `free_at` was later than any start makes it, and is not any more: the clock was
@@ -178,20 +186,10 @@ def moments(gate: Gate, heads: Sequence[Line], now: int) -> list[int]:
     in front of them, because it came a little early and was sent back, is before them again."""
     told = sorted(line for line, _ in gate.called)
     ats: list[int] = []
-    free_at, before = gate.free_at, 0
-
-    def following() -> int:
-        nonlocal free_at
-        at = max(now, free_at - gate.slack)
-        free_at = max(free_at, at) + gate.step
-        return at
-
     for head in heads:
-        while before < len(told) and told[before] < head:
-            following()
-            before += 1
-        at = following()
-        if at > now + AHEAD and (ats or before):
+        before = bisect_left(told, head) + len(ats)
+        at = gate.moment(before, now)
+        if at > now + AHEAD and before:
             break
         ats.append(at)
     return ats

@@ -197,8 +197,8 @@ MUTANTS = (
         promises=(9,),
         guard="who comes at its moment is still held to the rate",
         file=ADMITTING,
-        old="            return now < self.free_at - self.slack or any(",
-        new="            return any(",
+        old="            return self.moment(before, now) > now",
+        new="            return False",
         tests=(RATES,),
     ),
     Mutant(
@@ -229,6 +229,15 @@ MUTANTS = (
         tests=(CONTRACT,),
     ),
     Mutant(
+        name="limits-rate-as-it-was-told",
+        promises=(9,),
+        guard="who comes at the moment that it was told starts, whoever has not come before it",
+        file=ADMITTING,
+        old="            return self.moment(before, now) > now",
+        new="            return before > 0 or self.moment(0, now) > now",
+        tests=("unit/test_admitting.py",),
+    ),
+    Mutant(
         name="limits-rate-makes-up-for-lateness",
         promises=(9,),
         guard="a worker that is a little late keeps the pace",
@@ -242,8 +251,8 @@ MUTANTS = (
         promises=(9, 12),
         guard="who was sent back at its moment is told before those behind it",
         file=ADMITTING,
-        old="        while before < len(told) and told[before] < head:",
-        new="        while before < len(told):",
+        old="        before = bisect_left(told, head) + len(ats)",
+        new="        before = len(told) + len(ats)",
         tests=(RATES,),
     ),
     Mutant(
