@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from backroom.crowds import Item, claims_of
@@ -44,7 +44,7 @@ class Claimer(Loop):
         worker: Callable[[], int],
         stands_for: Callable[[int], bool],
         pump: Callable[[], None],
-        unsaid: Callable[[Claim], str | None],
+        unsaid: Callable[[Iterable[Claim]], Mapping[int, str]],
         restrict: Callable[[Claim, str], None],
         unwanted: Callable[[Claim], bool],
         release: Callable[[list[Claim]], None],
@@ -52,7 +52,7 @@ class Claimer(Loop):
         lost: Callable[[int], None],
     ) -> None:
         """`types` are those that have a handler here; `pump` is called when jobs became ready;
-        `unsaid` says what a job is to be kept with whose limits were not said when it was made,
+        `unsaid` says, by key, what jobs are to be kept with whose limits were not said when made,
         and `restrict` gives it back with that; `unwanted` says of a claim whether people paused its
         queue or cancelled it while it was being counted as started; `release` is called with claims
         that are not to be run; `return_unknown` when the storage may hold claims for this worker
@@ -156,7 +156,7 @@ class Claimer(Loop):
     def _accept(self, claimed: Claimed) -> None:
         """All that is to be run; what has to be counted first goes back, to be claimed again."""
         claims, started = claimed.claims, claimed.started
-        owing = {claim.key: owed for claim in claims if (owed := self._unsaid(claim)) is not None}
+        owing = self._unsaid(claims)
         if owing:
             for claim in claims:
                 if claim.key in owing:

@@ -29,14 +29,20 @@ from backroom.schedule import (
 from backroom.scheduling import RecordMaker
 from backroom.ticking import (
     first_tick,
-    is_interval,
     job_of,
     options_of,
     read_rule,
     resumed,
     upcoming,
 )
-from backroom.timetable import Schedule, TickOptions, check_schedule_name, planned
+from backroom.timetable import (
+    Schedule,
+    TickOptions,
+    changed_rule,
+    changed_schedule,
+    check_schedule_name,
+    planned,
+)
 
 __all__ = ["Recurring"]
 
@@ -238,8 +244,8 @@ class Recurring:
         """
         while True:
             record = await self._find(name)
-            changed = _changed(
-                record, self._clock.now(), _changed_rule(record, cron, every, tz),
+            changed = changed_schedule(
+                record, self._clock.now(), changed_rule(record, cron, every, tz),
                 {"missed": missed, "overlap": overlap, "jitter": jitter},
             )  # fmt: skip
             kept = await planned(self.storage).change_schedule(changed, record.revision)
@@ -289,53 +295,6 @@ class Recurring:
         now = self._clock.now()
         [inserted] = await self.storage.insert([job_of(record, None, now, JobIds())], now)
         return JobId(inserted.id)
-
-
-def _changed(
-    record: ScheduleRecord, now: int, rule: Schedule | None, options: Mapping[str, Any]
-) -> ScheduleRecord:
-    """With this rule and these options, where they are given."""
-    said = {option: value for option, value in options.items() if value is not None}
-    if rule is None and not said:
-        raise OptionError(
-            f"schedule {record.name!r}: say what is to change: cron, every, tz, missed, overlap"
-            " or jitter"
-        )
-    checked = Schedule(1, **said)
-    changes = {option: getattr(checked, option) for option in said}
-    if rule is not None:
-        changes.update(rule=rule.rule, tz=rule.tz)
-    changed = msgspec.structs.replace(record, **changes)
-    first = first_tick(changed.rule, changed.tz, now)
-    if first is None:
-        raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
-    return msgspec.structs.replace(changed, next_at=first)
-
-
-def _changed_rule(
-    record: ScheduleRecord,
-    cron: str | Cron | None,
-    every: float | timedelta | None,
-    tz: str | None,
-) -> Schedule | None:
-    """What says when it ticks from now on; None: as before."""
-    if every is not None:
-        if cron is not None or tz is not None:
-            raise OptionError("say cron or every, not both; and a zone with a cron alone")
-        return Schedule(every)
-    if isinstance(cron, Cron):
-        if tz is not None:
-            raise OptionError("say the zone in the Cron, Cron(..., tz=...), not beside it")
-        return Schedule(cron)
-    if cron is not None:
-        return Schedule(Cron(cron, record.tz if tz is None else tz))
-    if tz is None:
-        return None
-    if is_interval(record.rule):
-        raise OptionError(
-            f"schedule {record.name!r} ticks at fixed distances, which no zone changes"
-        )
-    return Schedule(Cron(record.rule, tz))
 
 
 def _check_limit(value: object) -> None:

@@ -12,7 +12,6 @@ from backroom.bulk import check_bulk_handler
 from backroom.codec import Codec
 from backroom.errors import (
     ConfigurationError,
-    OptionError,
     UnknownJobTypeError,
     UpgradeError,
 )
@@ -21,12 +20,12 @@ from backroom.handlers import HandlerWrapper, check_handler, check_importable, i
 from backroom.job import FIRST, PRIORITIES
 from backroom.keying import Keying
 from backroom.keypath import KeyPath
-from backroom.limit import Concurrency, Limit, LimitRecord, Need, limits_of, name_of
+from backroom.limit import Limit
+from backroom.limited import Limited
 from backroom.options import Bulk, HandlerOptions, Isolation, check_name, check_options, near
 from backroom.retry import Backoff
-from backroom.tie import tied
 from backroom.timetable import Schedule
-from backroom.transition import Claim, Policy
+from backroom.transition import Policy
 from backroom.versions import Upgrade, WayUp, check_upgrade, check_version, mark_of
 
 __all__ = ["Defaults", "JobType", "Known", "Registry", "check_type", "known_handler"]
@@ -213,8 +212,7 @@ class Registry:
         """What stands beside the handlers, by the name of the schedule."""
         self.bulk: dict[str, Bulk] = {}
         """The types whose handlers run many jobs at once."""
-        self.queue_limits: dict[str, Concurrency] = {}
-        """By queue."""
+        self.limited = Limited(self._known)
 
     def declare(self, name: str | JobType[Any, Any], data: Any = None, result: Any = None) -> Known:
         """Makes a type known; declaring it again adds what was not said before.
@@ -240,7 +238,7 @@ class Registry:
         given = _settled(name, "data", known.given, data)
         awaited = _settled(name, "result", known.awaited, result)
         _check_paths(given, {**options, **known.said}.get("unique"))
-        self._check_limits(name, {**options, **known.said}, given)
+        self.limited.check(name, {**options, **known.said}, given)
         # Nothing is refused from here on.
         self._known[name] = known
         known.given, known.awaited = given, awaited
@@ -305,7 +303,7 @@ class Registry:
             given = known.given if known else Codec(name, "data", None)
             given = _settled(name, "data", given, data)
             _check_paths(given, checked.get("unique"))
-            self._check_limits(name, said, given)
+            self.limited.check(name, said, given)
         planned = self._plan(type_, schedules)
         known = self.declare(type_)
         self.schedules.update(planned)
@@ -344,127 +342,6 @@ class Registry:
         for known in self._known.values():
             if known.handler is not None:
                 known.handler = wrapper(known.handler)
-
-    def limit_queue(self, queue: str, limit: object) -> None:
-        """How many slots the jobs of a queue have together, across all workers.
-
-        Raises:
-            ConfigurationError: it is no `Concurrency`, or has a key; or another one was said.
-        """
-        queue = check_name("queue", queue)
-        if not isinstance(limit, Concurrency) or limit.key is not None or limit.slots != 1:
-            raise ConfigurationError(
-                f"the limit of a queue is Concurrency(slots), got {limit!r}; what goes by key, by"
-                " time, or counts more than once stands at a job type: limit=, slots="
-            )
-        if self.queue_limits.get(queue, limit) != limit:
-            raise ConfigurationError(
-                f"queue {queue!r} has two limits: {self.queue_limits[queue]!r} and {limit!r}"
-            )
-        self.queue_limits[queue] = limit
-
-    def needs(self, known: Known, queue: str, data: Any) -> list[Need]:
-        """What a job needs before it may run. `data`: as it is read from JSON.
-
-        Raises:
-            OptionError: the data has no key; or the job takes slots of a queue that has none, or
-                has fewer.
-        """
-        needs = []
-        of_queue = self.queue_limits.get(queue)
-        if of_queue is not None:
-            slots = known.slots or 1
-            if slots > of_queue.most:
-                raise OptionError(
-                    f"{known.name}: slots={slots} is more than the {of_queue.most} that queue"
-                    f" {queue!r} has"
-                )
-            needs.append(Need(queue_limit(queue), "", slots, of_queue.most))
-        elif known.slots is not None:
-            raise OptionError(
-                f"{known.name}: slots={known.slots} of queue {queue!r}, which has no limit here:"
-                f" say service.limit({queue!r}, Concurrency(...))"
-            )
-        for limit in known.limits:
-            key = "" if limit.key is None else limit.key.read(known.name, data)
-            own = name_of(known.name, limit)
-            if of_queue is not None and own == queue_limit(queue):
-                raise OptionError(
-                    f"{known.name}: the limit of queue {queue!r} is called {own!r}, too; give the"
-                    " one of the type another name="
-                )
-            needs.append(limit.need(own, key))
-        return needs
-
-    def unsaid(self, claim: Claim) -> str | None:
-        """The options that a job should be kept with, of which whoever made it did not say all
-        limits that hold here; None: it says them. Where its data has no key, all such jobs share
-        one."""
-        known = self._known.get(claim.type)
-        of_queue = self.queue_limits.get(claim.queue)
-        if known is None or not (known.limits or of_queue):
-            return None
-        said = limits_of(claim.options)
-        names = {name_of(known.name, limit) for limit in known.limits}
-        if of_queue is not None:
-            names.add(queue_limit(claim.queue))
-        if names <= {need.name for need in said}:
-            return None
-        try:
-            data = msgspec.json.decode(claim.data)
-        except msgspec.DecodeError:  # Its handler will say so.
-            data = None
-        needs = [need for need in said if need.name not in names]
-        if of_queue is not None:
-            slots = min(known.slots or 1, of_queue.most)
-            needs.append(Need(queue_limit(claim.queue), "", slots, of_queue.most))
-        for limit in known.limits:
-            try:
-                key = "" if limit.key is None else limit.key.read(known.name, data)
-            except OptionError:
-                key = ""
-            needs.append(limit.need(name_of(known.name, limit), key))
-        return tied(claim.options, limits=needs)
-
-    @property
-    def limits(self) -> list[LimitRecord]:
-        """All that are said here."""
-        found = {
-            name: limit.record(name)
-            for known in self._known.values()
-            for limit in known.limits
-            if (name := name_of(known.name, limit))
-        }
-        for queue, limit in self.queue_limits.items():
-            found[queue_limit(queue)] = limit.record(queue_limit(queue))
-        return list(found.values())
-
-    def _check_limits(self, name: str, said: Mapping[str, Any], given: Codec[Any]) -> None:
-        """Whether what is said of limits and turns can stand at a type with such data, beside
-        what others say."""
-        fair_by, limits = said.get("fair_by"), said.get("limit", ())
-        if fair_by is not None:
-            _check_key(given, fair_by)
-        others = {
-            name_of(one.name, limit): limit
-            for one in self._known.values()
-            if one.name != name
-            for limit in one.limits
-        }
-        mine: set[str] = set()
-        for limit in limits:
-            if limit.key is not None:
-                _check_key(given, limit.key)
-            own = name_of(name, limit)
-            if own in mine:
-                raise ConfigurationError(f"{name}: two limits are called {own!r}; give one a name=")
-            mine.add(own)
-            other = others.get(own)
-            if other is not None and other.record(own) != limit.record(own):
-                raise ConfigurationError(
-                    f"{name}: the limit {own!r} is {other!r} elsewhere, and {limit!r} here; one"
-                    " name is one limit"
-                )
 
     def check_new(self, other: Registry) -> None:
         """Whether all that another registry knows could be declared here too.
@@ -535,11 +412,6 @@ class Registry:
         }
 
 
-def queue_limit(queue: str) -> str:
-    """The name of the limit of a queue."""
-    return f"queue {queue}"
-
-
 def _check_same(known: Known, version: int, way_up: WayUp | None) -> None:
     """Whether a type is said again with the version it has, and the same way up to it."""
     name = known.name
@@ -579,13 +451,6 @@ def _check_paths(given: Codec[Any], unique: Keying | None) -> None:
         lack = given.lack(path)
         if lack is not None:
             raise ConfigurationError(f"{given.owner}: unique: by data.{'.'.join(path)}: {lack}")
-
-
-def _check_key(given: Codec[Any], key: KeyPath) -> None:
-    """Raises `ConfigurationError` where the data never has such a key."""
-    lack = given.lack(key.names)
-    if lack is not None:
-        raise ConfigurationError(f"{given.owner}: there is no {key}: {lack}")
 
 
 def check_type(type_: object) -> str:

@@ -87,7 +87,7 @@ class RecordMaker:
         if len(text) > self._max_payload // 4:  # UTF-8 has at most 4 bytes a character.
             self._check_size(known.name, text)
         expires_in = known.expires_in
-        limited = bool(known.limits or known.slots or known.fair_by or self._registry.queue_limits)
+        limited = self._registry.limited.concerns(known)
         if not options and not limited and known.unique is None:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
@@ -104,13 +104,7 @@ class RecordMaker:
         queue = said.get("queue", known.queue)
         kept = _kept(said, known.version)
         if limited:
-            hangs: dict[str, Any] = {}
-            read = msgspec.json.decode(text)
-            needs = self._registry.needs(known, queue, read)
-            if needs:
-                hangs["limits"] = needs
-            if known.fair_by is not None:
-                hangs["fair"] = known.fair_by.read(known.name, read)
+            hangs = self._registry.limited.hangs(known, queue, text)
             if hangs:
                 kept = tied(kept, **hangs)
         return JobRecord(

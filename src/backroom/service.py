@@ -186,7 +186,7 @@ class JobService(Declaring, Steering, Recurring, Composing):
         Raises:
             ConfigurationError: it is no `Concurrency`, or has a key; or another one was said.
         """
-        self._registry.limit_queue(queue, limit)
+        self._registry.limited.limit_queue(queue, limit)
 
     def include(self, registry: JobRegistry) -> None:
         """Takes over the types, handlers and tasks of a registry, those it gets later too. Its
@@ -346,7 +346,7 @@ class JobService(Declaring, Steering, Recurring, Composing):
 
     async def _put_limits(self) -> None:
         """The numbers that are said here hold from now on."""
-        limits = self._registry.limits
+        limits = self._registry.limited.records
         if not limits:
             return
         try:

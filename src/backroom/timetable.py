@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
 
+import msgspec
+
 from backroom.codec import Codec
 from backroom.cron import Cron
 from backroom.errors import ConfigurationError, JobTypeError, OptionError
@@ -14,13 +16,15 @@ from backroom.options import HandlerOptions, check_name, near
 from backroom.planning import Planning
 from backroom.ports import Store
 from backroom.retry import Backoff
-from backroom.schedule import Missed, Overlap
-from backroom.ticking import every
+from backroom.schedule import Missed, Overlap, ScheduleRecord
+from backroom.ticking import every, first_tick, is_interval
 
 __all__ = [
     "HandlerSchedules",
     "Schedule",
     "TickOptions",
+    "changed_rule",
+    "changed_schedule",
     "check_schedule_name",
     "planned",
     "split_schedules",
@@ -155,6 +159,53 @@ def check_schedule_name(value: object) -> str:
         return check_name("schedule", value)
     except ConfigurationError as error:
         raise OptionError(str(error)) from None
+
+
+def changed_schedule(
+    record: ScheduleRecord, now: int, rule: Schedule | None, options: Mapping[str, Any]
+) -> ScheduleRecord:
+    """With this rule and these options, where they are given."""
+    said = {option: value for option, value in options.items() if value is not None}
+    if rule is None and not said:
+        raise OptionError(
+            f"schedule {record.name!r}: say what is to change: cron, every, tz, missed, overlap"
+            " or jitter"
+        )
+    checked = Schedule(1, **said)
+    changes = {option: getattr(checked, option) for option in said}
+    if rule is not None:
+        changes.update(rule=rule.rule, tz=rule.tz)
+    changed = msgspec.structs.replace(record, **changes)
+    first = first_tick(changed.rule, changed.tz, now)
+    if first is None:
+        raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
+    return msgspec.structs.replace(changed, next_at=first)
+
+
+def changed_rule(
+    record: ScheduleRecord,
+    cron: str | Cron | None,
+    every: float | timedelta | None,
+    tz: str | None,
+) -> Schedule | None:
+    """What says when it ticks from now on; None: as before."""
+    if every is not None:
+        if cron is not None or tz is not None:
+            raise OptionError("say cron or every, not both; and a zone with a cron alone")
+        return Schedule(every)
+    if isinstance(cron, Cron):
+        if tz is not None:
+            raise OptionError("say the zone in the Cron, Cron(..., tz=...), not beside it")
+        return Schedule(cron)
+    if cron is not None:
+        return Schedule(Cron(cron, record.tz if tz is None else tz))
+    if tz is None:
+        return None
+    if is_interval(record.rule):
+        raise OptionError(
+            f"schedule {record.name!r} ticks at fixed distances, which no zone changes"
+        )
+    return Schedule(Cron(record.rule, tz))
 
 
 def planned(storage: Store) -> Planning:

@@ -159,7 +159,7 @@ class Worker:
             stands_for=self._lease.stands_for,
             pump=lambda: self._runner.pump(lanes),
             unwanted=self._unwanted,
-            unsaid=self._registry.unsaid,
+            unsaid=self._registry.limited.unsaid,
             restrict=self._restrict,
             release=self._release,
             return_unknown=self._return_unknown,

@@ -28,7 +28,7 @@ from backroom.storage.changes import Finishes, GivesBack, Inserts, Keeps, Other
 from backroom.storage.embedded import DEFAULT_RETENTION
 from backroom.storage.folder import Folder, boot_id
 from backroom.storage.forks import StillAtFork
-from backroom.storage.groups import Group
+from backroom.storage.groups import Group, Groups
 from backroom.storage.movable import MovableStorage
 from backroom.storage.sqlite import claims, workers
 from backroom.storage.sqlite.connect import Durability
@@ -90,7 +90,9 @@ class FileJobStorage(MovableStorage):
         self._users = 0
         self._looking: ThreadPoolExecutor | None = None
         """Not the loop's own executor: that is the application's, which may have filled it."""
-        self._steps: dict[asyncio.AbstractEventLoop, Group[int, list[StepRecord]]] = {}
+        self._steps: Groups[int, list[StepRecord]] = Groups(
+            lambda: Group(self._steps_of, lambda _: 1, TOGETHER, 1)
+        )
         """What jobs ask for on each loop: together, as each question is two changes of threads."""
         self._boards: dict[int, StartBoard] = {}
         self._bells: dict[Callable[[Wake], None], Doorbell] = {}
@@ -222,11 +224,7 @@ class FileJobStorage(MovableStorage):
             raise lost()
 
     async def steps_of(self, key: int) -> list[StepRecord]:
-        loop = asyncio.get_running_loop()
-        group = self._steps.get(loop)
-        if group is None:
-            group = self._steps[loop] = Group(self._steps_of, lambda _: 1, TOGETHER, 1)
-        return await group.add(key)
+        return await self._steps.add(key)
 
     async def _steps_of(self, keys: Sequence[int]) -> list[list[StepRecord]]:
         return await self._read(lambda jobs: steps_of_all(jobs.connection.execute, keys))

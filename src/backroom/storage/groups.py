@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Group"]
+__all__ = ["Group", "Groups"]
 
 LONGEST_REST: Final = 0.01
 """Seconds that little waits at most."""
@@ -121,3 +121,29 @@ class Group(Generic[I, R]):
         batch, self._waiting = self._waiting, []
         self._gathered = 0
         return batch
+
+
+class Groups(Generic[I, R]):
+    """A `Group` for each loop that asks."""
+
+    def __init__(self, make: Callable[[], Group[I, R]]) -> None:
+        self._make = make
+        self._groups: dict[asyncio.AbstractEventLoop, Group[I, R]] = {}
+
+    def add(self, item: I) -> asyncio.Future[R]:
+        """See `Group.add`; on the loop that runs."""
+        loop = asyncio.get_running_loop()
+        group = self._groups.get(loop)
+        if group is None:
+            group = self._groups[loop] = self._make()
+        return group.add(item)
+
+    async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """What was added before on this loop, or on any, has been carried out."""
+        for its, group in list(self._groups.items()):
+            if loop is None or its is loop:
+                await group.settled()
+
+    def clear(self) -> None:
+        """Forgets them, when all is done."""
+        self._groups.clear()

@@ -205,7 +205,7 @@ MUTANTS = (
         name="limits-of-those-who-did-not-say-them",
         promises=(9,),
         guard="a job that was made without the limits of its worker is counted",
-        file="registry.py",
+        file="limited.py",
         old="        if names <= {need.name for need in said}:",
         new="        if True:",
         tests=("engine/test_limits.py",),

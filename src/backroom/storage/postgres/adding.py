@@ -9,7 +9,7 @@ from typing import Any, Final
 from backroom.errors import StorageError
 from backroom.job import JobRecord
 from backroom.ports import Inserted, Wake
-from backroom.storage.groups import Group
+from backroom.storage.groups import Group, Groups
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.inserts import Inserts, queues_of
 from backroom.storage.postgres.keys import Addition, Refused
@@ -32,9 +32,11 @@ class Adding:
         self._queues: set[str] = set()
         """Those that have a row for good."""
         self._adding = Inserts(base.statements, self._queues, lambda: base.marks.columns())
-        self._groups: dict[
-            tuple[asyncio.AbstractEventLoop, bool], Group[Addition, list[Inserted]]
-        ] = {}
+        self._plain = self._groups()
+        self._keyed = self._groups()
+
+    def _groups(self) -> Groups[Addition, list[Inserted]]:
+        return Groups(lambda: Group(self._add, Addition.size, Inserts.MOST, 2))
 
     def insert(
         self, jobs: Sequence[JobRecord], now: int, *, worker: int | None = None, start: bool = False
@@ -55,11 +57,7 @@ class Adding:
         self, jobs: Sequence[JobRecord], now: int, worker: int | None, start: bool
     ) -> Awaitable[list[Inserted]]:
         keyed = any(job.unique_key is not None for job in jobs)
-        which = asyncio.get_running_loop(), keyed
-        group = self._groups.get(which)
-        if group is None:
-            group = self._groups[which] = Group(self._add, Addition.size, Inserts.MOST, 2)
-        return group.add(Addition(jobs, now, worker, start))
+        return (self._keyed if keyed else self._plain).add(Addition(jobs, now, worker, start))
 
     async def _add(
         self, additions: Sequence[Addition], *, again: bool = False
@@ -155,11 +153,11 @@ class Adding:
 
     async def settled(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """What was asked on this loop, or on any, has been carried out."""
-        for (its, _), group in list(self._groups.items()):
-            if loop is None or its is loop:
-                await group.settled()
+        for groups in (self._plain, self._keyed):
+            await groups.settled(loop)
 
     async def close(self) -> None:
         """When all is done."""
         await self.settled()
-        self._groups.clear()
+        self._plain.clear()
+        self._keyed.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any, Final
 from backroom.errors import StorageError
 from backroom.job import State
 from backroom.ports import Report, Wake
-from backroom.storage.groups import Group
+from backroom.storage.groups import Group, Groups
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.links import is_of_values
@@ -33,18 +32,16 @@ class Ending:
     def __init__(self, base: Base) -> None:
         self._base = base
         self._ending = Outcomes(base.statements)
-        self._groups: dict[asyncio.AbstractEventLoop, Group[Results, list[bool]]] = {}
+        self._groups: Groups[Results, list[bool]] = Groups(
+            lambda: Group(self._end, Results.size, Outcomes.MOST, 2, ENOUGH)
+        )
         self._slow: dict[tuple[int, int], float] = {}
         """Outcomes that were not written in time, by key and token: the seconds that they have the
         next time."""
 
     async def finish(self, worker: int, transitions: Sequence[Transition]) -> list[bool]:
         """See `JobStorage.finish`."""
-        loop = asyncio.get_running_loop()
-        group = self._groups.get(loop)
-        if group is None:
-            group = self._groups[loop] = Group(self._end, Results.size, Outcomes.MOST, 2, ENOUGH)
-        return await group.add(Results(worker, transitions))
+        return await self._groups.add(Results(worker, transitions))
 
     async def _end(self, results: Sequence[Results]) -> list[list[bool] | BaseException]:
         now, plain = self._base.clock.now(), self._ending.is_one(results)
@@ -142,6 +139,5 @@ class Ending:
 
     async def close(self) -> None:
         """When all is done."""
-        for group in self._groups.values():
-            await group.settled()
+        await self._groups.settled()
         self._groups.clear()

@@ -7,9 +7,8 @@ have done, whoever comes first.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -18,7 +17,7 @@ from backroom.flowing import on_its_way
 from backroom.ports import Wake
 from backroom.step import MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.stepping import ended, lost, too_many
-from backroom.storage.groups import Group
+from backroom.storage.groups import Group, Groups
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.links import is_of_values
 from backroom.storage.postgres.looking import identity
@@ -27,9 +26,6 @@ from backroom.storage.postgres.texts import to_id, to_key
 from backroom.transition import Transition
 
 __all__ = ["Keeping", "Stepping", "put_aside", "waits"]
-
-I = TypeVar("I")  # noqa: E741
-R = TypeVar("R")
 
 
 MOST: Final = 500
@@ -49,21 +45,22 @@ class Keeping:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._looks: dict[asyncio.AbstractEventLoop, Group[int, list[StepRecord]]] = {}
-        self._keeps: dict[asyncio.AbstractEventLoop, Group[Keep, bool]] = {}
+        self._looks: Groups[int, list[StepRecord]] = Groups(
+            lambda: Group(self._look, lambda _: 1, MOST, 2)
+        )
+        self._keeps: Groups[Keep, bool] = Groups(lambda: Group(self._keep, lambda _: 1, MOST, 2))
 
     async def steps_of(self, key: int) -> list[StepRecord]:
         """See `Stepping.steps_of`."""
-        return await _of_loop(self._looks, self._look).add(key)
+        return await self._looks.add(key)
 
     async def keep(self, one: Keep) -> bool:
         """Whether it is kept; see `Stepping.keep_step`."""
-        return await _of_loop(self._keeps, self._keep).add(one)
+        return await self._keeps.add(one)
 
     async def close(self) -> None:
         """When all is done."""
-        for group in self._keeps.values():
-            await group.settled()
+        await self._keeps.settled()
         self._looks.clear()
         self._keeps.clear()
 
@@ -83,17 +80,6 @@ class Keeping:
             return [(await self._keep([one]))[0] for one in keeps]  # Whose fault is not known.
         stands = {(to_key(job), token) for job, token in rows}
         return [(one.key, one.token) in stands for one in keeps]
-
-
-def _of_loop(
-    groups: dict[asyncio.AbstractEventLoop, Group[I, R]],
-    carry_out: Callable[[Sequence[I]], Awaitable[Sequence[R | BaseException]]],
-) -> Group[I, R]:
-    loop = asyncio.get_running_loop()
-    group = groups.get(loop)
-    if group is None:
-        group = groups[loop] = Group(carry_out, lambda _: 1, MOST, 2)
-    return group
 
 
 def _columns(keeps: Sequence[Keep]) -> tuple[Sequence[Any], ...]:
