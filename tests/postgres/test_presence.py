@@ -318,6 +318,10 @@ async def test_several_who_find_a_process_dead_at_once_charge_its_jobs_once(town
         assert (info.status, info.attempt, len(info.errors)) == (JobStatus.PENDING, began, began)
 
 
+async def _has_sessions(town: Town, process: Process, count: int) -> bool:
+    return len(await town.sessions(process)) == count
+
+
 async def test_what_an_administrator_sets_does_not_end_the_sessions_that_show_us(
     town: Town,
 ) -> None:
@@ -327,6 +331,8 @@ async def test_what_an_administrator_sets_does_not_end_the_sessions_that_show_us
     try:
         here, there = await town.process(), await town.process()
         await there.enlist()
+        # The one that asked, and the one that stays, which comes by itself.
+        await eventually_async(lambda: _has_sessions(town, there, 2), "both sessions are there")
         before = await town.sessions(there)
         assert nobody(await here.watch(0.5))
         assert await town.sessions(there) == before
