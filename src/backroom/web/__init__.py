@@ -1,0 +1,1 @@
+"""REST API and dashboard: what people watch and steer jobs with."""
