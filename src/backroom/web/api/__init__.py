@@ -1,0 +1,11 @@
+"""The REST API: its routes, by what they speak of."""
+
+from backroom.web.api import jobs, store
+from backroom.web.route import Route
+
+__all__ = ["routes"]
+
+
+def routes() -> list[Route]:
+    """All of them."""
+    return [*store.routes(), *jobs.routes()]

@@ -1,0 +1,258 @@
+"""The web application: from a request to the route that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from backroom.errors import BackroomError
+from backroom.service import JobService
+from backroom.web import api, pages, telemetry
+from backroom.web.access import NOBODY, Identity, Role
+from backroom.web.answering import Answer, answer, refuse
+from backroom.web.bounds import Bounds
+from backroom.web.call import Call, House
+from backroom.web.credentials import Credential
+from backroom.web.gate import Authenticate, Gate, client_of
+from backroom.web.guard import Message, Receive, Scope, Send, check_request, too_large, with_headers
+from backroom.web.pace import Pace
+from backroom.web.problem import Problem, problem_of
+from backroom.web.reading import read_form, read_json, read_query
+from backroom.web.redaction import Redact, Redaction
+from backroom.web.route import Found, Route, Table
+
+__all__ = ["Dashboard", "dashboard"]
+
+log = logging.getLogger("backroom.web")
+
+LOCAL: tuple[str, ...] = ("localhost",)
+"""Every name of this machine for itself."""
+
+
+def dashboard(
+    service: JobService,
+    *,
+    auth: Sequence[Credential] = (),
+    authenticate: Authenticate | None = None,
+    session_secret: str | None = None,
+    allowed_hosts: Sequence[str] | None = None,
+    redact: Redact | None = None,
+    hide_data_from: Role | str | None = None,
+    bounds: Bounds | None = None,
+    title: str = "Backroom",
+) -> Dashboard:
+    """The REST API and the dashboard of a service, as an ASGI application to serve by itself, or
+    to mount under any path: `app.mount("/jobs", dashboard(service))`.
+
+    Without `auth` and `authenticate`, only this very machine gets in, as an admin.
+
+    Args:
+        auth: tokens and users that are known here.
+        authenticate: the host application's own: a function, async or not, of the request, that
+            returns an `Identity`, or None where it cannot say.
+        session_secret: signs the cookies of those who sign in; at least 32 characters, the same
+            in every process that answers for one name. None: a random one.
+        allowed_hosts: names under which this is asked for; None: any, where there is
+            authentication, else only those of this machine.
+        redact: the application's own word on what is shown of a job.
+        hide_data_from: this role sees no data, results, metadata nor logs.
+        bounds: how much of everything is taken.
+        title: the name that pages have.
+
+    Raises:
+        ConfigurationError: an argument that makes no sense.
+    """
+    gate = Gate(auth, authenticate, session_secret, (bounds or Bounds()).failures)
+    house = House(service, gate, Redaction(redact, hide_data_from), bounds or Bounds(), title)
+    return Dashboard(house, allowed_hosts)
+
+
+class Dashboard:
+    """The ASGI application. `table` holds all that it serves."""
+
+    def __init__(self, house: House, allowed_hosts: Sequence[str] | None) -> None:
+        self.house = house
+        self.table = Table([*telemetry.routes(), *api.routes(), *pages.routes()])
+        if allowed_hosts is None:
+            self._hosts = None if house.gate.is_closed else LOCAL
+        else:
+            self._hosts = tuple(name.lower() for name in allowed_hosts)
+        self._pace = Pace(house.bounds.mutations, 60.0)
+        self._answering = 0
+        self._streaming = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, with_headers(send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Nothing is begun here: the service opens with the first look, and belongs to others."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        path = _own_path(scope)
+        found: Found | None = None
+        who = NOBODY
+        try:
+            check_request(scope, self._hosts, self.house.bounds)
+            looked = self.table.find(_method(scope), path)
+            found = looked if isinstance(looked, Found) else None
+            if found is None or found.route.role is not Role.PUBLIC:
+                # Who may nothing does not learn which paths there are.
+                who = await self.house.gate.identify(request)
+                if who.role is Role.PUBLIC:
+                    raise self.house.gate.unauthorized(request, "say who you are")
+            if found is None:
+                raise _not_here(looked, path)
+            response = await self._answered(found, request, who, receive)
+        except Problem as problem:
+            response = await self._refused(request, path, who, problem)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answered(
+        self, found: Found, request: Request, who: Identity, receive: Receive
+    ) -> Response:
+        route = found.route
+        if who.role < route.role:
+            raise Problem(
+                403, "role",
+                f"this needs the role {route.role.name.lower()}, {who.name} has"
+                f" {who.role.name.lower()}",
+            )  # fmt: skip
+        if route.changes:
+            self._keep_pace(request, who)
+        if self._answering >= self.house.bounds.requests:
+            raise Problem(503, "busy",
+                          f"{self.house.bounds.requests} requests are being answered; come again",
+                          headers={"Retry-After": "1"})  # fmt: skip
+        self._answering += 1
+        try:
+            async with asyncio.timeout(self.house.bounds.seconds):
+                return await self._handled(found, request, who, receive)
+        except TimeoutError:
+            raise Problem(
+                503, "too-slow",
+                f"this took more than {self.house.bounds.seconds:g} seconds; ask for less",
+                headers={"Retry-After": "5"},
+            ) from None  # fmt: skip
+        except BackroomError as error:
+            raise problem_of(error) from error
+        except (Problem, ClientDisconnect):
+            raise
+        except Exception:
+            log.exception("%s %s failed", route.method, route.path)
+            raise Problem(500, "failed", "this failed; the log of the server says why") from None
+        finally:
+            self._answering -= 1
+
+    async def _handled(
+        self, found: Found, request: Request, who: Identity, receive: Receive
+    ) -> Response:
+        route = found.route
+        query = read_query(request.scope.get("query_string", b""), route.query)
+        body = await self._read_body(route, request, receive) if route.changes else None
+        call = Call(self.house, request, who, found.params, query, body)
+        value = await route.handler(call)
+        if isinstance(value, Response):
+            return value
+        if not route.api:
+            raise TypeError(f"{route!r} must return a Response, got {type(value).__name__}")
+        return answer(request, value if isinstance(value, Answer) else Answer(value, route.status))
+
+    async def _read_body(self, route: Route, request: Request, receive: Receive) -> Any:
+        body = await _received(receive, self.house.bounds.body)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        wanted = "application/json" if route.api else "application/x-www-form-urlencoded"
+        if body and kind != wanted:
+            raise Problem(415, "bad-media-type",
+                          f"the body must be {wanted}, got {kind[:100]!r}",
+                          at="header.content-type")  # fmt: skip
+        if route.api:
+            return read_json(body, route.body, self.house.bounds.depth)
+        return read_form(body, route.body)
+
+    def _keep_pace(self, request: Request, who: Identity) -> None:
+        key, now = f"{who.name} {client_of(request)}", asyncio.get_running_loop().time()
+        wait = self._pace.wait(key, now)
+        if wait is not None:
+            raise Problem(
+                429, "too-many",
+                f"at most {self.house.bounds.mutations} changes a minute; for many jobs there"
+                " are verbs that take a filter",
+                headers={"Retry-After": str(wait)},
+            )  # fmt: skip
+        self._pace.count(key, now)
+
+    async def _refused(
+        self, request: Request, path: str, who: Identity, problem: Problem
+    ) -> Response:
+        if path.startswith(("/api/", "/health/")) or path == "/metrics":
+            return refuse(problem)
+        call = Call(self.house, request, who, {}, None, None)
+        if problem.status == 401 and request.method == "GET" and self.house.gate.takes_sign_in:
+            return call.redirect("/sign-in", then=_wanted(request, path))
+        return await pages.refusal(call, problem)
+
+
+def _wanted(request: Request, path: str) -> str:
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _not_here(looked: object, path: str) -> Problem:
+    if isinstance(looked, tuple) and looked:
+        methods = ", ".join(looked)
+        return Problem(405, "method", f"this takes {methods}", headers={"Allow": methods})
+    return Problem(404, "not-found", f"nothing is served at {path[:200]!r}", at="path")
+
+
+def _method(scope: Scope) -> str:
+    method = str(scope["method"])
+    return "GET" if method == "HEAD" else method
+
+
+def _own_path(scope: Scope) -> str:
+    """The path behind the prefix under which we are mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        path = path[len(root) :]
+    return path or "/"
+
+
+async def _received(receive: Receive, most: int) -> bytes:
+    """The body, and never more than `most` bytes of it.
+
+    Raises:
+        Problem: 413. ClientDisconnect: there is nobody any more.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            raise too_large(most)
+        if not message.get("more_body", False):
+            return b"".join(parts)

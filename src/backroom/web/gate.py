@@ -1,0 +1,226 @@
+"""Who asks: from a request to an identity, or a refusal that explains the mend."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import inspect
+import ipaddress
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.requests import Request
+
+from backroom.errors import ConfigurationError
+from backroom.web.access import NOBODY, Identity, Role
+from backroom.web.credentials import BasicAuth, Credential, Token
+from backroom.web.pace import Pace
+from backroom.web.problem import Problem
+from backroom.web.sessions import COOKIE, Sessions
+
+__all__ = ["Authenticate", "Gate", "host_name", "is_loopback_name"]
+
+Authenticate = Callable[[Request], "Identity | Awaitable[Identity | None] | None"]
+"""The host application's own: who this is; None: it does not say."""
+
+FORWARDING: Final = (
+    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via",
+)  # fmt: skip
+"""Somebody stands between: that the client seems to be of this machine means nothing."""
+REMEMBERED: Final = 300.0
+"""Seconds for which a password that was right is not hashed again."""
+MOST_REMEMBERED: Final = 1000
+LOCAL: Final = Identity("local", Role.ADMIN)
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def is_loopback_name(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """Asks in this order: the host application's hook, the Authorization header, the cookie. Where
+    none of these is set up, only this very machine gets in.
+
+    Raises:
+        ConfigurationError: two credentials have one name.
+    """
+
+    def __init__(
+        self,
+        credentials: Sequence[Credential],
+        authenticate: Authenticate | None,
+        session_secret: str | None,
+        failures: int,
+    ) -> None:
+        self._credentials: dict[str, Credential] = {}
+        for credential in credentials:
+            if not isinstance(credential, (Token, BasicAuth)):
+                raise ConfigurationError(f"auth takes Tokens and BasicAuths, got {credential!r}")
+            if credential.name in self._credentials:
+                raise ConfigurationError(f"two credentials have the name {credential.name!r}")
+            self._credentials[credential.name] = credential
+        self._authenticate = authenticate
+        self.sessions = Sessions(self._credentials, session_secret)
+        self._failures = Pace(failures, 60.0)
+        self._hashing = asyncio.Semaphore(2)
+        self._seen: dict[bytes, float] = {}
+        self._seen_key = secrets.token_bytes(32)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether somebody is asked who they are; else only this machine gets in."""
+        return bool(self._credentials) or self._authenticate is not None
+
+    @property
+    def takes_sign_in(self) -> bool:
+        """Whether people can sign in here, and not only at the host application's."""
+        return bool(self._credentials)
+
+    async def identify(self, request: Request) -> Identity:
+        """Who asks; `NOBODY`, if they say nothing.
+
+        Raises:
+            Problem: 401, what they say is wrong; 403, they are not of this machine; 429, they
+                were wrong too often.
+        """
+        if self._authenticate is not None:
+            found = self._authenticate(request)
+            if inspect.isawaitable(found):
+                found = await found
+            if found is not None:
+                return _checked(found)
+        if not self.is_closed:
+            return self._local(request)
+        header = request.headers.get("authorization")
+        if header is not None:
+            credential = await self._of_header(request, header)
+            return Identity(credential.name, credential.role)
+        cookie = request.cookies.get(COOKIE)
+        if cookie is not None:
+            held = self.sessions.read(cookie, time.time())
+            if held is not None:
+                return Identity(held.name, held.role, by_cookie=True)
+        return NOBODY
+
+    async def sign_in(self, request: Request, name: str, secret: str) -> Credential:
+        """The credential of somebody who typed it: a token alone, or a name and a password.
+
+        Raises:
+            Problem: 401, it is wrong; 429, it was too often.
+        """
+        return await self._check(request, name, secret)
+
+    async def _of_header(self, request: Request, header: str) -> Credential:
+        scheme, _, rest = header.partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._check(request, "", rest.strip())
+        if scheme.lower() == "basic":
+            try:
+                text = base64.b64decode(rest.strip(), validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                raise self._unknown(request) from None
+            name, _, secret = text.partition(":")
+            return await self._check(request, name, secret)
+        raise self._unknown(request)
+
+    async def _check(self, request: Request, name: str, secret: str) -> Credential:
+        """A token fits whatever the name is; a password only that of its user."""
+        found: Credential | None = None
+        for credential in self._credentials.values():
+            if isinstance(credential, Token) and credential.fits(secret):
+                found = credential
+        if found is not None:
+            return found
+        wait = self._failures.wait(client_of(request), time.monotonic())
+        if wait is not None:
+            raise Problem(
+                429, "too-many-failures",
+                "too many wrong credentials came from this address; wait a minute",
+                headers={"Retry-After": str(wait)},
+            )  # fmt: skip
+        user = self._credentials.get(name)
+        if not isinstance(user, BasicAuth):
+            # As slow as a wrong password, so that nobody learns which names there are.
+            user = next((one for one in self._credentials.values() if isinstance(one, BasicAuth)),
+                        None)  # fmt: skip
+            if user is not None:
+                await self._fits(user, secret)
+            raise self._unknown(request)
+        if not await self._fits(user, secret):
+            raise self._unknown(request)
+        return user
+
+    async def _fits(self, user: BasicAuth, secret: str) -> bool:
+        told = f"{user.mark}\0{secret}".encode("utf-8", "surrogatepass")
+        key = hmac.new(self._seen_key, told, hashlib.sha256).digest()
+        now = time.monotonic()
+        if self._seen.get(key, 0.0) > now:
+            return True
+        async with self._hashing:
+            fits = await asyncio.to_thread(user.fits, secret)
+        if fits:
+            if len(self._seen) >= MOST_REMEMBERED:
+                self._seen.clear()
+            self._seen[key] = now + REMEMBERED
+        return fits
+
+    def _unknown(self, request: Request) -> Problem:
+        self._failures.count(client_of(request), time.monotonic())
+        return self.unauthorized(request, "these credentials are not known here")
+
+    def unauthorized(self, request: Request, detail: str) -> Problem:
+        """401, with what may be shown instead."""
+        challenge = 'Bearer realm="backroom"'
+        # A browser would ask for a password in a window of its own, in the middle of a page.
+        from_page = "sec-fetch-mode" in request.headers
+        basic = any(isinstance(one, BasicAuth) for one in self._credentials.values())
+        if basic and not from_page:
+            challenge += ', Basic realm="backroom", charset="UTF-8"'
+        return Problem(401, "unauthorized", detail, at="header.authorization",
+                       headers={"WWW-Authenticate": challenge})  # fmt: skip
+
+    def _local(self, request: Request) -> Identity:
+        client = request.client
+        near = client is not None and is_loopback_name(client.host)
+        named = is_loopback_name(host_name(request.headers.get("host", "")))
+        passed_on = any(name in request.headers for name in FORWARDING)
+        if near and named and not passed_on:
+            return LOCAL
+        raise Problem(
+            403, "closed",
+            "this dashboard has no authentication, so only this very machine may look at it,"
+            " asked as http://127.0.0.1 or http://localhost and through no proxy. To open it to"
+            " others, give it who may: dashboard(service, auth=[Token(...)]), or"
+            " authenticate=..., or `backroom web --token-file FILE` with what"
+            " `backroom web token` prints",
+        )  # fmt: skip
+
+
+def client_of(request: Request) -> str:
+    """The address that asks, to count it by."""
+    return request.client.host if request.client is not None else "?"
+
+
+def _checked(found: object) -> Identity:
+    if isinstance(found, Identity) and isinstance(found.role, Role):
+        return found
+    raise ConfigurationError(
+        f"authenticate must return an Identity or None, got {type(found).__name__}"
+    )

@@ -1,0 +1,157 @@
+"""What a request says -> a checked Struct, or a problem with the place and the mend."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from backroom.web.problem import Problem
+
+__all__ = ["read_form", "read_json", "read_query"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+MOST_FIELDS: Final = 2_000
+"""Of a query or a form."""
+_AT: Final = re.compile(r"(.*?)(?: - at `\$?(.*)`)?", re.DOTALL)
+_OPENING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
+
+
+def read_query(text: bytes, shape: type[S] | None) -> S | None:
+    """A query string. Each name at most once; values are read as the type wants them.
+
+    Raises:
+        Problem: 400.
+    """
+    return _read_pairs(_pairs(text, "query"), shape, "query")
+
+
+def read_form(body: bytes, shape: type[S] | None) -> S | None:
+    """A form as browsers send it; names may repeat where the type is a list.
+
+    Raises:
+        Problem: 400.
+    """
+    return _read_pairs(_pairs(body, "body"), shape, "body")
+
+
+def _pairs(text: bytes, where: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            text.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict",
+            max_num_fields=MOST_FIELDS,
+        )  # fmt: skip
+    except ValueError:
+        raise Problem(
+            400, "bad-text",
+            f"this cannot be read: at most {MOST_FIELDS:,} fields, as percent-encoded UTF-8",
+            at=where,
+        ) from None  # fmt: skip
+
+
+def _read_pairs(pairs: Sequence[tuple[str, str]], shape: type[S] | None, where: str) -> S | None:
+    lists = _lists(shape)
+    said: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in lists:
+            said.setdefault(name, []).append(value)
+        elif name in said:
+            raise Problem(400, "said-twice", f"{name} is said twice; say it once",
+                          at=f"{where}.{name}")  # fmt: skip
+        elif value != "":  # As an empty field of a form: nothing is said.
+            said[name] = value
+    return _convert(said, shape, where, strict=False)
+
+
+def _lists(shape: type[msgspec.Struct] | None) -> frozenset[str]:
+    if shape is None:
+        return frozenset()
+    return frozenset(
+        field.encode_name
+        for field in msgspec.structs.fields(shape)
+        if str(field.type).startswith(("list", "tuple"))
+    )
+
+
+def read_json(body: bytes, shape: type[S] | None, depth: int) -> S | None:
+    """A JSON document.
+
+    Raises:
+        Problem: 400, it is no JSON, is nested too deeply, or has a key twice; 422, it is not of
+            the shape.
+    """
+    if not body.strip():
+        if shape is None:
+            return None
+        body = b"{}"
+    if _depth(body) > depth:
+        raise Problem(400, "too-deep", f"the body is nested more than {depth} deep", at="body")
+    try:
+        json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+        said = msgspec.json.decode(body)
+    except _Twice as error:
+        raise Problem(400, "said-twice", f"the key {error} stands twice in one object",
+                      at="body") from None  # fmt: skip
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "bad-json", f"the body is no JSON: {error}", at="body") from None
+    return _convert(said, shape, "body", strict=True)
+
+
+class _Twice(Exception):
+    """A key stands twice in one object."""
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(repr(next(name for name in names if names.count(name) > 1)))
+    return found
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _depth(body: bytes) -> int:
+    """How deep it is nested, without reading it."""
+    now = most = 0
+    for match in _OPENING.finditer(body):
+        if match.group(1):
+            now += 1
+            most = max(most, now)
+        elif match.group(2):
+            now -= 1
+    return most
+
+
+def _convert(said: Any, shape: type[S] | None, where: str, *, strict: bool) -> S | None:
+    if shape is None:
+        if said:
+            name = next(iter(said), "") if isinstance(said, dict) else ""
+            raise Problem(400, "unknown-field", f"nothing is taken here, got {name!r}",
+                          at=f"{where}.{name}".rstrip("."))  # fmt: skip
+        return None
+    try:
+        return msgspec.convert(said, shape, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _shape_problem(str(error), shape, where) from None
+
+
+def _shape_problem(message: str, shape: type[msgspec.Struct], where: str) -> Problem:
+    match = _AT.fullmatch(message)
+    text, path = (match.group(1), match.group(2) or "") if match else (message, "")
+    text = text.replace("`", "")
+    unknown = re.fullmatch(r"Object contains unknown field (.*)", text, re.DOTALL)
+    if unknown:
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
+        text = f"there is no {unknown.group(1)}" + ("" if path else f"; there are: {known}")
+        path = f"{path}.{unknown.group(1)}"
+    status = 422 if where == "body" else 400
+    name = "unknown-field" if unknown else "bad-value"
+    return Problem(status, name, text, at=f"{where}{path}")
