@@ -26,6 +26,7 @@ from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.handlers import HandlerWrapper, JobHandler
 from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
 from backroom.limit import Concurrency, LimitInfo
+from backroom.listening import Listeners
 from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
 from backroom.ports import Store
@@ -88,7 +89,7 @@ class Task(Generic[P, R, C]):
         return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
-class JobService(BlockingSchedules, BlockingWorkflows):
+class JobService(BlockingSchedules, BlockingWorkflows, Listeners):
     """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
 
     Takes what the async one takes, or an async service, `JobService(service=...)`: where that
@@ -139,6 +140,7 @@ class JobService(BlockingSchedules, BlockingWorkflows):
                 " service that it wraps"
             )
         self._service = AsyncJobService(storage, **settings) if service is None else service
+        self._events = self._service._events
         self._portal = Portal("backroom-blocking")
         self._reopening = threading.Lock()
         """Held while it opens, and while its loop is closed: one or the other."""

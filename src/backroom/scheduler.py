@@ -51,14 +51,17 @@ class Scheduler(Loop):
         clock: Clock,
         poll_interval: float,
         *,
+        fired: Callable[[Sequence[Firing]], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Both seams are of one storage."""
+        """Both seams are of one storage. `fired` is called with what stands of what was decided
+        here."""
         super().__init__("scheduler")
         self._planning = planning
         self._inspection = inspection
         self._clock = clock
         self._poll = poll_interval
+        self._fired = fired
         self._chance = chance
         self._make_id = JobIds()
         self._aside: dict[str, tuple[int, float]] = {}
@@ -153,6 +156,9 @@ class Scheduler(Loop):
             else:
                 self._refused[name] = firing.expected
         self._behind = 0.0 if any(stands) else BEHIND
+        if any(stands):
+            pairs = zip(firings, stands, strict=True)
+            self._fired([firing for firing, stood in pairs if stood])
 
     async def _lasts(self, due: Sequence[ScheduleRecord], now: int) -> dict[str, Last]:
         """How the last jobs of those stand that do not want them to run beside each other."""

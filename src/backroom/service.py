@@ -23,6 +23,12 @@ from backroom.errors import (
     ServiceStoppedError,
     StorageError,
 )
+from backroom.event import (
+    JobScheduled,
+    WorkerStarted,
+    WorkerStopped,
+)
+from backroom.events import Events
 from backroom.handlers import HandlerWrapper
 from backroom.job import (
     JobId,
@@ -30,8 +36,10 @@ from backroom.job import (
     JobOptions,
     JobRecord,
     duration,
+    to_datetime,
 )
 from backroom.limit import Concurrency
+from backroom.listening import Listening
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
 from backroom.recurring import Recurring
@@ -66,7 +74,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering, Recurring, Composing):
+class JobService(Declaring, Steering, Recurring, Composing, Listening):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls
@@ -145,6 +153,7 @@ class JobService(Declaring, Steering, Recurring, Composing):
             )
         )
         self._records = RecordMaker(self._registry, max_payload, JobIds())
+        self._events = Events()
         self._use(open_storage(storage))
 
     def _use(self, storage: Store) -> None:
@@ -255,6 +264,8 @@ class JobService(Declaring, Steering, Recurring, Composing):
             inserted = await worker.insert(record)
         else:
             [inserted] = await self.storage.insert([record], record.created_at)
+        if self._events.schedules and inserted.created:
+            self._tell_scheduled([record])
         return JobId(inserted.id)
 
     async def schedule_many(
@@ -274,9 +285,27 @@ class JobService(Declaring, Steering, Recurring, Composing):
         if not records:
             return []
         try:
-            return [JobId(inserted.id) for inserted in await self.storage.insert(records, now)]
+            inserted = await self.storage.insert(records, now)
         except DuplicateJobError as error:
             raise error.numbered() from None
+        if self._events.schedules:
+            pairs = zip(records, inserted, strict=True)
+            self._tell_scheduled([record for record, one in pairs if one.created])
+        return [JobId(one.id) for one in inserted]
+
+    def _tell_scheduled(self, records: Sequence[JobRecord]) -> None:
+        self._events.tell(
+            [
+                JobScheduled(
+                    at=to_datetime(record.created_at),
+                    job_id=JobId(record.id),
+                    type=record.type,
+                    queue=record.queue,
+                    run_at=to_datetime(record.run_at),
+                )
+                for record in records
+            ]
+        )
 
     async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
         try:
@@ -342,6 +371,7 @@ class JobService(Declaring, Steering, Recurring, Composing):
             self._opened = True
             self._stopped = False
             self._process = os.getpid()
+            self._events.attach(asyncio.get_running_loop())
             await self._put_limits()
 
     async def _put_limits(self) -> None:
@@ -386,9 +416,11 @@ class JobService(Declaring, Steering, Recurring, Composing):
                     self._clock,
                     self._settings,
                     recorded=self._results.recorded,
+                    events=self._events,
                 )
                 await worker.start()
                 self._worker = worker
+                self._events.tell([WorkerStarted(at=to_datetime(self._clock.now()))])
 
     async def stop(self, grace: float | timedelta = 30) -> bool:
         """Stops claiming, gives back what has not begun, lets running jobs end within `grace`
@@ -431,10 +463,13 @@ class JobService(Declaring, Steering, Recurring, Composing):
                     await worker.stop(seconds, self._worker_has_gone)
             finally:
                 self._leaving = None
+                if worker is not None:
+                    self._events.tell([WorkerStopped(at=to_datetime(self._clock.now()))])
                 self._stopped = True
                 if self._opened:
                     self._opened = False
                     self._results.close()
+                await self._events.close()
             await self._close_storage()
             self._left = [worker for worker in self._left if worker.running]
             return not self._left

@@ -15,7 +15,18 @@ from backroom.errors import (
     OptionError,
     PayloadTooLargeError,
 )
-from backroom.job import JobId, JobIds, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.event import QueuePaused, QueueResumed
+from backroom.events import Events
+from backroom.job import (
+    JobId,
+    JobIds,
+    JobInfo,
+    JobPage,
+    JobStats,
+    JobStatus,
+    duration,
+    to_datetime,
+)
 from backroom.limit import LimitInfo
 from backroom.options import check_name, check_queue
 from backroom.ports import Clock, Filter, Store
@@ -40,6 +51,7 @@ class Steering:
 
     storage: Store
     _clock: Clock
+    _events: Events
     _registry: Registry
     _results: Results
     _settings: Settings
@@ -268,12 +280,14 @@ class Steering:
         name = check_queue(queue)
         await self._ready()
         await self.storage.pause(name, True)
+        self._events.tell([QueuePaused(at=to_datetime(self._clock.now()), queue=name)])
 
     async def resume_queue(self, queue: str) -> None:
         """Ends `pause_queue`."""
         name = check_queue(queue)
         await self._ready()
         await self.storage.pause(name, False)
+        self._events.tell([QueueResumed(at=to_datetime(self._clock.now()), queue=name)])
 
 
 def _job_id(value: object) -> str:

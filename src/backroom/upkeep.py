@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from backroom.lifecycle import Loop
-from backroom.ports import Clock, Store
+from backroom.ports import Clock, Reclaimed, Store
 
 __all__ = ["Upkeep"]
 
@@ -28,10 +29,14 @@ PAGE: Final = 500
 class Upkeep(Loop):
     """Every worker does it; that several do it at once changes nothing."""
 
-    def __init__(self, storage: Store, clock: Clock) -> None:
+    def __init__(
+        self, storage: Store, clock: Clock, *, rescued: Callable[[Reclaimed], None] = lambda _: None
+    ) -> None:
+        """`rescued` is called with what was taken back from dead workers."""
         super().__init__("upkeep")
         self._storage = storage
         self._clock = clock
+        self._rescued = rescued
         self._next_sweep = 0.0
         self._next_look = 0.0
         self._next_prune = 0.0
@@ -61,6 +66,7 @@ class Upkeep(Loop):
         if reclaimed.workers:
             self.crashed += reclaimed.crashed
             self.untouched += reclaimed.untouched
+            self._rescued(reclaimed)
             log.warning(
                 "took back the jobs of %s: %d had started, %d had not",
                 ", ".join(reclaimed.workers), reclaimed.crashed, reclaimed.untouched,

@@ -14,15 +14,18 @@ from typing import Any, Final, TypeAlias, cast
 
 from backroom.claimer import SHUT, Claimer
 from backroom.errors import level_of
+from backroom.event import JobsRescued, JobStarted, ScheduleFired
+from backroom.events import Events
 from backroom.flowing import Flowing
-from backroom.job import JobRecord
+from backroom.job import SECOND, JobId, JobRecord, to_datetime
 from backroom.lanes import Lanes
 from backroom.lease import Lease
-from backroom.ports import Clock, Inserted, Store, Wake, WorkerSpec
+from backroom.ports import Clock, Inserted, Reclaimed, Store, Wake, WorkerSpec
 from backroom.processes import Limits, Processes
 from backroom.recorder import Recorder
 from backroom.registry import Registry
 from backroom.runner import Runner
+from backroom.schedule import Firing
 from backroom.scheduler import Scheduler
 from backroom.settings import Settings
 from backroom.stepper import Stepper
@@ -61,10 +64,12 @@ class Worker:
         settings: Settings,
         *,
         recorded: Callable[[Sequence[tuple[Claim, Transition]]], None],
+        events: Events,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`recorded` is called with outcomes that stand."""
+        """`recorded` is called with outcomes that stand; `events` is told what happens here."""
         self._recorded = recorded
+        self._events = events
         self._storage = storage
         self._clock = clock
         self._settings = settings
@@ -121,12 +126,17 @@ class Worker:
         self._lanes = list(_lanes(settings, clock, registry))
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
-        self._upkeep = Upkeep(storage, clock)
+        self._upkeep = Upkeep(storage, clock, rescued=self._rescued)
         self._scheduler: Scheduler | None = None
         """None: the storage keeps no schedules."""
         if storage.capabilities.planning:
             self._scheduler = Scheduler(
-                planned(storage), storage, clock, settings.poll_interval, chance=chance
+                planned(storage),
+                storage,
+                clock,
+                settings.poll_interval,
+                chance=chance,
+                fired=self._fired,
             )
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
@@ -441,7 +451,19 @@ class Worker:
         if not self._lease.stands():
             return False
         self._storage.note_start(self._lease.worker, claim)
+        if self._events.starts:
+            self._tell_started(claim)
         return True
+
+    def _tell_started(self, claim: Claim) -> None:
+        now = self._clock.now()
+        waited = max(0, now - max(claim.run_at, claim.created_at)) / SECOND
+        self._events.tell_from_anywhere(
+            JobStarted(
+                at=to_datetime(now), job_id=JobId(claim.id), type=claim.type, queue=claim.queue,
+                attempt=claim.attempt + 1, waited=waited,
+            )
+        )  # fmt: skip
 
     def _may_run(self) -> bool:
         return not self._leaving and self._lease.stands() and not self._recorder.full
@@ -460,6 +482,22 @@ class Worker:
             for claimer in self._claimers.values():  # What waited for these may be due now.
                 claimer.signal()
         self._recorded(outcomes)
+        if self._events.outcomes:
+            self._events.ended(outcomes, self._clock.now())
+
+    def _rescued(self, reclaimed: Reclaimed) -> None:
+        event = JobsRescued(
+            at=to_datetime(self._clock.now()), workers=reclaimed.workers,
+            started=reclaimed.crashed, untouched=reclaimed.untouched,
+        )  # fmt: skip
+        self._events.tell([event])
+
+    def _fired(self, firings: Sequence[Firing]) -> None:
+        """Ticks came, and it was this worker that did what is to be done about them."""
+        at = to_datetime(self._clock.now())
+        for firing in firings:
+            jobs = tuple(JobId[Any](job.id) for job in firing.jobs)
+            self._events.tell([ScheduleFired(at=at, schedule=firing.schedule, jobs=jobs)])
 
     def _refill(self) -> None:
         self._tending = False

@@ -23,6 +23,7 @@ from backroom import (
     Cron,
     FileJobStorage,
     Job,
+    JobFailed,
     JobHandler,
     JobId,
     JobInfo,
@@ -539,3 +540,22 @@ def in_steps_in_a_thread(job: Job[dict[str, Any]]) -> None:
     steps.sleep(60)
     reveal_type(steps.wait_for("approved", type=Order))  # R: accepted.Order
     blocking.signal(job.id, "approved", True)
+
+
+stop_listening = service.on("job.failed", lambda event: print(event.kind, event.message))
+service.on("*", print)
+blocking.on("schedule.fired", lambda event: print(event.jobs[0]))
+
+
+async def hear(event: JobFailed) -> None:
+    stop_listening()
+
+
+service.on("job.failed", hear)
+
+
+async def listen() -> None:
+    async for event in service.events("job.completed"):
+        reveal_type(event)  # R: backroom.event.JobCompleted
+    async for any_event in service.events():
+        reveal_type(any_event)  # R: backroom.event.Event

@@ -14,6 +14,7 @@ from backroom import (
     BulkJob,
     Cron,
     Job,
+    JobCompleted,
     JobId,
     JobRequest,
     JobScheduler,
@@ -336,3 +337,10 @@ service.handler(REPORT, within=1)  # E: call-overload
 service.handler(REPORT, batch="ten")  # E: call-overload
 service.handler("NAME", batch=10, within="soon")  # E: call-overload
 JobType("ORDER", Order, batch=10)  # E: call-overload
+
+
+def of_success(event: JobCompleted) -> None: ...
+
+
+JobService().on("job.failed", of_success)  # E: arg-type
+JobService().on("*", of_success)  # E: arg-type

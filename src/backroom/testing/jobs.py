@@ -259,6 +259,7 @@ class Jobs(Seen):
             self.clock,
             msgspec.structs.replace(service._settings, lease=NEVER, patient=False),
             recorded=service._results.recorded,
+            events=service._events,
             chance=lambda: 0.0,
         )
         await worker.start()
