@@ -1,6 +1,7 @@
 """The project's own commands. They need Python 3.11 or newer, and a package index.
 
     python3 dev.py demo  [ARGS]    run the example application
+    python3 dev.py dashboard       the web pages over the example's jobs: `--port`, `--no-browser`
     python3 dev.py test  [ARGS]    run pytest: `dev.py test tests/unit -x`, `dev.py test -- -k foo`,
                                    `dev.py test -n 0` for one test at a time
     python3 dev.py check           run ruff, mypy and import-linter
@@ -226,6 +227,10 @@ def demo(version: str | None, args: list[str]) -> int:
     become([Environment(version).ensure().python, "-m", "examples.mail.demo", *args])
 
 
+def dashboard(version: str | None, args: list[str]) -> int:
+    become([Environment(version).ensure().python, "-m", "examples.mail.dashboard", *args])
+
+
 def bench(version: str | None, args: list[str]) -> int:
     become([Environment(version).ensure().python, "-m", "benchmarks", *args])
 
@@ -294,7 +299,7 @@ def lock(version: str | None, args: list[str]) -> int:
 
 VERBS = {
     verb.__name__: verb
-    for verb in (demo, test, check, bench, simulate, chaos, mutants, setup, lock)
+    for verb in (demo, dashboard, test, check, bench, simulate, chaos, mutants, setup, lock)
 }
 
 

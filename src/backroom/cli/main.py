@@ -21,6 +21,7 @@ from backroom.cli.move import move
 from backroom.cli.queues import queues
 from backroom.cli.schedules import schedules
 from backroom.cli.stats import stats
+from backroom.cli.web import web
 from backroom.cli.worker import worker
 from backroom.cli.workflows import workflows
 
@@ -58,7 +59,7 @@ def main(config: Path | None) -> None:
 
 COMMANDS = (
     worker, jobs, queues, limits, schedules, workflows, stats, doctor, migrate, move, backup,
-    restore, completion,
+    restore, web, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from backroom.errors import BackroomError
 from backroom.service import JobService
-from backroom.web import api, pages, telemetry
+from backroom.web import api, assets, pages, signing, telemetry
 from backroom.web.access import NOBODY, Identity, Role
 from backroom.web.answering import Answer, answer, refuse
 from backroom.web.bounds import Bounds
@@ -77,7 +77,12 @@ class Dashboard:
 
     def __init__(self, house: House, allowed_hosts: Sequence[str] | None) -> None:
         self.house = house
-        self.table = Table([*telemetry.routes(), *api.routes(), *pages.routes()])
+        self.table = Table(
+            [
+                *telemetry.routes(), *assets.routes(), *signing.routes(), *api.routes(),
+                *pages.routes(),
+            ]
+        )  # fmt: skip
         if allowed_hosts is None:
             self._hosts = None if house.gate.is_closed else LOCAL
         else:
@@ -85,6 +90,9 @@ class Dashboard:
         self._pace = Pace(house.bounds.mutations, 60.0)
         self._answering = 0
         self._streaming = 0
+
+    def close(self) -> None:
+        """Ends the streams of events, so that a server that stops need not wait for them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
