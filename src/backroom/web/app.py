@@ -93,6 +93,7 @@ class Dashboard:
 
     def close(self) -> None:
         """Ends the streams of events, so that a server that stops need not wait for them."""
+        self.house.feed.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

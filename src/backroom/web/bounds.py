@@ -34,6 +34,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that are answered at once; more are told to come again."""
     streams: int = 100
     """Viewers that listen to events at once."""
+    stream_seconds: float = 900.0
+    """After so long a viewer listens anew, and shows anew who it is."""
     mutations: int = 120
     """Changes that one client may ask for in a minute."""
     failures: int = 10

@@ -29,6 +29,10 @@ class Looking:
         self._redaction = redaction
         self._who = who
 
+    def shown(self, info: JobInfo) -> JobInfo:
+        """A job that was looked up otherwise, as this one may see it."""
+        return self._redaction.job(info, self._who)
+
     async def stats(self) -> JobStats:
         return await self._service.get_stats()
 
@@ -38,9 +42,9 @@ class Looking:
         Raises:
             JobNotFoundError
         """
-        return self._redaction.job(await self._service.get_job(job_id), self._who)
+        return self.shown(await self._service.get_job(job_id))
 
     async def jobs(self, *, limit: int = 100, cursor: str | None = None, **which: Any) -> Shown:
         """Newest first."""
         page = await self._service.get_jobs(limit=limit, cursor=cursor, **which)
-        return Shown([self._redaction.job(info, self._who) for info in page], page.cursor)
+        return Shown([self.shown(info) for info in page], page.cursor)

@@ -34,8 +34,7 @@ class Route:
             in the API, and a form on a page.
         returns: the type of what the API answers with; None: nothing.
         api: whether it answers in JSON and stands in the OpenAPI document; else it is a page.
-        stream: it goes on for as long as the client likes: the time limit does not count.
-        raw: the handler answers with a `Response` of its own, also in the API.
+        media_type: of what is answered; a handler whose answer is no JSON makes a `Response`.
 
     Raises:
         ConfigurationError: a path or a method that makes no sense, or a change that all may ask
@@ -56,8 +55,6 @@ class Route:
         summary: str = "",
         tag: str = "",
         api: bool = True,
-        stream: bool = False,
-        raw: bool = False,
         media_type: str = "application/json",
     ) -> None:
         if not isinstance(role, Role):
@@ -76,8 +73,6 @@ class Route:
         self.description = (handler.__doc__ or "").strip()
         self.tag = tag
         self.api = api
-        self.stream = stream
-        self.raw = raw
         self.media_type = media_type
         self.parameters = tuple(name for name, _ in _PARAMETER.findall(path))
         parts = _PARAMETER.split(path)
