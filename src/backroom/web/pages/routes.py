@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from html import escape
+from typing import Any
 
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import Response
 
+from backroom.web.access import Role
 from backroom.web.call import Call
+from backroom.web.pages import job, jobs, overview
+from backroom.web.pages.rendering import page
+from backroom.web.pages.saying import Asked, Said
 from backroom.web.problem import Problem
-from backroom.web.route import Route
+from backroom.web.route import Handler, Method, Route
 
 __all__ = ["refusal", "routes", "sign_in"]
 
 
 def routes() -> list[Route]:
     """What the dashboard serves beside the API; each with `api=False`."""
-    return []
+    return [
+        _look("/", overview.overview, overview.OverviewQuery),
+        _look("/jobs", jobs.jobs, jobs.JobsQuery),
+        _look("/jobs/{id}", job.job),
+        _change("/jobs/{id}/retry", job.retry, job.RetryForm),
+        _change("/jobs/{id}/cancel", job.cancel),
+        _change("/jobs/{id}/delete", job.delete, role=Role.ADMIN),
+    ]
+
+
+def _look(path: str, handler: Handler, query: type[Asked] = Asked) -> Route:
+    return Route("GET", path, Role.READ, handler, query=query, api=False)
+
+
+def _change(
+    path: str, handler: Handler, body: type[Any] | None = None, *, role: Role = Role.OPERATE
+) -> Route:
+    method: Method = "POST"
+    return Route(method, path, role, handler, body=body, api=False)
 
 
 async def refusal(call: Call, problem: Problem) -> Response:
     """A page that says what was wrong, and the mend."""
-    text = f"{problem.document.title}\n\n{problem.detail}\n"
-    return PlainTextResponse(text, problem.status, headers=problem.headers)
+    document = problem.document
+    answer = page(
+        call, "refusal.html", said=Said(document.detail, "bad") if call.request.method == "POST"
+        else None, status=problem.status, problem=document,
+    )  # fmt: skip
+    answer.headers.update(problem.headers)
+    return answer
 
 
 async def sign_in(call: Call, then: str, problem: Problem | None) -> Response:
     """The form that a token, or a name and a password, is typed into; `problem`: why what was
     typed is not taken."""
-    said = "" if problem is None else f"<p role=alert>{escape(problem.detail)}</p>"
-    return HTMLResponse(
-        f"<!doctype html><html lang=en><title>{escape(call.house.title)}</title>{said}"
-        f'<form method=post action="{escape(call.url("/sign-in"))}">'
-        f'<input type=hidden name=then value="{escape(then)}">'
-        "<label>Name <input name=name autocomplete=username></label>"
-        "<label>Token or password <input name=secret type=password required"
-        " autocomplete=current-password></label>"
-        "<button>Sign in</button></form></html>",
-        200 if problem is None else problem.status,
-        headers={} if problem is None else problem.headers,
+    answer = page(
+        call,
+        "sign_in.html",
+        then=then,
+        said=None if problem is None else Said(problem.detail, "bad"),
+        status=200 if problem is None else problem.status,
     )
+    answer.headers.update({} if problem is None else problem.headers)
+    return answer

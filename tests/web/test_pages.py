@@ -1,0 +1,46 @@
+"""The dashboard's pages, as the server renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+
+from backroom import JobService
+
+Web = Callable[..., httpx.AsyncClient]
+HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
+
+
+async def test_text_of_a_job_is_shown_and_never_part_of_the_page(
+    service: JobService, web: Web
+) -> None:
+    job_id = await service.schedule("HELLO", {"text": HOSTILE}, tags=["<b>tag</b>"])
+    pages = [(await web().get(path)).text for path in ("/jobs", f"/jobs/{job_id}")]
+    for page in pages:
+        assert "<b>tag" not in page
+        assert "alert(1)</script>" not in page
+        assert "\u202e" not in page
+        assert "\x1b" not in page
+    assert "\\u202e" in pages[1]
+
+
+async def test_a_page_that_the_browser_has_is_not_sent_again(web: Web) -> None:
+    client = web()
+    first = await client.get("/jobs")
+    again = await client.get("/jobs", headers={"If-None-Match": first.headers["etag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+
+
+async def test_a_page_that_is_not_there_says_so_as_a_page(web: Web) -> None:
+    answer = await web().get("/jobs/none-such")
+    assert answer.status_code == 404
+    assert "no job has the id" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_no_file_but_those_of_the_dashboard_is_served(web: Web) -> None:
+    client = web()
+    assert (await client.get("/static/app.css")).status_code == 200
+    for name in ("../app.py", "%2e%2e/app.py", "vendor/README.md", "app.css/"):
+        assert (await client.get(f"/static/{name}")).status_code == 404
