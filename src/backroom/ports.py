@@ -18,6 +18,7 @@ from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
 from backroom.flow import FlowRecord, Piece
 from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
 from backroom.limiting import Limiting
+from backroom.sizes import Sizes
 from backroom.stepping import Stepping
 from backroom.transition import Claim, Transition
 
@@ -585,6 +586,8 @@ class Store(JobStorage, Inspection, Stepping, Limiting, Protocol):
 
     clock: Clock
     """What the engine on this storage reads time from."""
+    commits: Sizes
+    """How many changes went into each commit, of those that gather while one is under way."""
 
 
 class House(Store, Movable, Protocol):

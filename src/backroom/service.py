@@ -540,6 +540,26 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening):
         return self._worker is not None
 
     @property
+    def holds_lease(self) -> bool:
+        """Whether jobs are being processed here, and the lease under which they are stands."""
+        return self._worker is not None and self._worker.holds_lease
+
+    @property
+    def slots(self) -> list[tuple[str, int, int]]:
+        """Of each group of queues that share slots here: which queues, how many slots, and how
+        many of them are taken; empty if no jobs are processed here."""
+        return [] if self._worker is None else self._worker.slots
+
+    async def probe(self) -> None:
+        """Asks the storage the least question that there is.
+
+        Raises:
+            StorageError: it does not answer. ServiceStoppedError: this service was stopped.
+        """
+        await self._ready()
+        await self.storage.queues()
+
+    @property
     def idle(self) -> bool:
         """Nothing runs here, and the last look found nothing due."""
         return self._worker is None or self._worker.idle

@@ -314,6 +314,16 @@ class Worker:
         )
 
     @property
+    def holds_lease(self) -> bool:
+        """Whether its lease stands."""
+        return self._lease.stands()
+
+    @property
+    def slots(self) -> list[tuple[str, int, int]]:
+        """Of each group of queues: their names, the slots, and how many are taken."""
+        return [(lanes.name, lanes.slots, lanes.busy) for lanes in self._lanes]
+
+    @property
     def ended(self) -> int:
         """Attempts whose code has ended here, so far."""
         return self._runner.ended

@@ -34,6 +34,7 @@ from backroom.ports import (
     Want,
     WorkerSpec,
 )
+from backroom.sizes import Sizes
 from backroom.step import SignalRecord, StepRecord
 from backroom.stepping import lost
 from backroom.storage.sqlite import (
@@ -70,6 +71,7 @@ class EmbeddedStorage:
     def __init__(self, retention: float | timedelta | None, clock: Clock | None) -> None:
         """`retention`: how long ended jobs are kept; seconds or a `timedelta`, None for ever."""
         self.clock: Clock = clock or SystemClock()
+        self.commits = Sizes()
         try:
             self.retention = None if retention is None else duration("retention", retention)
         except ValueError as error:

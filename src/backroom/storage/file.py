@@ -123,7 +123,7 @@ class FileJobStorage(MovableStorage):
                 return
             folder = Folder.enter(self.directory)
             try:
-                writer = Writer(folder, self.durability, self._wake)
+                writer = Writer(folder, self.durability, self._wake, self.commits)
             except BaseException:
                 folder.leave()
                 raise

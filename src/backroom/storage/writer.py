@@ -25,6 +25,7 @@ import apsw
 
 from backroom.errors import BackroomError, StorageClosedError, StorageError
 from backroom.ports import Wake
+from backroom.sizes import Sizes
 from backroom.storage.changes import Change, Finishes, Spoiled, apply_all
 from backroom.storage.connections import Connections
 from backroom.storage.folder import PATIENCE, Folder
@@ -62,10 +63,13 @@ class Writer:
         folder: Folder,
         durability: Durability,
         wake: Callable[[Collection[Wake]], None],
+        commits: Sizes,
     ) -> None:
-        """`wake` is called in the writer's thread after a commit."""
+        """`wake` is called in the writer's thread after a commit; `commits` counts how many
+        changes each group has."""
         self._folder = folder
         self._wake = wake
+        self._commits = commits
         self._inbox: deque[Change] = deque()
         self._taken: list[Change] = []
         """What the thread has taken from the inbox and not answered yet."""
@@ -214,6 +218,7 @@ class Writer:
                     return
 
     def _carry_out(self, changes: list[Change]) -> None:
+        self._commits.add(len(changes))
         try:
             self._commit(changes)
         except StorageError as refused:

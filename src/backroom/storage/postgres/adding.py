@@ -68,6 +68,7 @@ class Adding:
         word = self._base.bells.along(Wake.JOBS)
         now = asyncio.get_running_loop().time
         began = now()
+        self._base.commits.add(len(additions))
         try:
             answers = list(
                 await self._base.carry(

@@ -9,6 +9,7 @@ import asyncpg
 
 from backroom.errors import LeaseLostError
 from backroom.ports import Clock, Wake
+from backroom.sizes import Sizes
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.links import Links
 from backroom.storage.postgres.marks import Marks
@@ -24,11 +25,15 @@ T = TypeVar("T")
 class Base:
     """One store, as one process sees it."""
 
-    def __init__(self, links: Links, statements: Statements, clock: Clock, virtual: bool) -> None:
-        """`virtual`: `clock` is that of a test, and tells lease time to all."""
+    def __init__(
+        self, links: Links, statements: Statements, clock: Clock, commits: Sizes, *, virtual: bool
+    ) -> None:
+        """`virtual`: `clock` is that of a test, and tells lease time to all. `commits` counts how
+        many calls each group has."""
         self.links = links
         self.statements = statements
         self.clock = clock
+        self.commits = commits
         self.bells = Bells(links, statements.channel)
         self.presence = Presence(links, statements, virtual)
         self.marks = Marks()

@@ -48,6 +48,7 @@ class Ending:
         word = self._base.bells.along(Wake.FINISHED) if plain else None
         pairs = [] if plain else [(t.key, t.token) for one in results for t in one.transitions]
         within = max((self._slow[pair] for pair in pairs if pair in self._slow), default=None)
+        self._base.commits.add(len(results))
         try:
             answers = await self._base.carry(
                 lambda link: self._ending.finish(link, results, now, word), plain, within

@@ -27,6 +27,7 @@ from backroom.ports import (
     Want,
     WorkerSpec,
 )
+from backroom.sizes import Sizes
 from backroom.storage.postgres.adding import Adding
 from backroom.storage.postgres.along import Along
 from backroom.storage.postgres.base import Base
@@ -130,6 +131,7 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Wea
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self.clock: Clock = clock or SystemClock()
+        self.commits = Sizes()
         self._statements = Statements(table_name, schema)
         pooled = pooled or asked
         if read_only and (pooled or spool is not None or isinstance(connection, asyncpg.Pool)):
@@ -144,7 +146,9 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Wea
         self._schema = Schema(self.url, self._statements, read_only=read_only)
         self.migrates = migrate and not read_only
         """Whether opening makes and changes tables; set before it opens."""
-        base = Base(self._links, self._statements, self.clock, clock is not None)
+        base = Base(
+            self._links, self._statements, self.clock, self.commits, virtual=clock is not None
+        )
         super().__init__(base)
         base.bells.on = notify and not read_only
         self._users = 0

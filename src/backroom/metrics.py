@@ -1,0 +1,184 @@
+"""Figures for Prometheus: of the whole store, and of this process. Extra `backroom[metrics]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+
+from backroom import __version__
+from backroom.job import JobStats
+from backroom.schedule import ScheduleInfo
+from backroom.service import JobService
+from backroom.sizes import BOUNDS, Sizes
+
+__all__ = ["MOST_QUEUES", "MOST_SCHEDULES", "Slots", "exposition"]
+
+MOST_QUEUES: Final = 500
+"""Queues that are told by name; of more, `backroom_queues_left_out` says how many are missing."""
+MOST_SCHEDULES: Final = 500
+
+
+class Slots(msgspec.Struct, frozen=True):
+    """The slots of one group of queues in this process."""
+
+    queues: str
+    """For people: "all queues", or their names."""
+    slots: int
+    taken: int
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is told at one moment."""
+
+    now: datetime
+    stats: JobStats
+    schedules: Sequence[ScheduleInfo]
+    slots: Sequence[Slots]
+    commits: Sizes
+
+
+async def exposition(service: JobService, accept: str = "") -> tuple[bytes, str]:
+    """The figures as text, and its content type, which `accept` (the HTTP header) chooses:
+    that of Prometheus, or OpenMetrics.
+
+    What is told of the store is the same whichever process tells it: one scraper of one web
+    process, or of one worker, is enough. Those named `backroom_process_...` are of this process.
+
+    Raises:
+        StorageError: the storage did not answer.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(await _look(service)))
+    encoder, content_type = choose_encoder(accept)
+    return encoder(registry), content_type
+
+
+async def _look(service: JobService) -> Picture:
+    stats = await service.get_stats()
+    planning = service.storage.capabilities.planning
+    schedules = await service.get_schedules() if planning else []
+    return Picture(
+        now=datetime.now(UTC),
+        stats=stats,
+        schedules=schedules,
+        slots=[Slots(name, slots, taken) for name, slots, taken in service.slots],
+        commits=service.storage.commits,
+    )
+
+
+class _Collector:
+    """What the client library asks for metrics."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+
+    def collect(self) -> Iterable[Metric]:
+        picture = self._picture
+        yield from _of_store(picture.stats, picture.now)
+        yield from _of_schedules(picture.schedules, picture.now)
+        yield from _of_process(picture.slots, picture.commits)
+
+
+def _of_store(stats: JobStats, now: datetime) -> Iterable[Metric]:
+    jobs = GaugeMetricFamily(
+        "backroom_jobs", "Jobs in the store, by status.", labels=["status"]
+    )  # fmt: skip
+    for status, count in stats.by_status.items():
+        jobs.add_metric([status], count)
+    yield jobs
+    depth = GaugeMetricFamily(
+        "backroom_queue_jobs", "Jobs of a queue that have not ended, by status.",
+        labels=["queue", "status"],
+    )  # fmt: skip
+    oldest = GaugeMetricFamily(
+        "backroom_queue_oldest_pending_seconds",
+        "For how long the longest waiting job of a queue has been due; 0 if none is.",
+        labels=["queue"],
+    )
+    paused = GaugeMetricFamily(
+        "backroom_queue_paused", "Whether a queue is paused.", labels=["queue"]
+    )
+    for queue in stats.queues[:MOST_QUEUES]:
+        for status in ("scheduled", "pending", "active"):
+            depth.add_metric([queue.name, status], getattr(queue, status))
+        due = queue.oldest_pending
+        oldest.add_metric([queue.name], 0 if due is None else max(0.0, (now - due).total_seconds()))
+        paused.add_metric([queue.name], queue.paused)
+    yield from (depth, oldest, paused)
+    yield GaugeMetricFamily(
+        "backroom_queues_left_out",
+        f"Queues that are not told of, beyond the first {MOST_QUEUES}.",
+        max(0, len(stats.queues) - MOST_QUEUES),
+    )
+    yield GaugeMetricFamily("backroom_workers", "Workers that are enlisted.", len(stats.workers))
+    unknown = GaugeMetricFamily(
+        "backroom_unknown_type_jobs", "Jobs that wait for a worker that knows their type.",
+        labels=["type"],
+    )  # fmt: skip
+    for type_, count in stats.unknown_types.items():
+        unknown.add_metric([type_], count)
+    yield unknown
+
+
+def _of_schedules(schedules: Sequence[ScheduleInfo], now: datetime) -> Iterable[Metric]:
+    lag = GaugeMetricFamily(
+        "backroom_schedule_lag_seconds",
+        "For how long a schedule's next tick has been due; 0 if it has not come.",
+        labels=["schedule"],
+    )
+    paused = GaugeMetricFamily(
+        "backroom_schedule_paused", "Whether a schedule is paused.", labels=["schedule"]
+    )
+    for schedule in schedules[:MOST_SCHEDULES]:
+        due = schedule.next_runs[0] if schedule.next_runs else now
+        lag.add_metric([schedule.name], max(0.0, (now - due).total_seconds()))
+        paused.add_metric([schedule.name], schedule.paused)
+    yield from (lag, paused)
+
+
+def _of_process(slots: Sequence[Slots], commits: Sizes) -> Iterable[Metric]:
+    yield _info()
+    have = GaugeMetricFamily(
+        "backroom_process_slots", "How many jobs this process runs at once.", labels=["queues"]
+    )
+    taken = GaugeMetricFamily(
+        "backroom_process_slots_taken", "How many it runs now.", labels=["queues"]
+    )
+    for one in slots:
+        have.add_metric([one.queues], one.slots)
+        taken.add_metric([one.queues], one.taken)
+    yield from (have, taken)
+    yield _histogram_of_sizes(commits)
+
+
+def _info() -> Metric:
+    info = GaugeMetricFamily(
+        "backroom_process_info", "The process that tells this: always 1.", labels=["version", "pid"]
+    )
+    info.add_metric([__version__, str(os.getpid())], 1)
+    return info
+
+
+def _histogram_of_sizes(sizes: Sizes) -> Metric:
+    buckets: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip((*BOUNDS, None), sizes.counts, strict=True):
+        seen += count
+        buckets.append(("+Inf" if bound is None else str(float(bound)), seen))
+    return HistogramMetricFamily(
+        "backroom_process_commit_changes",
+        "Changes that one commit of this process to the store carried.",
+        buckets,
+        sizes.total,
+    )
