@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from backroom.job import JobInfo, JobStats
+from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
-from backroom.web.redaction import Redaction
+from backroom.web.redaction import HIDDEN, Redaction
 
 __all__ = ["Looking", "Shown"]
 
@@ -48,3 +51,20 @@ class Looking:
         """Newest first."""
         page = await self._service.get_jobs(limit=limit, cursor=cursor, **which)
         return Shown([self.shown(info) for info in page], page.cursor)
+
+    async def schedules(self) -> list[ScheduleInfo]:
+        """By name."""
+        return [self._schedule(one) for one in await self._service.get_schedules()]
+
+    async def schedule(self, name: str) -> ScheduleInfo:
+        """One of them.
+
+        Raises:
+            ScheduleNotFoundError
+        """
+        return self._schedule(await self._service.get_schedule(name))
+
+    def _schedule(self, one: ScheduleInfo) -> ScheduleInfo:
+        if not self._redaction.hides_data_from(self._who):
+            return one
+        return msgspec.structs.replace(one, data=HIDDEN)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from backroom.job import JobStatus
+from backroom.job import JobId, JobStatus
 from backroom.service import JobService
 from backroom.web.access import Identity
 
@@ -35,3 +36,21 @@ class Operations:
 
     async def resume_queue(self, queue: str) -> None:
         await self._service.resume_queue(queue)
+
+    async def run_schedule(self, name: str) -> JobId[Any]:
+        return await self._service.run_schedule(name)
+
+    async def pause_schedule(self, name: str) -> None:
+        await self._service.pause_schedule(name)
+
+    async def resume_schedule(self, name: str) -> None:
+        await self._service.resume_schedule(name)
+
+    async def delete_schedule(self, name: str) -> None:
+        await self._service.delete_schedule(name)
+
+    async def cancel_workflow(self, workflow_id: str) -> int:
+        return await self._service.cancel_workflow(workflow_id)
+
+    async def retry_workflow(self, workflow_id: str) -> int:
+        return await self._service.retry_workflow(workflow_id)

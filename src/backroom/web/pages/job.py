@@ -37,6 +37,7 @@ async def job(call: Call) -> Response:
         "jobs",
         stats=stats,
         said=said_of(query),
+        events=f"/api/v1/jobs/{info.id}/events",
         job=info,
         failure=failure,
         trace=trace,

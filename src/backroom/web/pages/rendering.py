@@ -35,12 +35,10 @@ class _Page(msgspec.Struct, frozen=True):
 _PAGES: Final = (
     _Page("overview", "Overview", "/"),
     _Page("jobs", "Jobs", "/jobs"),
-    _Page("failures", "Failures", "/failures"),
     _Page("queues", "Queues", "/queues"),
     _Page("workers", "Workers", "/workers"),
     _Page("schedules", "Schedules", "/schedules"),
     _Page("workflows", "Workflows", "/workflows"),
-    _Page("audit", "Audit", "/audit"),
 )
 
 
@@ -66,6 +64,7 @@ def _environment() -> Environment:
         moment=numbers.moment,
         clock=numbers.clock,
         iso=numbers.iso,
+        urlpart=texts.urlpart,
     )
     return made
 
@@ -82,6 +81,7 @@ def page(
     said: Said | None = None,
     status: int = 200,
     draws: bool = False,
+    events: str = "/api/v1/events",
     **context: Any,
 ) -> Response:
     """One page for this one who asks. A browser that has it already is told so (304).
@@ -91,6 +91,7 @@ def page(
         stats: for the numbers beside that list.
         said: what was done, or refused, just before.
         draws: it has charts.
+        events: what tells it that something has changed.
     """
     now = datetime.now(UTC)
     text = _templates.get_template(template).render(
@@ -102,6 +103,7 @@ def page(
         title=call.house.title,
         pages=_numbered(stats),
         here=here,
+        events=events,
         said=said,
         draws=draws,
         signed_out=call.who.role is Role.PUBLIC,

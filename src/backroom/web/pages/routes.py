@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from backroom.web.access import Role
 from backroom.web.call import Call
-from backroom.web.pages import job, jobs, overview
+from backroom.web.pages import job, jobs, overview, queues, schedules, workers, workflows
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, Said
 from backroom.web.problem import Problem
@@ -26,6 +26,20 @@ def routes() -> list[Route]:
         _change("/jobs/{id}/retry", job.retry, job.RetryForm),
         _change("/jobs/{id}/cancel", job.cancel),
         _change("/jobs/{id}/delete", job.delete, role=Role.ADMIN),
+        _look("/queues", queues.queues),
+        _change("/queues/{name:path}/pause", queues.pause),
+        _change("/queues/{name:path}/resume", queues.resume),
+        _look("/workers", workers.workers),
+        _look("/schedules", schedules.schedules),
+        _look("/schedules/{name:path}", schedules.schedule, schedules.ScheduleQuery),
+        _change("/schedules/{name:path}/run", schedules.run),
+        _change("/schedules/{name:path}/pause", schedules.pause),
+        _change("/schedules/{name:path}/resume", schedules.resume),
+        _change("/schedules/{name:path}/delete", schedules.delete, role=Role.ADMIN),
+        _look("/workflows", workflows.workflows, workflows.WorkflowsQuery),
+        _look("/workflows/{id}", workflows.workflow),
+        _change("/workflows/{id}/cancel", workflows.cancel),
+        _change("/workflows/{id}/retry", workflows.retry),
     ]
 
 

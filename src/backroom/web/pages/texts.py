@@ -6,10 +6,11 @@ import json
 import re
 import unicodedata
 from typing import Any, Final
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-__all__ = ["compact_json", "first_line", "json_text", "paint_json", "plain", "visible"]
+__all__ = ["compact_json", "first_line", "json_text", "paint_json", "plain", "urlpart", "visible"]
 
 _SEEN: Final = re.compile(
     # C0 but tab and newline, DEL and C1, the marks and overrides of writing direction, line and
@@ -52,6 +53,11 @@ def visible(text: object) -> Markup:
 def plain(text: object) -> str:
     """The same as text, for an attribute or a title: `[U+202E]` in the place of the character."""
     return _SEEN.sub(lambda found: f"[{_code(found[0])}]", str(text)).replace("\n", " ")
+
+
+def urlpart(text: str) -> str:
+    """One part of a path: slashes too are of the name, not of the path."""
+    return quote(text, safe="")
 
 
 def first_line(text: str, most: int = 200) -> str:

@@ -5,7 +5,7 @@ import { morph } from "./morph.js";
 const LEAST = 1000; // milliseconds from one look to the next
 const SILENT = 5000; // a look where the events do not come
 
-const state = { source: null, timer: 0, running: false, again: false, last: 0, took: 0, paused: false, tag: null };
+const state = { source: null, timer: 0, running: false, again: false, last: 0, took: 0, paused: false, tag: null, ended: false };
 
 const light = () => document.getElementById("live-light");
 
@@ -74,16 +74,21 @@ function soon() {
 
 function listen() {
   const where = document.body.dataset.events;
-  if (!where || state.source || document.hidden || state.paused) return;
+  if (!where || state.source || document.hidden || state.paused || state.ended) return;
   state.source = new EventSource(where);
   const heard = () => {
     heartbeat();
     soon();
   };
   state.source.onmessage = heard;
-  for (const name of ["stats", "change", "changed", "job", "event"]) {
-    state.source.addEventListener(name, heard);
-  }
+  for (const name of ["stats", "job", "log"]) state.source.addEventListener(name, heard);
+  state.source.addEventListener("trouble", () => say("lost", "The storage does not answer"));
+  state.source.addEventListener("end", () => {
+    // Nothing more happens to this job: a last look, and no more listening.
+    rest();
+    state.ended = true;
+    heard();
+  });
   state.source.onopen = () => say("live", "Live");
   state.source.onerror = () => {
     if (state.source?.readyState === EventSource.CLOSED) {
