@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backroom.bulk import BulkHandler, BulkJob
     from backroom.cron import Cron
     from backroom.declaring import JobRegistry
+    from backroom.describing import TypeInfo
     from backroom.errors import (
         BackroomError,
         ConfigurationError,
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from backroom.retry import Backoff, exponential, fixed, linear
     from backroom.schedule import ScheduleInfo, TickInfo, TickPage
     from backroom.scheduling import JobRequest
+    from backroom.secret import Secret
     from backroom.service import JobService
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
@@ -167,6 +169,7 @@ __all__ = [
     "ScheduleFired",
     "ScheduleInfo",
     "ScheduleNotFoundError",
+    "Secret",
     "ServiceError",
     "ServiceStoppedError",
     "SignalInfo",
@@ -182,6 +185,7 @@ __all__ = [
     "Task",
     "TickInfo",
     "TickPage",
+    "TypeInfo",
     "Unique",
     "UnknownJobTypeError",
     "UpgradeError",
@@ -205,6 +209,7 @@ _ROOMS = {
     "bulk": ("BulkHandler", "BulkJob"),
     "cron": ("Cron",),
     "declaring": ("JobRegistry",),
+    "describing": ("TypeInfo",),
     "errors": (
         "BackroomError",
         "ConfigurationError",
@@ -297,6 +302,7 @@ _ROOMS = {
         "TickPage",
     ),
     "scheduling": ("JobRequest",),
+    "secret": ("Secret",),
     "service": ("JobService",),
     "storage": (
         "DatabaseJobStorage",

@@ -405,6 +405,11 @@ class Registry:
         return any(known.handler and known.isolation == "process" for known in self._known.values())
 
     @property
+    def known(self) -> list[Known]:
+        """Every type that is known here, by name."""
+        return [self._known[name] for name in sorted(self._known)]
+
+    @property
     def handled(self) -> dict[str, int]:
         """The types that have a handler here, and the version of data that it takes."""
         return {

@@ -15,6 +15,7 @@ import msgspec
 
 from backroom.composing import Composing
 from backroom.declaring import Declaring, JobRegistry
+from backroom.describing import Masks, TypeInfo, type_info
 from backroom.errors import (
     ConfigurationError,
     DuplicateJobError,
@@ -40,6 +41,7 @@ from backroom.job import (
 )
 from backroom.limit import Concurrency
 from backroom.listening import Listening
+from backroom.once import check_once_key, insert_once
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
 from backroom.recurring import Recurring
@@ -307,6 +309,26 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening):
             ]
         )
 
+    async def schedule_once(
+        self, key: str, type: str, data: Mapping[str, Any] | None = None, /,
+        **options: Unpack[JobOptions],
+    ) -> tuple[JobId[Any], bool]:  # fmt: skip
+        """As `schedule`, for who may have to ask again because no answer came: whoever says the
+        same key within a day gets the job that the first call made, as long as that is kept.
+
+        Returns its id, and whether this call has made it.
+
+        Raises:
+            like `schedule`. OptionError: the key is no text of 1 to 255 printable characters, or
+                was used for another type or other data.
+        """
+        key = check_once_key(key)
+        await self._ready()
+        now = self._clock.now()
+        record = self._records.make(type, data, options, now)
+        job_id, created = await insert_once(self.storage, key, record, now)
+        return JobId(job_id), created
+
     async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
         try:
             requests = list(requests)
@@ -568,6 +590,16 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening):
     def attempts_ended(self) -> int:
         """Attempts whose code has ended here since `start`."""
         return 0 if self._worker is None else self._worker.ended
+
+    @property
+    def known_types(self) -> list[TypeInfo]:
+        """The job types that were declared here, by name."""
+        return [type_info(known) for known in self._registry.known]
+
+    def masks(self, type: str) -> Masks | None:
+        """What nobody is shown of the jobs of a type; None: it is not known here."""
+        known = next((one for one in self._registry.known if one.name == type), None)
+        return None if known is None else Masks.of(known)
 
     @property
     def handled_types(self) -> list[str]:

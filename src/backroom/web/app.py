@@ -68,7 +68,9 @@ def dashboard(
         ConfigurationError: an argument that makes no sense.
     """
     gate = Gate(auth, authenticate, session_secret, (bounds or Bounds()).failures)
-    house = House(service, gate, Redaction(redact, hide_data_from), bounds or Bounds(), title)
+    house = House(
+        service, gate, Redaction(service.masks, redact, hide_data_from), bounds or Bounds(), title
+    )
     return Dashboard(house, allowed_hosts)
 
 

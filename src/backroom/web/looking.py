@@ -3,29 +3,48 @@ the service by themselves, so that what is hidden is hidden everywhere."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from backroom.flow import WorkflowInfo
 from backroom.job import JobInfo, JobStats
-from backroom.schedule import ScheduleInfo
+from backroom.limit import LimitInfo
+from backroom.schedule import ScheduleInfo, TickInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
-from backroom.web.redaction import HIDDEN, Redaction
+from backroom.web.redaction import Redaction
 
-__all__ = ["Looking", "Shown"]
+__all__ = ["JobList", "Looking", "TickList", "WorkflowList"]
 
 
-class Shown(NamedTuple):
+class JobList(msgspec.Struct, frozen=True):
     """A page of jobs."""
 
-    jobs: list[JobInfo]
+    jobs: tuple[JobInfo, ...]
+    """Newest first; errors, log and steps stand only with one job by itself."""
     cursor: str | None
-    """Asks for the next page; None on the last."""
+    """Asks for the next page; null on the last."""
+
+
+class TickList(msgspec.Struct, frozen=True):
+    """A page of ticks."""
+
+    ticks: tuple[TickInfo, ...]
+    """Newest first."""
+    cursor: str | None
+
+
+class WorkflowList(msgspec.Struct, frozen=True):
+    """A page of workflows and batches."""
+
+    workflows: tuple[WorkflowInfo, ...]
+    """Newest first, without their jobs."""
+    cursor: str | None
 
 
 class Looking:
-    """What `who` sees."""
+    """What `who` sees. Each raises what the verb of the service does."""
 
     def __init__(self, service: JobService, redaction: Redaction, who: Identity) -> None:
         self._service = service
@@ -39,32 +58,36 @@ class Looking:
     async def stats(self) -> JobStats:
         return await self._service.get_stats()
 
-    async def job(self, job_id: str) -> JobInfo:
-        """With its errors, log and steps.
+    async def limits(self) -> tuple[LimitInfo, ...]:
+        return tuple(await self._service.get_limits())
 
-        Raises:
-            JobNotFoundError
-        """
+    async def job(self, job_id: str) -> JobInfo:
+        """With its errors, log and steps."""
         return self.shown(await self._service.get_job(job_id))
 
-    async def jobs(self, *, limit: int = 100, cursor: str | None = None, **which: Any) -> Shown:
+    async def jobs(self, *, limit: int = 100, cursor: str | None = None, **which: Any) -> JobList:
         """Newest first."""
         page = await self._service.get_jobs(limit=limit, cursor=cursor, **which)
-        return Shown([self.shown(info) for info in page], page.cursor)
+        return JobList(tuple(self.shown(info) for info in page), page.cursor)
 
-    async def schedules(self) -> list[ScheduleInfo]:
+    async def schedules(self) -> tuple[ScheduleInfo, ...]:
         """By name."""
-        return [self._schedule(one) for one in await self._service.get_schedules()]
+        found = await self._service.get_schedules()
+        return tuple(self._redaction.schedule(info, self._who) for info in found)
 
     async def schedule(self, name: str) -> ScheduleInfo:
-        """One of them.
+        return self._redaction.schedule(await self._service.get_schedule(name), self._who)
 
-        Raises:
-            ScheduleNotFoundError
-        """
-        return self._schedule(await self._service.get_schedule(name))
+    async def ticks(self, name: str, *, limit: int = 100, cursor: str | None = None) -> TickList:
+        """Newest first."""
+        page = await self._service.get_ticks(name, limit=limit, cursor=cursor)
+        return TickList(tuple(page), page.cursor)
 
-    def _schedule(self, one: ScheduleInfo) -> ScheduleInfo:
-        if not self._redaction.hides_data_from(self._who):
-            return one
-        return msgspec.structs.replace(one, data=HIDDEN)
+    async def workflows(self, *, limit: int = 100, cursor: str | None = None) -> WorkflowList:
+        """Newest first, without their jobs."""
+        page = await self._service.get_workflows(limit=limit, cursor=cursor)
+        return WorkflowList(tuple(page), page.cursor)
+
+    async def workflow(self, workflow_id: str) -> WorkflowInfo:
+        """With its jobs, and what each of them waits for."""
+        return await self._service.get_workflow(workflow_id)

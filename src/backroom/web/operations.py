@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from backroom.job import JobId, JobStatus
+import msgspec
+
+from backroom.errors import BackroomError
+from backroom.job import JobId, JobInfo, JobStatus
+from backroom.retry import Backoff
+from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
 
 __all__ = ["Operations"]
 
 log = logging.getLogger("backroom.web")
+
+
+class _Record:
+    """What is being done; `changed`: how many it has changed."""
+
+    def __init__(self) -> None:
+        self.changed: int | None = None
 
 
 class Operations:
@@ -22,35 +36,121 @@ class Operations:
         self._service = service
         self._who = who
 
+    @contextlib.asynccontextmanager
+    async def _recorded(
+        self, verb: str, target: str, detail: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[_Record]:
+        """Writes down what is done."""
+        record = _Record()
+        said = "" if not detail else f" {msgspec.json.encode(detail, enc_hook=str).decode()}"
+        try:
+            yield record
+        except BackroomError as error:
+            log.info("%s: %s %r%s: refused: %r", self._who.name, verb, target, said, str(error))
+            raise
+        log.info("%s: %s %r%s: done", self._who.name, verb, target, said)
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    async def schedule_job(
+        self, type_: str, data: Mapping[str, Any], options: Mapping[str, Any], key: str | None
+    ) -> tuple[JobId[Any], bool]:
+        """The id of the job, and whether it was made by this call."""
+        async with self._recorded("schedule", type_) as record:
+            if key is None:
+                job_id = await self._service.schedule(type_, data, **options)
+                created = True
+            else:
+                # Nobody meets the key of somebody else; a name has no blank.
+                job_id, created = await self._service.schedule_once(
+                    f"{self._who.name} {key}", type_, data, **options
+                )
+            record.changed = int(created)
+            return job_id, created
+
+    async def copy_job(self, job_id: str) -> JobId[Any]:
+        """Schedules a new job with the data and the options of this one, which runs at once."""
+        async with self._recorded("copy", job_id):
+            info = await self._service.get_job(job_id)
+            if info.type not in {one.name for one in self._service.known_types}:
+                self._service.declare(info.type)  # A store without its application.
+            return await self._service.schedule(info.type, info.data, **_options_of(info))
+
     async def retry_job(self, job_id: str, *, from_step: int | None = None) -> None:
-        await self._service.retry_job(job_id, from_step=from_step)
+        detail = None if from_step is None else {"from_step": from_step}
+        async with self._recorded("retry", job_id, detail):
+            await self._service.retry_job(job_id, from_step=from_step)
 
     async def cancel_job(self, job_id: str) -> JobStatus:
-        return await self._service.cancel_job(job_id)
+        async with self._recorded("cancel", job_id):
+            return await self._service.cancel_job(job_id)
 
     async def delete_job(self, job_id: str) -> None:
-        await self._service.delete_job(job_id)
+        async with self._recorded("delete", job_id):
+            await self._service.delete_job(job_id)
+
+    async def signal_job(self, job_id: str, name: str, value: Any) -> None:
+        async with self._recorded("signal", job_id, {"name": name}):
+            await self._service.signal(job_id, name, value)
+
+    # -- queues ----------------------------------------------------------------------------------
 
     async def pause_queue(self, queue: str) -> None:
-        await self._service.pause_queue(queue)
+        async with self._recorded("pause", f"queue {queue}"):
+            await self._service.pause_queue(queue)
 
     async def resume_queue(self, queue: str) -> None:
-        await self._service.resume_queue(queue)
+        async with self._recorded("resume", f"queue {queue}"):
+            await self._service.resume_queue(queue)
+
+    # -- schedules -------------------------------------------------------------------------------
+
+    async def pause_schedule(self, name: str) -> ScheduleInfo:
+        async with self._recorded("pause", f"schedule {name}"):
+            return await self._service.pause_schedule(name)
+
+    async def resume_schedule(self, name: str) -> ScheduleInfo:
+        async with self._recorded("resume", f"schedule {name}"):
+            return await self._service.resume_schedule(name)
 
     async def run_schedule(self, name: str) -> JobId[Any]:
-        return await self._service.run_schedule(name)
+        async with self._recorded("run", f"schedule {name}"):
+            return await self._service.run_schedule(name)
 
-    async def pause_schedule(self, name: str) -> None:
-        await self._service.pause_schedule(name)
-
-    async def resume_schedule(self, name: str) -> None:
-        await self._service.resume_schedule(name)
+    async def change_schedule(self, name: str, **changes: Any) -> ScheduleInfo:
+        async with self._recorded("change", f"schedule {name}", changes):
+            return await self._service.change_schedule(name, **changes)
 
     async def delete_schedule(self, name: str) -> None:
-        await self._service.delete_schedule(name)
+        async with self._recorded("delete", f"schedule {name}"):
+            await self._service.delete_schedule(name)
+
+    # -- workflows -------------------------------------------------------------------------------
 
     async def cancel_workflow(self, workflow_id: str) -> int:
-        return await self._service.cancel_workflow(workflow_id)
+        """How many jobs it has cancelled, or asked to end."""
+        async with self._recorded("cancel", f"workflow {workflow_id}") as record:
+            record.changed = await self._service.cancel_workflow(workflow_id)
+            return record.changed
 
     async def retry_workflow(self, workflow_id: str) -> int:
-        return await self._service.retry_workflow(workflow_id)
+        """How many jobs run at once."""
+        async with self._recorded("retry", f"workflow {workflow_id}") as record:
+            record.changed = await self._service.retry_workflow(workflow_id)
+            return record.changed
+
+
+def _options_of(info: JobInfo) -> dict[str, Any]:
+    """What the copy of a job is scheduled with. Without its unique key, which the job may hold."""
+    options = {name: value for name, value in info.options.items() if name in _COPIED}
+    if "backoff" in info.options:
+        options["backoff"] = msgspec.convert(info.options["backoff"], Backoff)
+    options |= {"queue": info.queue, "priority": info.priority}
+    if info.tags:
+        options["tags"] = list(info.tags)
+    if info.metadata:
+        options["metadata"] = dict(info.metadata)
+    return options
+
+
+_COPIED = ("retries", "retry_delay", "timeout")

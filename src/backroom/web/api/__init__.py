@@ -1,6 +1,6 @@
 """The REST API: its routes, by what they speak of."""
 
-from backroom.web.api import events, jobs, store
+from backroom.web.api import events, jobs, queues, schedules, store, workflows
 from backroom.web.route import Route
 
 __all__ = ["routes"]
@@ -8,4 +8,7 @@ __all__ = ["routes"]
 
 def routes() -> list[Route]:
     """All of them."""
-    return [*store.routes(), *jobs.routes(), *events.routes()]
+    return [
+        *store.routes(), *jobs.routes(), *queues.routes(), *schedules.routes(),
+        *workflows.routes(), *events.routes(),
+    ]  # fmt: skip

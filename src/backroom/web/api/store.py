@@ -1,8 +1,10 @@
-"""The store as a whole: counts."""
+"""The store as a whole: counts, limits, and the job types that are known."""
 
 from __future__ import annotations
 
+from backroom.describing import TypeInfo
 from backroom.job import JobStats
+from backroom.limit import LimitInfo
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.route import Route
@@ -15,7 +17,21 @@ async def get_stats(call: Call) -> JobStats:
     return await call.looking.stats()
 
 
+async def list_limits(call: Call) -> tuple[LimitInfo, ...]:
+    """Every limit: its number, how much of it is taken, and how many jobs wait for room."""
+    return await call.looking.limits()
+
+
+async def list_types(call: Call) -> tuple[TypeInfo, ...]:
+    """The job types that this process knows, with the JSON schema of their data."""
+    return tuple(call.service.known_types)
+
+
 def routes() -> list[Route]:
     return [
         Route("GET", "/api/v1/stats", Role.READ, get_stats, returns=JobStats, tag="store"),
-    ]
+        Route("GET", "/api/v1/limits", Role.READ, list_limits, returns=tuple[LimitInfo, ...],
+              tag="store"),
+        Route("GET", "/api/v1/types", Role.READ, list_types, returns=tuple[TypeInfo, ...],
+              tag="store"),
+    ]  # fmt: skip

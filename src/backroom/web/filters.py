@@ -1,0 +1,43 @@
+"""Which jobs are meant, as the API and the pages take it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from backroom.job import JobStatus
+
+__all__ = ["JobFilter", "Limit", "ListJobs", "ListPage"]
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most.")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Those of which all that is said is true; without a word, all."""
+
+    status: JobStatus | None = None
+    type: Text | None = None
+    queue: Text | None = None
+    tag: Text | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What is said, as the service takes it."""
+        names = JobFilter.__struct_fields__
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class ListPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page of a list."""
+
+    limit: Limit = 100
+    cursor: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+
+
+class ListJobs(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs, and which page of them."""
+
+    limit: Limit = 100
+    cursor: Annotated[str, msgspec.Meta(max_length=500)] | None = None
