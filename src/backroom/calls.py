@@ -21,6 +21,7 @@ from backroom.bulk import BulkJob
 from backroom.errors import JobTypeError
 from backroom.job import Cancel, Snooze
 from backroom.lanes import Lanes
+from backroom.logs import underway
 from backroom.outcome import errored, raised, returned
 from backroom.threads import Threads
 from backroom.transition import Claim, Errored, Outcome, Released
@@ -129,6 +130,7 @@ class Calls:
     async def _run(self, call: Call, handler: Callable[[Any], Any]) -> None:
         outcomes: Outcomes
         try:
+            underway.set(Several(call.members[0].claim))
             given = self._given(call)
             self._watch(call)
             value = await handler([running.job for running in given]) if given else None
@@ -146,7 +148,7 @@ class Calls:
         try:
             given = self._given(call)
             jobs = [running.job for running in given]
-            value = self._context.copy().run(handler, jobs) if given else None
+            value = self._context.copy().run(_call, handler, jobs) if given else None
             outcomes = self._answers(given, value)
         except BaseException as error:
             outcomes = _all(call, error)
@@ -258,6 +260,23 @@ class Calls:
     def runs(self, task: asyncio.Task[Any]) -> bool:
         """Whether this is the task of one of them."""
         return any(call.task is task for call in self.active)
+
+
+class Several:
+    """What a log is told of a call: of which type its jobs are, and not which one."""
+
+    id = None
+    attempt = None
+
+    def __init__(self, claim: Claim) -> None:
+        self.type = claim.type
+        self.queue = claim.queue
+
+
+def _call(handler: Callable[[Any], Any], jobs: list[Any]) -> Any:
+    """In a thread."""
+    underway.set(Several(jobs[0].claim))
+    return handler(jobs)
 
 
 def _deaf(answer: Any, delay: float | None) -> None:

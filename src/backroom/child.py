@@ -8,7 +8,6 @@ import asyncio
 import ctypes
 import importlib
 import importlib.util
-import logging
 import os
 import queue
 import resource
@@ -25,6 +24,7 @@ from backroom.clock import SystemClock
 from backroom.errors import ConfigurationError, JobTypeError
 from backroom.frames import Ended, Frames, Ready, Run, Said, Setup, Stop, pack
 from backroom.handle import Job
+from backroom.logs import log_to_stderr, underway
 from backroom.outcome import MAX_MESSAGE, clip, errored, raised, returned
 from backroom.processes import memory_used
 from backroom.registry import JobType, Known, known_handler
@@ -46,7 +46,7 @@ def main(socket_number: int) -> None:
     _die_with_parent()
     parent = _Parent(socket.socket(fileno=socket_number))
     setup = parent.setup()
-    logging.basicConfig(level=setup.log_level, format="%(asctime)s %(levelname)-7s %(message)s")
+    log_to_stderr(setup.log_level, as_json=setup.json_log)
     if setup.max_memory is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (setup.max_memory, setup.max_memory))
     loops = asyncio.Runner()
@@ -146,6 +146,7 @@ class _Attempt:
         interrupted = False
         try:
             assert known.handler is not None
+            underway.set(job)
             if version != known.version:
                 job.data = known.read(run.claim.data, version)
             if known.handler_is_async:
@@ -161,11 +162,13 @@ class _Attempt:
         except BaseException as error:  # SystemExit and the like end the attempt.
             outcome = errored(error)
         finally:
+            underway.set(None)
             self._parent.watch(None)
         self._say(job, at_once=True)
         return Ended("interrupted") if interrupted else _told(outcome, job)
 
     async def _coroutine(self, handler: Any, job: Job[Any]) -> Any:
+        underway.set(job)  # All coroutines of this process run in one context.
         self._task = asyncio.current_task()
         if self._stopped and self._task is not None:
             self._task.cancel()

@@ -21,6 +21,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     max_jobs: int | None
     max_payload: int
     log_level: int
+    json_log: bool
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

@@ -12,6 +12,7 @@ import msgspec
 
 from backroom.errors import ServiceError
 from backroom.job import PRIORITIES, JobId, Priority, to_datetime
+from backroom.logs import of_job
 from backroom.ports import Report
 from backroom.stepper import Stepper
 from backroom.steps import Steps
@@ -307,7 +308,8 @@ class JobLog:
                 text = f"{text} (not formatted: {spoken(error)}; arguments {said})"
         text += tail
         job = self._job
-        logger.log(level, "%s %s: %s", job.type, job.id, text)
+        of = of_job(job.id, job.type, job.attempt, job.queue)
+        logger.log(level, "%s %s: %s", job.type, job.id, text, extra=of)
         self._count += 1
         if self._count > MAX_LINES:
             return

@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from backroom.frames import Ended, Frames, Ready, Run, Said, Setup, Stop, pack
+from backroom.logs import writes_json
 
 __all__ = ["Died", "Execution", "Limits", "Processes", "memory_used"]
 
@@ -230,6 +231,7 @@ class _Child(asyncio.Protocol):
                 limits.max_jobs,
                 limits.max_payload,
                 level,
+                writes_json(),
             )
         )
         threading.Thread(

@@ -22,6 +22,7 @@ from backroom.handle import Job
 from backroom.handlers import importable_name
 from backroom.job import FIRST
 from backroom.lanes import Lanes
+from backroom.logs import underway
 from backroom.outcome import MAX_MESSAGE, clip, errored, kept, raised, returned
 from backroom.ports import Clock
 from backroom.processes import Execution, Processes
@@ -297,6 +298,7 @@ class Runner:
         outcome: Outcome
         try:
             if self._note_start(running.claim):
+                underway.set(job)
                 running.group.add(running, self._loop.time())
                 if running.older is not None:
                     job.data = running.known.read(running.claim.data, running.older)
@@ -557,6 +559,7 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
 
 def _call(running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]) -> Any:
     """In a thread."""
+    underway.set(job)
     if running.older is not None:
         job.data = running.known.read(running.claim.data, running.older)
     return handler(job)

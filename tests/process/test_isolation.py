@@ -326,7 +326,7 @@ def test_a_child_that_is_not_needed_any_more_before_it_is_ready_ends_without_a_w
     """Its parent hears it no more, as one that leaves while the child begins."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(pack(Setup(None, None, None, 1 << 20, logging.WARNING)))
+        ours.sendall(pack(Setup(None, None, None, 1 << 20, logging.WARNING, False)))
         ours.shutdown(socket.SHUT_RD)
         code = f"from backroom.child import main; main({theirs.fileno()})"
         child = subprocess.run(

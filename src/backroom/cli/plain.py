@@ -6,14 +6,11 @@ import json
 import re
 from typing import Final
 
+from backroom.plain import plain
+
 __all__ = ["count_of", "plain", "plain_json"]
 
 _UNUSUAL: Final = re.compile(r"[^\n -~]")
-
-
-def plain(text: object) -> str:
-    """Control characters, and what turns the direction of writing, are shown and not sent."""
-    return _UNUSUAL.sub(lambda found: _shown(found[0], repr(found[0])), str(text))
 
 
 def plain_json(text: str, encoding: str = "utf-8") -> str:

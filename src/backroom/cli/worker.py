@@ -35,6 +35,8 @@ __all__ = ["worker"]
 @option("--dry-run", is_flag=True, help="Check everything, say what would run, start nothing.")
 @option("--json", "as_json", is_flag=True, envvar=f"{PREFIX}_JSON",
         help="Log as lines of JSON; with --dry-run, print JSON.")  # fmt: skip
+@option("--log-format", type=click.Choice(["text", "json"]),
+        help="How to log; --json means json.")  # fmt: skip
 @option("--verbose", "-v", is_flag=True, help="Log more.")
 def worker(
     target: str | None,
@@ -48,6 +50,7 @@ def worker(
     reload: bool,
     dry_run: bool,
     as_json: bool,
+    log_format: str | None,
     verbose: bool,
 ) -> None:
     """Run the jobs of a service, for example: backroom worker app.jobs:service
@@ -61,7 +64,8 @@ def worker(
         raise click.UsageError("--reload cannot be combined with --burst, --max-jobs, --max-memory")
     from backroom.cli.logs import log_to_stderr
 
-    log_to_stderr(as_json=as_json, verbose=verbose)
+    json_log = as_json if log_format is None else log_format == "json"
+    log_to_stderr(as_json=json_log, verbose=verbose)
     if target is None:
         target = _given_name()
     if dry_run:
@@ -85,7 +89,7 @@ def worker(
     else:
         wear = Wear(max_jobs, None if max_memory is None else max_memory << 20)
         service = _service(target, queues, concurrency)
-        code = asyncio.run(work(service, target, burst, grace, wear, quiet=as_json))
+        code = asyncio.run(work(service, target, burst, grace, wear, quiet=json_log))
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
