@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backroom.bulk import BulkHandler, BulkJob
+    from backroom.crew import RunningJob, WorkerInfo, WorkerReport
     from backroom.cron import Cron
     from backroom.declaring import JobRegistry
     from backroom.describing import TypeInfo
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         StorageVersionError,
         UnknownJobTypeError,
         UpgradeError,
+        WorkerNotFoundError,
         WorkflowNotFoundError,
     )
     from backroom.event import (
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
         WorkerStopped,
     )
     from backroom.events import EventStream
+    from backroom.figure import Histogram, Percentiles
     from backroom.flow import (
         Predecessor,
         WorkflowInfo,
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     )
     from backroom.handle import Job
     from backroom.handlers import JobHandler
+    from backroom.history import Depth, ErrorCount, History, HistoryPoint, Totals
     from backroom.job import (
         AttemptError,
         Cancel,
@@ -115,7 +119,9 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DatabaseJobStorage",
+    "Depth",
     "DuplicateJobError",
+    "ErrorCount",
     "Event",
     "EventStream",
     "FailJob",
@@ -123,6 +129,9 @@ __all__ = [
     "FlowJob",
     "HandlerOptions",
     "HandlerSchedules",
+    "Histogram",
+    "History",
+    "HistoryPoint",
     "Job",
     "JobCancelled",
     "JobCancelledError",
@@ -158,6 +167,7 @@ __all__ = [
     "OptionError",
     "ParkedStats",
     "PayloadTooLargeError",
+    "Percentiles",
     "Predecessor",
     "Priority",
     "QueuePaused",
@@ -165,6 +175,7 @@ __all__ = [
     "QueueStats",
     "Rate",
     "RetryJob",
+    "RunningJob",
     "Schedule",
     "ScheduleFired",
     "ScheduleInfo",
@@ -185,10 +196,14 @@ __all__ = [
     "Task",
     "TickInfo",
     "TickPage",
+    "Totals",
     "TypeInfo",
     "Unique",
     "UnknownJobTypeError",
     "UpgradeError",
+    "WorkerInfo",
+    "WorkerNotFoundError",
+    "WorkerReport",
     "WorkerStarted",
     "WorkerStats",
     "WorkerStopped",
@@ -207,6 +222,7 @@ __all__ = [
 
 _ROOMS = {
     "bulk": ("BulkHandler", "BulkJob"),
+    "crew": ("RunningJob", "WorkerInfo", "WorkerReport"),
     "cron": ("Cron",),
     "declaring": ("JobRegistry",),
     "describing": ("TypeInfo",),
@@ -236,6 +252,7 @@ _ROOMS = {
         "StorageVersionError",
         "UnknownJobTypeError",
         "UpgradeError",
+        "WorkerNotFoundError",
         "WorkflowNotFoundError",
     ),
     "event": (
@@ -256,6 +273,7 @@ _ROOMS = {
         "WorkerStopped",
     ),
     "events": ("EventStream",),
+    "figure": ("Histogram", "Percentiles"),
     "flow": (
         "Predecessor",
         "WorkflowInfo",
@@ -264,6 +282,7 @@ _ROOMS = {
         "WorkflowStatus",
     ),
     "handlers": ("JobHandler",),
+    "history": ("Depth", "ErrorCount", "History", "HistoryPoint", "Totals"),
     "options": ("HandlerOptions",),
     "handle": ("Job",),
     "job": (

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.blocking_observing import BlockingObserving
 from backroom.blocking_schedules import BlockingSchedules
 from backroom.blocking_workflows import BlockingWorkflows
 from backroom.bulk import BulkHandler
@@ -89,7 +90,7 @@ class Task(Generic[P, R, C]):
         return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
-class JobService(BlockingSchedules, BlockingWorkflows, Listeners):
+class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listeners):
     """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
 
     Takes what the async one takes, or an async service, `JobService(service=...)`: where that

@@ -12,6 +12,7 @@
     ├── JobNotFoundError (LookupError)       no job with that id
     ├── ScheduleNotFoundError (LookupError)  no schedule with that name
     ├── WorkflowNotFoundError (LookupError)  no workflow, or batch, with that id
+    ├── WorkerNotFoundError (LookupError)    no worker with that number, or not any more
     ├── JobStateError                        the job's status does not allow that
     ├── DuplicateJobError                    another job holds its unique key (on_conflict="raise")
     ├── ServiceError (RuntimeError)          the service cannot do that now
@@ -61,6 +62,7 @@ __all__ = [
     "StorageVersionError",
     "UnknownJobTypeError",
     "UpgradeError",
+    "WorkerNotFoundError",
     "WorkflowNotFoundError",
     "level_of",
 ]
@@ -116,6 +118,10 @@ class JobNotFoundError(BackroomError, LookupError):
 
 class ScheduleNotFoundError(BackroomError, LookupError):
     """No schedule has that name: it never existed, or was deleted."""
+
+
+class WorkerNotFoundError(BackroomError, LookupError):
+    """No worker has that number, or it has ended."""
 
 
 class WorkflowNotFoundError(BackroomError, LookupError):

@@ -21,6 +21,7 @@ from backroom.limiting import Limiting
 from backroom.sizes import Sizes
 from backroom.stepping import Stepping
 from backroom.transition import Claim, Transition
+from backroom.watching import Watching
 
 __all__ = [
     "Along",
@@ -38,6 +39,7 @@ __all__ = [
     "Pruned",
     "Reclaimed",
     "Report",
+    "Rescued",
     "Store",
     "Transactional",
     "Wake",
@@ -80,6 +82,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """host:pid, for people."""
     lease: float
     """Seconds without a heartbeat after which it counts as dead."""
+    draining: bool = False
+    """It claims nothing: one that has enlisted before, and was asked to."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -90,6 +94,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     """The lease ends here, in `Clock.uptime` seconds."""
     cancelled: tuple[int, ...] = ()
     """Keys of claims of this worker that people asked to cancel."""
+    draining: bool = False
+    """People asked it to claim nothing any more."""
 
 
 class Inserted(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +149,16 @@ class Report(msgspec.Struct, array_like=True, gc=False):
     log: list[tuple[int, str, str]] | None
 
 
+class Rescued(msgspec.Struct, frozen=True, gc=False):
+    """Jobs of one queue and type that were taken back from dead workers."""
+
+    queue: str
+    type: str
+    jobs: int
+    crashed: int
+    """Those of them that may have started."""
+
+
 class Reclaimed(msgspec.Struct, frozen=True):
     """What was taken back from dead workers."""
 
@@ -156,6 +172,8 @@ class Reclaimed(msgspec.Struct, frozen=True):
     """Somebody seems to have died, which the next look will tell."""
     again: float | None = None
     """Seconds until the next look; None: as often as the caller likes."""
+    rescued: tuple[Rescued, ...] = ()
+    """All of these jobs."""
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -175,7 +193,8 @@ class Wake(Enum):
     FINISHED = "finished"
     """Jobs have become terminal."""
     CONTROL = "control"
-    """People cancelled running jobs, paused or resumed queues; schedules were changed."""
+    """People cancelled running jobs, paused or resumed queues, drained workers; schedules were
+    changed."""
 
 
 class JobStorage(Protocol):
@@ -581,7 +600,7 @@ class Transactional(Protocol):
         ...
 
 
-class Store(JobStorage, Inspection, Stepping, Limiting, Protocol):
+class Store(JobStorage, Inspection, Stepping, Limiting, Watching, Protocol):
     """The ports, as every storage of ours serves them."""
 
     clock: Clock

@@ -8,10 +8,12 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 from uuid import UUID
 
 from backroom.bulk import BulkJob, BulkResult
+from backroom.crew import WorkerInfo
 from backroom.cron import Cron
 from backroom.events import EventStream
 from backroom.flow import OnFailure, WorkflowInfo, WorkflowPage
 from backroom.handle import Job
+from backroom.history import History, Totals
 from backroom.job import (
     Cancel,
     JobId,
@@ -106,6 +108,16 @@ class JobServiceProtocol(JobScheduler, Protocol):
         queue: str | None = None,
         tag: str | None = None,
     ) -> int: ...
+    async def get_history(
+        self,
+        last: float | timedelta = 3600,
+        *,
+        queue: str | None = None,
+        type: str | JobType[Any, Any] | None = None,
+    ) -> History: ...
+    async def get_totals(self) -> list[Totals]: ...
+    async def get_workers(self) -> list[WorkerInfo]: ...
+    async def drain_worker(self, worker: int, on: bool = True) -> None: ...
     async def pause_queue(self, queue: str) -> None: ...
     async def resume_queue(self, queue: str) -> None: ...
     @overload

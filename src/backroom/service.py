@@ -41,6 +41,7 @@ from backroom.job import (
 )
 from backroom.limit import Concurrency
 from backroom.listening import Listening
+from backroom.observing import Observing
 from backroom.once import check_once_key, insert_once
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
@@ -76,7 +77,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering, Recurring, Composing, Listening):
+class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls

@@ -30,7 +30,7 @@ ROWS: Final = int(os.environ.get("BACKROOM_PLAN_ROWS", "30000"))
 
 BIG: Final = (
     "jobs", "ended", "ready", "errors", "logs", "keys", "steps", "signals", "schedules", "ticks",
-    "flows", "members", "edges", "waiting", "gates", "blocked",
+    "flows", "members", "edges", "waiting", "gates", "blocked", "figures", "depths",
 )  # fmt: skip
 """Tables that are never read as a whole: the others hold what runs now, and are small."""
 
@@ -61,38 +61,39 @@ AS_A_WHOLE: Final = {
 NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
-    "above", "account", "add", "add_edges", "add_errors", "add_flow", "add_logs", "add_one",
-    "add_parcel", "add_schedule", "add_signals", "add_steps", "admit", "admit_held", "again",
-    "again_turns", "all_limits", "alone", "answer", "any_past", "arrive", "ask", "asked_to_end",
-    "attach", "barred", "behind", "blocked_children", "bring", "bring_back", "bring_edges",
-    "bring_flows", "bring_members", "callbacks", "cancel_waiting", "causes", "change_schedule",
-    "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete", "contended",
-    "count_active", "count_blocked", "count_ended", "count_parked", "count_ready", "dead",
-    "decided", "detach", "dismiss", "disown", "done_anew", "doom", "doomed_callbacks", "drop",
-    "drop_empty", "drop_ended", "drop_flows", "drop_parcel", "drop_permits", "drop_schedules",
-    "drop_waiting", "due_turns", "enlist", "errors", "errors_of", "expect_flows", "expire",
-    "expiring", "extend", "fewer_ended", "fewer_ticks", "finished", "fired_before",
-    "first_schedules", "flow", "flow_edges", "flow_jobs", "flows", "flows_here", "flows_of",
-    "flows_to_pack", "fold", "forget", "forget_ended", "forget_flows", "forget_steps",
-    "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant", "heads", "held_now",
-    "here", "hold", "hold_back", "hold_members", "hold_still", "holders", "holds", "holds_member",
-    "hurry", "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_steps", "keep_waiting",
-    "keys_after", "know_limits", "leave_lines", "let_go", "let_go_for", "let_go_in_time",
-    "let_go_of", "let_in", "let_move", "limited", "limited_behind", "line_up", "lock_active",
-    "lock_claims", "lock_flow", "lock_flows", "lock_flows_of", "lock_gates", "lock_gates_of",
-    "lock_held", "lock_job", "lock_more_flows_of", "lock_schedule", "lock_worker", "log", "log_of",
-    "look_round", "make",
-    "make_parcels", "mark_parcel", "members_by_id", "members_of", "memberships", "more_jobs",
-    "move", "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_again",
-    "not_away", "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
-    "open_flows", "outlook", "over_turns", "pace", "parents", "parts", "pause", "place_again",
-    "places_after", "present", "progress", "put_aside", "put_limits", "queues", "release",
-    "reopened", "replace", "role_of", "say", "schedule", "schedules", "schedules_after",
-    "schedules_due", "see_turns", "seize", "seize_schedules", "send_signal", "settle", "signals_of",
-    "signals_of_all", "sizes", "sooner", "standing", "start", "staying", "step_aside", "steps_of",
-    "steps_of_all", "stood", "store", "store_number", "sweep", "take_edges", "take_keys",
-    "take_members", "take_out", "take_place", "take_signal", "take_turns", "tell", "there", "ticks",
-    "ticks_of", "tied", "to_undo", "tokens_of", "too_far", "trim_errors", "trim_logs", "twins",
+    "above", "account", "add", "add_edges", "add_errors", "add_figures", "add_flow", "add_logs",
+    "add_one", "add_parcel", "add_samples", "add_schedule", "add_signals", "add_steps", "admit",
+    "admit_held", "again", "again_turns", "all_limits", "alone", "answer", "any_past", "arrive",
+    "ask", "asked_to_end", "attach", "barred", "behind", "blocked_children", "bring", "bring_back",
+    "bring_edges", "bring_flows", "bring_members", "callbacks", "cancel_waiting", "causes",
+    "change_schedule", "charge", "claim", "claim_few", "claim_one", "claim_parked", "complete",
+    "contended", "count_active", "count_blocked", "count_ended", "count_parked", "count_ready",
+    "crew", "dead", "decided", "detach", "dismiss", "disown", "done_anew", "doom",
+    "doomed_callbacks", "drain", "drop", "drop_empty", "drop_ended", "drop_flows", "drop_parcel",
+    "drop_permits", "drop_schedules", "drop_waiting", "due_turns", "enlist", "errors", "errors_of",
+    "expect_flows", "expire", "expiring", "extend", "fewer_ended", "fewer_ticks", "finished",
+    "fired_before", "first_schedules", "flow", "flow_edges", "flow_jobs", "flows", "flows_here",
+    "flows_of", "flows_to_pack", "fold", "forget", "forget_ended", "forget_figures", "forget_flows",
+    "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant",
+    "heads", "held_now", "here", "hold", "hold_back", "hold_members", "hold_still", "holders",
+    "holds", "holds_member", "hurry", "idle_gates", "in_the_way", "jobs_of_flow", "keep",
+    "keep_steps", "keep_waiting", "keys_after", "kinds_of", "know_limits", "last_samples",
+    "leave_lines", "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "let_move",
+    "limited", "limited_behind", "line_up", "lock_active", "lock_claims", "lock_flow", "lock_flows",
+    "lock_flows_of", "lock_gates", "lock_gates_of", "lock_held", "lock_job", "lock_more_flows_of",
+    "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make", "make_parcels",
+    "mark_parcel", "members_by_id", "members_of", "memberships", "more_jobs", "move", "move_on",
+    "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_again", "not_away",
+    "not_completed", "not_counted", "not_told", "of_open_flow", "old", "oldest_parcel",
+    "open_flows", "outlook", "over_turns", "pace", "parents", "parts", "past_errors",
+    "past_samples", "past_some", "past_whole", "pause", "place_again", "places_after", "present",
+    "progress", "put_aside", "put_limits", "queues", "release", "reopened", "replace", "role_of",
+    "say", "schedule", "schedules", "schedules_after", "schedules_due", "see_turns", "seize",
+    "seize_schedules", "send_signal", "series", "settle", "signals_of", "signals_of_all", "sizes",
+    "sooner", "standing", "start", "staying", "step_aside", "steps_of", "steps_of_all", "stood",
+    "store", "store_number", "sweep", "take_edges", "take_keys", "take_members", "take_out",
+    "take_place", "take_signal", "take_turns", "tell", "tell_report", "there", "ticks", "ticks_of",
+    "tied", "to_undo", "tokens_of", "too_far", "totals", "trim_errors", "trim_logs", "twins",
     "undone", "unheld", "unplaced", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew",
     "weave", "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
 ]  # fmt: skip
@@ -186,6 +187,18 @@ async def fill(yard: Yard) -> None:
         SELECT 'l' || n % 3, 'k' || n % 1000, n % 4, n, pg_temp.made(n, '1'), 1, 'q' || n % 3, n
         FROM generate_series(1, {ROWS}) AS n;
         INSERT INTO background_jobs_queues (name) SELECT 'q' || n FROM generate_series(0, 2) AS n;
+        INSERT INTO background_jobs_figures (step, at, queue, type, scheduled, completed, failed,
+            retried, cancelled, put_off, rescued, waited, ran, waits, runs, errors)
+        SELECT step, n / 20, 'q' || n % 2, 't' || n % 20, 0, 1, 0, 0, 0, 0, 0, 1, 1, '{{"1": 1}}',
+            '{{"1": 1}}', '{{"ValueError": 1}}'
+        FROM generate_series(1, {ROWS}) AS n, unnest(ARRAY[10, 600]) AS step;
+        INSERT INTO background_jobs_figures (step, at, queue, type, scheduled, completed, failed,
+            retried, cancelled, put_off, rescued, waited, ran, waits, runs, errors)
+        SELECT 0, 0, 'q' || n % 2, 't' || n, 0, 1, 0, 0, 0, 0, 0, 1, 1, '{{}}', '{{}}', '{{}}'
+        FROM generate_series(1, 20) AS n;
+        INSERT INTO background_jobs_depths (step, at, seen_at, queues)
+        SELECT step, n, n, '{{}}'
+        FROM generate_series(1, {ROWS}) AS n, unnest(ARRAY[10, 600]) AS step;
         """
     )
 

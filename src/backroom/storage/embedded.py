@@ -134,22 +134,18 @@ class EmbeddedStorage:
     async def enlist(self, spec: WorkerSpec) -> Heartbeat:
         def enlist(ledger: Ledger) -> Heartbeat:
             until = self.clock.uptime() + spec.lease
-            worker = workers.enlist(
-                ledger, spec.name, self._boot(), spec.lease, until, self.clock.now()
-            )
+            worker = workers.enlist(ledger, spec, self._boot(), until, self.clock.now())
             ledger.undo.append(partial(self._retired, worker))
             self._enlisted(ledger, worker)
-            return Heartbeat(worker, until)
+            return Heartbeat(worker, until, draining=spec.draining)
 
         return await self._write(enlist)
 
     async def extend(self, worker: int) -> Heartbeat:
         def extend(ledger: Ledger) -> Heartbeat:
-            until, cancelled = workers.extend(
-                ledger, worker, lambda lease: self.clock.uptime() + lease
-            )
+            beat = workers.extend(ledger, worker, lambda lease: self.clock.uptime() + lease)
             self._extended(worker)
-            return Heartbeat(worker, until, tuple(cancelled))
+            return beat
 
         return await self._write(extend)
 

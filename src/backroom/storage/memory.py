@@ -12,11 +12,11 @@ import apsw
 from backroom.errors import StorageClosedError
 from backroom.ports import Capabilities, Clock
 from backroom.storage.embedded import DEFAULT_RETENTION
-from backroom.storage.planned import PlannedStorage
 from backroom.storage.sqlite import workers
 from backroom.storage.sqlite.connect import steady_plans
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.watched import WatchedStorage
 
 __all__ = ["MemoryJobStorage"]
 
@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class MemoryJobStorage(PlannedStorage):
+class MemoryJobStorage(WatchedStorage):
     """For tests, and for work that may be lost. One process only.
 
     Who closes it last forgets everything. Nothing here waits: a verb is done when its coroutine is

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
-from backroom.storage.planned import PlannedStorage
 from backroom.storage.sqlite import departures, leaving, moving
+from backroom.storage.watched import WatchedStorage
 
 __all__ = ["MovableStorage"]
 
 
-class MovableStorage(PlannedStorage):
+class MovableStorage(WatchedStorage):
     """`Movable`."""
 
     async def number(self) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from backroom.flow import FlowRecord, Piece
 from backroom.job import JobRecord
-from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want
+from backroom.ports import Claimed, Inserted, Reclaimed, Wake, Want, WorkerSpec
 from backroom.schedule import Firing
 from backroom.step import FOREVER
 from backroom.storage.memory import MemoryJobStorage
@@ -171,7 +171,8 @@ class TestStorage(MemoryJobStorage):
             now = self.clock.now()
             for key, token, worker in list(ledger.run(query, (job_id,))):
                 self._killed.add((key, token))
-                dead = workers.enlist(ledger, "(killed by the test)", self._boot(), 0, 0, now)
+                spec = WorkerSpec("(killed by the test)", 0)
+                dead = workers.enlist(ledger, spec, self._boot(), 0, now)
                 ledger.run("UPDATE job SET worker = ?2 WHERE key = ?1", (key, dead))
                 ledger.unmark(worker, [key])
                 ledger.mark(dead, [key])

@@ -218,6 +218,12 @@ WITH charged AS (
 INSERT INTO {errors} (job, attempt, at, kind, message)
 SELECT id, attempt, $2, 'crash', $3 FROM charged;
 
+-- kinds_of: ids, some of these -> queue, type, how many, and how many of the second
+SELECT j.queue, j.type, count(*), count(*) FILTER (WHERE j.id = ANY($2::uuid[]))
+FROM unnest($1::uuid[]) AS g (id), LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
+GROUP BY j.queue, j.type;
+
 -- dismiss: workers -> nothing
-WITH begun AS (DELETE FROM {begun} WHERE worker = ANY($1::bigint[]))
+WITH begun AS (DELETE FROM {begun} WHERE worker = ANY($1::bigint[])),
+     told AS (DELETE FROM {reports} WHERE worker = ANY($1::bigint[]))
 DELETE FROM {workers} WHERE id = ANY($1::bigint[]);

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from backroom.ports import Heartbeat, Reclaimed, Wake, WorkerSpec
+from backroom.ports import Heartbeat, Reclaimed, Rescued, Wake, WorkerSpec
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
-from backroom.storage.postgres.texts import to_id
+from backroom.storage.postgres.texts import from_text, to_id
 from backroom.storage.postgres.ties import hold_all_of, hold_more_of, look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
 
@@ -39,13 +39,13 @@ class Living:
         asked = self._base.clock.uptime()
         values = (
             spec.name, spec.lease, self._base.clock.now(), self._base.lease_now(),
-            self._base.presence.key_for(spec.lease),
+            self._base.presence.key_for(spec.lease), spec.draining,
         )  # fmt: skip
         text = self._base.statements["enlist"]
         # On a session that holds the key, so that there is no moment without one.
         worker = await self._base.links.run(lambda link: link.fetchval(text, *values), own=True)
         self._base.of(worker).lease = spec.lease
-        return Heartbeat(worker, asked + spec.lease)
+        return Heartbeat(worker, asked + spec.lease, draining=spec.draining)
 
     async def extend(self, worker: int) -> Heartbeat:
         """See `JobStorage.extend`."""
@@ -57,7 +57,9 @@ class Living:
             if not rows:
                 raise self._base.declared_dead(worker)
             cancelled = await link.fetch(self._base.statements["asked_to_end"], worker)
-            return Heartbeat(worker, asked + rows[0][0], tuple(row[0].int for row in cancelled))
+            [(lease, draining)] = rows
+            keys = tuple(row[0].int for row in cancelled)
+            return Heartbeat(worker, asked + lease, keys, draining)
 
         # So soon that a connection that is dead costs no lease: there is time for another one.
         links, ours = self._base.links, self._base.begun.get(worker)
@@ -189,16 +191,21 @@ class Living:
         if not await hold_more_of(link, text, list(dead)):
             return None
         back: list[Any] = []
-        crashed = 0
+        crashed: list[Any] = []
         for worker, ids, started in await link.fetch(text["seize"], list(dead)):
             back += ids
             if started:
                 reason = f"the worker {dead[worker]} died while it ran this job"
                 await link.execute(text["charge"], started, now, reason)
                 await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
-                crashed += len(started)
+                crashed += started
+        rescued: list[Rescued] = []
         if back:
+            for queue, type_, jobs, started in await link.fetch(text["kinds_of"], back, crashed):
+                rescued.append(Rescued(from_text(queue), from_text(type_), jobs, started))
             await link.execute(text["release"], back, now)
             await look_and_loosen(link, text, back, now)
         await link.execute(text["dismiss"], list(dead))
-        return Reclaimed(tuple(dead.values()), crashed, len(back) - crashed)
+        return Reclaimed(
+            tuple(dead.values()), len(crashed), len(back) - len(crashed), rescued=tuple(rescued)
+        )

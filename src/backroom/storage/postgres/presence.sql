@@ -8,14 +8,14 @@ SELECT pg_advisory_lock_shared($1::bigint),
        set_config('tcp_keepalives_count', '12', false);
 
 -- enlist: name, lease, the moment, lease time (null: told by beats),
---     the key of its process (null: its sessions tell nothing) -> worker
-INSERT INTO {workers} (name, lease, started_at, lease_until, presence, served)
-VALUES ($1, $2::float8, $3, $2::float8 + $4::float8, $5, {life})
+--     the key of its process (null: its sessions tell nothing), whether it claims nothing -> worker
+INSERT INTO {workers} (name, lease, started_at, lease_until, presence, served, draining)
+VALUES ($1, $2::float8, $3, $2::float8 + $4::float8, $5, {life}, $6)
 RETURNING id;
 
--- extend: worker, lease time (null: told by beats) -> lease
+-- extend: worker, lease time (null: told by beats) -> lease, whether it is to claim nothing
 UPDATE {workers} SET beat = beat + 1, lease_until = lease + $2::float8, served = {life}
-WHERE id = $1 RETURNING lease;
+WHERE id = $1 RETURNING lease, draining;
 
 -- look_round: our own key -> every worker, and whether no session of its process is left (null: that
 --     tells nothing, or it is ours)

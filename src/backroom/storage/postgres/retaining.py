@@ -12,6 +12,7 @@ from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
 from backroom.storage.postgres.ties import hold_members, look_and_loosen
+from backroom.storage.told import KEPT, earliest
 
 __all__ = ["Retaining"]
 
@@ -108,6 +109,11 @@ class Retaining:
 
     async def _keep_house(self, link: Any, now: int, limit: int) -> tuple[int, bool]:
         await link.fetch(self._base.statements["fold"], FOLDED)
+        steps = list(KEPT)
+        await link.fetch(
+            self._base.statements["forget_figures"], steps, [earliest(now, one) for one in steps],
+            FOLDED,
+        )  # fmt: skip
         parts = await self._history.look(link)
         if await self._history.ahead(link, parts, now):
             parts = await self._history.look(link)

@@ -12,15 +12,15 @@ from contextlib import suppress
 from backroom.errors import JobNotFoundError, StorageError
 from backroom.job import JobInfo
 from backroom.ports import Filter, Outlook
+from backroom.storage.postgres.figures import Watching
 from backroom.storage.postgres.links import is_away
 from backroom.storage.postgres.moving import Moving
-from backroom.storage.postgres.people import People
 from backroom.storage.postgres.spool import Spool
 
 __all__ = ["Spooling"]
 
 
-class Spooling(People, Moving):
+class Spooling(Watching, Moving):
     """`Inspection` and `Movable` of the server, with its spool, if it has one."""
 
     _spool: Spool | None = None

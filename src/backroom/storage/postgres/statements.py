@@ -18,7 +18,7 @@ LONGEST_NAME: Final = 40
 
 _FILES: Final = (
     "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
-    "schedules", "steps", "ties", "flows", "limits", "turns", "away",
+    "schedules", "steps", "ties", "flows", "limits", "turns", "away", "figures",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -63,6 +63,11 @@ it begins its statistics anew."""
 _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
                 coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
 """What is not before the mark of its queue and priority, where there is one."""
+_MERGED: Final = """coalesce((SELECT jsonb_object_agg(b.key, b.number) FROM (
+        SELECT c.key, sum(c.value::bigint) AS number FROM (
+            SELECT * FROM jsonb_each_text(f.{0}) UNION ALL
+            SELECT * FROM jsonb_each_text(excluded.{0})) AS c GROUP BY c.key) AS b), '{{}}')"""
+"""Two maps of counts as one."""
 _SCHEDULE: Final = ", ".join(ScheduleRecord.__struct_fields__)
 """The columns of a schedule, in the order of its values."""
 _FLOW: Final = (
@@ -224,6 +229,9 @@ def _sections() -> dict[str, str]:
         .replace("{bytes}", _BYTES)
         for name, text in texts.items()
     }
+    for counts in ("waits", "runs", "errors"):
+        merged = _MERGED.format(counts)
+        texts["add_figures"] = texts["add_figures"].replace(f"{{merged_{counts}}}", merged)
     texts = {name: text.replace("{schedule_columns}", _SCHEDULE) for name, text in texts.items()}
     texts = {name: text.replace("{flow_columns}", _FLOW) for name, text in texts.items()}
     texts["admit_held"] = texts["admit"]

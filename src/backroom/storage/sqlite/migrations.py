@@ -23,6 +23,7 @@ MIGRATIONS: Final = (
     "0006_flows",
     "0007_limits",
     "0008_flows_on_their_way",
+    "0009_figures",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""

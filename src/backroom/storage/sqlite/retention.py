@@ -8,7 +8,7 @@ from typing import Final
 
 from backroom.job import State
 from backroom.ports import Pruned, Wake
-from backroom.storage.sqlite import schedules
+from backroom.storage.sqlite import figures, schedules
 from backroom.storage.sqlite.away import AWAY
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.keys import let_go
@@ -80,7 +80,8 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
         mend(ledger, now)
     more_ticks = schedules.prune(ledger, cutoff, limit)
     more_holds = let_go(ledger, now, limit)
-    return Pruned(touched, more or more_flows or more_ticks or more_holds)
+    more_figures = figures.forget(ledger, now, limit)
+    return Pruned(touched, more or more_flows or more_ticks or more_holds or more_figures)
 
 
 def _prune_state(

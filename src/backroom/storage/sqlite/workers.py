@@ -8,7 +8,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from backroom.job import SECOND
-from backroom.ports import Reclaimed, Wake
+from backroom.ports import Heartbeat, Reclaimed, Rescued, Wake, WorkerSpec
 from backroom.storage.sqlite.claims import RELEASE, give_back
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.outcomes import trim_errors
@@ -20,6 +20,10 @@ CHARGE: Final = (
     RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
     + "AND key IN (SELECT value FROM json_each(?4))"
 )
+RESCUED: Final = """
+    SELECT queue, type, count(*), sum(key IN (SELECT value FROM json_each(?2))) FROM job
+    WHERE worker = ?1 AND state = 1 GROUP BY queue, type
+"""
 CRASH_ERRORS: Final = """
     INSERT INTO job_error (job, attempt, at, kind, message)
     SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
@@ -36,29 +40,27 @@ class Enlisted(NamedTuple):
     until: float
 
 
-def enlist(ledger: Ledger, name: str, boot: str, lease: float, until: float, now: int) -> int:
+def enlist(ledger: Ledger, spec: WorkerSpec, boot: str, until: float, now: int) -> int:
     """A new worker; its number is never used again."""
     [(worker,)] = ledger.run(
-        "INSERT INTO worker (name, boot, lease, lease_until, started_at)"
-        " VALUES (?, ?, ?, ?, ?) RETURNING id",
-        (name, boot, lease, until, now),
+        "INSERT INTO worker (name, boot, lease, lease_until, started_at, draining)"
+        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+        (spec.name, boot, spec.lease, until, now, spec.draining),
     )
     ledger.welcome(worker)
     return int(worker)
 
 
-def extend(
-    ledger: Ledger, worker: int, until_from: Callable[[float], float]
-) -> tuple[float, list[int]]:
-    """The lease begins anew; returns its end and the claims people asked to cancel."""
+def extend(ledger: Ledger, worker: int, until_from: Callable[[float], float]) -> Heartbeat:
+    """The lease begins anew."""
     ledger.check_enlisted(worker)
-    [(lease,)] = ledger.run("SELECT lease FROM worker WHERE id = ?", (worker,))
+    [(lease, draining)] = ledger.run("SELECT lease, draining FROM worker WHERE id = ?", (worker,))
     until = until_from(lease)
     ledger.run("UPDATE worker SET lease_until = ?2 WHERE id = ?1", (worker, until))
     cancelled = ledger.run(
         "SELECT key FROM job WHERE worker = ? AND state = 1 AND cancel_requested", (worker,)
     )
-    return until, [key for (key,) in cancelled]
+    return Heartbeat(worker, until, tuple(key for (key,) in cancelled), bool(draining))
 
 
 def retire(ledger: Ledger, worker: int, now: int) -> None:
@@ -101,6 +103,7 @@ def reclaim(
             nothing is known but what the worker said it might start.
     """
     names: list[str] = []
+    rescued: list[Rescued] = []
     crashed = untouched = 0
     for worker, noted in dead.items():
         row = ledger.run("SELECT name, started FROM worker WHERE id = ?", (worker,)).fetchone()
@@ -114,11 +117,12 @@ def reclaim(
                 "SELECT key, token FROM job WHERE worker = ? AND state = 1", (worker,)
             )
             charged &= {key for key, token in held if (key, token) in noted}
+        rescued += (Rescued(*row) for row in ledger.run(RESCUED, (worker, json.dumps([*charged]))))
         if charged:
             crashed += _charge(ledger, worker, name, charged, now)
         untouched += give_back(ledger, worker, (), now)
         ledger.dismiss(worker)
-    return Reclaimed(tuple(names), crashed, untouched)
+    return Reclaimed(tuple(names), crashed, untouched, rescued=tuple(rescued))
 
 
 def _charge(ledger: Ledger, worker: int, name: str, keys: set[int], now: int) -> int:

@@ -1,0 +1,126 @@
+"""What happened over time, and what workers tell of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from backroom.crew import WorkerInfo, WorkerReport
+from backroom.figure import Figures
+from backroom.history import FINE, depths_of
+from backroom.job import to_datetime
+from backroom.ports import Wake
+from backroom.storage.postgres.people import People
+from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.told import KEPT, due_samples, read_figures, read_sample, rows_of, unchanged
+from backroom.watching import Past
+
+__all__ = ["Watching"]
+
+
+class Watching(People):
+    """`Watching`, over `_base`."""
+
+    _series: frozenset[tuple[str, str]] = frozenset()
+    """Queues and job types of which we know that they have figures."""
+
+    async def tell(
+        self,
+        worker: int | None,
+        number: int,
+        report: WorkerReport | None,
+        figures: Sequence[Figures],
+    ) -> None:
+        """See `Watching.tell`."""
+        text = self._base.statements
+        if not {(one.queue, one.type) for one in figures} <= self._series:
+            rows = await self._base.fetch("series")
+            self._series = frozenset((from_text(queue), from_text(type_)) for queue, type_ in rows)
+        known = self._series
+        said = None if report is None else msgspec.json.encode(report).decode()
+
+        async def tell(link: Any) -> None:
+            if worker is not None:
+                fresh = await link.fetchval(text["tell_report"], worker, number, said)
+                if not fresh:
+                    return
+            if figures:
+                columns = zip(*map(_row, rows_of(figures, known)), strict=True)
+                await link.execute(text["add_figures"], *map(list, columns))
+
+        await self._base.change(tell)
+
+    async def sample(self, now: int) -> bool:
+        """See `Watching.sample`."""
+        last = {row["step"]: row for row in await self._base.fetch("last_samples", list(KEPT))}
+        due = due_samples(now, {step: row["at"] for step, row in last.items()})
+        if not due:
+            return False
+        depths = depths_of(await self.stats(now), now)
+        if FINE in last:
+            _, before = read_sample(0, from_text(last[FINE]["queues"]))
+            if unchanged(before, last[FINE]["seen_at"], depths, now):
+                return False
+        queues = to_text(msgspec.json.encode(depths).decode())
+        steps, begins = map(list, zip(*due, strict=True))
+        return bool(await self._base.fetch("add_samples", steps, begins, now, queues))
+
+    async def past(
+        self, step: int, since: int, until: int, queue: str | None, type: str | None
+    ) -> Past:
+        """See `Watching.past`."""
+        text, stretch = self._base.statements, (step, since, until)
+        which = (to_text(queue), to_text(type))
+
+        async def look(link: Any) -> Past:
+            async with link.transaction(isolation="repeatable_read", readonly=True):
+                if which == (None, None):
+                    rows = await link.fetch(text["past_whole"], *stretch)
+                else:
+                    rows = await link.fetch(text["past_some"], *stretch, *which)
+                errors = await link.fetch(text["past_errors"], *stretch, *which)
+                samples = await link.fetch(text["past_samples"], *stretch)
+            return Past(
+                [_figures(row) for row in rows],
+                [(kind, from_text(name), number) for kind, name, number in errors],
+                [read_sample(at, from_text(queues)) for at, queues in samples],
+            )
+
+        return await self._base.links.run(look)
+
+    async def totals(self) -> list[Figures]:
+        """See `Watching.totals`."""
+        figures = [_figures(row) for row in await self._base.fetch("totals")]
+        return sorted(figures, key=lambda one: (one.queue, one.type))
+
+    async def crew(self) -> list[WorkerInfo]:
+        """See `Watching.crew`."""
+        rows = await self._base.fetch("crew", self._base.presence.key, self._base.lease_now())
+        return [
+            WorkerInfo(
+                id_, from_text(name), to_datetime(started_at), int(claimed), draining, not gone,
+                None if report is None else msgspec.json.decode(report, type=WorkerReport),
+            )
+            for id_, name, started_at, draining, report, claimed, gone in rows
+        ]  # fmt: skip
+
+    async def drain(self, worker: int, on: bool) -> bool:
+        """See `Watching.drain`."""
+        told = (self._base.presence.key, self._base.lease_now())
+        found = bool(await self._base.fetch("drain", worker, on, *told))
+        if found:
+            self._base.ring(Wake.CONTROL)
+        return found
+
+
+def _row(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As the table holds it."""
+    step, at, queue, type_, *others = row
+    return (step, at, to_text(queue), to_text(type_), *others)
+
+
+def _figures(row: Any) -> Figures:
+    queue, type_, *others = row
+    return read_figures((from_text(queue), from_text(type_), *others))
