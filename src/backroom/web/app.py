@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from backroom.errors import BackroomError
 from backroom.service import JobService
-from backroom.web import api, assets, pages, signing, telemetry
+from backroom.web import api, assets, openapi, pages, signing, telemetry
 from backroom.web.access import NOBODY, Identity, Role
 from backroom.web.answering import Answer, answer, refuse
 from backroom.web.bounds import Bounds
@@ -79,12 +79,11 @@ class Dashboard:
 
     def __init__(self, house: House, allowed_hosts: Sequence[str] | None) -> None:
         self.house = house
-        self.table = Table(
-            [
-                *telemetry.routes(), *assets.routes(), *signing.routes(), *api.routes(),
-                *pages.routes(),
-            ]
-        )  # fmt: skip
+        served = [
+            *telemetry.routes(), *assets.routes(), *signing.routes(), *api.routes(),
+            *pages.routes(),
+        ]  # fmt: skip
+        self.table = Table([openapi.route_of(served), *served])
         if allowed_hosts is None:
             self._hosts = None if house.gate.is_closed else LOCAL
         else:
@@ -137,6 +136,10 @@ class Dashboard:
             response = await self._refused(request, path, who, problem)
         except ClientDisconnect:
             return
+        except Exception:
+            log.exception("%s %s failed", scope["method"], found.route.path if found else "?")
+            problem = Problem(500, "failed", "this failed; the log of the server says why")
+            response = await self._refused(request, path, who, problem)
         await response(scope, receive, send)
 
     async def _answered(
@@ -167,11 +170,6 @@ class Dashboard:
             ) from None  # fmt: skip
         except BackroomError as error:
             raise problem_of(error) from error
-        except (Problem, ClientDisconnect):
-            raise
-        except Exception:
-            log.exception("%s %s failed", route.method, route.path)
-            raise Problem(500, "failed", "this failed; the log of the server says why") from None
         finally:
             self._answering -= 1
 
@@ -187,7 +185,9 @@ class Dashboard:
             return value
         if not route.api:
             raise TypeError(f"{route!r} must return a Response, got {type(value).__name__}")
-        return answer(request, value if isinstance(value, Answer) else Answer(value, route.status))
+        return answer(
+            request, value if isinstance(value, Answer) else Answer(value, route.statuses[0])
+        )
 
     async def _read_body(self, route: Route, request: Request, receive: Receive) -> Any:
         body = await _received(receive, self.house.bounds.body)
@@ -221,7 +221,11 @@ class Dashboard:
         call = Call(self.house, request, who, {}, None, None)
         if problem.status == 401 and request.method == "GET" and self.house.gate.takes_sign_in:
             return call.redirect("/sign-in", then=_wanted(request, path))
-        return await pages.refusal(call, problem)
+        try:
+            return await pages.refusal(call, problem)
+        except Exception:
+            log.exception("the page of a refusal failed")
+            return refuse(problem)
 
 
 def _wanted(request: Request, path: str) -> str:

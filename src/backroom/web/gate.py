@@ -221,6 +221,4 @@ def client_of(request: Request) -> str:
 def _checked(found: object) -> Identity:
     if isinstance(found, Identity) and isinstance(found.role, Role):
         return found
-    raise ConfigurationError(
-        f"authenticate must return an Identity or None, got {type(found).__name__}"
-    )
+    raise TypeError(f"authenticate must return an Identity or None, got {type(found).__name__}")

@@ -55,7 +55,7 @@ class Redaction:
         """As this one may see it.
 
         Raises:
-            ConfigurationError: `redact` does not return a job.
+            TypeError: `redact` does not return a job.
         """
         if self.hides_data_from(who):
             info = msgspec.structs.replace(
@@ -75,7 +75,7 @@ class Redaction:
             return info
         shown = self._redact(info)
         if not isinstance(shown, JobInfo):
-            raise ConfigurationError(f"redact must return a JobInfo, got {type(shown).__name__}")
+            raise TypeError(f"redact must return a JobInfo, got {type(shown).__name__}")
         return shown
 
     def schedule(self, info: ScheduleInfo, who: Identity) -> ScheduleInfo:

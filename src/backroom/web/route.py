@@ -7,7 +7,7 @@ know of a route that the others do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -33,6 +33,8 @@ class Route:
         query, body: Structs with `forbid_unknown_fields`; None: none is taken. The body is JSON
             in the API, and a form on a page.
         returns: the type of what the API answers with; None: nothing.
+        statuses: with which it answers that; the first, where the handler does not say.
+        headers: those that it reads, and what they say.
         api: whether it answers in JSON and stands in the OpenAPI document; else it is a page.
         media_type: of what is answered; a handler whose answer is no JSON makes a `Response`.
 
@@ -51,7 +53,8 @@ class Route:
         query: type[msgspec.Struct] | None = None,
         body: type[msgspec.Struct] | None = None,
         returns: Any = None,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
+        headers: Mapping[str, str] | None = None,
         summary: str = "",
         tag: str = "",
         api: bool = True,
@@ -68,7 +71,8 @@ class Route:
         self.query = query
         self.body = body
         self.returns = returns
-        self.status = status
+        self.statuses = statuses
+        self.headers = dict(headers or {})
         self.summary = summary or (handler.__doc__ or "").strip().partition("\n")[0]
         self.description = (handler.__doc__ or "").strip()
         self.tag = tag

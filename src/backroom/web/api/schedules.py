@@ -102,7 +102,7 @@ def routes() -> list[Route]:
               tag="schedules"),
         Route("POST", f"{one}/resume", Role.OPERATE, resume_schedule, returns=ScheduleInfo,
               tag="schedules"),
-        Route("POST", f"{one}/run", Role.OPERATE, run_schedule, returns=Ran, status=201,
+        Route("POST", f"{one}/run", Role.OPERATE, run_schedule, returns=Ran, statuses=(201,),
               tag="schedules"),
         Route("POST", f"{one}/change", Role.ADMIN, change_schedule, body=ChangeSchedule,
               returns=ScheduleInfo, tag="schedules"),
