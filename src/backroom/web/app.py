@@ -138,8 +138,8 @@ class Dashboard:
             return
         except Exception:
             log.exception("%s %s failed", scope["method"], found.route.path if found else "?")
-            problem = Problem(500, "failed", "this failed; the log of the server says why")
-            response = await self._refused(request, path, who, problem)
+            failed = Problem(500, "failed", "this failed; the log of the server says why")
+            response = await self._refused(request, path, who, failed)
         await response(scope, receive, send)
 
     async def _answered(
