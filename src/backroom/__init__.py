@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from backroom.events import EventStream
     from backroom.figure import Histogram, Percentiles
+    from backroom.filtering import JobFilter
     from backroom.flow import (
         Predecessor,
         WorkflowInfo,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from backroom.job import (
         AttemptError,
         Cancel,
+        Count,
         JobId,
         JobInfo,
         JobOptions,
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     )
     from backroom.limit import Concurrency, LimitInfo, Rate
     from backroom.options import HandlerOptions
+    from backroom.ports import BulkProgress
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
@@ -114,9 +117,11 @@ __all__ = [
     "BackroomError",
     "BulkHandler",
     "BulkJob",
+    "BulkProgress",
     "Cancel",
     "Concurrency",
     "ConfigurationError",
+    "Count",
     "Cron",
     "DatabaseJobStorage",
     "Depth",
@@ -139,6 +144,7 @@ __all__ = [
     "JobEvent",
     "JobFailed",
     "JobFailedError",
+    "JobFilter",
     "JobHandler",
     "JobId",
     "JobInfo",
@@ -274,6 +280,7 @@ _ROOMS = {
     ),
     "events": ("EventStream",),
     "figure": ("Histogram", "Percentiles"),
+    "filtering": ("JobFilter",),
     "flow": (
         "Predecessor",
         "WorkflowInfo",
@@ -288,6 +295,7 @@ _ROOMS = {
     "job": (
         "AttemptError",
         "Cancel",
+        "Count",
         "JobId",
         "JobInfo",
         "JobOptions",
@@ -304,6 +312,7 @@ _ROOMS = {
         "WorkerStats",
     ),
     "limit": ("Concurrency", "LimitInfo", "Rate"),
+    "ports": ("BulkProgress",),
     "protocols": (
         "JobScheduler",
         "JobServiceProtocol",

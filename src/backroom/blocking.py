@@ -24,13 +24,14 @@ from backroom.blocking_workflows import BlockingWorkflows
 from backroom.bulk import BulkHandler
 from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
+from backroom.filtering import JobFilter
 from backroom.handlers import HandlerWrapper, JobHandler
-from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
+from backroom.job import Count, JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
 from backroom.limit import Concurrency, LimitInfo
 from backroom.listening import Listeners
 from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
-from backroom.ports import Store
+from backroom.ports import Progress, Store
 from backroom.protocols import BulkDecorator, HandlerDecorator
 from backroom.registry import JobType
 from backroom.scheduling import JobRequest
@@ -296,21 +297,27 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         return self._call(self._service.get_job_status(job_id))
 
     def get_jobs(
+        self, *, limit: int = 100, cursor: str | None = None, **which: Unpack[JobFilter]
+    ) -> JobPage:
+        """Jobs, newest first; without a filter all. See `backroom.JobService.get_jobs`."""
+        return self._call(self._service.get_jobs(limit=limit, cursor=cursor, **which))
+
+    def search_jobs(
         self,
         *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        within: float | timedelta = 0.03,
+        **which: Unpack[JobFilter],
     ) -> JobPage:
-        """Jobs, newest first; the page's `.cursor` asks for the next one."""
+        """As `get_jobs`, but no longer than about `within` seconds."""
         return self._call(
-            self._service.get_jobs(
-                status=status, type=type, queue=queue, tag=tag, limit=limit, cursor=cursor
-            )
+            self._service.search_jobs(limit=limit, cursor=cursor, within=within, **which)
         )
+
+    def count_jobs(self, *, within: float | timedelta = 0.05, **which: Unpack[JobFilter]) -> Count:
+        """How many jobs match, exactly if that can be told within about so many seconds."""
+        return self._call(self._service.count_jobs(within=within, **which))
 
     def get_stats(self) -> JobStats:
         """Counts by status, queues, workers, and types that nobody here knows."""
@@ -345,35 +352,35 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
     def retry_jobs(
         self,
         *,
-        status: JobStatus | str = JobStatus.FAILED,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
     ) -> int:
-        """`retry_job` for all ended jobs that match (default: the failed ones); how many."""
-        return self._call(self._service.retry_jobs(status=status, type=type, queue=queue, tag=tag))
+        """`retry_job` for all ended jobs that match (default: the failed ones); how many.
+        `progress` is called on the thread of the service."""
+        return self._call(self._service.retry_jobs(ids=ids, progress=progress, **which))
 
     def cancel_jobs(
         self,
         *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
     ) -> int:
-        """`cancel_job` for all jobs that match and have not ended; how many. Needs a filter."""
-        return self._call(self._service.cancel_jobs(status=status, type=type, queue=queue, tag=tag))
+        """`cancel_job` for all jobs that match and have not ended; how many. Needs a filter.
+        `progress` is called on the thread of the service."""
+        return self._call(self._service.cancel_jobs(ids=ids, progress=progress, **which))
 
     def delete_jobs(
         self,
         *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
     ) -> int:
-        """`delete_job` for all ended jobs that match; how many. Needs a filter."""
-        return self._call(self._service.delete_jobs(status=status, type=type, queue=queue, tag=tag))
+        """`delete_job` for all ended jobs that match; how many. Needs a filter.
+        `progress` is called on the thread of the service."""
+        return self._call(self._service.delete_jobs(ids=ids, progress=progress, **which))
 
     def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""

@@ -25,6 +25,7 @@ __all__ = [
     "SECOND",
     "AttemptError",
     "Cancel",
+    "Count",
     "Hold",
     "JobId",
     "JobIds",
@@ -349,11 +350,23 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
 class JobPage(Sequence[JobInfo]):
     """Jobs, newest first. `cursor` asks for the next page; None on the last."""
 
-    __slots__ = ("_jobs", "cursor")
+    __slots__ = ("_jobs", "complete", "cursor", "looked_through")
 
-    def __init__(self, jobs: Sequence[JobInfo], cursor: str | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[JobInfo],
+        cursor: str | None = None,
+        *,
+        looked_through: int | None = None,
+        complete: bool = True,
+    ) -> None:
         self._jobs = tuple(jobs)
         self.cursor = cursor
+        self.looked_through = looked_through
+        """How many jobs were looked at for it; None: all that was needed."""
+        self.complete = complete
+        """It is full, or there are no more. Else there was no time for more: whoever wants to know
+        of older jobs goes on from `cursor`, also where the page is empty."""
 
     def __iter__(self) -> Iterator[JobInfo]:
         return iter(self._jobs)
@@ -366,6 +379,14 @@ class JobPage(Sequence[JobInfo]):
 
     def __repr__(self) -> str:
         return f"JobPage({len(self._jobs)} jobs, cursor={self.cursor!r})"
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many jobs match."""
+
+    jobs: int
+    exact: bool
+    """False: there was no time to look at all; there are at least so many."""
 
 
 class QueueStats(msgspec.Struct, frozen=True):

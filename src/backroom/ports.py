@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,17 +25,21 @@ from backroom.watching import Watching
 
 __all__ = [
     "Along",
+    "BulkProgress",
     "Capabilities",
     "Claimed",
     "Clock",
+    "Counted",
     "Filter",
     "Heartbeat",
     "House",
     "Inserted",
     "Inspection",
     "JobStorage",
+    "Looked",
     "Movable",
     "Outlook",
+    "Progress",
     "Pruned",
     "Reclaimed",
     "Report",
@@ -44,6 +48,7 @@ __all__ = [
     "Transactional",
     "Wake",
     "Want",
+    "Which",
     "WorkerSpec",
 ]
 
@@ -330,12 +335,64 @@ class JobStorage(Protocol):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which jobs people mean."""
+    """Which jobs people mean: those of which all that is said is true."""
 
     status: JobStatus | None = None
     type: str | None = None
     queue: str | None = None
     tag: str | None = None
+    error: str | None = None
+    """The kind of its last error: "ValueError", "timeout"."""
+    text: str | None = None
+    """What its id, type, data, tags, unique key or the text of its last error has in it. The
+    letters A to Z are the same in either case."""
+    worker: str | None = None
+    """The name of the worker that holds it."""
+    workflow: str | None = None
+    """The id of the workflow or batch that it belongs to."""
+    priority: int | None = None
+    since: int | None = None
+    """Made at this moment or later."""
+    until: int | None = None
+    """Made before this moment."""
+
+
+Which: TypeAlias = str | Filter | Sequence[str]
+"""The id of a job, or all that match, or these ids."""
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What one look through some of the jobs has found."""
+
+    jobs: list[JobInfo]
+    """Newest first."""
+    cursor: str | None
+    """Where the next look goes on; None: there is nothing behind this one."""
+    seen: int
+    """How many jobs it looked at."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The same of one that only counts."""
+
+    jobs: int
+    cursor: str | None
+    seen: int
+
+
+class BulkProgress(msgspec.Struct, frozen=True):
+    """How far a change of many jobs has come."""
+
+    looked: int = 0
+    """How many jobs it has looked at."""
+    changed: int = 0
+    refused: int = 0
+    """Jobs that match, and could not be changed: they have become something else meanwhile, or
+    what they belong to does not let them."""
+
+
+Progress = Callable[[BulkProgress], None]
+"""Called after each page of a change of many jobs; a page stands whatever follows."""
 
 
 class Outlook(msgspec.Struct, frozen=True, gc=False):
@@ -361,7 +418,22 @@ class Inspection(Protocol):
     async def page(
         self, which: Filter, now: int, limit: int, cursor: str | None
     ) -> tuple[list[JobInfo], str | None]:
-        """Newest first, and the cursor of the next page.
+        """Newest first, and the cursor of the next page. Looks until the page is full.
+
+        Raises:
+            OptionError: the cursor is none of ours.
+        """
+        ...
+
+    async def look(
+        self, which: Filter, now: int, limit: int, cursor: str | None, most: int
+    ) -> Looked:
+        """As `page`, but looks at no more than `most` jobs: a page may be short, or empty, and
+        there is more behind it all the same."""
+        ...
+
+    async def count(self, which: Filter, now: int, cursor: str | None, most: int) -> Counted:
+        """How many of the next `most` jobs match; all where an index tells that at once.
 
         Raises:
             OptionError: the cursor is none of ours.
@@ -372,25 +444,35 @@ class Inspection(Protocol):
         """Counts, queues and workers."""
         ...
 
-    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
+    async def retry(
+        self,
+        which: Which,
+        now: int,
+        from_step: int | None = None,
+        progress: Progress | None = None,
+    ) -> int:
         """Terminal jobs (or a retry that waits) run again at once, with a fresh budget. Of one by
         its id, steps from the number `from_step` on are forgotten in the same change; signals that
         wait stay.
 
         Raises, for an id: `JobNotFoundError`; `JobStateError` if it is active, or if another
         job holds its unique key. A job that held one not until its end needs none.
+
+        Of many, in pages: one that is begun stands whatever becomes of the others, `progress` is
+        told of each, and who is cancelled stops between two. Only jobs that were there when it
+        began are changed. Those of one workflow that match are retried in one page.
         """
         ...
 
-    async def cancel(self, which: str | Filter, now: int) -> int:
-        """Cancels jobs that wait at once, and asks for it where they run.
+    async def cancel(self, which: Which, now: int, progress: Progress | None = None) -> int:
+        """Cancels jobs that wait at once, and asks for it where they run. Many as `retry` does.
 
         Raises, for an id: `JobNotFoundError`.
         """
         ...
 
-    async def delete(self, which: str | Filter) -> int:
-        """Forgets a job that is not active, or all ended jobs that match.
+    async def delete(self, which: Which, progress: Progress | None = None) -> int:
+        """Forgets a job that is not active, or all ended jobs that match. Many as `retry` does.
 
         Raises, for an id: `JobNotFoundError`, `JobStateError`.
         """

@@ -11,11 +11,13 @@ from backroom.bulk import BulkJob, BulkResult
 from backroom.crew import WorkerInfo
 from backroom.cron import Cron
 from backroom.events import EventStream
+from backroom.filtering import JobFilter
 from backroom.flow import OnFailure, WorkflowInfo, WorkflowPage
 from backroom.handle import Job
 from backroom.history import History, Totals
 from backroom.job import (
     Cancel,
+    Count,
     JobId,
     JobInfo,
     JobOptions,
@@ -25,6 +27,7 @@ from backroom.job import (
     Snooze,
 )
 from backroom.limit import Concurrency, LimitInfo
+from backroom.ports import Progress
 from backroom.registry import JobType
 from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
@@ -58,15 +61,19 @@ class JobScheduler(Protocol):
     async def get_job(self, job_id: str | UUID) -> JobInfo: ...
     async def get_job_status(self, job_id: str | UUID) -> JobStatus: ...
     async def get_jobs(
+        self, *, limit: int = 100, cursor: str | None = None, **which: Unpack[JobFilter]
+    ) -> JobPage: ...
+    async def search_jobs(
         self,
         *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        within: float | timedelta = 0.03,
+        **which: Unpack[JobFilter],
     ) -> JobPage: ...
+    async def count_jobs(
+        self, *, within: float | timedelta = 0.05, **which: Unpack[JobFilter]
+    ) -> Count: ...
     async def get_stats(self) -> JobStats: ...
 
 
@@ -85,29 +92,17 @@ class JobServiceProtocol(JobScheduler, Protocol):
     async def signal(self, job_id: str | UUID, name: str, value: Any = None) -> None: ...
     async def delete_job(self, job_id: str | UUID) -> None: ...
     async def retry_jobs(
-        self,
-        *,
-        status: JobStatus | str = JobStatus.FAILED,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-    ) -> int: ...
+        self, *, ids: Sequence[str | UUID] | None = None, progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int: ...  # fmt: skip
     async def cancel_jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-    ) -> int: ...
+        self, *, ids: Sequence[str | UUID] | None = None, progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int: ...  # fmt: skip
     async def delete_jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-    ) -> int: ...
+        self, *, ids: Sequence[str | UUID] | None = None, progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int: ...  # fmt: skip
     async def get_history(
         self,
         last: float | timedelta = 3600,

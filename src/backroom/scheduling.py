@@ -9,6 +9,7 @@ import msgspec
 
 from backroom.codec import encode_json
 from backroom.errors import ConfigurationError, OptionError, PayloadTooLargeError
+from backroom.filtering import check_tag
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -25,13 +26,12 @@ from backroom.registry import JobType, Registry
 from backroom.retry import read_backoff
 from backroom.tie import tied
 
-__all__ = ["JobRequest", "RecordMaker", "check_options", "check_tag"]
+__all__ = ["JobRequest", "RecordMaker", "check_options"]
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
 
 MAX_TAGS: Final = 20
-MAX_TAG: Final = 100
 MAX_METADATA: Final = 16_384
 
 
@@ -216,18 +216,6 @@ def _check_tags(value: object) -> list[str]:
     if len(value) > MAX_TAGS:
         raise OptionError(f"at most {MAX_TAGS} tags, got {len(value)}")
     return [check_tag(tag) for tag in value]
-
-
-def check_tag(value: object) -> str:
-    """One word to find a job by, as a plain `str`.
-
-    Raises:
-        OptionError: it is no text of 1 to 100 printable characters.
-    """
-    tag = str.__str__(value) if isinstance(value, str) else ""
-    if not 0 < len(tag) <= MAX_TAG or not tag.isprintable():
-        raise OptionError(f"a tag is 1 to {MAX_TAG} printable characters, got {value!r}")
-    return tag
 
 
 def _check_metadata(value: object) -> msgspec.Raw:

@@ -143,7 +143,7 @@ async def _each(verb: Verb, service: JobService, job_ids: tuple[str, ...]) -> di
     return outcomes
 
 
-async def _all(verb: Verb, service: JobService, which: dict[str, str], *, ask: bool) -> int:
+async def _all(verb: Verb, service: JobService, which: dict[str, Any], *, ask: bool) -> int:
     if ask:
         count, first = await _matching(verb, service, which)
         if not count or not _agreed(verb, count, first):
@@ -152,7 +152,7 @@ async def _all(verb: Verb, service: JobService, which: dict[str, str], *, ask: b
 
 
 async def _matching(
-    verb: Verb, service: JobService, which: dict[str, str]
+    verb: Verb, service: JobService, which: dict[str, Any]
 ) -> tuple[int, list[JobInfo]]:
     """How many there are, and the newest few of each status."""
     count, first = 0, list[Any]()

@@ -23,20 +23,25 @@ from backroom.ports import (
     Capabilities,
     Claimed,
     Clock,
+    Counted,
     Filter,
     Heartbeat,
     Inserted,
+    Looked,
     Outlook,
+    Progress,
     Pruned,
     Reclaimed,
     Report,
     Wake,
     Want,
+    Which,
     WorkerSpec,
 )
 from backroom.sizes import Sizes
 from backroom.step import SignalRecord, StepRecord
 from backroom.stepping import lost
+from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.sqlite import (
     claims,
     inserts,
@@ -49,6 +54,7 @@ from backroom.storage.sqlite import (
 )
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.looking import Chosen
 from backroom.transition import Claim, Transition
 
 __all__ = ["DEFAULT_RETENTION", "EmbeddedStorage"]
@@ -274,7 +280,15 @@ class EmbeddedStorage:
     async def page(
         self, which: Filter, now: int, limit: int, cursor: str | None
     ) -> tuple[list[JobInfo], str | None]:
-        return await self._read(Inspector.page, which, now, limit, cursor)
+        return await whole_page(partial(self.look, which, now), limit, cursor)
+
+    async def look(
+        self, which: Filter, now: int, limit: int, cursor: str | None, most: int
+    ) -> Looked:
+        return await self._read(Inspector.look, which, now, limit, cursor, most)
+
+    async def count(self, which: Filter, now: int, cursor: str | None, most: int) -> Counted:
+        return await self._read(Inspector.count, which, now, cursor, most)
 
     async def stats(self, now: int) -> JobStats:
         return await self._read(Inspector.stats, now)
@@ -282,43 +296,57 @@ class EmbeddedStorage:
     async def queues(self) -> dict[str, bool]:
         return await self._read(Inspector.queues)
 
-    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
+    async def retry(
+        self,
+        which: Which,
+        now: int,
+        from_step: int | None = None,
+        progress: Progress | None = None,
+    ) -> int:
         if isinstance(which, str):
             return await self._write(steering.retry, which, now, from_step)
-        return await self._bulk(Inspector.ended, steering.retry_some, which, now)
+        return await self._bulk(Inspector.ended, steering.retry_some, which, now, progress)
 
-    async def cancel(self, which: str | Filter, now: int) -> int:
+    async def cancel(self, which: Which, now: int, progress: Progress | None = None) -> int:
         if isinstance(which, str):
             return await self._write(steering.cancel, which, now)
-        return await self._bulk(Inspector.live, steering.cancel_some, which, now)
+        return await self._bulk(Inspector.live, steering.cancel_some, which, now, progress)
 
-    async def delete(self, which: str | Filter) -> int:
+    async def delete(self, which: Which, progress: Progress | None = None) -> int:
         if isinstance(which, str):
             return await self._write(steering.delete, which)
-
-        def delete(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
-            return steering.delete_some(ledger, keys)
-
-        return await self._bulk(Inspector.ended, delete, which, self.clock.now())
+        return await self._bulk(
+            Inspector.ended, steering.delete_some, which, self.clock.now(), progress
+        )
 
     async def _bulk(
         self,
-        choose: Callable[[Inspector, Filter, int, int, int], list[int]],
-        change: Callable[[Ledger, Filter, int, Sequence[int]], int],
-        which: Filter,
+        choose: Callable[[Inspector, Filter, int, int, int, int], Chosen],
+        change: Callable[[Ledger, Filter, int, Sequence[int]], Done],
+        which: Filter | Sequence[str],
         now: int,
+        progress: Progress | None,
     ) -> int:
         """One look and one transaction a page, so that a large change does not hold up the
         others: however many jobs must be looked through, nobody waits for it. Jobs that have
-        become something else since the look are left alone."""
-        total, after = 0, -1
-        while True:
-            keys = await self._read(choose, which, now, after, BULK)
-            if keys:
-                total += await self._write(change, which, now, keys)
-            if len(keys) < BULK:
-                return total
-            after = keys[-1]
+        become something else since the look are left alone, and so are those that come after it
+        has begun."""
+        so_far = Tally(progress)
+        if not isinstance(which, Filter):
+            ids = list(dict.fromkeys(which))
+            keys = await self._read(Inspector.keys, ids)
+            done = await self._write(change, Filter(), now, keys) if keys else Done()
+            so_far.add(len(ids), done, len(ids) - len(keys))
+            return so_far.changed
+        upto = await self._read(Inspector.last)
+        after: int | None = -1
+        while after is not None:
+            page = await self._read(choose, which, now, after, upto, BULK)
+            keys = so_far.untreated(page.keys)
+            so_far.add(page.seen, await self._write(change, which, now, keys) if keys else Done())
+            after = page.after
+            await asyncio.sleep(0)  # Who is cancelled stops here, also where nothing ever waits.
+        return so_far.changed
 
     async def pause(self, queue: str, paused: bool) -> None:
         await self._write(steering.pause, queue, paused, self.clock.now())

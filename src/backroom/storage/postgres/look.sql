@@ -152,3 +152,10 @@ WITH gone AS (
     INSERT INTO {tally} SELECT state, -count(*) FROM gone GROUP BY state
 )
 SELECT id FROM gone;
+
+-- ended_with: jobs -> the other ones of their flows that have ended
+SELECT o.job FROM {members} AS m, LATERAL (
+    SELECT n.job FROM {members} AS n WHERE n.flow = m.flow OFFSET 0) AS o
+WHERE m.job = ANY($1::uuid[]) AND o.job <> ALL($1::uuid[])
+AND (SELECT true FROM {ended} AS e WHERE e.id = o.job LIMIT 1)
+GROUP BY o.job;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -28,13 +27,15 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.limit import OURS, full
-from backroom.ports import Filter, Outlook
+from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
+from backroom.storage.matching import LOOKED, Done
 from backroom.storage.postgres import turns
+from backroom.storage.postgres.finding import Finder, Found, identity
 from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
 from backroom.storage.postgres.statements import Statements
-from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold, hold_members, look_and_loosen
 
 __all__ = ["Inspector", "identity"]
@@ -66,36 +67,9 @@ _INFO: Final = """
         SELECT name, key FROM {blocked} AS o WHERE o.id = j.id AND o.called_at IS NULL LIMIT 1
     ) AS b ON true
 """
-# By status: where such jobs are, and what else must be so.
-_SOURCES: Final = {
-    None: "{jobs} AS s",
-    JobStatus.SCHEDULED: "(SELECT id FROM {ready} WHERE run_at > $1) AS s",
-    JobStatus.PENDING: (
-        "(SELECT id FROM {ready} WHERE run_at <= $1 UNION ALL SELECT id FROM {parked}) AS s"
-    ),
-    JobStatus.BLOCKED: (
-        "(SELECT id FROM {waiting} UNION ALL SELECT id FROM {blocked} WHERE called_at IS NULL) AS s"
-    ),
-    JobStatus.ACTIVE: "(SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)) AS s",
-    JobStatus.COMPLETED: "(SELECT id FROM {ended} WHERE state = 2) AS s",
-    JobStatus.FAILED: "(SELECT id FROM {ended} WHERE state = 3 AND state > 2) AS s",
-    JobStatus.CANCELLED: "(SELECT id FROM {ended} WHERE state = 4 AND state > 2) AS s",
-}
-_ENDED: Final = "{ended} AS s"
-_LIVE: Final = """(SELECT id FROM {ready} UNION ALL SELECT id FROM {parked}
-    UNION ALL SELECT id FROM {waiting}
-    UNION ALL SELECT id FROM {blocked} WHERE called_at IS NULL
-    UNION ALL SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
-    WHERE i.id NOT IN (SELECT id FROM {cancels})) AS s"""
-
-
-def identity(job_id: str) -> uuid.UUID | None:
-    """The id as the tables hold it; None for what cannot be one."""
-    try:
-        read = uuid.UUID(job_id)
-    except (ValueError, AttributeError, TypeError):
-        return None
-    return read if str(read) == job_id else None
+_ENDED: Final = "(SELECT true FROM {ended} AS o WHERE o.id = j.id LIMIT 1)"
+_GOES_ON: Final = f"""{_ENDED} IS NULL
+    AND (SELECT true FROM {{cancels}} AS c WHERE c.id = j.id LIMIT 1) IS NULL"""
 
 
 class Inspector:
@@ -151,27 +125,25 @@ class Inspector:
             for row in rows
         }
 
-    async def page(
-        self, which: Filter, now: int, limit: int, cursor: str | None
-    ) -> tuple[list[JobInfo], str | None]:
-        """Newest first."""
-        conditions, arguments = _where(which, now)
-        if cursor is not None:
-            before = identity(cursor)
-            if before is None:
-                raise OptionError(
-                    f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged"
-                )
-            arguments.append(before)
-            conditions.append(f"s.id < ${len(arguments)}")
-        arguments.append(limit + 1)
-        rest = f"WHERE {' AND '.join(conditions)} ORDER BY s.id DESC LIMIT ${len(arguments)}"
-        source = _SOURCES[which.status]
-        if not (which.type or which.queue or which.tag):  # Only those of the page are looked up.
-            source = f"(SELECT s.id FROM {source} {rest}) AS s"
-        rows = await self._infos(source, rest, *arguments)
-        jobs = [_info(row, now) for row in rows[:limit]]
-        return jobs, str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    async def look(
+        self, which: Filter, now: int, limit: int, cursor: str | None, most: int
+    ) -> Looked:
+        """Of the next `most` jobs, newest first, the first ones that match."""
+        finder = Finder(self._connection, self._statements, which, now)
+        found = await finder.newest(_read_cursor(cursor), limit, most)
+        rows = []
+        if found.ids:
+            source = (
+                "(SELECT * FROM unnest($2::uuid[]) AS i (id) WHERE $1::bigint IS NOT NULL) AS s"
+            )
+            rows = await self._infos(source, "ORDER BY s.id DESC", now, found.ids)
+        return Looked([_info(row, now) for row in rows], _cursor(found), found.seen)
+
+    async def count(self, which: Filter, now: int, cursor: str | None, most: int) -> Counted:
+        """How many of the next `most` jobs match."""
+        finder = Finder(self._connection, self._statements, which, now)
+        jobs, found = await finder.count(_read_cursor(cursor), most)
+        return Counted(jobs, _cursor(found), found.seen)
 
     async def stats(self, now: int) -> JobStats:
         """Counts, queues and workers."""
@@ -221,27 +193,32 @@ class Inspector:
 
     # -- changes -----------------------------------------------------------------------------
 
+    async def last(self) -> Any:
+        """The id of the newest job; None: there is none."""
+        text = self._statements.named("SELECT id FROM {jobs} ORDER BY id DESC LIMIT 1")
+        rows = await self._connection.fetch(text)
+        return rows[0][0] if rows else None
+
     async def chosen(
-        self, which: Filter, now: int, ended: bool, after: Any, limit: int
-    ) -> list[Any]:
-        """The ids behind `after` of jobs that ended, or that have not, in order."""
-        conditions, arguments = _where(which, now)
-        arguments += [after, limit]
-        conditions.append(f"s.id > ${len(arguments) - 1}")
-        source = _SOURCES[which.status]
-        if which.status is None:
-            source = _ENDED if ended else _LIVE
-        elif which.status.terminal != ended:
-            return []
-        elif which.status is JobStatus.ACTIVE:
-            conditions.append("NOT EXISTS (SELECT FROM {cancels} AS c WHERE c.id = s.id)")
-        text = (
-            f"SELECT s.id FROM {source} CROSS JOIN LATERAL ("
-            "SELECT * FROM {jobs} AS o WHERE o.id = s.id LIMIT 1) AS j"
-            f" WHERE {' AND '.join(conditions)} ORDER BY s.id LIMIT ${len(arguments)}"
-        )
-        rows = await self._connection.fetch(self._statements.named(text), *arguments)
-        return [row[0] for row in rows]
+        self, which: Filter, now: int, ended: bool, after: Any, upto: Any, limit: int
+    ) -> Found:
+        """The ids behind `after`, up to `upto`, of jobs that ended, or that have not, in order."""
+        more = f"{_ENDED}" if ended else _GOES_ON
+        finder = Finder(self._connection, self._statements, which, now, more)
+        return await finder.oldest(after, upto, limit, LOOKED)
+
+    async def known(self, ids: Sequence[str]) -> list[Any]:
+        """Of the jobs with these ids, those that are here, in order."""
+        keys = [key for key in map(identity, ids) if key is not None]
+        rows = await self._connection.fetch(self._statements["whereabouts"], keys)
+        return [row["id"] for row in rows]
+
+    async def _with_flows(self, which: Filter, keys: Sequence[Any], now: int) -> list[Any]:
+        """These, and all other jobs of their flows that are what was looked for: a flow is retried
+        as one."""
+        others = await self._connection.fetch(self._statements["ended_with"], keys)
+        finder = Finder(self._connection, self._statements, which, now)
+        return [*keys, *await finder.matching([row[0] for row in others])]
 
     async def retry(self, job_id: str, now: int, from_step: int | None) -> None:
         """One job runs again at once, with a fresh budget."""
@@ -279,21 +256,25 @@ class Inspector:
         elif stay and not waits and not await fetch(text["keep_waiting"], key, now):
             raise active(job_id)  # The second look: it may have become due, or been called.
 
-    async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> int:
-        """Retries those of these jobs that still are what was looked for; returns how many. Where
-        another job holds the unique key of one of a flow, or of one that would wait again with it,
-        the jobs of that flow are left alone."""
+    async def retry_some(self, which: Filter, keys: Sequence[Any], now: int) -> Done:
+        """Retries those of these jobs that still are what was looked for, and all others of their
+        flows that are; returns how many. Where another job holds the unique key of one of a flow,
+        or of one that would wait again with it, the jobs of that flow are left alone."""
+        if which != Filter():  # Else these were named one by one.
+            keys = await self._with_flows(which, keys, now)
+        treated = set(keys)
         out = await barred(self._connection, self._statements, keys)
         keys = [key for key in keys if key not in out]
         with suppress(JobStateError):
             async with self._connection.transaction():
-                return await self._again(which, keys, now)
+                changed = await self._again(which, keys, now)
+                return Done(changed, len(treated) - changed, treated)
         changed = 0
         for some in await apart(self._connection, self._statements, keys):
             with suppress(JobStateError):
                 async with self._connection.transaction():
                     changed += await self._again(which, some, now)
-        return changed
+        return Done(changed, len(treated) - changed, treated)
 
     async def _again(self, which: Filter, keys: Sequence[Any], now: int) -> int:
         """Of jobs that may run again, and whose flows are locked."""
@@ -387,21 +368,17 @@ def _ended_states(which: Filter) -> list[int]:
     return [state for state in (2, 3, 4) if status in (None, status_of(state, 0, 0))]
 
 
-def _where(which: Filter, now: int) -> tuple[list[str], list[Any]]:
-    conditions = ["$1::bigint IS NOT NULL"]
-    arguments: list[Any] = [now]
-    for column, value in (("type", which.type), ("queue", which.queue)):
-        if value is not None:
-            arguments.append(to_text(value))
-            conditions.append(f"j.{column} = ${len(arguments)}")
-    if which.tag is not None:
-        arguments.append(which.tag)
-        conditions.append(
-            f"j.options::json->'tags' @> to_jsonb(${len(arguments)}::text)".replace(
-                "::json->", "::jsonb->"
-            )
-        )
-    return conditions, arguments
+def _read_cursor(cursor: str | None) -> Any:
+    if cursor is None:
+        return None
+    before = identity(cursor)
+    if before is None:
+        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+    return before
+
+
+def _cursor(found: Found) -> str | None:
+    return None if found.following is None else str(found.following)
 
 
 def _state(row: Any) -> State:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 from backroom.job import JobInfo, JobStats
-from backroom.ports import Filter, Outlook, Wake
+from backroom.ports import Counted, Filter, Looked, Outlook, Progress, Wake, Which
+from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
+from backroom.storage.postgres.finding import FIRST
 from backroom.storage.postgres.limits import Limits
 from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.texts import from_text, to_text
@@ -18,6 +19,8 @@ from backroom.storage.postgres.texts import from_text, to_text
 __all__ = ["People"]
 
 T = TypeVar("T")
+Change = Callable[[Inspector, Filter, Sequence[Any]], Awaitable[Done]]
+"""What becomes of a page of jobs, within a transaction."""
 
 BULK: Final = 1000
 """How many jobs one transaction of a bulk change touches."""
@@ -55,7 +58,15 @@ class People(Limits):
     async def page(
         self, which: Filter, now: int, limit: int, cursor: str | None
     ) -> tuple[list[JobInfo], str | None]:
-        return await self._ask(lambda jobs: jobs.page(which, now, limit, cursor), LONGEST)
+        return await whole_page(partial(self.look, which, now), limit, cursor)
+
+    async def look(
+        self, which: Filter, now: int, limit: int, cursor: str | None, most: int
+    ) -> Looked:
+        return await self._ask(lambda jobs: jobs.look(which, now, limit, cursor, most), LONGEST)
+
+    async def count(self, which: Filter, now: int, cursor: str | None, most: int) -> Counted:
+        return await self._ask(lambda jobs: jobs.count(which, now, cursor, most), LONGEST)
 
     async def stats(self, now: int) -> JobStats:
         return await self._ask(lambda jobs: jobs.stats(now), LONGEST)
@@ -63,50 +74,79 @@ class People(Limits):
     async def queues(self) -> dict[str, bool]:
         return {from_text(name): paused for name, paused in await self._base.fetch("queues")}
 
-    async def retry(self, which: str | Filter, now: int, from_step: int | None = None) -> int:
+    async def retry(
+        self,
+        which: Which,
+        now: int,
+        from_step: int | None = None,
+        progress: Progress | None = None,
+    ) -> int:
         if isinstance(which, str):
             await self._steer(lambda jobs: jobs.retry(which, now, from_step), Wake.JOBS)
             return 1
-        return await self._bulk(
-            which, now, True, lambda jobs, keys: jobs.retry_some(which, keys, now), Wake.JOBS
-        )
 
-    async def cancel(self, which: str | Filter, now: int) -> int:
+        async def retry(jobs: Inspector, filter_: Filter, keys: Sequence[Any]) -> Done:
+            return await jobs.retry_some(filter_, keys, now)
+
+        return await self._bulk(which, now, True, retry, progress, Wake.JOBS)
+
+    async def cancel(self, which: Which, now: int, progress: Progress | None = None) -> int:
         wakes = (Wake.CONTROL, Wake.FINISHED, Wake.JOBS)  # What waited for them may be let through.
         if isinstance(which, str):
             return await self._steer(lambda jobs: jobs.cancel(which, now), *wakes)
-        return await self._bulk(
-            which, now, False, lambda jobs, keys: jobs.cancel_some(which, keys, now), *wakes
-        )
 
-    async def delete(self, which: str | Filter) -> int:
+        async def cancel(jobs: Inspector, filter_: Filter, keys: Sequence[Any]) -> Done:
+            changed = await jobs.cancel_some(filter_, keys, now)
+            return Done(changed, len(keys) - changed)
+
+        return await self._bulk(which, now, False, cancel, progress, *wakes)
+
+    async def delete(self, which: Which, progress: Progress | None = None) -> int:
         if isinstance(which, str):
             await self._steer(lambda jobs: jobs.delete(which))
             return 1
-        now = self._base.clock.now()
-        return await self._bulk(which, now, True, lambda jobs, keys: jobs.delete_some(which, keys))
+
+        async def delete(jobs: Inspector, filter_: Filter, keys: Sequence[Any]) -> Done:
+            changed = await jobs.delete_some(filter_, keys)
+            return Done(changed, len(keys) - changed)
+
+        return await self._bulk(which, self._base.clock.now(), True, delete, progress)
 
     async def _bulk(
         self,
-        which: Filter,
+        which: Filter | Sequence[str],
         now: int,
         ended: bool,
-        change: Callable[[Inspector, Sequence[Any]], Awaitable[int]],
+        change: Change,
+        progress: Progress | None,
         *wakes: Wake,
     ) -> int:
         """One look and one transaction a page: jobs that have become something else since the
-        look are left alone."""
-        total, after = 0, UUID(int=0)
-        while True:
-            choose = partial(
-                Inspector.chosen, which=which, now=now, ended=ended, after=after, limit=BULK
-            )
-            keys = await self._ask(choose, LONGEST)
+        look are left alone, and so are those that come after it has begun."""
+        so_far = Tally(progress)
+        if not isinstance(which, Filter):
+            ids = list(dict.fromkeys(which))
+            keys = await self._ask(partial(_known, ids))
             if keys:
-                total += await self._steer(partial(_apply, change, keys), *wakes)
-            if len(keys) < BULK:
-                return total
-            after = keys[-1]
+                work = partial(_apply, change, Filter(), keys)
+                so_far.add(len(ids), await self._steer(work, *wakes), len(ids) - len(keys))
+            else:
+                so_far.add(len(ids), Done(), len(ids))
+            return so_far.changed
+        upto, after = await self._ask(Inspector.last), FIRST
+        while upto is not None and after is not None:
+            choose = partial(
+                Inspector.chosen, which=which, now=now, ended=ended, after=after, upto=upto,
+                limit=BULK,
+            )  # fmt: skip
+            page = await self._ask(choose, LONGEST)
+            keys = so_far.untreated(page.ids)
+            done = Done()
+            if keys:
+                done = await self._steer(partial(_apply, change, which, keys), *wakes)
+            so_far.add(page.seen, done)
+            after = page.following
+        return so_far.changed
 
     async def pause(self, queue: str, paused: bool) -> None:
         await self._base.fetch("pause", to_text(queue), paused)
@@ -115,9 +155,9 @@ class People(Limits):
             await self.free_up(self._base.clock.now())
 
 
-def _apply(
-    change: Callable[[Inspector, Sequence[Any]], Awaitable[int]],
-    keys: Sequence[Any],
-    jobs: Inspector,
-) -> Awaitable[int]:
-    return change(jobs, keys)
+def _apply(change: Change, which: Filter, keys: Sequence[Any], jobs: Inspector) -> Awaitable[Done]:
+    return change(jobs, which, keys)
+
+
+def _known(ids: Sequence[str], jobs: Inspector) -> Awaitable[list[Any]]:
+    return jobs.known(ids)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from backroom.errors import JobNotFoundError, StorageError
 from backroom.job import JobInfo
-from backroom.ports import Filter, Outlook
+from backroom.ports import Outlook, Progress, Which
 from backroom.storage.postgres.figures import Watching
 from backroom.storage.postgres.links import is_away
 from backroom.storage.postgres.moving import Moving
@@ -75,13 +75,13 @@ class Spooling(Watching, Moving):
                 found.update(await super().outlook(missing, now))
         return found
 
-    async def cancel(self, which: str | Filter, now: int) -> int:
+    async def cancel(self, which: Which, now: int, progress: Progress | None = None) -> int:
         spool = self._spool
         if spool is None or not isinstance(which, str):
-            return await super().cancel(which, now)
+            return await super().cancel(which, now, progress)
         away = None
         try:
-            return await super().cancel(which, now)
+            return await super().cancel(which, now, progress)
         except JobNotFoundError:
             pass
         except StorageError as error:
@@ -94,7 +94,7 @@ class Spooling(Watching, Moving):
         if away is None:
             # It may have been delivered meanwhile: then it is the server's to cancel it.
             with suppress(JobNotFoundError):
-                return await super().cancel(which, now)
+                return await super().cancel(which, now, progress)
         if cancelled is None:
             raise away or JobNotFoundError(f"no job has the id {which!r}")
         return cancelled

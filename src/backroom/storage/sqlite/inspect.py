@@ -13,7 +13,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from backroom.errors import JobNotFoundError, JobStateError, OptionError
+from backroom.errors import JobNotFoundError, JobStateError
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -31,10 +31,12 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.limit import OURS, full
-from backroom.ports import Filter, Outlook
+from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import shown
+from backroom.storage.matching import LOOKED
 from backroom.storage.sqlite.keys import HOLDS
 from backroom.storage.sqlite.ledger import VERSION
+from backroom.storage.sqlite.looking import Chosen, Look, matching
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
 __all__ = ["AGAIN", "CANCEL", "LET_GO", "Inspector", "Unreadable"]
@@ -46,9 +48,6 @@ _INFO: Final = """
            j.progress_message, w.name, j.worker
     FROM {} LEFT JOIN worker AS w ON w.id = j.worker
 """
-_ALL: Final = "job AS j"
-# SQLite believes that any state is common, and would go through all jobs in order.
-_ACTIVE: Final = "job AS j INDEXED BY job_active"
 
 AGAIN: Final = """
     UPDATE OR IGNORE job SET state = 0, run_at = :now, budget = attempt, crashes = 0,
@@ -83,16 +82,6 @@ _STILL: Final = """
 _ENDED: Final = "j.state BETWEEN 2 AND 4"
 _GOES_ON: Final = "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
 
-_SELECTED: Final = {
-    JobStatus.SCHEDULED: "j.state = 0 AND j.run_at > :now",
-    JobStatus.PENDING: "(j.state = 0 AND j.run_at <= :now OR j.state = 6)",
-    JobStatus.BLOCKED: "j.state = 5",
-    JobStatus.ACTIVE: "j.state = 1",
-    JobStatus.COMPLETED: "j.state = 2 AND j.state BETWEEN 2 AND 4",
-    JobStatus.FAILED: "j.state = 3 AND j.state BETWEEN 2 AND 4",
-    JobStatus.CANCELLED: "j.state = 4 AND j.state BETWEEN 2 AND 4",
-}
-
 
 class _Queue(msgspec.Struct):
     """Counts of one queue, while they are gathered."""
@@ -117,7 +106,7 @@ class Inspector:
 
     def find(self, job_id: str, now: int) -> JobInfo | None:
         """One job with its errors, its log and its steps."""
-        row = self._run(_INFO.format(_ALL) + "WHERE j.id = ?", (job_id,)).fetchone()
+        row = self._run(_INFO.format("job AS j") + "WHERE j.id = ?", (job_id,)).fetchone()
         if row is None:
             return None
         key = row[0]
@@ -167,33 +156,21 @@ class Inspector:
             )
         }
 
-    def page(
-        self, which: Filter, now: int, limit: int, cursor: str | None
-    ) -> tuple[list[JobInfo], str | None]:
-        """Newest first."""
-        if not self._may_find(which):
-            return [], None
-        condition, arguments = _where(which, now)
-        if cursor is not None:
-            condition += " AND j.key < :cursor"
-            arguments["cursor"] = _read_cursor(cursor)
-        arguments["limit"] = limit + 1
-        rows = list(
-            self._run(
-                _INFO.format(_source(which))
-                + f"WHERE {condition} ORDER BY j.key DESC LIMIT :limit",
-                arguments,
-            )
-        )
+    def look(self, which: Filter, now: int, limit: int, cursor: str | None, most: int) -> Looked:
+        """Of the next `most` jobs, newest first, the first ones that match."""
+        rows, some = Look(self._run, which, now).rows(_INFO, cursor, limit, most)
         started: dict[int | None, frozenset[int]] = {None: frozenset()}
         for row in rows:
             if row[23] not in started:
                 started[row[23]] = self._started(row[23])
         why = self._why_blocked(rows)
-        jobs = [
-            _info(row, now, started[row[23]], blocked_by=why.get(row[0])) for row in rows[:limit]
-        ]
-        return jobs, str(rows[limit - 1][0]) if len(rows) > limit else None
+        jobs = [_info(row, now, started[row[23]], blocked_by=why.get(row[0])) for row in rows]
+        return Looked(jobs, None if some.whole else str(some.low), some.seen)
+
+    def count(self, which: Filter, now: int, cursor: str | None, most: int) -> Counted:
+        """How many of the next `most` jobs match."""
+        jobs, some = Look(self._run, which, now).count(cursor, most)
+        return Counted(jobs, None if some.whole else str(some.low), some.seen)
 
     def stats(self, now: int) -> JobStats:
         """Counts, queues and workers."""
@@ -269,31 +246,18 @@ class Inspector:
         """Every queue that ever held a job, and whether it is paused."""
         return {name: bool(paused) for name, paused in self._run("SELECT name, paused FROM queue")}
 
-    def ended(self, which: Filter, now: int, after: int, limit: int) -> list[int]:
-        """The keys above `after` of jobs that `retry_some` retries, in order, up to `limit`."""
-        return self._some(which, now, after, limit, _ENDED)
+    def last(self) -> int:
+        """The key of the newest job."""
+        [(key,)] = self._run("SELECT ifnull(max(key), -1) FROM job")
+        return key  # type: ignore[no-any-return]  # apsw types rows loosely
 
-    def live(self, which: Filter, now: int, after: int, limit: int) -> list[int]:
+    def ended(self, which: Filter, now: int, after: int, upto: int, limit: int) -> Chosen:
+        """The keys behind `after`, up to `upto`, of jobs that `retry_some` retries, in order."""
+        return Look(self._run, which, now, _ENDED).choose(after, upto, limit, LOOKED)
+
+    def live(self, which: Filter, now: int, after: int, upto: int, limit: int) -> Chosen:
         """Like `ended`, for `cancel_some`."""
-        return self._some(which, now, after, limit, _GOES_ON)
-
-    def _some(self, which: Filter, now: int, after: int, limit: int, state: str) -> list[int]:
-        if not self._may_find(which):
-            return []
-        condition, arguments = _where(which, now)
-        rows = self._run(
-            f"SELECT j.key FROM {_source(which)} WHERE {condition} AND {state}"
-            " AND j.key > :after ORDER BY j.key LIMIT :limit",
-            {**arguments, "after": after, "limit": limit},
-        )
-        return [key for (key,) in rows]
-
-    def _may_find(self, which: Filter) -> bool:
-        """False for a queue that never held a job: no need to go through all others'."""
-        if which.queue is None:
-            return True
-        known = self._run("SELECT 1 FROM queue WHERE name = ?", (which.queue,))
-        return known.fetchone() is not None
+        return Look(self._run, which, now, _GOES_ON).choose(after, upto, limit, LOOKED)
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -317,10 +281,29 @@ class Inspector:
         self._let_go(keys, now)
         return self._change(AGAIN, which, now, keys, _ENDED)
 
+    def with_flows(self, which: Filter, now: int, keys: Sequence[int]) -> list[int]:
+        """All jobs of the flows of these that are what was looked for: a flow is retried as one."""
+        condition, arguments = matching(which, now)
+        rows = self._run(
+            "SELECT j.key FROM member AS m CROSS JOIN job AS j ON j.key = m.job WHERE m.flow IN ("
+            "SELECT flow FROM member WHERE job IN (SELECT value FROM json_each(:keys)))"
+            f" AND {condition} AND {_ENDED}",
+            {**arguments, "keys": json.dumps(list(keys))},
+        )
+        return [key for (key,) in rows]
+
+    def keys(self, ids: Sequence[str]) -> list[int]:
+        """Of the jobs with these ids that are here, in order."""
+        rows = self._run(
+            "SELECT key FROM job WHERE id IN (SELECT value FROM json_each(?)) ORDER BY key",
+            (json.dumps(list(ids)),),
+        )
+        return [key for (key,) in rows]
+
     def left(self, which: Filter, now: int, keys: Sequence[int]) -> list[int]:
         """Those of these jobs that still are what was looked for, after `retry_some`: others hold
         their unique keys."""
-        condition, arguments = _where(which, now)
+        condition, arguments = matching(which, now)
         rows = self._run(
             "SELECT j.key FROM job AS j WHERE j.key IN (SELECT value FROM json_each(:keys))"
             f" AND {condition} AND {_ENDED}",
@@ -376,42 +359,12 @@ class Inspector:
         return row  # type: ignore[no-any-return]  # apsw types rows loosely
 
     def _change(self, change: str, which: Filter, now: int, keys: Sequence[int], state: str) -> int:
-        condition, arguments = _where(which, now)
+        condition, arguments = matching(which, now)
         self._run(
             change + _STILL.format(f"{condition} AND {state}"),
             {**arguments, "keys": json.dumps(list(keys)), "now": now},
         )
         return self.connection.changes()
-
-
-def _source(which: Filter) -> str:
-    return _ACTIVE if which.status is JobStatus.ACTIVE else _ALL
-
-
-def _where(which: Filter, now: int) -> tuple[str, dict[str, Any]]:
-    conditions = ["true"]
-    arguments: dict[str, Any] = {}
-    if which.status is not None:
-        conditions.append(_SELECTED[which.status])
-        arguments["now"] = now
-    if which.type is not None:
-        conditions.append("j.type = :type")
-        arguments["type"] = which.type
-    if which.queue is not None:
-        conditions.append("j.queue = :queue")
-        arguments["queue"] = which.queue
-    if which.tag is not None:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM json_each(j.options, '$.tags') WHERE value = :tag)"
-        )
-        arguments["tag"] = which.tag
-    return " AND ".join(conditions), arguments
-
-
-def _read_cursor(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
-    return int(cursor)
 
 
 def _moment(value: int | None) -> Any:

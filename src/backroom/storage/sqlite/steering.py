@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from backroom.errors import JobStateError
 from backroom.ports import Filter, Wake
+from backroom.storage.matching import Done
 from backroom.storage.sqlite import away, limits, reopening, retention, steps, turns
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
@@ -30,19 +31,23 @@ def retry(ledger: Ledger, job_id: str, now: int, from_step: int | None) -> int:
     return 1
 
 
-def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
-    """Of those of these jobs that still are what was looked for; how many. Where another job holds
-    the unique key of one of a flow, or of one that would wait again with it, the jobs of that flow
-    are left alone."""
+def retry_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> Done:
+    """Of those of these jobs that still are what was looked for, and of all others of their flows
+    that are; how many. Where another job holds the unique key of one of a flow, or of one that
+    would wait again with it, the jobs of that flow are left alone."""
+    if which != Filter():  # Else these were named one by one.
+        keys = sorted({*keys, *Inspector(ledger.connection).with_flows(which, now, keys)})
+    treated = set(keys)
     keys = reopening.retriable(ledger, keys)
     ledger.wakes.add(Wake.JOBS)
     with suppress(JobStateError), ledger.connection:
-        return _again(ledger, which, now, keys)
+        changed = _again(ledger, which, now, keys)
+        return Done(changed, len(treated) - changed, treated)
     changed = 0
     for some in reopening.apart(ledger, keys):
         with suppress(JobStateError), ledger.connection:
             changed += _again(ledger, which, now, some)
-    return changed
+    return Done(changed, len(treated) - changed, treated)
 
 
 def _again(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
@@ -64,13 +69,13 @@ def cancel(ledger: Ledger, job_id: str, now: int) -> int:
     return changed
 
 
-def cancel_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> int:
-    """Like `retry_some`, of jobs that have not ended."""
+def cancel_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> Done:
+    """Of those of these jobs that have not ended, and still are what was looked for."""
     gone = away.away(ledger, keys)
-    keys = [key for key in keys if key not in gone]
-    changed = Inspector(ledger.connection).cancel_some(which, now, keys)
-    _cancelled(ledger, keys, now)
-    return changed
+    here = [key for key in keys if key not in gone]
+    changed = Inspector(ledger.connection).cancel_some(which, now, here)
+    _cancelled(ledger, here, now)
+    return Done(changed, len(keys) - changed)
 
 
 def _cancelled(ledger: Ledger, keys: Sequence[int], now: int) -> None:
@@ -86,14 +91,14 @@ def delete(ledger: Ledger, job_id: str) -> int:
     return 1
 
 
-def delete_some(ledger: Ledger, keys: Sequence[int]) -> int:
+def delete_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) -> Done:
     """Of those of these jobs that nobody has retried since, and whose flows do not go on; how
     many."""
     stay = reopening.of_open_flow(ledger, keys).keys() | away.away(ledger, keys)
     gone = Inspector(ledger.connection).still_ended([key for key in keys if key not in stay])
     if gone:
         _forget(ledger, gone)
-    return len(gone)
+    return Done(len(gone), len(keys) - len(gone))
 
 
 def _forget(ledger: Ledger, keys: Sequence[int]) -> None:
