@@ -63,6 +63,12 @@ class JobScheduler(Protocol):
     async def get_jobs(
         self, *, limit: int = 100, cursor: str | None = None, **which: Unpack[JobFilter]
     ) -> JobPage: ...
+    async def get_stats(self) -> JobStats: ...
+
+
+class JobServiceProtocol(JobScheduler, Protocol):
+    """The whole contract of a service."""
+
     async def search_jobs(
         self,
         *,
@@ -74,12 +80,6 @@ class JobScheduler(Protocol):
     async def count_jobs(
         self, *, within: float | timedelta = 0.05, **which: Unpack[JobFilter]
     ) -> Count: ...
-    async def get_stats(self) -> JobStats: ...
-
-
-class JobServiceProtocol(JobScheduler, Protocol):
-    """The whole contract of a service."""
-
     async def get_limits(self) -> list[LimitInfo]: ...
     def limit(self, queue: str, limit: Concurrency) -> None: ...
     def on(self, name: str, listener: Callable[[Any], object], /) -> Callable[[], None]: ...

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict, reveal_type
+from typing import Any, TypedDict, Unpack, reveal_type
 from uuid import UUID, uuid4
 
 import msgspec
@@ -24,6 +24,7 @@ from backroom import (
     FileJobStorage,
     Job,
     JobFailed,
+    JobFilter,
     JobHandler,
     JobId,
     JobInfo,
@@ -228,14 +229,7 @@ class Fake:
         return JobStatus.PENDING
 
     async def get_jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        type: str | JobType[Any, Any] | None = None,
-        queue: str | None = None,
-        tag: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
+        self, *, limit: int = 100, cursor: str | None = None, **which: Unpack[JobFilter]
     ) -> JobPage:
         return JobPage([], None)
 

@@ -285,7 +285,7 @@ class Inspector:
         """All jobs of the flows of these that are what was looked for: a flow is retried as one."""
         condition, arguments = matching(which, now)
         rows = self._run(
-            "SELECT j.key FROM member AS m CROSS JOIN job AS j ON j.key = m.job WHERE m.flow IN ("
+            "SELECT m.job FROM member AS m CROSS JOIN job AS j ON j.key = m.job WHERE m.flow IN ("
             "SELECT flow FROM member WHERE job IN (SELECT value FROM json_each(:keys)))"
             f" AND {condition} AND {_ENDED}",
             {**arguments, "keys": json.dumps(list(keys))},
