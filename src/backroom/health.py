@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import Final
 
 from backroom.job import JobStats
@@ -31,5 +33,22 @@ async def troubles(service: JobService) -> list[str]:
 
 
 def worker_of(stats: JobStats, host: str) -> list[str]:
-    """The names of the workers of this host that live: that hold a lease."""
-    return [one.name for one in stats.workers if one.name.rpartition(":")[0] == host]
+    """The names of the workers of a host that live: they are enlisted, and where it is this host,
+    their processes are there. Who died is enlisted until another worker sees it."""
+    here = host == socket.gethostname()
+    found: list[str] = []
+    for worker in stats.workers:
+        its, _, number = worker.name.rpartition(":")
+        if its == host and not (here and number.isdecimal() and not _is_there(int(number))):
+            found.append(worker.name)
+    return found
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # Somebody else's, or a number that none can have.
+        return process < 1 << 22
+    return True

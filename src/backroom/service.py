@@ -564,8 +564,10 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
 
     @property
     def holds_lease(self) -> bool:
-        """Whether jobs are being processed here, and the lease under which they are stands."""
-        return self._worker is not None and self._worker.holds_lease
+        """Whether jobs are being processed here, also while it stops, and the lease under which
+        they are stands."""
+        worker = self._worker or self._leaving
+        return worker is not None and worker.holds_lease
 
     @property
     def slots(self) -> list[tuple[str, int, int]]:

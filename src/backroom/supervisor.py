@@ -72,6 +72,11 @@ class Supervisor:
     def once(self) -> bool:
         return self._once
 
+    @property
+    def all_work(self) -> bool:
+        """Whether every one of its workers has said that it works, and lives."""
+        return bool(self._slots) and all(slot.works for slot in self._slots)
+
     async def pause(self, seconds: float) -> None:
         """Waits, or until it is told to stop."""
         try:
@@ -155,6 +160,12 @@ class _Slot:
             )  # fmt: skip
             await supervisor.pause(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    @property
+    def works(self) -> bool:
+        """Whether there is a worker here that has begun, and not ended."""
+        process = self._process
+        return process is not None and process.began and not process.ended.done()
 
     async def _follow(self) -> int:
         """Until the process here has ended, and none has taken its place."""

@@ -14,6 +14,7 @@ from backroom.cli.commands import PREFIX, Commands, option
 from backroom.cli.completion import completion
 from backroom.cli.copies import backup, restore
 from backroom.cli.doctor import doctor
+from backroom.cli.health import health
 from backroom.cli.jobs import jobs
 from backroom.cli.limits import limits
 from backroom.cli.migrate import migrate
@@ -58,8 +59,8 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, limits, schedules, workflows, stats, doctor, migrate, move, backup,
-    restore, web, completion,
+    worker, jobs, queues, limits, schedules, workflows, stats, health, doctor, migrate, move,
+    backup, restore, web, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

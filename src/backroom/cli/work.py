@@ -7,15 +7,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple
 
 import click
 
 from backroom import __version__
+from backroom.cli.managed import keep_telling
+from backroom.cli.scrape import telling
 from backroom.processes import memory_used
 from backroom.service import JobService
-from backroom.supervisor import Supervisor, follow_supervisor, say_ready
+from backroom.supervisor import SUPERVISED, Supervisor, follow_supervisor, say_ready
+from backroom.systemd import Manager
 
 __all__ = ["Wear", "supervise", "work"]
 
@@ -42,10 +46,12 @@ async def work(
     wear: Wear = NEVER,
     *,
     quiet: bool = False,
+    figures: tuple[str, int] | None = None,
 ) -> int:
     """Runs until SIGTERM or SIGINT (drains), a second one (gives back and leaves), until it is
     worn, or, with `burst`, until nothing is due. Returns the exit code: 0, or 1 if code had to
-    be left running. `quiet`: what it says for people goes to the log."""
+    be left running. `quiet`: what it says for people goes to the log. `figures`: the address and
+    port at which it tells them."""
     tell = log.info if quiet else _tell
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
@@ -63,10 +69,34 @@ async def work(
         loop.add_signal_handler(number, on_signal, number.name)
     os.register_at_fork(after_in_child=_default_signals)
     follow_supervisor()
-    await service.start()
-    for line in banner(service, target, burst):
-        tell(line)
-    say_ready()
+    # Who is supervised tells the supervisor, and that the service manager.
+    manager = Manager({} if SUPERVISED in os.environ else None)
+    async with AsyncExitStack() as stack:
+        at = None
+        if figures is not None:  # Before a job begins: the port may be taken.
+            at = await stack.enter_async_context(telling(service, *figures))
+        await service.start()
+        telling_on = asyncio.create_task(keep_telling(manager, lambda: service.holds_lease))
+        stack.callback(telling_on.cancel)
+        for line in banner(service, target, burst):
+            tell(line)
+        if figures is not None:
+            tell(f"  figures      http://{figures[0]}:{at}/metrics")
+        say_ready()
+        return await _until_told(service, burst, grace, wear, leaving, hurry, manager, tell)
+
+
+async def _until_told(
+    service: JobService,
+    burst: bool,
+    grace: float,
+    wear: Wear,
+    leaving: asyncio.Event,
+    hurry: asyncio.Event,
+    manager: Manager,
+    tell: Callable[[str], None],
+) -> int:
+    """Works until one of its ends has come, and leaves. Returns the exit code."""
     ends: list[Coroutine[Any, Any, object]] = [leaving.wait()]
     if burst:
         ends.append(_until_idle(service))
@@ -76,6 +106,7 @@ async def work(
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
+    manager.tell("STOPPING=1")
     ended = await _leave(service, grace, hurry)
     tell("stopped" if ended else "stopped; threads that still ran were left")
     return 0 if ended else 1
@@ -115,18 +146,22 @@ async def supervise(command: Sequence[str], count: int, burst: bool) -> int:
     """Runs several workers until SIGTERM or SIGINT (drains all), a second one (they give back
     and leave). SIGHUP replaces them one by one. Returns the exit code."""
     supervisor = Supervisor(command, count, once=burst)
+    manager = Manager()
     loop = asyncio.get_running_loop()
 
     def on_signal(name: str) -> None:
         again = supervisor.is_leaving()
         what = "they give back what runs, and leave" if again else "all workers drain"
         click.echo(f"{name}: {what}", err=True)
+        manager.tell("STOPPING=1")
         supervisor.terminate()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
     loop.add_signal_handler(signal.SIGHUP, supervisor.restart)
+    telling_on = asyncio.create_task(keep_telling(manager, lambda: supervisor.all_work))
     code = await supervisor.run()
+    telling_on.cancel()
     _ignore_signals()
     click.echo("all workers have ended", err=True)
     return code

@@ -30,6 +30,10 @@ __all__ = ["worker"]
 @option("--max-jobs", type=click.IntRange(1), help="Replace a worker after so many jobs.")
 @option("--max-memory", type=click.IntRange(32), metavar="MIB",
         help="Replace a worker that uses more memory than this.")  # fmt: skip
+@option("--metrics-port", type=click.IntRange(0, 65_535),
+        help="Tell figures for Prometheus, and health, at this port; 0: any.")  # fmt: skip
+@option("--metrics-host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+        help="At this address of this machine; there is no login.")  # fmt: skip
 @option("--reload", is_flag=True,
         help="For development: drain and restart when a .py file changes.")  # fmt: skip
 @option("--dry-run", is_flag=True, help="Check everything, say what would run, start nothing.")
@@ -47,6 +51,8 @@ def worker(
     processes: int,
     max_jobs: int | None,
     max_memory: int | None,
+    metrics_port: int | None,
+    metrics_host: str,
     reload: bool,
     dry_run: bool,
     as_json: bool,
@@ -62,6 +68,8 @@ def worker(
     """
     if reload and (burst or max_jobs or max_memory):
         raise click.UsageError("--reload cannot be combined with --burst, --max-jobs, --max-memory")
+    if metrics_port is not None:
+        _check_figures(reload or processes > 1 or bool(max_jobs or max_memory))
     from backroom.cli.logs import log_to_stderr
 
     json_log = as_json if log_format is None else log_format == "json"
@@ -89,12 +97,36 @@ def worker(
     else:
         wear = Wear(max_jobs, None if max_memory is None else max_memory << 20)
         service = _service(target, queues, concurrency)
-        code = asyncio.run(work(service, target, burst, grace, wear, quiet=json_log))
+        code = asyncio.run(
+            work(
+                service,
+                target,
+                burst,
+                grace,
+                wear,
+                quiet=json_log,
+                figures=None if metrics_port is None else (metrics_host, metrics_port),
+            )
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
         # Threads that hang must not hold the process; what they ran has been disowned.
         os._exit(code)
+
+
+def _check_figures(several: bool) -> None:
+    """Raises `click.UsageError`: nobody could tell figures at one port."""
+    import importlib.util
+
+    if several:
+        raise click.UsageError(
+            "--metrics-port is for one worker process: with --processes, --max-jobs, --max-memory"
+            " or --reload, several would want the port. What they tell of the store is the same:"
+            " scrape /metrics of `backroom web`"
+        )
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise click.UsageError("--metrics-port needs the extra: pip install 'backroom[metrics]'")
 
 
 def _service(target: str, queues: tuple[str, ...], concurrency: int | None) -> JobService:
