@@ -103,6 +103,12 @@ class Operations:
         async with self._recorded("resume", f"queue {queue}"):
             await self._service.resume_queue(queue)
 
+    # -- workers ---------------------------------------------------------------------------------
+
+    async def drain_worker(self, worker: int, on: bool = True) -> None:
+        async with self._recorded("drain" if on else "resume", f"worker {worker}"):
+            await self._service.drain_worker(worker, on)
+
     # -- schedules -------------------------------------------------------------------------------
 
     async def pause_schedule(self, name: str) -> ScheduleInfo:

@@ -21,6 +21,7 @@ from backroom.errors import (
     ServiceError,
     StorageError,
     UnknownJobTypeError,
+    WorkerNotFoundError,
     WorkflowNotFoundError,
 )
 
@@ -79,6 +80,7 @@ _KNOWN: Final[tuple[tuple[type[BackroomError], int, str], ...]] = (
     (JobNotFoundError, 404, "not-found"),
     (ScheduleNotFoundError, 404, "not-found"),
     (WorkflowNotFoundError, 404, "not-found"),
+    (WorkerNotFoundError, 404, "not-found"),
     (UnknownJobTypeError, 422, "unknown-type"),
     (PayloadTooLargeError, 413, "too-large"),
     (JobTypeError, 422, "bad-data"),

@@ -1,6 +1,15 @@
 """The REST API: its routes, by what they speak of."""
 
-from backroom.web.api import events, jobs, queues, schedules, store, workflows
+from backroom.web.api import (
+    events,
+    history,
+    jobs,
+    queues,
+    schedules,
+    store,
+    workers,
+    workflows,
+)
 from backroom.web.route import Route
 
 __all__ = ["routes"]
@@ -9,6 +18,6 @@ __all__ = ["routes"]
 def routes() -> list[Route]:
     """All of them."""
     return [
-        *store.routes(), *jobs.routes(), *queues.routes(), *schedules.routes(),
-        *workflows.routes(), *events.routes(),
+        *store.routes(), *history.routes(), *jobs.routes(), *queues.routes(), *workers.routes(),
+        *schedules.routes(), *workflows.routes(), *events.routes(),
     ]  # fmt: skip
