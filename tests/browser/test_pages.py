@@ -1,0 +1,89 @@
+"""Every page, in light and dark, wide and narrow: nothing complains, nothing is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.browser.site import Site
+
+Look = Callable[..., Page]
+Keep = Callable[[Page, str], None]
+
+AXE = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+}
+
+
+def fill(shop: Site) -> dict[str, str]:
+    """Something of everything; the addresses of all pages, by name."""
+
+    async def work() -> dict[str, str]:
+        service = shop.service
+        shop.broken = True
+        failed = await service.schedule("SEND_EMAIL", {"to": "ada@example.com"}, tags=["welcome"])
+        for number in range(6):
+            await service.schedule("SHIP_ORDER", {"order": number, "lost": number % 2 == 0})
+        await service.schedule("SHIP_ORDER", {"order": 99}, delay=3600, priority="high")
+        running = await service.schedule("GENERATE_REPORT", {"years": [2025]}, queue="reports")
+        async with service.workflow("order 4711") as flow:
+            first = flow.add("SHIP_ORDER", {"order": 1})
+            then = [flow.add("SHIP_ORDER", {"order": n}, after=first) for n in (2, 3)]
+            flow.add("SHIP_ORDER", {"order": 4}, after=then)
+        await service.cron("0 3 * * *", "GENERATE_REPORT", {"years": [2026]}, name="nightly")
+        await service.every(3600, "SHIP_ORDER", {"order": 0}, name="sweep")
+        await service.pause_queue("slow")
+        await service.schedule("SHIP_ORDER", {"order": 7}, queue="slow")
+        flow_id = (await service.get_workflows())[0].id
+        return {
+            "overview": "/",
+            "jobs": "/jobs",
+            "jobs-failed": "/jobs?status=failed",
+            "job-failed": f"/jobs/{failed}",
+            "job-running": f"/jobs/{running}",
+            "queues": "/queues",
+            "workers": "/workers",
+            "schedules": "/schedules",
+            "schedule": "/schedules/nightly",
+            "workflows": "/workflows",
+            "workflow": f"/workflows/{flow_id}",
+        }
+
+    shop.hold.clear()
+    return shop.do(work())
+
+
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 400)])
+def test_every_page_can_be_read_by_everybody(
+    shop: Site, look: Look, keep: Keep, dark: bool, width: int
+) -> None:
+    pages = fill(shop)
+    page = look("/", width=width, dark=dark)
+    told: list[str] = []
+    for name, path in pages.items():
+        page.goto(path)
+        page.locator("#live").wait_for()
+        found = Axe().run(page, options=AXE).response["violations"]
+        keep(page, f"{name}-{'dark' if dark else 'light'}-{width}")
+        told += [
+            f"{name}: {one['id']}: {node['html']}: {node['failureSummary']}"
+            for one in found
+            for node in one["nodes"]
+        ]
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            told.append(f"{name}: wider than the screen")
+        told += [f"{name}: {complaint}" for complaint in page.evaluate("window.complaints")]
+    assert told == []
+
+
+def test_pages_without_anything_say_what_to_type(shop: Site, look: Look, keep: Keep) -> None:
+    page = look("/jobs")
+    for path in ("/", "/jobs", "/queues", "/schedules", "/workflows"):
+        page.goto(path)
+        assert page.locator(".teach pre").first.is_visible(), path
+        assert Axe().run(page, options=AXE).response["violations"] == []
+    keep(page, "empty")
