@@ -31,8 +31,10 @@ window.alert = window.confirm = window.prompt = (text) => {
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for all tests of a file, and gone behind them: as long as it is there, a loop is running
+    in this thread, and tests that want one of their own could not be run."""
     path = find()
     if path is None:
         pytest.skip(NONE_FOUND)

@@ -15,7 +15,7 @@ from backroom.web.pages import graph, timeline, tracebacks
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
 
-__all__ = ["RetryForm", "cancel", "delete", "job", "retry"]
+__all__ = ["RetryForm", "cancel", "copy", "delete", "job", "retry"]
 
 
 class RetryForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ async def job(call: Call) -> Response:
         graph=graph.draw(flow.jobs) if flow and 1 < len(flow.jobs) <= graph.MOST else None,
         extras=(),
         priorities=PRIORITIES,
-        can_copy=False,
+        can_copy=True,
     )
 
 
@@ -55,7 +55,7 @@ async def _flow(call: Call, info: JobInfo) -> WorkflowInfo | None:
     if info.workflow is None:
         return None
     try:
-        return await call.service.get_workflow(info.workflow)
+        return await call.looking.workflow(info.workflow)
     except WorkflowNotFoundError:
         return None  # Removed since, or on its way to another store: the job is shown without.
 
@@ -76,6 +76,12 @@ async def cancel(call: Call) -> Response:
         JobStatus.CANCELLED: "cancelled",
     }.get(status, "ended-before")
     return call.redirect(f"/jobs/{id_}", did=did)
+
+
+async def copy(call: Call) -> Response:
+    """Makes a new job with the same data and options."""
+    made = await call.operations.copy_job(call.params["id"])
+    return call.redirect(f"/jobs/{made}", did="copied")
 
 
 async def delete(call: Call) -> Response:

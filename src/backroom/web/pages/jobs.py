@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.responses import Response
 
+from backroom.errors import JobNotFoundError, JobStateError
 from backroom.job import JobStats, JobStatus
+from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.pages.rendering import page
-from backroom.web.pages.saying import Asked, said_of
+from backroom.web.pages.saying import Asked, back_to, said_of
+from backroom.web.problem import Problem
 
-__all__ = ["FILTER", "JobsQuery", "filter_of", "jobs"]
+__all__ = ["FILTER", "JobsQuery", "SelectedForm", "filter_of", "jobs", "selected"]
 
 PAGE: Final = 50
 """Jobs on one page."""
+MOST_SELECTED: Final = 200
 
 FILTER: Final = ("status", "type", "queue", "tag")
 """What a filter can say, in the order in which an address says it."""
@@ -29,6 +34,14 @@ class JobsQuery(Asked, kw_only=True, forbid_unknown_fields=True):
     queue: str | None = None
     tag: str | None = None
     cursor: str | None = None
+
+
+class SelectedForm(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is done with the jobs that were ticked on a page."""
+
+    verb: Literal["retry", "cancel", "delete"]
+    id: list[str] = []
+    back: str | None = None
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -60,7 +73,9 @@ async def jobs(call: Call) -> Response:
     which = filter_of(query)
     stats = await call.looking.stats()
     shown = await call.looking.jobs(limit=PAGE, cursor=query.cursor, **which)
-    types = sorted({job.type for job in shown.jobs} | set(call.service.handled_types))
+    types = sorted(
+        {job.type for job in shown.jobs} | {known.name for known in call.service.known_types}
+    )
     return page(
         call,
         "jobs.html",
@@ -81,6 +96,34 @@ async def jobs(call: Call) -> Response:
         with_filter=_with(which),
         back="/jobs" + _with(which)(),
     )
+
+
+async def selected(call: Call) -> Response:
+    """Each by itself: one that is in no state for it is left alone, and not counted."""
+    form: SelectedForm = call.body
+    if form.verb == "delete" and not call.may(Role.ADMIN):
+        raise Problem(403, "role", "deleting jobs needs the role admin", at="body.verb")
+    if len(form.id) > MOST_SELECTED:
+        raise Problem(
+            422, "too-many",
+            f"at most {MOST_SELECTED} jobs are selected at once, got {len(form.id)}; for more, use"
+            " the buttons that take all that match",
+            at="body.id",
+        )  # fmt: skip
+    verbs: dict[str, Callable[[str], Awaitable[object]]] = {
+        "retry": call.operations.retry_job,
+        "cancel": call.operations.cancel_job,
+        "delete": call.operations.delete_job,
+    }
+    changed = 0
+    for job_id in form.id:
+        with suppress(JobNotFoundError, JobStateError):
+            await verbs[form.verb](job_id)
+            changed += 1
+    path, query = back_to(form.back, "/jobs")
+    said = dict(parse_qsl(query))
+    did = f"selected-{form.verb}" if form.id else "none"
+    return call.redirect(path, **{**said, "did": did, "changed": changed})
 
 
 def _with(which: Mapping[str, str]) -> Callable[..., str]:

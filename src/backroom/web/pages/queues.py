@@ -23,7 +23,7 @@ async def queues(call: Call) -> Response:
         blocked=None,
         can_limit=False,
         limits={},
-        rates=await call.service.get_limits(),
+        rates=await call.looking.limits(),
     )
 
 

@@ -35,7 +35,7 @@ async def schedule(call: Call) -> Response:
     """One of them, and its ticks."""
     query: ScheduleQuery = call.query
     one = await call.looking.schedule(call.params["name"])
-    ticks = await call.service.get_ticks(one.name, limit=TICKS, cursor=query.cursor)
+    ticks = await call.looking.ticks(one.name, limit=TICKS, cursor=query.cursor)
     return page(
         call,
         "schedule.html",
@@ -43,7 +43,7 @@ async def schedule(call: Call) -> Response:
         stats=await call.looking.stats(),
         said=said_of(query),
         one=one,
-        ticks=list(ticks),
+        ticks=ticks.ticks,
         next=ticks.cursor,
         cursor=query.cursor,
     )

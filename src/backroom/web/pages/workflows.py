@@ -23,14 +23,14 @@ class WorkflowsQuery(Asked, kw_only=True, forbid_unknown_fields=True):
 async def workflows(call: Call) -> Response:
     """All of them, newest first."""
     query: WorkflowsQuery = call.query
-    found = await call.service.get_workflows(limit=PAGE, cursor=query.cursor)
+    found = await call.looking.workflows(limit=PAGE, cursor=query.cursor)
     return page(
         call,
         "workflows.html",
         "workflows",
         stats=await call.looking.stats(),
         said=said_of(query),
-        flows=list(found),
+        flows=found.workflows,
         next=found.cursor,
         cursor=query.cursor,
     )
@@ -39,7 +39,7 @@ async def workflows(call: Call) -> Response:
 async def workflow(call: Call) -> Response:
     """One of them."""
     query: Asked = call.query
-    flow = await call.service.get_workflow(call.params["id"])
+    flow = await call.looking.workflow(call.params["id"])
     drawn = flow.kind == "workflow" and flow.jobs
     return page(
         call,
