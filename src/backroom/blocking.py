@@ -26,7 +26,16 @@ from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.filtering import JobFilter
 from backroom.handlers import HandlerWrapper, JobHandler
-from backroom.job import Count, JobId, JobInfo, JobOptions, JobPage, JobStats, JobStatus
+from backroom.job import (
+    Count,
+    FailureGroup,
+    JobId,
+    JobInfo,
+    JobOptions,
+    JobPage,
+    JobStats,
+    JobStatus,
+)
 from backroom.limit import Concurrency, LimitInfo
 from backroom.listening import Listeners
 from backroom.options import Isolation
@@ -322,6 +331,10 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
     def get_stats(self) -> JobStats:
         """Counts by status, queues, workers, and types that nobody here knows."""
         return self._call(self._service.get_stats())
+
+    def get_failures(self, limit: int = 100) -> list[FailureGroup]:
+        """Like `JobService.get_failures`."""
+        return self._call(self._service.get_failures(limit))
 
     def get_limits(self) -> list[LimitInfo]:
         """Like `JobService.get_limits`."""

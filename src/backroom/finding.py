@@ -9,7 +9,7 @@ from uuid import UUID
 
 from backroom.errors import JobCancelledError, JobFailedError, JobNotFoundError, OptionError
 from backroom.filtering import JobFilter, check_cursor, check_job_id, check_limit, read_filter
-from backroom.job import Count, JobId, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.job import Count, FailureGroup, JobId, JobInfo, JobPage, JobStats, JobStatus, duration
 from backroom.limit import LimitInfo
 from backroom.ports import Clock, Filter, Store
 from backroom.registry import Registry
@@ -194,6 +194,13 @@ class Finding:
         """Counts by status, queues, workers, and types that nobody here knows."""
         await self._ready()
         return await self.storage.stats(self._clock.now())
+
+    async def get_failures(self, limit: int = 100) -> list[FailureGroup]:
+        """The failed jobs that are there now, grouped by type and kind of their last error; the
+        groups of most jobs first, 1 to 1000 of them."""
+        check_limit(limit)
+        await self._ready()
+        return await self.storage.failures(limit)
 
     async def get_limits(self) -> list[LimitInfo]:
         """Every limit that the storage knows, how much of it is taken, and how many wait."""

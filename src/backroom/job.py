@@ -26,6 +26,7 @@ __all__ = [
     "AttemptError",
     "Cancel",
     "Count",
+    "FailureGroup",
     "Hold",
     "JobId",
     "JobIds",
@@ -45,6 +46,7 @@ __all__ = [
     "StepInfo",
     "WorkerStats",
     "duration",
+    "first_line",
     "microseconds",
     "moment",
     "status_of",
@@ -399,6 +401,8 @@ class QueueStats(msgspec.Struct, frozen=True):
     active: int
     oldest_pending: datetime | None
     """When the longest waiting job became due."""
+    blocked: int = 0
+    """Jobs that wait for others, or for room in a limit."""
 
 
 class WorkerStats(msgspec.Struct, frozen=True):
@@ -436,6 +440,32 @@ class JobStats(msgspec.Struct, frozen=True):
     wait for one."""
     parked: tuple[ParkedStats, ...] = ()
     """The same, for each version of their data by itself."""
+
+
+LINE: Final = 200
+"""Characters of the line that tells a group of failures."""
+
+
+class FailureGroup(msgspec.Struct, frozen=True):
+    """The failed jobs of one type whose last errors were of one kind."""
+
+    type: str
+    kind: str
+    """Of the last error: the class of what was raised, or `timeout`, `crash` and the like."""
+    jobs: int
+    """How many are there now: those that were retried, deleted or forgotten are not."""
+    last_at: datetime
+    """When the newest of them failed."""
+    message: str
+    """Of its error the first line, of at most 200 characters."""
+    job_id: JobId[Any]
+    """The newest of them."""
+
+
+def first_line(message: str) -> str:
+    """Of an error, as a list shows it."""
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return line if len(line) <= LINE else line[: LINE - 1] + "…"
 
 
 def duration(name: str, value: object, *, zero: bool = True) -> float:

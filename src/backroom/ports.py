@@ -16,7 +16,7 @@ import msgspec
 
 from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
 from backroom.flow import FlowRecord, Piece
-from backroom.job import JobInfo, JobRecord, JobStats, JobStatus
+from backroom.job import FailureGroup, JobInfo, JobRecord, JobStats, JobStatus
 from backroom.limiting import Limiting
 from backroom.sizes import Sizes
 from backroom.stepping import Stepping
@@ -441,7 +441,21 @@ class Inspection(Protocol):
         ...
 
     async def stats(self, now: int) -> JobStats:
-        """Counts, queues and workers."""
+        """Counts, queues and workers; of numbers that are kept, however many jobs there are."""
+        ...
+
+    async def failures(self, limit: int) -> list[FailureGroup]:
+        """The failed jobs that are there, by their types and the kinds of their last errors; the
+        groups of most jobs first, up to `limit`. Of numbers that are kept, too."""
+        ...
+
+    async def miscounted(self) -> list[str]:
+        """Which of the numbers that are kept differ from what is there, for people; empty: none.
+        Goes through all jobs."""
+        ...
+
+    async def recount(self) -> None:
+        """Makes all numbers anew. Goes through all jobs while nobody writes."""
         ...
 
     async def retry(

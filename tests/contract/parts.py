@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from backroom.errors import StorageClosedError
 from backroom.job import SECOND, JobIds, JobInfo, JobRecord, JobStatus
 from backroom.ports import Claimed, Clock, Filter, Inserted, Reclaimed, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
@@ -222,5 +224,12 @@ class Place:
         return [first, *[await self.open() for _ in range(count - 1)]]
 
     async def close(self) -> None:
-        while self._opened:
-            await self._opened.pop().close()
+        """Whatever the test has done to the jobs, the numbers that are kept are those that are
+        there."""
+        try:
+            for storage in self._opened[:1]:
+                with suppress(StorageClosedError):
+                    assert await storage.miscounted() == []
+        finally:
+            while self._opened:
+                await self._opened.pop().close()

@@ -21,6 +21,7 @@ from backroom import (
     Cancel,
     Concurrency,
     Cron,
+    FailureGroup,
     FileJobStorage,
     Job,
     JobFailed,
@@ -235,6 +236,9 @@ class Fake:
 
     async def get_stats(self) -> JobStats:
         return JobStats({}, (), ())
+
+    async def get_failures(self, limit: int = 100) -> list[FailureGroup]:
+        return []
 
 
 async def sign_up(jobs: JobScheduler) -> JobId[int]:

@@ -17,7 +17,7 @@ import apsw
 
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
-from backroom.job import SECOND, JobInfo, JobRecord, JobStats, duration
+from backroom.job import SECOND, FailureGroup, JobInfo, JobRecord, JobStats, duration
 from backroom.limit import LimitInfo, LimitRecord
 from backroom.ports import (
     Capabilities,
@@ -44,6 +44,7 @@ from backroom.stepping import lost
 from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.sqlite import (
     claims,
+    counts,
     inserts,
     limits,
     outcomes,
@@ -292,6 +293,15 @@ class EmbeddedStorage:
 
     async def stats(self, now: int) -> JobStats:
         return await self._read(Inspector.stats, now)
+
+    async def failures(self, limit: int) -> list[FailureGroup]:
+        return await self._read(Inspector.failures, limit)
+
+    async def miscounted(self) -> list[str]:
+        return await self._read(Inspector.miscounted, self.clock.now())
+
+    async def recount(self) -> None:
+        await self._write(counts.recount)
 
     async def queues(self) -> dict[str, bool]:
         return await self._read(Inspector.queues)

@@ -14,6 +14,7 @@ from backroom.job import (
     FIRST,
     PRIORITIES,
     AttemptError,
+    FailureGroup,
     JobId,
     JobInfo,
     JobStats,
@@ -23,6 +24,7 @@ from backroom.job import (
     QueueStats,
     State,
     WorkerStats,
+    first_line,
     status_of,
     to_datetime,
 )
@@ -190,6 +192,17 @@ class Inspector:
             unknown,
             tuple(ParkedStats(*kind, count) for kind, count in sorted(parked.items())),
         )  # fmt: skip
+
+    async def failures(self, limit: int) -> list[FailureGroup]:
+        """The failed jobs by type and kind of error."""
+        rows = await self._connection.fetch(self._statements["failures"], limit)
+        return [
+            FailureGroup(
+                from_text(type_), from_text(kind), jobs, to_datetime(at),
+                first_line(from_text(message)), JobId(str(id_)),
+            )
+            for type_, kind, jobs, at, id_, message in rows
+        ]  # fmt: skip
 
     # -- changes -----------------------------------------------------------------------------
 

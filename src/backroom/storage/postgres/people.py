@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from backroom.job import JobInfo, JobStats
+from backroom.job import FailureGroup, JobInfo, JobStats
 from backroom.ports import Counted, Filter, Looked, Outlook, Progress, Wake, Which
 from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.postgres.base import Base
@@ -70,6 +70,15 @@ class People(Limits):
 
     async def stats(self, now: int) -> JobStats:
         return await self._ask(lambda jobs: jobs.stats(now), LONGEST)
+
+    async def failures(self, limit: int) -> list[FailureGroup]:
+        return await self._ask(lambda jobs: jobs.failures(limit), LONGEST)
+
+    async def miscounted(self) -> list[str]:
+        return []
+
+    async def recount(self) -> None:
+        return None
 
     async def queues(self) -> dict[str, bool]:
         return {from_text(name): paused for name, paused in await self._base.fetch("queues")}

@@ -18,15 +18,12 @@ from backroom.job import (
     FIRST,
     PRIORITIES,
     AttemptError,
+    FailureGroup,
     JobId,
     JobInfo,
     JobStats,
-    JobStatus,
     LogLine,
-    ParkedStats,
-    QueueStats,
     State,
-    WorkerStats,
     status_of,
     to_datetime,
 )
@@ -34,8 +31,8 @@ from backroom.limit import OURS, full
 from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import shown
 from backroom.storage.matching import LOOKED
+from backroom.storage.sqlite import counts
 from backroom.storage.sqlite.keys import HOLDS
-from backroom.storage.sqlite.ledger import VERSION
 from backroom.storage.sqlite.looking import Chosen, Look, matching
 from backroom.storage.sqlite.steps import signals_of, steps_of
 
@@ -81,16 +78,6 @@ _STILL: Final = """
 """
 _ENDED: Final = "j.state BETWEEN 2 AND 4"
 _GOES_ON: Final = "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
-
-
-class _Queue(msgspec.Struct):
-    """Counts of one queue, while they are gathered."""
-
-    paused: bool = False
-    scheduled: int = 0
-    pending: int = 0
-    active: int = 0
-    oldest: int | None = None
 
 
 class Unreadable(Exception):
@@ -174,73 +161,15 @@ class Inspector:
 
     def stats(self, now: int) -> JobStats:
         """Counts, queues and workers."""
-        queues = {
-            name: _Queue(bool(paused))
-            for name, paused in self._run("SELECT name, paused FROM queue ORDER BY name")
-        }
-        by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
-        waiting = self._run(
-            "SELECT queue, count(*), sum(run_at <= ?1), min(run_at) FROM job"
-            " WHERE state = 0 GROUP BY queue, priority",
-            (now,),
-        )
-        for name, count, due, oldest in waiting:
-            queue = queues.setdefault(name, _Queue())
-            queue.scheduled += count - due
-            queue.pending += due
-            if due and (queue.oldest is None or oldest < queue.oldest):
-                queue.oldest = oldest
-            by_status["scheduled"] += count - due
-            by_status["pending"] += due
-        parked = tuple(
-            ParkedStats(*row)
-            for row in self._run(
-                f"SELECT type, {VERSION} AS version, count(*) FROM job WHERE state = 6"
-                " GROUP BY type, version ORDER BY type, version"
-            )
-        )
-        unknown: dict[str, int] = {}
-        for kind in parked:
-            unknown[kind.type] = unknown.get(kind.type, 0) + kind.jobs
-        by_status["pending"] += sum(unknown.values())
-        for name, count in self._run(
-            "SELECT queue, count(*) FROM job WHERE state = 6 GROUP BY queue"
-        ):
-            queues.setdefault(name, _Queue()).pending += count
-        for name, count in self._run(
-            "SELECT queue, count(*) FROM job WHERE state = 1 GROUP BY queue"
-        ):
-            queues.setdefault(name, _Queue()).active += count
-            by_status["active"] += count
-        for state, count in self._run(
-            "SELECT state, count(*) FROM job WHERE state BETWEEN 2 AND 4 GROUP BY state"
-        ):
-            by_status[str(status_of(state, 0, 0))] += count
-        [(by_status["blocked"],)] = self._run("SELECT count(*) FROM job WHERE state = 5")
-        workers = tuple(
-            WorkerStats(name, to_datetime(started_at), active)
-            for name, started_at, active in self._run(
-                "SELECT name, started_at, (SELECT count(*) FROM job"
-                " WHERE state = 1 AND worker = worker.id) FROM worker ORDER BY id"
-            )
-        )
-        return JobStats(
-            by_status,
-            tuple(
-                QueueStats(
-                    name,
-                    queue.paused,
-                    queue.scheduled,
-                    queue.pending,
-                    queue.active,
-                    _moment(queue.oldest),
-                )
-                for name, queue in queues.items()
-            ),
-            workers,
-            unknown,
-            parked,
-        )
+        return counts.stats(self.connection, now)
+
+    def failures(self, limit: int) -> list[FailureGroup]:
+        """The failed jobs by type and kind of error."""
+        return counts.failures(self.connection, limit)
+
+    def miscounted(self, now: int) -> list[str]:
+        """See `Inspection.miscounted`."""
+        return counts.miscounted(self.connection, now)
 
     def queues(self) -> dict[str, bool]:
         """Every queue that ever held a job, and whether it is paused."""

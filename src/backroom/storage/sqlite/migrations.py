@@ -24,6 +24,7 @@ MIGRATIONS: Final = (
     "0007_limits",
     "0008_flows_on_their_way",
     "0009_figures",
+    "0010_counts",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""

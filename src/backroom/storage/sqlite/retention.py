@@ -8,7 +8,7 @@ from typing import Final
 
 from backroom.job import State
 from backroom.ports import Pruned, Wake
-from backroom.storage.sqlite import figures, schedules
+from backroom.storage.sqlite import counts, figures, schedules
 from backroom.storage.sqlite.away import AWAY
 from backroom.storage.sqlite.claims import UNSTARTED
 from backroom.storage.sqlite.keys import let_go
@@ -58,6 +58,7 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
     """Removes up to `limit` jobs that ended before `cutoff`, and as many ticks, and holds that
     are over; ends what expired."""
     touched, more = 0, False
+    counts.fold(ledger, now)
     flows = has_flows(ledger)
     # A flow goes before its jobs: so nobody retries it when some of them have gone.
     more_flows = forget_flows(ledger, cutoff, limit)
