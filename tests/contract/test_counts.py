@@ -1,4 +1,4 @@
-"""Counts are kept: they tell what is there at every moment, and the failed jobs by what failed them."""
+"""Counts that are kept tell what is there at every moment, and of failed jobs what failed them."""
 
 from __future__ import annotations
 
