@@ -22,10 +22,13 @@ REFUSALS: Final = {
     401: "Nobody says who asks, or it is wrong.",
     403: "This role may not; or another site asks.",
     404: "It is not there.",
+    405: "The path takes other methods.",
     409: "Its state does not allow that; nothing was changed.",
     413: "The body is too long.",
+    414: "The query is too long.",
     415: "The body is of another kind.",
     422: "What is said does not fit; nothing was changed.",
+    431: "The headers are too long.",
     429: "Too often; `Retry-After` says when.",
     503: "The storage does not answer, or too many ask; `Retry-After` says when.",
 }

@@ -58,8 +58,9 @@ async def serve(
     worker: bool = False,
     grace: float = 30,
     ready: Callable[[str], object],
+    until: asyncio.Event | None = None,
 ) -> None:
-    """Until SIGTERM or SIGINT. With `worker`, the service also runs jobs here.
+    """Until SIGTERM or SIGINT, or `until` is set. With `worker`, the service also runs jobs here.
 
     Args:
         root_path: the prefix under which a proxy in front serves it, and which that takes away.
@@ -96,6 +97,11 @@ async def serve(
                 await asyncio.sleep(0.01)
             if server.started:
                 ready(_url(host, port, root_path))
+            if until is not None:
+                ended = asyncio.ensure_future(until.wait())
+                await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+                ended.cancel()
+                server.should_exit = True
             await serving
         finally:
             server.should_exit = True
