@@ -95,7 +95,7 @@ def page(
     """
     now = datetime.now(UTC)
     text = _templates.get_template(template).render(
-        url=call.url,
+        url=lambda path: _address(call, path),
         static=lambda name: asset_url(call, name),
         ago=lambda at: numbers.ago(at, now),
         now=now,
@@ -118,6 +118,12 @@ def page(
     if status == 200 and call.request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, status, headers, media_type="text/html")
+
+
+def _address(call: Call, path: str) -> str:
+    """Of a path of ours; behind a question mark stands a query that is encoded already."""
+    before, mark, query = path.partition("?")
+    return call.url(before) + mark + query
 
 
 def _numbered(stats: JobStats | None) -> Sequence[_Page]:

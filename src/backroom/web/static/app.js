@@ -54,12 +54,28 @@ document.addEventListener("click", (event) => {
 
 // -- rows that were held back while somebody was among them ---------------------------------------------
 
+let held = 0;
 document.addEventListener("backroom:held", (event) => {
-  const note = document.getElementById("held");
-  if (!note) return;
-  note.hidden = false;
-  note.querySelector("[data-count]").textContent = `${event.detail} more`;
+  held = event.detail;
 });
+document.addEventListener("backroom:page", () => {
+  const note = document.getElementById("held");
+  if (note) {
+    note.hidden = held === 0;
+    note.querySelector("[data-count]").textContent = `${held} more`;
+  }
+  held = 0;
+});
+
+// Whoever leaves the rows sees the news at once.
+function left(event) {
+  const note = document.getElementById("held");
+  if (!note || note.hidden || event.target.closest?.("[data-calm]")) return;
+  note.hidden = true;
+  live.refresh();
+}
+document.addEventListener("pointerover", left);
+document.addEventListener("focusin", left);
 
 // -- small things ---------------------------------------------------------------------------------------
 
@@ -108,6 +124,16 @@ document.addEventListener("pointerover", (event) => {
 });
 
 // -- forms without a reload (htmx): what comes back is morphed into the page ------------------------------
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || !form.matches("[data-send]")) return;
+  event.preventDefault();
+  const { submitter } = event;
+  const path = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+  const values = submitter?.name ? { [submitter.name]: submitter.value } : {};
+  htmx.ajax("POST", path, { source: form, swap: "none", values });
+});
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr } = event.detail;

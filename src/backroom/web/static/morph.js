@@ -2,8 +2,9 @@
 // details and half-written fields stay as they are. Elements with an id or a data-key are the same
 // ones wherever they move to.
 
+// (`form.id` would be the field of that name.)
 const keyOf = (node) =>
-  node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || null : null;
+  node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("id") || node.getAttribute("data-key") : null;
 
 const alike = (one, other) =>
   one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
