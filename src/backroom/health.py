@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from typing import Final
 
-from backroom.job import JobStats
+from backroom.crew import WorkerInfo
 from backroom.service import JobService
 
-__all__ = ["PATIENCE", "troubles", "worker_of"]
+__all__ = ["PATIENCE", "troubles", "workers_of"]
 
 PATIENCE: Final = 3.0
 """Seconds in which a storage must answer."""
@@ -32,15 +33,18 @@ async def troubles(service: JobService) -> list[str]:
     return found
 
 
-def worker_of(stats: JobStats, host: str) -> list[str]:
-    """The names of the workers of a host that live: they are enlisted, and where it is this host,
-    their processes are there. Who died is enlisted until another worker sees it."""
+def workers_of(workers: Sequence[WorkerInfo], host: str) -> list[str]:
+    """The names of those of this host that are well: they hold their lease, and where it is this
+    very host, their processes are there, which one knows sooner."""
     here = host == socket.gethostname()
     found: list[str] = []
-    for worker in stats.workers:
+    for worker in workers:
         its, _, number = worker.name.rpartition(":")
-        if its == host and not (here and number.isdecimal() and not _is_there(int(number))):
-            found.append(worker.name)
+        if its != host or not worker.alive:
+            continue
+        if here and number.isdecimal() and not _is_there(int(number)):
+            continue
+        found.append(worker.name)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
+    CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
@@ -17,6 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from backroom import __version__
+from backroom.crew import WorkerInfo
+from backroom.figure import Histogram
+from backroom.history import Totals
 from backroom.job import JobStats
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
@@ -43,6 +47,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     now: datetime
     stats: JobStats
+    totals: Sequence[Totals]
+    workers: Sequence[WorkerInfo]
     schedules: Sequence[ScheduleInfo]
     slots: Sequence[Slots]
     commits: Sizes
@@ -71,6 +77,8 @@ async def _look(service: JobService) -> Picture:
     return Picture(
         now=datetime.now(UTC),
         stats=stats,
+        totals=await service.get_totals(),
+        workers=await service.get_workers(),
         schedules=schedules,
         slots=[Slots(name, slots, taken) for name, slots, taken in service.slots],
         commits=service.storage.commits,
@@ -86,6 +94,8 @@ class _Collector:
     def collect(self) -> Iterable[Metric]:
         picture = self._picture
         yield from _of_store(picture.stats, picture.now)
+        yield from _of_totals(picture.totals)
+        yield from _of_workers(picture.workers)
         yield from _of_schedules(picture.schedules, picture.now)
         yield from _of_process(picture.slots, picture.commits)
 
@@ -121,7 +131,6 @@ def _of_store(stats: JobStats, now: datetime) -> Iterable[Metric]:
         f"Queues that are not told of, beyond the first {MOST_QUEUES}.",
         max(0, len(stats.queues) - MOST_QUEUES),
     )
-    yield GaugeMetricFamily("backroom_workers", "Workers that are enlisted.", len(stats.workers))
     unknown = GaugeMetricFamily(
         "backroom_unknown_type_jobs", "Jobs that wait for a worker that knows their type.",
         labels=["type"],
@@ -129,6 +138,83 @@ def _of_store(stats: JobStats, now: datetime) -> Iterable[Metric]:
     for type_, count in stats.unknown_types.items():
         unknown.add_metric([type_], count)
     yield unknown
+
+
+COUNTS: Final = {
+    "scheduled": "Jobs that were made.",
+    "completed": "Jobs that completed.",
+    "failed": "Jobs that are out of retries.",
+    "retried": "Attempts that failed, whose job is tried again.",
+    "cancelled": "Jobs that were cancelled under a worker.",
+    "rescued": "Jobs that were taken back from workers that had died.",
+}
+SECONDS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    3600.0, 21_600.0, 86_400.0,
+)  # fmt: skip
+"""The bounds of the buckets of durations."""
+
+
+def _of_totals(totals: Sequence[Totals]) -> Iterable[Metric]:
+    """What became of jobs since the store began to count, as workers have told it."""
+    labels = ["queue", "type"]
+    for name, help_ in COUNTS.items():
+        counter = CounterMetricFamily(f"backroom_jobs_{name}", help_, labels=labels)
+        for one in totals:
+            counter.add_metric([one.queue, one.type], getattr(one, name))
+        yield counter
+    started = CounterMetricFamily("backroom_attempts_started", "Attempts that began.",
+                                  labels=labels)  # fmt: skip
+    waiting = HistogramMetricFamily(
+        "backroom_job_waiting_seconds",
+        "From the moment that a job was due to the begin of its attempt.", labels=labels,
+    )  # fmt: skip
+    running = HistogramMetricFamily(
+        "backroom_job_running_seconds", "From the begin of an attempt to its end.", labels=labels
+    )
+    errors = CounterMetricFamily(
+        "backroom_job_errors", "Attempts that failed, by the kind of their error.",
+        labels=[*labels, "kind"],
+    )  # fmt: skip
+    for one in totals:
+        started.add_metric([one.queue, one.type], one.waiting.count)
+        for family, histogram in ((waiting, one.waiting), (running, one.running)):
+            family.add_metric([one.queue, one.type], _buckets(histogram), histogram.total)
+        for kind, count in one.errors.items():
+            errors.add_metric([one.queue, one.type, kind], count)
+    yield from (started, waiting, running, errors)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    below = histogram.below(SECONDS)
+    buckets = [(str(bound), float(count)) for bound, count in zip(SECONDS, below, strict=True)]
+    return [*buckets, ("+Inf", float(histogram.count))]
+
+
+def _of_workers(workers: Sequence[WorkerInfo]) -> Iterable[Metric]:
+    alive = [one for one in workers if one.alive]
+    reports = [one.report for one in alive if one.report is not None]
+    yield GaugeMetricFamily("backroom_workers", "Workers that live.", len(alive))
+    yield GaugeMetricFamily(
+        "backroom_workers_draining", "Workers that claim nothing, since they were asked to.",
+        sum(one.draining for one in alive),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "backroom_workers_lost", "Workers that are gone, whose jobs are about to be taken back.",
+        len(workers) - len(alive),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "backroom_worker_slots", "Slots for jobs that all workers have together, as they told.",
+        sum(one.concurrency for one in reports),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "backroom_worker_running", "Jobs that all workers run now, as they told.",
+        sum(one.active for one in reports),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "backroom_worker_memory_bytes", "Memory that the processes of all workers hold together.",
+        sum(one.memory or 0 for one in reports),
+    )  # fmt: skip
 
 
 def _of_schedules(schedules: Sequence[ScheduleInfo], now: datetime) -> Iterable[Metric]:

@@ -25,7 +25,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 0
     """Those that live."""
     duration: float | None = None
-    """Seconds that a job takes, on average; None: not known yet."""
+    """Seconds that a job usually takes; None: not known yet."""
 
 
 def wanted_workers(

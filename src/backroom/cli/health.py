@@ -23,10 +23,10 @@ def health(target: str | None, storage: str | None, as_json: bool, host: str | N
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, say, to_json
     from backroom.cli.plain import plain
-    from backroom.health import worker_of
+    from backroom.health import workers_of
 
     host = host or socket.gethostname()
-    found = worker_of(look_up(target, storage, lambda service: service.get_stats()), host)
+    found = workers_of(look_up(target, storage, lambda service: service.get_workers()), host)
     with printing():
         if as_json:
             to_json({"healthy": bool(found), "host": host, "workers": found})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import msgspec
 from starlette.responses import PlainTextResponse, Response
 
+from backroom.crew import WorkerInfo
+from backroom.figure import Percentiles
 from backroom.health import troubles
 from backroom.job import JobStats, QueueStats
 from backroom.scaling import MOST, Demand, wanted_workers
@@ -24,6 +27,10 @@ log = logging.getLogger("backroom.web")
 
 FRESH: Final = 1.0
 """Seconds for which an answer about health holds: whoever asks more often costs nothing."""
+
+
+LATELY: Final = 600.0
+"""Seconds over which it is looked how long jobs take."""
 
 
 async def live(call: Call) -> Response:
@@ -89,7 +96,9 @@ class Autoscale(msgspec.Struct, frozen=True):
     oldest_pending_seconds: float
     """For how long the oldest of them has been due; 0 if there is none."""
     workers: int
-    """Those that live."""
+    """Those that live, and are not asked to drain."""
+    seconds_per_job: float | None
+    """The median of the last ten minutes; None: nothing ran."""
     wanted_workers: int
 
 
@@ -100,15 +109,25 @@ async def autoscale(call: Call) -> Autoscale:
         raise Problem(422, "bad-query", "least is more than most", at="query.least")
     service = call.house.service
     stats = await service.get_stats()
-    demand = _demand(stats, asked.queue, datetime.now(UTC))
+    workers = await service.get_workers()
+    lately = await service.get_history(LATELY, queue=asked.queue)
+    demand = _demand(stats, asked.queue, datetime.now(UTC), workers, lately.running)
     wanted = wanted_workers(
         demand, slots=asked.slots or service.concurrency, target=asked.target,
         least=asked.least, most=asked.most,
     )  # fmt: skip
-    return Autoscale(demand.backlog, demand.active, demand.oldest, demand.workers, wanted)
+    return Autoscale(
+        demand.backlog, demand.active, demand.oldest, demand.workers, demand.duration, wanted
+    )
 
 
-def _demand(stats: JobStats, queue: str | None, now: datetime) -> Demand:
+def _demand(
+    stats: JobStats,
+    queue: str | None,
+    now: datetime,
+    workers: Sequence[WorkerInfo],
+    running: Percentiles,
+) -> Demand:
     """A paused queue wants nobody, but what runs of it does."""
     named = [one for one in stats.queues if queue is None or one.name == queue]
     waiting = [one for one in named if not one.paused]
@@ -116,7 +135,8 @@ def _demand(stats: JobStats, queue: str | None, now: datetime) -> Demand:
         backlog=sum(one.pending for one in waiting),
         active=sum(one.active for one in named),
         oldest=max((_age(one, now) for one in waiting), default=0.0),
-        workers=len(stats.workers),
+        workers=sum(one.alive and not one.draining for one in workers),
+        duration=running.p50,
     )
 
 
