@@ -121,6 +121,13 @@ class Job(Steps, Generic[T]):
         return tuple(self._said("tags", ()))
 
     @property
+    def trace(self) -> Mapping[str, str]:
+        """The trace of the call that scheduled it, as "traceparent" and "tracestate" of W3C Trace
+        Context; empty where that was not traced."""
+        trace: Mapping[str, str] = self._said("trace", {})
+        return trace
+
+    @property
     def workflow(self) -> str | None:
         """The id of the workflow or batch that it belongs to."""
         workflow: str | None = self._said("workflow", None)

@@ -145,7 +145,7 @@ class Recurring:
     ) -> ScheduleRecord:
         planning = planned(self.storage)
         now = self._clock.now()
-        job = self._records.make(type_, data, schedule.options, now)
+        job = self._records.make(type_, data, schedule.options, now, traced=False)
         name = schedule.name or check_schedule_name(job.type)
         first = first_tick(schedule.rule, schedule.tz, now)
         if first is None:

@@ -67,15 +67,26 @@ class RecordMaker:
         self._registry = registry
         self._max_payload = max_payload
         self._make_id = make_id
+        self.carried: Callable[[], Mapping[str, str] | None] | None = None
+        """What each job is kept with, of whoever traces; None: nobody does."""
 
     def apart(self, make_id: Callable[[int], str]) -> RecordMaker:
         """The same with ids of its own: a maker belongs to one thread."""
-        return RecordMaker(self._registry, self._max_payload, make_id)
+        maker = RecordMaker(self._registry, self._max_payload, make_id)
+        maker.carried = self.carried
+        return maker
 
     def make(
-        self, type_: str | JobType[Any, Any], data: Any, options: Mapping[str, Any], now: int
+        self,
+        type_: str | JobType[Any, Any],
+        data: Any,
+        options: Mapping[str, Any],
+        now: int,
+        *,
+        traced: bool = True,
     ) -> JobRecord:
-        """A record that can be kept as it is.
+        """A record that can be kept as it is. Not `traced`: it is a model for jobs that nobody
+        makes by a call.
 
         Raises:
             UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError
@@ -88,7 +99,8 @@ class RecordMaker:
             self._check_size(known.name, text)
         expires_in = known.expires_in
         limited = self._registry.limited.concerns(known)
-        if not options and not limited and known.unique is None:
+        carried = self.carried() if self.carried is not None and traced else None
+        if not carried and not options and not limited and known.unique is None:
             expires_at = None if expires_in is None else now + round(expires_in * SECOND)
             return JobRecord(
                 self._make_id(now), known.name, known.queue, known.priority, now, now, text,
@@ -102,6 +114,8 @@ class RecordMaker:
         if "expires_in" in said:
             expires_in = said["expires_in"]
         queue = said.get("queue", known.queue)
+        if carried:
+            said["trace"] = carried
         kept = _kept(said, known.version)
         if limited:
             hangs = self._registry.limited.hangs(known, queue, text)
@@ -206,7 +220,7 @@ def _kept(said: Mapping[str, Any], version: int) -> str | None:
 
 
 _KEPT: Final = (
-    "retries", "retry_delay", "backoff", "timeout", "tags", "metadata", "unique_key"
+    "retries", "retry_delay", "backoff", "timeout", "tags", "metadata", "unique_key", "trace"
 )  # fmt: skip
 
 

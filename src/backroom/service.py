@@ -60,6 +60,7 @@ from backroom.settings import (
 )
 from backroom.steering import Steering
 from backroom.storage.urls import open_storage
+from backroom.tracing import Tracing
 from backroom.transactions import Prepared, transactional
 from backroom.worker import Worker
 
@@ -157,6 +158,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         )
         self._records = RecordMaker(self._registry, max_payload, JobIds())
         self._events = Events()
+        self._tracing: Tracing | None = None
         self._use(open_storage(storage))
 
     def _use(self, storage: Store) -> None:
@@ -219,6 +221,12 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         """
         self._registry.wrap(wrapper)
 
+    def trace_with(self, tracing: Tracing) -> None:
+        """From now on, the jobs that are scheduled here carry their trace: see
+        `backroom.contrib.opentelemetry`, which calls this."""
+        self._tracing = tracing
+        self._records.carried = tracing.carried
+
     # -- schedule --------------------------------------------------------------------------------
 
     @overload
@@ -261,7 +269,14 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             return job_id
         if not self._opened:
             await self._ready()
-        record = self._records.make(type, data, options, self._clock.now())
+        if self._tracing is not None:
+            with self._tracing.sending() as sending:
+                record = self._records.make(type, data, options, self._clock.now())
+                sending.made([record])
+                return await self._keep(record)
+        return await self._keep(self._records.make(type, data, options, self._clock.now()))
+
+    async def _keep(self, record: JobRecord) -> JobId[Any]:
         worker = self._worker
         if worker is not None:
             inserted = await worker.insert(record)
@@ -283,8 +298,16 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             prepared = await self._prepare_many(self._along(connection), requests)
             return await prepared.insert()
         await self._ready()
-        now = self._clock.now()
-        records = await self._make_all(requests, now)
+        if self._tracing is None:
+            now = self._clock.now()
+            return await self._keep_all(await self._make_all(requests, now), now)
+        with self._tracing.sending() as sending:
+            now = self._clock.now()
+            records = await self._make_all(requests, now)
+            sending.made(records)
+            return await self._keep_all(records, now)
+
+    async def _keep_all(self, records: list[JobRecord], now: int) -> list[JobId[Any]]:
         if not records:
             return []
         try:
