@@ -35,6 +35,12 @@ async def ended(shop: Site, job_id: str) -> None:
         return
 
 
+def listens(page: Page, path: str) -> None:
+    """Waits until that page is there, and hears the keys."""
+    page.wait_for_url(lambda url: path in url)
+    page.locator("html[data-ready]").wait_for()
+
+
 def test_a_night_with_the_pointer(shop: Site, look: Look, keep: Keep) -> None:
     page = look("/")
     # It is quiet; then jobs fail, and the page says so by itself.
@@ -101,13 +107,14 @@ def test_a_night_by_keyboard_alone_in_the_dark_on_a_phone(
     ids = fail(shop, 3)
     shop.do(shop.service.schedule("SHIP_ORDER", {"order": 1}, queue="orders"))
     page = look("/", width=400, dark=True)
+    listens(page, "/")
     keys = page.keyboard
     keys.press("?")
     expect(page.locator("#keys")).to_be_visible()
     keys.press("Escape")
     keys.press("g")
     keys.press("j")
-    expect(page.locator("h1")).to_have_text("Jobs")
+    listens(page, "/jobs")
     expect(page.locator("tbody tr")).to_have_count(4)
     # The newest mail is the second row.
     keys.press("j")
@@ -115,6 +122,7 @@ def test_a_night_by_keyboard_alone_in_the_dark_on_a_phone(
     expect(page.locator("tr[data-row] a.name")).to_have_text("SEND_EMAIL")
     keep(page, "night-keyboard-jobs")
     keys.press("Enter")
+    listens(page, ids[-1])
     expect(page.locator(".frames .end").last).to_contain_text("ConnectionRefusedError")
     keep(page, "night-keyboard-job")
     shop.broken = False
@@ -124,14 +132,15 @@ def test_a_night_by_keyboard_alone_in_the_dark_on_a_phone(
     # The search is a key away, and so is what was found.
     keys.press("g")
     keys.press("j")
-    expect(page.locator("h1")).to_have_text("Jobs")
+    listens(page, "/jobs")
     keys.press("/")
     keys.type("SEND_EMAIL")
     keys.press("Enter")
+    listens(page, "/jobs?")
     expect(page.locator("tbody tr")).to_have_count(3)
     keys.press("g")
     keys.press("q")
-    expect(page.locator("h1")).to_have_text("Queues")
+    listens(page, "/queues")
     keys.press("j")
     keys.press("p")
     expect(page.locator("tbody tr").first.locator(".status")).to_have_text("paused")

@@ -177,3 +177,4 @@ keys.begin();
 live.begin();
 count();
 document.dispatchEvent(new Event("backroom:page"));
+document.documentElement.dataset.ready = "";
