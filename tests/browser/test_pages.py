@@ -45,6 +45,7 @@ def fill(shop: Site) -> dict[str, str]:
             "jobs-failed": "/jobs?status=failed",
             "job-failed": f"/jobs/{failed}",
             "job-running": f"/jobs/{running}",
+            "failures": "/failures",
             "queues": "/queues",
             "workers": "/workers",
             "schedules": "/schedules",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["Chart", "Line"]
+from backroom.figure import Percentiles
+from backroom.history import History, HistoryPoint
+from backroom.web.pages.numbers import seconds
+from backroom.web.pages.texts import plain
+
+__all__ = ["Chart", "Line", "charts_of"]
 
 Colour = Literal["green", "red", "amber", "blue", "violet", "grey", "accent"]
 Unit = Literal["count", "seconds", "rate"]
+_COLOURS: Final[tuple[Colour, ...]] = ("blue", "amber", "violet", "green", "red", "grey")
 _WIDTH: Final = 600.0
 _HEIGHT: Final = 160.0
 
@@ -65,3 +71,94 @@ class Chart(msgspec.Struct, frozen=True):
                 drawn = True
             found.append((line.colour, "".join(parts)))
         return found
+
+
+def charts_of(history: History) -> list[tuple[Chart, str]]:
+    """The charts of the overview, each with a line that sums it up."""
+    points = history.points
+    at = [point.at.timestamp() for point in points]
+    minutes = history.step / 60
+
+    def rate(values: Iterable[int]) -> list[float | None]:
+        return [value / minutes for value in values]
+
+    done = sum(point.completed for point in points)
+    failed = sum(point.failed for point in points)
+    retried = sum(point.retried for point in points)
+    throughput = Chart(
+        "Completed a minute",
+        "count",
+        at,
+        [Line("completed", "green", rate(point.completed for point in points), True)],
+    )
+    failures = Chart(
+        "Failed a minute",
+        "count",
+        at,
+        [
+            Line("out of retries", "red", rate(point.failed for point in points), True),
+            Line("tried again", "amber", rate(point.retried for point in points)),
+        ],
+    )
+    return [
+        (throughput, f"{done:,} in all"),
+        (failures, f"{failed:,} out of retries, {retried:,} attempts tried again"),
+        (
+            _latency("Waiting: from due to begun", at, [point.waiting for point in points]),
+            _percentiles(history.waiting),
+        ),
+        (
+            _latency("Running: from begun to ended", at, [point.running for point in points]),
+            _percentiles(history.running),
+        ),
+        (_depth(at, points), "jobs that are due and wait"),
+        (_oldest(at, points), "how long the job that has waited longest was due"),
+    ]
+
+
+def _latency(title: str, at: Sequence[float], values: Sequence[Percentiles]) -> Chart:
+    return Chart(
+        title,
+        "seconds",
+        at,
+        [
+            Line("p50", "blue", [value.p50 for value in values]),
+            Line("p95", "violet", [value.p95 for value in values]),
+            Line("p99", "amber", [value.p99 for value in values]),
+        ],
+    )
+
+
+def _percentiles(value: Percentiles) -> str:
+    return (
+        f"p50 {seconds(value.p50)}, p95 {seconds(value.p95)}, p99 {seconds(value.p99)}"
+        if value.p50 is not None
+        else "nothing ran"
+    )
+
+
+def _depth(at: Sequence[float], points: Sequence[HistoryPoint]) -> Chart:
+    """The deepest queues by name."""
+    most: dict[str, int] = {}
+    for point in points:
+        for name, depth in point.depth.items():
+            most[name] = max(most.get(name, 0), depth.pending)
+    names = sorted(most, key=lambda name: (-most[name], name))[: len(_COLOURS)]
+    lines = [
+        Line(
+            plain(name),
+            colour,
+            [
+                None if point.total is None else point.depth[name].pending
+                if name in point.depth else 0
+                for point in points
+            ],
+        )
+        for name, colour in zip(names, _COLOURS, strict=False)
+    ]  # fmt: skip
+    return Chart("Depth of the queues", "count", at, lines)
+
+
+def _oldest(at: Sequence[float], points: Sequence[HistoryPoint]) -> Chart:
+    values = [None if point.total is None else point.total.oldest or 0.0 for point in points]
+    return Chart("Oldest waiting job", "seconds", at, [Line("waits", "amber", values, True)])

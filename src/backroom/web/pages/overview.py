@@ -11,6 +11,7 @@ from starlette.responses import Response
 from backroom.job import JobStats, JobStatus
 from backroom.web.call import Call
 from backroom.web.pages import numbers
+from backroom.web.pages.charts import charts_of
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
 
@@ -46,6 +47,8 @@ async def overview(call: Call) -> Response:
     """What is going on: counts, queues, workers, failures."""
     query: OverviewQuery = call.query
     stats = await call.looking.stats()
+    history = await call.service.get_history(SPANS[query.last][1])
+    failures = await call.service.get_failures(10)
     alarms = alarms_of(stats, datetime.now(UTC))
     return page(
         call,
@@ -59,8 +62,8 @@ async def overview(call: Call) -> Response:
         alarms=alarms,
         worst="bad" if any(alarm.tone == "bad" for alarm in alarms) else "warn",
         tiles=tiles_of(stats),
-        charts=(),
-        failures=None,
+        charts=charts_of(history),
+        failures=failures,
     )
 
 

@@ -14,13 +14,13 @@ __all__ = ["pause", "queues", "resume"]
 async def queues(call: Call) -> Response:
     """All queues, and the limits beside them."""
     query: Asked = call.query
+    stats = await call.looking.stats()
     return page(
         call,
         "queues.html",
         "queues",
-        stats=await call.looking.stats(),
+        stats=stats,
         said=said_of(query),
-        blocked=None,
         can_limit=False,
         limits={},
         rates=await call.looking.limits(),

@@ -35,6 +35,7 @@ class _Page(msgspec.Struct, frozen=True):
 _PAGES: Final = (
     _Page("overview", "Overview", "/"),
     _Page("jobs", "Jobs", "/jobs"),
+    _Page("failures", "Failures", "/failures"),
     _Page("queues", "Queues", "/queues"),
     _Page("workers", "Workers", "/workers"),
     _Page("schedules", "Schedules", "/schedules"),

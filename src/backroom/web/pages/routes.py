@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from backroom.web.access import Role
 from backroom.web.call import Call
-from backroom.web.pages import job, jobs, overview, queues, schedules, workers, workflows
+from backroom.web.pages import failures, job, jobs, overview, queues, schedules, workers, workflows
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, Said
 from backroom.web.problem import Problem
@@ -32,6 +32,9 @@ def routes() -> list[Route]:
         _change("/queues/{name:path}/pause", queues.pause),
         _change("/queues/{name:path}/resume", queues.resume),
         _look("/workers", workers.workers),
+        _change("/workers/{id}/drain", workers.drain),
+        _change("/workers/{id}/resume", workers.resume),
+        _look("/failures", failures.failures),
         _look("/schedules", schedules.schedules),
         _look("/schedules/{name:path}", schedules.schedule, schedules.ScheduleQuery),
         _change("/schedules/{name:path}/run", schedules.run),

@@ -1,6 +1,7 @@
 // The charts of the overview: uPlot over what the server says, in the colours of the page.
 
 const drawn = new Map();
+const HEIGHT = 130;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -30,7 +31,7 @@ function options(figure, chart) {
   const logarithmic = unit === "seconds";
   return {
     width: Math.max(200, figure.clientWidth),
-    height: 160,
+    height: HEIGHT,
     cursor: { y: false, sync: { key: "overview" }, points: { size: 6 } },
     legend: { live: true },
     scales: {
@@ -79,7 +80,7 @@ function draw(figure) {
 const widths = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     const known = drawn.get(target);
-    if (known) known.plot.setSize({ width: Math.max(200, target.clientWidth), height: 160 });
+    if (known) known.plot.setSize({ width: Math.max(200, target.clientWidth), height: HEIGHT });
   }
 });
 
