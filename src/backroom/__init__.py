@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backroom.action import ActionInfo, ActionPage
     from backroom.bulk import BulkHandler, BulkJob
     from backroom.crew import RunningJob, WorkerInfo, WorkerReport
     from backroom.cron import Cron
@@ -113,6 +114,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionInfo",
+    "ActionPage",
     "AttemptError",
     "Backoff",
     "BackroomError",
@@ -229,6 +232,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "action": ("ActionInfo", "ActionPage"),
     "bulk": ("BulkHandler", "BulkJob"),
     "crew": ("RunningJob", "WorkerInfo", "WorkerReport"),
     "cron": ("Cron",),

@@ -13,11 +13,12 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.action import ActionPage
 from backroom.blocking_observing import BlockingObserving
 from backroom.blocking_schedules import BlockingSchedules
 from backroom.blocking_workflows import BlockingWorkflows
@@ -336,6 +337,19 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         """Like `JobService.get_failures`."""
         return self._call(self._service.get_failures(limit))
 
+    def get_actions(
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        actor: str | None = None,
+        verb: str | None = None,
+    ) -> ActionPage:
+        """What people did, newest first. See `backroom.JobService.get_actions`."""
+        return self._call(
+            self._service.get_actions(limit=limit, cursor=cursor, actor=actor, verb=verb)
+        )
+
     def get_limits(self) -> list[LimitInfo]:
         """Like `JobService.get_limits`."""
         return self._call(self._service.get_limits())
@@ -394,6 +408,50 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         """`delete_job` for all ended jobs that match; how many. Needs a filter.
         `progress` is called on the thread of the service."""
         return self._call(self._service.delete_jobs(ids=ids, progress=progress, **which))
+
+    def reschedule_job(
+        self,
+        job_id: str | UUID,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+    ) -> None:
+        """A job that waits gets another moment."""
+        self._call(self._service.reschedule_job(job_id, run_at=run_at, delay=delay))
+
+    def reschedule_jobs(
+        self,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int:
+        """`reschedule_job` for all jobs that match and wait; how many. Needs a filter."""
+        return self._call(
+            self._service.reschedule_jobs(
+                run_at=run_at, delay=delay, ids=ids, progress=progress, **which
+            )
+        )
+
+    def reprioritize_job(self, job_id: str | UUID, priority: str) -> None:
+        """A job that waits does so in another priority."""
+        self._call(self._service.reprioritize_job(job_id, priority))
+
+    def reprioritize_jobs(
+        self,
+        priority: str,
+        /,
+        *,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int:
+        """`reprioritize_job` for all jobs that match and wait; how many. Needs a filter."""
+        return self._call(
+            self._service.reprioritize_jobs(priority, ids=ids, progress=progress, **which)
+        )
 
     def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from backroom.auditing import Auditing
 from backroom.baggage import Baggage, Edge, Parcel, Refusal, Unpacked
 from backroom.flow import FlowRecord, Piece
 from backroom.job import FailureGroup, JobInfo, JobRecord, JobStats, JobStatus
@@ -492,6 +493,24 @@ class Inspection(Protocol):
         """
         ...
 
+    async def rearrange(
+        self,
+        which: Which,
+        now: int,
+        run_at: int | None,
+        priority: int | None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Jobs that wait do so for another moment, in another priority, or both; None: as it is.
+        Many as `retry` does. One in the line of a limit leaves it, and stands there again when it
+        is claimed; one that waits for other jobs goes on doing so. None is left to expire before
+        its moment: that is refused.
+
+        Raises, for an id: `JobNotFoundError`; `JobStateError` if a worker holds it, started or
+        not, if it has ended, or would expire.
+        """
+        ...
+
     async def pause(self, queue: str, paused: bool) -> None:
         """Whether jobs of this queue are claimed."""
         ...
@@ -696,7 +715,7 @@ class Transactional(Protocol):
         ...
 
 
-class Store(JobStorage, Inspection, Stepping, Limiting, Watching, Protocol):
+class Store(JobStorage, Inspection, Stepping, Limiting, Watching, Auditing, Protocol):
     """The ports, as every storage of ours serves them."""
 
     clock: Clock

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, Unpack, overload
 from uuid import UUID
 
+from backroom.action import ActionPage
+from backroom.audit import Recorded
 from backroom.bulk import BulkJob, BulkResult
 from backroom.crew import WorkerInfo
 from backroom.cron import Cron
@@ -82,6 +85,23 @@ class JobServiceProtocol(JobScheduler, Protocol):
         self, *, within: float | timedelta = 0.05, **which: Unpack[JobFilter]
     ) -> Count: ...
     async def get_failures(self, limit: int = 100) -> list[FailureGroup]: ...
+    def recorded(
+        self,
+        actor: str,
+        verb: str,
+        target: str,
+        *,
+        role: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> AbstractAsyncContextManager[Recorded]: ...
+    async def get_actions(
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        actor: str | None = None,
+        verb: str | None = None,
+    ) -> ActionPage: ...
     async def get_limits(self) -> list[LimitInfo]: ...
     def limit(self, queue: str, limit: Concurrency) -> None: ...
     def on(self, name: str, listener: Callable[[Any], object], /) -> Callable[[], None]: ...
@@ -115,6 +135,23 @@ class JobServiceProtocol(JobScheduler, Protocol):
     async def get_totals(self) -> list[Totals]: ...
     async def get_workers(self) -> list[WorkerInfo]: ...
     async def drain_worker(self, worker: int, on: bool = True) -> None: ...
+    async def reschedule_job(
+        self,
+        job_id: str | UUID,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+    ) -> None: ...
+    async def reschedule_jobs(
+        self, *, run_at: datetime | None = None, delay: float | timedelta | None = None,
+        ids: Sequence[str | UUID] | None = None, progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int: ...  # fmt: skip
+    async def reprioritize_job(self, job_id: str | UUID, priority: str) -> None: ...
+    async def reprioritize_jobs(
+        self, priority: str, /, *, ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None, **which: Unpack[JobFilter],
+    ) -> int: ...  # fmt: skip
     async def pause_queue(self, queue: str) -> None: ...
     async def resume_queue(self, queue: str) -> None: ...
     @overload

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import msgspec
 
+from backroom.audit import Audit
 from backroom.composing import Composing
 from backroom.declaring import Declaring, JobRegistry
 from backroom.describing import Masks, TypeInfo, type_info
@@ -78,7 +79,7 @@ CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing):
+class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing, Audit):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from datetime import datetime, timedelta
+from typing import Any, Final, Unpack
 from uuid import UUID
 
 from backroom.codec import encode_json
@@ -12,14 +13,16 @@ from backroom.event import QueuePaused, QueueResumed
 from backroom.events import Events
 from backroom.filtering import JobFilter, check_ids, check_job_id, read_filter
 from backroom.finding import Finding
-from backroom.job import JobIds, JobStatus, to_datetime
-from backroom.options import check_queue
+from backroom.job import PRIORITIES, SECOND, JobIds, JobStatus, duration, moment, to_datetime
+from backroom.options import check_priority, check_queue
 from backroom.ports import Filter, Progress
 from backroom.replay import check_step
 from backroom.settings import Settings
 from backroom.step import MAX_STEPS, SignalRecord
 
 __all__ = ["Steering"]
+
+WAITING: Final = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.BLOCKED)
 
 
 class Steering(Finding):
@@ -166,6 +169,82 @@ class Steering(Finding):
         await self._ready()
         return await self.storage.delete(some, progress)
 
+    async def reschedule_job(
+        self,
+        job_id: str | UUID,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+    ) -> None:
+        """A job that waits, for whatever, gets another moment: it runs then, and not before. One
+        that has passed means now. One that waits for other jobs of its workflow goes on doing so,
+        and its moment counts when these have ended. Keys that are held until a moment, and
+        `expires_at`, stay.
+
+        A job that a worker holds is refused, also where it has not begun: it may do so any moment.
+
+        Raises:
+            JobNotFoundError. JobStateError: it is active, has ended, would expire before that, or
+                its workflow is on its way to another store.
+            OptionError: neither `run_at` nor `delay`, or both, or no moment.
+        """
+        id_ = check_job_id(job_id)
+        now = self._clock.now()
+        moment_ = _moment(run_at, delay, now)
+        await self._ready()
+        await self.storage.rearrange(id_, now, moment_, None)
+
+    async def reschedule_jobs(
+        self,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int:
+        """`reschedule_job` for all jobs that match and wait; how many. Needs a filter.
+
+        Raises:
+            OptionError: no filter at all, a status of jobs that do not wait; or no moment.
+        """
+        now = self._clock.now()
+        moment_ = _moment(run_at, delay, now)
+        some = _waiting("reschedule_jobs", ids, which)
+        await self._ready()
+        return await self.storage.rearrange(some, now, moment_, None, progress)
+
+    async def reprioritize_job(self, job_id: str | UUID, priority: str) -> None:
+        """A job that waits does so in another priority, from the same moment on.
+
+        Raises:
+            JobNotFoundError. JobStateError: as `reschedule_job`. OptionError: no priority.
+        """
+        id_ = check_job_id(job_id)
+        place = PRIORITIES.index(check_priority(priority))
+        await self._ready()
+        await self.storage.rearrange(id_, self._clock.now(), None, place)
+
+    async def reprioritize_jobs(
+        self,
+        priority: str,
+        /,
+        *,
+        ids: Sequence[str | UUID] | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[JobFilter],
+    ) -> int:
+        """`reprioritize_job` for all jobs that match and wait; how many. Needs a filter, of which
+        `priority=` is the one that they have now.
+
+        Raises:
+            OptionError: no filter at all, a status of jobs that do not wait; or no priority.
+        """
+        place = PRIORITIES.index(check_priority(priority))
+        some = _waiting("reprioritize_jobs", ids, which)
+        await self._ready()
+        return await self.storage.rearrange(some, self._clock.now(), None, place, progress)
+
     async def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""
         name = check_queue(queue)
@@ -195,6 +274,21 @@ def _some(verb: str, ids: Sequence[str | UUID] | None, said: JobFilter) -> Filte
     if which == Filter():
         raise OptionError(f"{verb} needs a filter: status, type, queue, tag, text ...; or ids")
     return which
+
+
+def _waiting(verb: str, ids: Sequence[str | UUID] | None, said: JobFilter) -> Filter | list[str]:
+    some = _some(verb, ids, said)
+    if isinstance(some, Filter) and some.status not in (None, *WAITING):
+        raise OptionError(f"{verb} changes jobs that wait, not {some.status} ones")
+    return some
+
+
+def _moment(run_at: datetime | None, delay: float | timedelta | None, now: int) -> int:
+    if (run_at is None) == (delay is None):
+        raise OptionError("say run_at or delay, one of them")
+    if run_at is not None:
+        return max(now, moment("run_at", run_at))
+    return now + round(duration("delay", delay) * SECOND)
 
 
 def _check_from_step(value: object) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
+from backroom.action import ActionInfo, ActionRecord, Outcome
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
 from backroom.job import SECOND, FailureGroup, JobInfo, JobRecord, JobStats, duration
@@ -42,12 +43,14 @@ from backroom.sizes import Sizes
 from backroom.step import SignalRecord, StepRecord
 from backroom.stepping import lost
 from backroom.storage.matching import Done, Tally, whole_page
+from backroom.storage.sqlite import actions as kept_actions
 from backroom.storage.sqlite import (
     claims,
     counts,
     inserts,
     limits,
     outcomes,
+    rearranging,
     retention,
     steering,
     steps,
@@ -270,6 +273,23 @@ class EmbeddedStorage:
             return 0
         return await self._write(limits.free_up, now)
 
+    # -- Auditing ------------------------------------------------------------------------------
+
+    async def begin_action(self, action: ActionRecord) -> int:
+        return await self._write(kept_actions.begin, action)
+
+    async def end_action(
+        self, number: int, at: int, outcome: Outcome, changed: int | None, reason: str | None
+    ) -> None:
+        await self._write(kept_actions.end, number, at, outcome, changed, reason)
+
+    async def actions(
+        self, limit: int, before: int | None, actor: str | None, verb: str | None
+    ) -> list[ActionInfo]:
+        return await self._read(
+            lambda jobs: kept_actions.actions(jobs.connection.execute, limit, before, actor, verb)
+        )
+
     # -- Inspection ----------------------------------------------------------------------------
 
     async def find(self, job_id: str, now: int) -> JobInfo | None:
@@ -328,6 +348,22 @@ class EmbeddedStorage:
         return await self._bulk(
             Inspector.ended, steering.delete_some, which, self.clock.now(), progress
         )
+
+    async def rearrange(
+        self,
+        which: Which,
+        now: int,
+        run_at: int | None,
+        priority: int | None,
+        progress: Progress | None = None,
+    ) -> int:
+        if isinstance(which, str):
+            return await self._write(rearranging.rearrange, which, now, run_at, priority)
+
+        def change(ledger: Ledger, filter_: Filter, at: int, keys: Sequence[int]) -> Done:
+            return rearranging.rearrange_some(ledger, filter_, at, keys, run_at, priority)
+
+        return await self._bulk(Inspector.waiting, change, which, now, progress)
 
     async def _bulk(
         self,

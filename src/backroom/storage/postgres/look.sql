@@ -127,6 +127,42 @@ WITH gone AS (
 INSERT INTO {ready} (queue, priority, run_at, id)
 SELECT queue, priority, $2, id FROM fresh RETURNING id;
 
+-- rearrange: ids, moment (null: as it is), priority (null: as it is) -> those that waited, and do so there.
+--     Who stands in the line of a limit, or was called there, has been given another moment by that: what
+--     it waits for is where it stands. What waits for other jobs stays where it is, its flow locked
+WITH wanted AS MATERIALIZED (
+    SELECT g.id, j.type, j.queue, j.priority, j.run_at FROM unnest($1::uuid[]) AS g (id),
+    LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
+    WHERE NOT coalesce($2::bigint >= j.expires_at AND j.attempt = 0 AND j.started_at IS NULL, false)
+), ready AS (
+    DELETE FROM {ready} AS r USING wanted AS w WHERE r.queue = w.queue AND r.priority = w.priority
+    AND r.run_at = w.run_at AND r.id = w.id RETURNING r.id, r.expires_at
+), parked AS (
+    DELETE FROM {parked} AS r USING wanted AS w WHERE r.queue = w.queue AND r.type = w.type
+    AND r.priority = w.priority AND r.run_at = w.run_at AND r.id = w.id RETURNING r.id, r.expires_at
+), in_line AS MATERIALIZED (
+    SELECT b.id, b.expires_at FROM {blocked} AS b
+    WHERE b.id = ANY(ARRAY(SELECT id FROM wanted)) AND b.called_at IS NULL FOR UPDATE
+), back AS (
+    SELECT id, expires_at, false AS stays FROM ready UNION ALL SELECT id, expires_at, false FROM parked
+    UNION ALL SELECT id, expires_at, false FROM in_line
+    UNION ALL SELECT w.id, w.expires_at, true FROM {waiting} AS w
+    WHERE w.id = ANY(ARRAY(SELECT id FROM wanted))
+), fresh AS (
+    UPDATE {jobs} AS j SET run_at = coalesce($2, (
+            SELECT b.run_at FROM {blocked} AS b WHERE b.id = j.id LIMIT 1), j.run_at),
+        priority = coalesce($3::smallint, j.priority)
+    FROM back WHERE j.id = back.id
+    RETURNING j.id, j.queue, j.priority, j.run_at, back.expires_at, back.stays
+), placed AS (
+    INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
+    SELECT queue, priority, run_at, id, expires_at FROM fresh WHERE NOT stays
+)
+SELECT id FROM fresh;
+
+-- lock_jobs: ids -> nothing: whoever puts them aside, or takes a signal, waits
+SELECT FROM {jobs} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+
 -- drop_waiting: ids -> those that waited, and are in no place now
 WITH ready AS (
     DELETE FROM {ready} AS r USING {jobs} AS j

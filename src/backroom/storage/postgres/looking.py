@@ -35,10 +35,12 @@ from backroom.stepping import active
 from backroom.storage.matching import LOOKED, Done
 from backroom.storage.postgres import turns
 from backroom.storage.postgres.finding import Finder, Found, identity
+from backroom.storage.postgres.rearranging import rearrange
 from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold, hold_members, look_and_loosen
+from backroom.storage.refusing import why_not_rearranged
 
 __all__ = ["Inspector", "identity"]
 
@@ -72,6 +74,10 @@ _INFO: Final = """
 _ENDED: Final = "(SELECT true FROM {ended} AS o WHERE o.id = j.id LIMIT 1)"
 _GOES_ON: Final = f"""{_ENDED} IS NULL
     AND (SELECT true FROM {{cancels}} AS c WHERE c.id = j.id LIMIT 1) IS NULL"""
+
+_WAITS: Final = f"""{_ENDED} IS NULL
+    AND (SELECT true FROM {{held}} AS h WHERE j.id = ANY(h.ids) LIMIT 1) IS NULL"""
+_OF: Final = {"ended": _ENDED, "live": _GOES_ON, "wait": _WAITS}
 
 
 class Inspector:
@@ -213,10 +219,11 @@ class Inspector:
         return rows[0][0] if rows else None
 
     async def chosen(
-        self, which: Filter, now: int, ended: bool, after: Any, upto: Any, limit: int
+        self, which: Filter, now: int, of: str, after: Any, upto: Any, limit: int
     ) -> Found:
-        """The ids behind `after`, up to `upto`, of jobs that ended, or that have not, in order."""
-        more = f"{_ENDED}" if ended else _GOES_ON
+        """The ids behind `after`, up to `upto`, of jobs that are so, in order: "ended", "live" ones
+        that were not asked to end, or those that "wait"."""
+        more = _OF[of]
         finder = Finder(self._connection, self._statements, which, now, more)
         return await finder.oldest(after, upto, limit, LOOKED)
 
@@ -300,6 +307,24 @@ class Inspector:
         await reopened(self._connection, self._statements, again, now)
         await turns.take_again(self._connection, self._statements, again, now)
         return len(again)
+
+    async def rearrange(
+        self, job_id: str, now: int, run_at: int | None, priority: int | None
+    ) -> None:
+        """One job that waits gets another moment, or another priority."""
+        key, _ = await self._place(job_id)
+        await self._check_here(key, job_id)
+        if not await rearrange(self._connection, self._statements, [key], now, run_at, priority):
+            _, place = await self._place(job_id)
+            state = State.ACTIVE if place["active"] else State(place["state"] or State.WAITING)
+            raise JobStateError(why_not_rearranged(job_id, state))
+
+    async def rearrange_some(
+        self, keys: Sequence[Any], now: int, run_at: int | None, priority: int | None
+    ) -> Done:
+        """The same of those of these jobs that wait."""
+        changed = await rearrange(self._connection, self._statements, keys, now, run_at, priority)
+        return Done(len(changed), len(keys) - len(changed))
 
     async def cancel(self, job_id: str, now: int) -> int:
         """Cancels one job or asks for it; 0 if it had ended."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from backroom.job import FailureGroup, JobInfo, JobStats
 from backroom.ports import Counted, Filter, Looked, Outlook, Progress, Wake, Which
 from backroom.storage.matching import Done, Tally, whole_page
+from backroom.storage.postgres.actions import Actions
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.finding import FIRST
@@ -26,7 +27,7 @@ BULK: Final = 1000
 """How many jobs one transaction of a bulk change touches."""
 
 
-class People(Limits):
+class People(Limits, Actions):
     """`Inspection`, and what people see of limits."""
 
     def __init__(self, base: Base) -> None:
@@ -97,7 +98,7 @@ class People(Limits):
         async def retry(jobs: Inspector, filter_: Filter, keys: Sequence[Any]) -> Done:
             return await jobs.retry_some(filter_, keys, now)
 
-        return await self._bulk(which, now, True, retry, progress, Wake.JOBS)
+        return await self._bulk(which, now, "ended", retry, progress, Wake.JOBS)
 
     async def cancel(self, which: Which, now: int, progress: Progress | None = None) -> int:
         wakes = (Wake.CONTROL, Wake.FINISHED, Wake.JOBS)  # What waited for them may be let through.
@@ -108,7 +109,7 @@ class People(Limits):
             changed = await jobs.cancel_some(filter_, keys, now)
             return Done(changed, len(keys) - changed)
 
-        return await self._bulk(which, now, False, cancel, progress, *wakes)
+        return await self._bulk(which, now, "live", cancel, progress, *wakes)
 
     async def delete(self, which: Which, progress: Progress | None = None) -> int:
         if isinstance(which, str):
@@ -119,13 +120,30 @@ class People(Limits):
             changed = await jobs.delete_some(filter_, keys)
             return Done(changed, len(keys) - changed)
 
-        return await self._bulk(which, self._base.clock.now(), True, delete, progress)
+        return await self._bulk(which, self._base.clock.now(), "ended", delete, progress)
+
+    async def rearrange(
+        self,
+        which: Which,
+        now: int,
+        run_at: int | None,
+        priority: int | None,
+        progress: Progress | None = None,
+    ) -> int:
+        if isinstance(which, str):
+            await self._steer(lambda jobs: jobs.rearrange(which, now, run_at, priority), Wake.JOBS)
+            return 1
+
+        async def change(jobs: Inspector, _: Filter, keys: Sequence[Any]) -> Done:
+            return await jobs.rearrange_some(keys, now, run_at, priority)
+
+        return await self._bulk(which, now, "wait", change, progress, Wake.JOBS)
 
     async def _bulk(
         self,
         which: Filter | Sequence[str],
         now: int,
-        ended: bool,
+        of: str,
         change: Change,
         progress: Progress | None,
         *wakes: Wake,
@@ -145,7 +163,7 @@ class People(Limits):
         upto, after = await self._ask(Inspector.last), FIRST
         while upto is not None and after is not None:
             choose = partial(
-                Inspector.chosen, which=which, now=now, ended=ended, after=after, upto=upto,
+                Inspector.chosen, which=which, now=now, of=of, after=after, upto=upto,
                 limit=BULK,
             )  # fmt: skip
             page = await self._ask(choose, LONGEST)

@@ -77,6 +77,7 @@ _STILL: Final = """
                 WHERE j.key IN (SELECT value FROM json_each(:keys)) AND {})
 """
 _ENDED: Final = "j.state BETWEEN 2 AND 4"
+_WAITS: Final = "j.state IN (0, 5, 6)"
 _GOES_ON: Final = "j.state NOT BETWEEN 2 AND 4 AND NOT j.cancel_requested"
 
 
@@ -183,6 +184,10 @@ class Inspector:
     def ended(self, which: Filter, now: int, after: int, upto: int, limit: int) -> Chosen:
         """The keys behind `after`, up to `upto`, of jobs that `retry_some` retries, in order."""
         return Look(self._run, which, now, _ENDED).choose(after, upto, limit, LOOKED)
+
+    def waiting(self, which: Filter, now: int, after: int, upto: int, limit: int) -> Chosen:
+        """Like `ended`, of jobs that wait."""
+        return Look(self._run, which, now, _WAITS).choose(after, upto, limit, LOOKED)
 
     def live(self, which: Filter, now: int, after: int, upto: int, limit: int) -> Chosen:
         """Like `ended`, for `cancel_some`."""

@@ -17,7 +17,7 @@ from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Claim
 
-__all__ = ["admitted", "every", "free_up", "leave", "let_go", "limited", "put", "sift"]
+__all__ = ["admitted", "every", "free_up", "leave", "let_go", "limited", "put", "sift", "step_out"]
 
 SIFTED: Final = 1000
 """Jobs behind one that found no room that are looked at with it."""
@@ -78,6 +78,7 @@ DROP_BLOCKED: Final = """
     RETURNING name, key
 """
 GONE: Final = "DELETE FROM blocked WHERE job IN (SELECT value FROM json_each(?1))"
+OUT: Final = f"{GONE} RETURNING name, key"
 HEADS: Final = f"""
     SELECT job, slots, priority, run_at FROM blocked AS b
     WHERE b.name = ?1 AND b.key = ?2 AND {_OPEN}
@@ -232,6 +233,12 @@ def let_go(ledger: Ledger, keys: Iterable[int], now: int) -> None:
     for drop in (DROP_PERMITS, DROP_BLOCKED):
         freed.update(ledger.run(drop, (text,)))
     _let_in(ledger, freed, now)
+
+
+def step_out(ledger: Ledger, keys: Iterable[int], now: int) -> None:
+    """These jobs wait in no line any more, and no room is kept for them: they ask again when they
+    are claimed. Who stood behind them may have room now."""
+    _let_in(ledger, set(ledger.run(OUT, (encode(list(keys)),))), now)
 
 
 def leave(ledger: Ledger, keys: Iterable[int]) -> None:

@@ -25,6 +25,7 @@ MIGRATIONS: Final = (
     "0008_flows_on_their_way",
     "0009_figures",
     "0010_counts",
+    "0011_steering",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""
