@@ -18,7 +18,8 @@ LONGEST_NAME: Final = 40
 
 _FILES: Final = (
     "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
-    "schedules", "steps", "ties", "flows", "limits", "turns", "away", "actions", "figures", "counts",
+    "schedules", "steps", "ties", "flows", "limits", "turns", "away", "actions", "figures",
+    "counts",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)

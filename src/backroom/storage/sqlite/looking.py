@@ -44,7 +44,7 @@ _CONDITIONS: Final = {
     "type": "j.type = :type",
     "queue": "j.queue = :queue",
     "tag": "EXISTS (SELECT 1 FROM json_each(j.options, '$.tags') WHERE value = :tag)",
-    "error": "(SELECT kind FROM job_error WHERE job = j.key ORDER BY rowid DESC LIMIT 1) = :error",
+    "error": "j.error_kind = :error",
     "worker": "j.state = 1 AND j.worker IN (SELECT id FROM worker WHERE name = :worker)",
     "workflow": """j.key IN (SELECT job FROM member WHERE flow IN (
         SELECT key FROM flow WHERE id = :workflow UNION ALL
