@@ -138,7 +138,8 @@ def test_it_imports_no_kit_and_no_other_plugin_before_a_test_asks(tmp_path: Path
         "    assert not {'backroom.testing.jobs', 'backroom.testing.storage', 'pytest_asyncio',\n"
         "                'anyio'} & set(sys.modules)\n"
     )
-    ran = run_pytest(tmp_path, "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:hypothesispytest")
+    others = [f"no:{name}" for name in ("asyncio", "anyio", "hypothesispytest", "schemathesis")]
+    ran = run_pytest(tmp_path, *(word for name in others for word in ("-p", name)))
     assert "1 passed" in ran.stdout, ran.stdout
 
 

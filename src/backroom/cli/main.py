@@ -22,6 +22,7 @@ from backroom.cli.move import move
 from backroom.cli.queues import queues
 from backroom.cli.schedules import schedules
 from backroom.cli.stats import stats
+from backroom.cli.top import top
 from backroom.cli.web import web
 from backroom.cli.worker import worker
 from backroom.cli.workflows import workflows
@@ -59,8 +60,8 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, limits, schedules, workflows, stats, health, doctor, migrate, move,
-    backup, restore, web, completion,
+    worker, jobs, queues, limits, schedules, workflows, stats, top, health, doctor, migrate,
+    move, backup, restore, web, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
