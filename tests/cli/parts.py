@@ -74,6 +74,11 @@ class Terminal:
         """All that it has shown, without colours and movements."""
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._seen.decode(errors="replace"))
 
+    @property
+    def raw(self) -> str:
+        """All that it has sent."""
+        return self._seen.decode(errors="replace")
+
     def shows(self, text: str, times: int = 1, within: float = 30.0) -> None:
         """Waits until it has shown `text`, so many times in all."""
         deadline = time.monotonic() + within

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from backroom.cli.top.board import LEAVE, Board, Look, Panel, Wish
+from backroom.cli.top.board import LEAVE, Board, Look, Wish
 from backroom.cli.top.keys import keys_of
 from backroom.cli.top.picture import picture
 from backroom.crew import RunningJob, WorkerInfo, WorkerReport

@@ -11,7 +11,9 @@ from backroom.cli.commands import Command, option
 __all__ = ["top"]
 
 
-@click.command(cls=Command, short_help="Watch queues, workers, running and failed jobs; steer them.")
+@click.command(
+    cls=Command, short_help="Watch queues, workers, running and failed jobs; steer them."
+)
 @option("--every", metavar="SECONDS", type=click.FloatRange(0.1, 3600), default=1.0,
         show_default=True, help="Look again every so many seconds.")  # fmt: skip
 @option("--storage", metavar="URL", envvar="BACKROOM_STORAGE",
@@ -22,8 +24,8 @@ def top(target: str | None, storage: str | None, every: float) -> None:
     """Queues, workers, what runs and what failed, on one screen that keeps itself up to date.
 
     Keys: Tab or 1 to 4 choose a list, arrows or j and k a row; p pauses and resumes a queue, d
-    drains a worker, c cancels a running job, r retries failed ones; Space holds the picture; ? shows
-    the keys; q leaves.
+    drains a worker, c cancels a running job, r retries failed ones; Space holds the picture; ?
+    shows the keys; q leaves.
     """
     from backroom.cli.asking import look_up
 

@@ -139,7 +139,9 @@ class Board:
             self.message = "that key does nothing here; ? shows the keys"
             return None
         if panel[key] is not self.panel:
-            self.message = f"{key} is for the list of {panel[key].name.lower()}: press {panel[key] + 1}"
+            self.message = (
+                f"{key} is for the list of {panel[key].name.lower()}: press {panel[key] + 1}"
+            )
             return None
         at, look = self.chosen(self.panel), self.look
         if at < 0 or look is None:
@@ -165,5 +167,7 @@ def _wish_of(look: Look, panel: Panel, at: int) -> Wish:
         question = f"cancel {running.type} {running.id}, which runs on {worker_name}? y/n"
         return Wish("cancel", (running.id,), question)
     group = look.failures[at]
-    question = f"retry {count_of(group.jobs, 'job')} of {group.type} that failed with {group.kind}? y/n"
+    question = (
+        f"retry {count_of(group.jobs, 'job')} of {group.type} that failed with {group.kind}? y/n"
+    )
     return Wish("retry", (group.type, group.kind), question)

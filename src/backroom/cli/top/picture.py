@@ -100,7 +100,7 @@ def _list(
     if not rows:
         table.add_row(Text(_NONE[panel], style="dim"))
     left = len(rows) - room
-    return Group(Text(f"and {left:,} more" if 0 < left and room else "", style="dim"), table)
+    return Group(Text(f"and {left:,} more" if left > 0 and room else "", style="dim"), table)
 
 
 _NONE: Final = {
@@ -120,8 +120,8 @@ def _queues(look: Look) -> _Rows:
         if queue.paused:
             name.append(" (paused)", style="red")
         rows.append([
-            name, Text(f"{queue.pending:,}"), Text(f"{queue.scheduled:,}"), Text(f"{queue.active:,}"),
-            Text(ago(queue.oldest_pending)),
+            name, Text(f"{queue.pending:,}"), Text(f"{queue.scheduled:,}"),
+            Text(f"{queue.active:,}"), Text(ago(queue.oldest_pending)),
         ])  # fmt: skip
     return ("", "pending", "scheduled", "active", "oldest pending"), rows
 
@@ -176,4 +176,10 @@ def _help() -> RenderableType:
     table = Table(box=None, show_header=False, pad_edge=False)
     for keys, what in KEYS:
         table.add_row(Text(keys, style="bold"), what)
-    return Group(Text("backroom top", style="bold"), Text(), table, Text(), Text("any key goes back", style="dim"))
+    return Group(
+        Text("backroom top", style="bold"),
+        Text(),
+        table,
+        Text(),
+        Text("any key goes back", style="dim"),
+    )
