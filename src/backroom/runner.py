@@ -296,9 +296,9 @@ class Runner:
         self, running: Running, handler: Callable[[Job[Any]], Any], job: Job[Any]
     ) -> None:
         outcome: Outcome
+        underway.set(job)
         try:
             if self._note_start(running.claim):
-                underway.set(job)
                 running.group.add(running, self._loop.time())
                 if running.older is not None:
                     job.data = running.known.read(running.claim.data, running.older)

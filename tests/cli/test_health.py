@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from backroom.cli.managed import keep_telling
 from backroom.systemd import Manager
 from tests.cli.parts import backroom
 from tests.process.parts import Child, Family, eventually
@@ -205,3 +207,21 @@ def test_figures_of_several_processes_are_refused_with_the_mend() -> None:
     told = backroom("worker", "my_app:service", "--metrics-port", "0", "--processes", "2")
     assert told.code == 2
     assert "scrape /metrics of `backroom web`" in " ".join(told.err.split())
+
+
+async def test_a_worker_whose_lease_does_not_stand_gives_no_sign_of_life(
+    tmp_path: Path, listener: Listener
+) -> None:
+    stands = True
+    manager = Manager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000"})
+    telling = asyncio.create_task(keep_telling(manager, lambda: stands))
+    try:
+        while listener.hear().count("WATCHDOG=1") < 2:
+            await asyncio.sleep(0.005)
+        stands = False
+        await asyncio.sleep(0.02)
+        before = listener.hear().count("WATCHDOG=1")
+        await asyncio.sleep(0.1)  # Three times as long as the manager waits.
+        assert listener.hear().count("WATCHDOG=1") == before
+    finally:
+        telling.cancel()

@@ -21,6 +21,7 @@ from tests.mutants.table import (
     starts,
     steps,
     stopping,
+    telemetry,
     ticks,
     transactions,
     unique,
@@ -52,4 +53,5 @@ MUTANTS = (
     *flow_keys.MUTANTS,
     *limits.MUTANTS,
     *moving.MUTANTS,
+    *telemetry.MUTANTS,
 )
