@@ -69,7 +69,10 @@ MUTANTS = (
         file="recurring.py",
         old="self._records.make(type_, data, schedule.options, now, traced=False)",
         new="self._records.make(type_, data, schedule.options, now)",
-        tests=("contrib/test_opentelemetry.py",),
+        tests=(
+            "contrib/test_opentelemetry.py"
+            "::test_jobs_of_a_schedule_are_not_of_the_trace_that_made_the_schedule",
+        ),
     ),
     Mutant(
         name="watchdog-wants-a-lease",
@@ -83,6 +86,8 @@ MUTANTS = (
         new="""
         manager.tell("WATCHDOG=1")
         """,
-        tests=("cli/test_health.py",),
+        tests=(
+            "cli/test_health.py::test_a_worker_whose_lease_does_not_stand_gives_no_sign_of_life",
+        ),
     ),
 )
