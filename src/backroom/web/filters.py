@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
-from backroom.job import JobStatus
+from backroom.job import JobStatus, Priority
 
 __all__ = ["JobFilter", "Limit", "ListJobs", "ListPage"]
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most.")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,6 +25,17 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     type: Text | None = None
     queue: Text | None = None
     tag: Text | None = None
+    error: Text | None = None
+    """The kind of the last error: "ValueError"."""
+    text: Text | None = None
+    """What id, type, data, tags, unique key or the text of the last error has in it."""
+    worker: Text | None = None
+    workflow: Text | None = None
+    priority: Priority | None = None
+    since: Moment | None = None
+    """Made at this moment or later."""
+    until: Moment | None = None
+    """Made before this moment."""
 
     def said(self) -> dict[str, Any]:
         """What is said, as the service takes it."""

@@ -3,16 +3,18 @@ the service by themselves, so that what is hidden is hidden everywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from backroom.flow import WorkflowInfo
-from backroom.job import JobInfo, JobStats
+from backroom.job import Count, JobInfo, JobStats
 from backroom.limit import LimitInfo
 from backroom.schedule import ScheduleInfo, TickInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
+from backroom.web.problem import Problem
 from backroom.web.redaction import Redaction
 
 __all__ = ["JobList", "Looking", "TickList", "WorkflowList"]
@@ -25,6 +27,11 @@ class JobList(msgspec.Struct, frozen=True):
     """Newest first; errors, log and steps stand only with one job by itself."""
     cursor: str | None
     """Asks for the next page; null on the last."""
+    complete: bool = True
+    """The page is full, or there are no more. Else there was no time for more: `cursor` goes on
+    from there, also where the page is empty."""
+    looked_through: int | None = None
+    """How many jobs were looked at for it."""
 
 
 class TickList(msgspec.Struct, frozen=True):
@@ -66,9 +73,28 @@ class Looking:
         return self.shown(await self._service.get_job(job_id))
 
     async def jobs(self, *, limit: int = 100, cursor: str | None = None, **which: Any) -> JobList:
-        """Newest first."""
-        page = await self._service.get_jobs(limit=limit, cursor=cursor, **which)
-        return JobList(tuple(self.shown(info) for info in page), page.cursor)
+        """Newest first, those that are found in time."""
+        self._check(which)
+        page = await self._service.search_jobs(limit=limit, cursor=cursor, **which)
+        jobs = tuple(self.shown(info) for info in page)
+        return JobList(jobs, page.cursor, page.complete, page.looked_through)
+
+    async def count(self, **which: Any) -> Count:
+        """How many jobs match, as far as that can be told in time."""
+        self._check(which)
+        return await self._service.count_jobs(**which)
+
+    def _check(self, which: Mapping[str, Any]) -> None:
+        """Whoever is not shown the data of jobs learns nothing of it by asking what is in it.
+
+        Raises:
+            Problem
+        """
+        if which.get("text") is not None and self._redaction.hides_data_from(self._who):
+            raise Problem(
+                403, "role", f"the data of jobs is hidden from {self._who.name}, so they cannot be"
+                " searched for a text", at="query.text",
+            )  # fmt: skip
 
     async def schedules(self) -> tuple[ScheduleInfo, ...]:
         """By name."""

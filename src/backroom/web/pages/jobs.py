@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
@@ -11,9 +12,11 @@ import msgspec
 from starlette.responses import Response
 
 from backroom.errors import JobNotFoundError, JobStateError
-from backroom.job import JobStats, JobStatus
+from backroom.job import PRIORITIES, JobStats, JobStatus, Priority
 from backroom.web.access import Role
 from backroom.web.call import Call
+from backroom.web.filters import Moment
+from backroom.web.pages.numbers import iso
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, back_to, said_of
 from backroom.web.problem import Problem
@@ -24,7 +27,10 @@ PAGE: Final = 50
 """Jobs on one page."""
 MOST_SELECTED: Final = 200
 
-FILTER: Final = ("status", "type", "queue", "tag")
+FILTER: Final = (
+    "status", "text", "type", "queue", "error", "tag", "priority", "worker", "workflow", "since",
+    "until",
+)  # fmt: skip
 """What a filter can say, in the order in which an address says it."""
 
 
@@ -33,6 +39,13 @@ class JobsQuery(Asked, kw_only=True, forbid_unknown_fields=True):
     type: str | None = None
     queue: str | None = None
     tag: str | None = None
+    error: str | None = None
+    text: str | None = None
+    priority: Priority | None = None
+    worker: str | None = None
+    workflow: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     cursor: str | None = None
 
 
@@ -61,10 +74,10 @@ class Field(msgspec.Struct, frozen=True):
     placeholder: str = ""
 
 
-def filter_of(query: msgspec.Struct) -> dict[str, str]:
+def filter_of(query: msgspec.Struct) -> dict[str, Any]:
     """What is said of the filter."""
     said = {name: getattr(query, name) for name in FILTER}
-    return {name: str(value) for name, value in said.items() if value is not None}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 async def jobs(call: Call) -> Response:
@@ -76,6 +89,7 @@ async def jobs(call: Call) -> Response:
     types = sorted(
         {job.type for job in shown.jobs} | {known.name for known in call.service.known_types}
     )
+    kinds = sorted({group.kind for group in await call.service.get_failures()})
     return page(
         call,
         "jobs.html",
@@ -85,11 +99,13 @@ async def jobs(call: Call) -> Response:
         jobs=shown.jobs,
         next=shown.cursor,
         cursor=query.cursor,
-        looked_through=None,
-        count=None,
+        looked_through=None if shown.complete else shown.looked_through,
+        count=await call.looking.count(**which),
         filter=query,
         filtered=bool(which.keys() - {"status"}),
-        fields=_fields(query, stats, types),
+        fields=_fields(
+            query, stats, types, kinds, searches=not call.house.redaction.hides_data_from(call.who)
+        ),
         statuses=[status.value for status in JobStatus],
         by_status=dict(stats.by_status),
         bulk_verbs=(),
@@ -126,20 +142,44 @@ async def selected(call: Call) -> Response:
     return call.redirect(path, **{**said, "did": did, "changed": changed})
 
 
-def _with(which: Mapping[str, str]) -> Callable[..., str]:
+def _with(which: Mapping[str, Any]) -> Callable[..., str]:
     """The filter as a query string, with what is changed of it and put to it."""
 
     def make(**changes: Any) -> str:
-        said = {name: value for name, value in {**which, **changes}.items() if value is not None}
+        said = {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in {**which, **changes}.items()
+            if value is not None
+        }
         return f"?{urlencode(said)}" if said else ""
 
     return make
 
 
-def _fields(query: JobsQuery, stats: JobStats, types: list[str]) -> list[Field]:
+def _fields(
+    query: JobsQuery, stats: JobStats, types: list[str], kinds: list[str], *, searches: bool
+) -> list[Field]:
     queues = tuple(queue.name for queue in stats.queues)
+    search = Field(
+        "text", "Search", query.text, wide=True, search=True, key="/", input="search",
+        placeholder="in ids, types, data, tags, errors",
+    )  # fmt: skip
+
+    def moment(at: datetime | None) -> str | None:
+        return None if at is None else iso(at)
+
     return [
-        Field("type", "Type", query.type, tuple(types), wide=True, search=True, key="/"),
+        *([search] if searches else []),
+        Field("type", "Type", query.type, tuple(types), search=not searches),
         Field("queue", "Queue", query.queue, queues),
+        Field("error", "Kind of error", query.error, tuple(kinds)),
         Field("tag", "Tag", query.tag),
+        Field("priority", "Priority", query.priority, PRIORITIES, strict=True),
+        Field("since", "Made since", moment(query.since), placeholder="2026-01-31T03:00Z"),
+        Field("until", "Made before", moment(query.until), placeholder="2026-01-31T04:00Z"),
+        *(
+            Field(name, name.capitalize(), getattr(query, name))
+            for name in ("worker", "workflow")
+            if getattr(query, name) is not None
+        ),
     ]
