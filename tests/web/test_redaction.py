@@ -1,0 +1,153 @@
+"""What is hidden is hidden everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+import pytest
+
+from backroom import Job, JobInfo, JobService, JobType, Secret
+from backroom.web import Token, dashboard
+from tests.web.conftest import client_of
+
+Web = Callable[..., httpx.AsyncClient]
+READER, READ = Token.make("reader", "read")
+OPERATOR, OPERATE = Token.make("operator", "operate")
+HUSH = "hush-hush-4711"
+
+
+@dataclass
+class Login:
+    user: str
+    password: Annotated[str, Secret]
+
+
+@dataclass
+class Session:
+    token: Annotated[str, Secret]
+    lasts: int
+
+
+SIGN_IN = JobType("SIGN_IN", Login, result=Session)
+
+
+@pytest.fixture
+async def done(service: JobService) -> str:
+    """A job that has completed, with a secret in its data, its result and its log."""
+
+    @service.handler(SIGN_IN)
+    async def sign_in(job: Job[Login]) -> Session:
+        assert job.data.password == HUSH  # What handlers get is whole.
+        return Session(job.data.password, 60)
+
+    await service.start()
+    job_id = await service.schedule(SIGN_IN, Login("ada", HUSH))
+    assert await service.result(job_id, timeout=30) == Session(HUSH, 60)
+    return job_id
+
+
+async def everything(client: httpx.AsyncClient, job_id: str, headers: dict[str, str]) -> str:
+    """All that is told of a job, wherever."""
+    texts = []
+    for path in (
+        f"/api/v1/jobs/{job_id}", "/api/v1/jobs", "/api/v1/jobs?status=completed",
+        "/api/v1/schedules", "/api/v1/types", "/", "/jobs", f"/jobs/{job_id}", "/schedules",
+        "/schedules/daily",
+    ):  # fmt: skip
+        answer = await client.get(path, headers=headers)
+        assert answer.status_code == 200, (path, answer.text)
+        texts.append(answer.text)
+    return "\n".join(texts)
+
+
+async def test_a_secret_field_is_shown_to_nobody(done: str, service: JobService, web: Web) -> None:
+    await service.cron("0 4 * * *", SIGN_IN, Login("ada", HUSH), name="daily")
+    client = web()
+    told = await everything(client, done, {})
+    assert HUSH not in told
+    job = (await client.get(f"/api/v1/jobs/{done}")).json()
+    assert job["data"] == {"user": "ada", "password": "(hidden)"}
+    assert job["result"] == {"token": "(hidden)", "lasts": 60}
+    [known] = [one for one in (await client.get("/api/v1/types")).json() if one["secret"]]
+    assert known["secret"] == ["$.password"]
+
+
+async def test_a_copy_of_a_job_has_what_nobody_is_shown(
+    done: str, service: JobService, web: Web
+) -> None:
+    made = (await web().post(f"/api/v1/jobs/{done}/copy", json={})).json()
+    result = await service.result(made["id"], timeout=30)
+    assert result == {"token": HUSH, "lasts": 60} or result == Session(HUSH, 60)
+
+
+async def test_older_data_of_a_type_with_secrets_is_hidden_as_a_whole(
+    service: JobService, web: Web
+) -> None:
+    service.declare("OLD")
+    job_id = await service.schedule("OLD", {"passwort": HUSH})
+    newer = JobService(service.storage)
+    newer.declare(JobType("OLD", Login, version=2, upgrade={1: lambda data: data}))
+    await newer.open()
+    async with client_of(dashboard(newer)) as client:
+        assert (await client.get(f"/api/v1/jobs/{job_id}")).json()["data"] == "(hidden)"
+    await newer.stop(0)
+
+
+async def test_data_may_be_hidden_from_a_role(done: str, service: JobService, web: Web) -> None:
+    await service.schedule("HELLO", {"name": HUSH}, metadata={"note": HUSH})
+    await service.cron("0 4 * * *", "HELLO", {"name": HUSH}, name="daily")
+    client = web(auth=[READ, OPERATE], hide_data_from="read")
+    reader = {"Authorization": f"Bearer {READER}"}
+    assert HUSH not in await everything(client, done, reader)
+    job = (await client.get(f"/api/v1/jobs/{done}", headers=reader)).json()
+    assert (job["data"], job["result"]) == ("(hidden)", "(hidden)")
+    operator = {"Authorization": f"Bearer {OPERATOR}"}
+    assert HUSH in (await client.get("/api/v1/jobs", headers=operator)).text
+
+
+async def test_the_application_has_the_last_word(done: str, web: Web) -> None:
+    def redact(info: JobInfo) -> JobInfo:
+        return msgspec.structs.replace(info, data={"user": "somebody"}, error=None)
+
+    job = (await web(redact=redact).get(f"/api/v1/jobs/{done}")).json()
+    assert job["data"] == {"user": "somebody"}
+
+
+async def test_a_redaction_that_fails_shows_nothing(done: str, web: Web) -> None:
+    def raises(info: JobInfo) -> JobInfo:
+        raise KeyError("user")
+
+    for redact in (raises, lambda info: info.data):
+        for path in (f"/api/v1/jobs/{done}", "/api/v1/jobs"):
+            answer = await web(redact=redact).get(path)
+            assert (answer.status_code, HUSH in answer.text) == (500, False)
+
+
+async def test_a_stream_of_a_job_hides_the_same(done: str, service: JobService) -> None:
+    app = dashboard(service)
+    sent: list[Any] = []
+    enough = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if b"event: job" in message.get("body", b""):
+            enough.set()
+
+    scope = {
+        "type": "http", "method": "GET", "path": f"/api/v1/jobs/{done}/events", "scheme": "http",
+        "query_string": b"", "client": ("127.0.0.1", 1), "http_version": "1.1",
+        "headers": [(b"host", b"localhost")], "asgi": {"spec_version": "2.3"},
+    }  # fmt: skip
+    await asyncio.wait_for(app(scope, receive, send), 10)
+    told = b"".join(message.get("body", b"") for message in sent)
+    assert b"(hidden)" in told
+    assert HUSH.encode() not in told
