@@ -97,6 +97,9 @@ class Claimer(Loop):
 
     async def turn(self) -> float | None:
         self._pump()  # What was ready while the lease did not stand, or too much was unrecorded.
+        if self._lanes.drained:  # Who ends that rings.
+            self.idle = True
+            return None
         if not self._look and self._clock.uptime() >= self._next_look:
             self._look = True
         if self._look:
@@ -135,7 +138,7 @@ class Claimer(Loop):
             raise
         finally:
             self.claiming = False
-        if not self._stands_for(worker):
+        if self._lanes.drained or not self._stands_for(worker):
             self._look = True
             self._release(claimed.claims)
             return self._poll

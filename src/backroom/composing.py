@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, cast, get_args
 from uuid import UUID
@@ -20,7 +21,7 @@ from backroom.flow import (
 )
 from backroom.flowing import Flowing, no_flow
 from backroom.handle import Job
-from backroom.job import JobIds, duration
+from backroom.job import JobIds, JobRecord, duration
 from backroom.ports import Clock, Store, Wake
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import Settings
@@ -45,6 +46,9 @@ class Composing:
     _settings: Settings
 
     async def _ready(self) -> None:
+        raise NotImplementedError
+
+    def _count_made(self, records: Sequence[JobRecord]) -> None:
         raise NotImplementedError
 
     # -- make ------------------------------------------------------------------------------------
@@ -118,8 +122,10 @@ class Composing:
             record = FlowRecord(flow.id, said, kind, on_failure, now)
             if along is None:
                 await self._flowing().insert_flow(record, piece, now)
+                self._count_made([member.record for member in piece.members])
                 return None
             await along.prepare({member.record.queue for member in piece.members})
+            self._count_made([member.record for member in piece.members])
             return PreparedFlow(along, record, piece, now)
 
         async def begin() -> None:
@@ -178,6 +184,7 @@ class Composing:
                 return
             storage = self._flowing()
             await storage.extend_flow(piece, claim.key, claim.token, self._clock.now())
+            self._count_made([member.record for member in piece.members])
 
         async def begin() -> None:
             await self._ready()

@@ -68,6 +68,8 @@ class Lanes:
         self._coming = 0
         self.closed = 0
         """Above 0, no insert passes straight into these lanes."""
+        self.drained = False
+        """They are to stay empty: people asked the worker to claim nothing."""
         self._ended = 0
         self._since = uptime()
         self._rate = 0.0
@@ -177,7 +179,7 @@ class Lanes:
     def expect(self) -> bool | None:
         """Makes a place for a job that is about to be inserted: True if it may start at once,
         False if it will wait in its lane, None if there is no place. Each place is `arrived`."""
-        if self.closed:
+        if self.closed or self.drained:
             return None
         waiting = self._waiting
         held = waiting + len(self._ready) + len(self._clearing) + self._coming

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import msgspec
+
 from backroom.errors import BackroomError, LeaseLostError, level_of
 from backroom.ports import Clock, Heartbeat, JobStorage, WorkerSpec
 
@@ -41,17 +43,21 @@ class Lease:
         cancelled: Callable[[Sequence[int]], None],
         lost: Callable[[int], None],
         stands_again: Callable[[], None],
+        drained: Callable[[bool], None] = lambda _: None,
         threaded: bool = True,
     ) -> None:
         """All are called on the loop that calls `start`: `cancelled` with every answer of the
         storage that names claims to cancel; `lost` with the number it was enlisted under, once;
-        `stands_again` when the lease was extended after it had not stood for a while."""
+        `stands_again` when the lease was extended after it had not stood for a while; `drained`
+        when people asked the worker to claim nothing any more, or to claim again."""
         self._storage = storage
         self._clock = clock
         self._spec = spec
         self._cancelled = cancelled
         self._lost = lost
         self._stands_again = stands_again
+        self._drained = drained
+        self._draining = False
         self._threaded = threaded
         self._margin = spec.lease * MARGIN
         self._stand_until = 0.0
@@ -95,7 +101,8 @@ class Lease:
             self._task = asyncio.create_task(self._keep(lambda: None))
 
     async def _enlist(self) -> Heartbeat:
-        enlisting = asyncio.ensure_future(self._storage.enlist(self._spec))
+        spec = msgspec.structs.replace(self._spec, draining=self._draining)
+        enlisting = asyncio.ensure_future(self._storage.enlist(spec))
         try:
             return await asyncio.shield(enlisting)
         except asyncio.CancelledError:
@@ -149,9 +156,13 @@ class Lease:
             return
         again = not self.stands()
         until = beat.deadline - self._margin
-        if beat.worker == self.worker:  # An answer may come after that to a later call.
-            until = max(until, self._stand_until)
+        latest = beat.worker != self.worker or until >= self._stand_until
+        if not latest:  # An answer may come after that to a later call.
+            until = self._stand_until
         self.worker, self._stand_until = beat.worker, until
+        if latest and beat.draining != self._draining:
+            self._draining = beat.draining
+            self._call(self._drained, beat.draining)
         if again:
             self._call(self._stands_again)
         if beat.cancelled:

@@ -15,6 +15,7 @@ import msgspec
 
 from backroom.audit import Audit
 from backroom.composing import Composing
+from backroom.counting import Counts
 from backroom.declaring import Declaring, JobRegistry
 from backroom.describing import Masks, TypeInfo, type_info
 from backroom.errors import (
@@ -48,6 +49,7 @@ from backroom.options import Isolation, check_isolation, check_name, check_retri
 from backroom.ports import Along, Store
 from backroom.recurring import Recurring
 from backroom.registry import Defaults, JobType, Registry
+from backroom.reporter import Teller
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import (
@@ -75,6 +77,8 @@ log = logging.getLogger("backroom")
 MAX_PAYLOAD: Final = 1 << 20
 MAX_BATCH: Final = 100_000
 """Jobs in one `schedule_many`."""
+LAST: Final = 5.0
+"""Seconds in which a storage may take the last figures, where no worker told them."""
 CHUNK: Final = 500
 """Records made before the loop gets a turn."""
 
@@ -171,6 +175,8 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             self._settings, threaded=not getattr(self._clock, "virtual", False)
         )
         self._results = Results(storage, storage, self._clock, self._settings.poll_interval)
+        self._counts = Counts()
+        self._teller = Teller(storage, self._clock, self._counts)
         self._worker: Worker | None = None
         self._opened = False
         self._process = 0
@@ -283,8 +289,10 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             inserted = await worker.insert(record)
         else:
             [inserted] = await self.storage.insert([record], record.created_at)
-        if self._events.schedules and inserted.created:
-            self._tell_scheduled([record])
+        if inserted.created:
+            self._count_made((record,))
+            if self._events.schedules:
+                self._tell_scheduled([record])
         return JobId(inserted.id)
 
     async def schedule_many(
@@ -315,10 +323,17 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             inserted = await self.storage.insert(records, now)
         except DuplicateJobError as error:
             raise error.numbered() from None
+        made = [record for record, one in zip(records, inserted, strict=True) if one.created]
+        self._count_made(made)
         if self._events.schedules:
-            pairs = zip(records, inserted, strict=True)
-            self._tell_scheduled([record for record, one in pairs if one.created])
+            self._tell_scheduled(made)
         return [JobId(one.id) for one in inserted]
+
+    def _count_made(self, records: Sequence[JobRecord]) -> None:
+        """These jobs were made here, or are about to be along a connection."""
+        self._counts.made(records)
+        if self._worker is None:
+            self._teller.soon()
 
     def _tell_scheduled(self, records: Sequence[JobRecord]) -> None:
         self._events.tell(
@@ -352,6 +367,8 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         now = self._clock.now()
         record = self._records.make(type, data, options, now)
         job_id, created = await insert_once(self.storage, key, record, now)
+        if created:
+            self._count_made((record,))
         return JobId(job_id), created
 
     async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
@@ -393,6 +410,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         self, along: Along, records: list[JobRecord], now: int, *, many: bool
     ) -> Prepared:
         await along.prepare({record.queue for record in records})
+        self._count_made(records)
         return Prepared(along, records, now, many)
 
     # -- life ------------------------------------------------------------------------------------
@@ -464,8 +482,11 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
                     self._settings,
                     recorded=self._results.recorded,
                     events=self._events,
+                    counts=self._counts,
+                    teller=self._teller,
                 )
                 await worker.start()
+                await self._teller.settle()
                 self._worker = worker
                 self._events.tell([WorkerStarted(at=to_datetime(self._clock.now()))])
 
@@ -534,6 +555,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         in_use = self._opened or any(worker.enlisted for worker in self._left)
         if self._holds_storage and not in_use:
             self._holds_storage = False
+            await self._teller.tell_last(None, LAST)
             await self.storage.close()
 
     def configure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import heapq
 import logging
 import os
 import random
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, cast
 
 from backroom.claimer import SHUT, Claimer
+from backroom.counting import Counts
+from backroom.crew import RunningJob, WorkerReport
 from backroom.errors import level_of
 from backroom.event import JobsRescued, JobStarted, ScheduleFired
 from backroom.events import Events
@@ -20,10 +23,12 @@ from backroom.flowing import Flowing
 from backroom.job import SECOND, JobId, JobRecord, to_datetime
 from backroom.lanes import Lanes
 from backroom.lease import Lease
+from backroom.memory import resident
 from backroom.ports import Clock, Inserted, Reclaimed, Store, Wake, WorkerSpec
 from backroom.processes import Limits, Processes
 from backroom.recorder import Recorder
 from backroom.registry import Registry
+from backroom.reporter import Reporter, Teller
 from backroom.runner import Runner
 from backroom.schedule import Firing
 from backroom.scheduler import Scheduler
@@ -47,6 +52,8 @@ and again, for a tenth of its time."""
 LEAVE: Final = 5.0
 """Seconds that interrupted coroutines have to end when a worker leaves, and a storage to take
 the last outcomes."""
+SHOWN: Final = 100
+"""Jobs that run, of which a worker tells."""
 LOOK_UP: Final = 1.0
 """Seconds that a thread has then to see that it should end."""
 
@@ -65,9 +72,14 @@ class Worker:
         *,
         recorded: Callable[[Sequence[tuple[Claim, Transition]]], None],
         events: Events,
+        counts: Counts,
+        teller: Teller,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`recorded` is called with outcomes that stand; `events` is told what happens here."""
+        """`recorded` is called with outcomes that stand; `events` is told what happens here, and
+        `counts` counts it; `teller` tells the storage what was counted."""
+        self._counts = counts
+        self._teller = teller
         self._recorded = recorded
         self._events = events
         self._storage = storage
@@ -82,6 +94,7 @@ class Worker:
             cancelled=self._cancel,
             lost=self._lost,
             stands_again=self._refill,
+            drained=self._drain_claims,
             threaded=settings.threaded,
         )
         self._recorder = Recorder(
@@ -127,6 +140,9 @@ class Worker:
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
         self._upkeep = Upkeep(storage, clock, rescued=self._rescued)
+        self._reporter = Reporter(
+            storage, clock, teller, worker=self._number, report=self._report, chance=chance
+        )
         self._scheduler: Scheduler | None = None
         """None: the storage keeps no schedules."""
         if storage.capabilities.planning:
@@ -140,6 +156,8 @@ class Worker:
             )
         self._unsubscribe: Callable[[], None] | None = None
         self._leaving = False
+        self.draining = False
+        """People asked it to claim nothing any more."""
         self._grace_ends = float("inf")
         """On the loop's clock, once it is leaving."""
         self.enlisted = True
@@ -194,6 +212,7 @@ class Worker:
             self._scheduler.start()
         for claimer in self._claimers.values():
             claimer.start()
+        self._reporter.start()
         if self._registry.isolated:
             self._processes.warm(min(self._settings.concurrency, os.cpu_count() or 1))
 
@@ -260,6 +279,8 @@ class Worker:
         gone()
 
     async def _retire(self) -> None:
+        await self._reporter.stop()
+        await self._teller.tell_last(self._lease.worker, LEAVE)
         await self._lease.stop()
         if self._lease.stands():
             with _logged("what it held comes back when its lease has ended"):
@@ -362,7 +383,7 @@ class Worker:
         try:
             [inserted] = await self._storage.insert([job], now, worker=worker, start=start)
             claim = inserted.claim
-            if claim is not None and not self._lease.stands_for(worker):
+            if claim is not None and (self.draining or not self._lease.stands_for(worker)):
                 self._release([claim])
                 claim = None
             if not inserted.created and inserted.id == job.id:
@@ -476,7 +497,8 @@ class Worker:
         )  # fmt: skip
 
     def _may_run(self) -> bool:
-        return not self._leaving and self._lease.stands() and not self._recorder.full
+        stays = not self._leaving and not self.draining
+        return stays and self._lease.stands() and not self._recorder.full
 
     def _held(self) -> list[tuple[int, int]]:
         """All claims this worker knows of, as a storage is told them."""
@@ -492,10 +514,12 @@ class Worker:
             for claimer in self._claimers.values():  # What waited for these may be due now.
                 claimer.signal()
         self._recorded(outcomes)
+        self._counts.ended(outcomes)
         if self._events.outcomes:
             self._events.ended(outcomes, self._clock.now())
 
     def _rescued(self, reclaimed: Reclaimed) -> None:
+        self._counts.rescued(reclaimed.rescued)
         event = JobsRescued(
             at=to_datetime(self._clock.now()), workers=reclaimed.workers,
             started=reclaimed.crashed, untouched=reclaimed.untouched,
@@ -505,6 +529,7 @@ class Worker:
     def _fired(self, firings: Sequence[Firing]) -> None:
         """Ticks came, and it was this worker that did what is to be done about them."""
         at = to_datetime(self._clock.now())
+        self._counts.made(job for firing in firings for job in firing.jobs)
         for firing in firings:
             jobs = tuple(JobId[Any](job.id) for job in firing.jobs)
             self._events.tell([ScheduleFired(at=at, schedule=firing.schedule, jobs=jobs)])
@@ -522,8 +547,45 @@ class Worker:
             self._release(lanes.empty(lambda claim: claim.key in cancelled))
 
     def _unwanted(self, claim: Claim) -> bool:
-        """People paused its queue, or cancelled it, while it was being counted as started."""
-        return claim.key in self._cancelled or self._paused.get(claim.queue, False)
+        """People paused its queue, cancelled it, or drained this worker, while it was being
+        counted as started."""
+        paused = self._paused.get(claim.queue, False)
+        return self.draining or paused or claim.key in self._cancelled
+
+    def _drain_claims(self, on: bool) -> None:
+        """People asked for it: what runs goes on, what has not begun goes back."""
+        self.draining = on
+        log.info("this worker %s, as it was asked to", "drains" if on else "claims jobs again")
+        for lanes in self._lanes:
+            lanes.drained = on
+            if on:
+                self._release(lanes.empty())
+        if not on:
+            for claimer in self._claimers.values():
+                claimer.signal()
+        self._reporter.signal()
+
+    def _report(self) -> WorkerReport:
+        """What it does right now."""
+        running = [one for one in self._runner.running.values() if not one.recorded]
+        longest = heapq.nsmallest(SHOWN, running, key=lambda one: one.job.started_at)
+        return WorkerReport(
+            at=to_datetime(self._clock.now()),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            memory=resident(),
+            concurrency=sum(lanes.slots for lanes in self._lanes),
+            queues=", ".join(lanes.name for lanes in self._lanes),
+            running=tuple(
+                RunningJob(
+                    one.claim.id, one.claim.type, one.claim.queue, one.claim.attempt + 1,
+                    to_datetime(one.job.started_at),
+                )
+                for one in longest
+            ),
+            active=len(running),
+            ahead=sum(lanes.held for lanes in self._lanes),
+        )  # fmt: skip
 
     def _wake(self, wake: Wake) -> None:
         if wake is Wake.JOBS:

@@ -260,6 +260,8 @@ class Jobs(Seen):
             msgspec.structs.replace(service._settings, lease=NEVER, patient=False),
             recorded=service._results.recorded,
             events=service._events,
+            counts=service._counts,
+            teller=service._teller,
             chance=lambda: 0.0,
         )
         await worker.start()
