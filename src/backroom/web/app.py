@@ -93,8 +93,10 @@ class Dashboard:
         self._streaming = 0
 
     def close(self) -> None:
-        """Ends the streams of events, so that a server that stops need not wait for them."""
+        """Ends the streams of events, so that a server that stops need not wait for them; and
+        changes of many jobs, between two pages of them."""
         self.house.feed.close()
+        self.house.bulk.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

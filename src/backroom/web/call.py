@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from backroom.service import JobService
 from backroom.web.access import Identity, Role
 from backroom.web.bounds import Bounds
+from backroom.web.bulk import Bulk
 from backroom.web.feed import Feed
 from backroom.web.gate import Gate
 from backroom.web.looking import Looking
@@ -38,6 +39,7 @@ class House:
         self.bounds = bounds
         self.title = title
         self.feed = Feed(bounds.streams)
+        self.bulk = Bulk()
 
 
 class Call:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from backroom.errors import BackroomError
 from backroom.job import JobId, JobInfo, JobStatus
+from backroom.ports import BulkProgress
 from backroom.retry import Backoff
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
@@ -88,6 +89,19 @@ class Operations:
     async def delete_job(self, job_id: str) -> None:
         async with self._recorded("delete", job_id):
             await self._service.delete_job(job_id)
+
+    async def change_jobs(
+        self, verb: str, which: Mapping[str, Any], progress: Callable[[BulkProgress], None]
+    ) -> int:
+        """Retries, cancels or deletes all jobs that match; how many."""
+        verbs: dict[str, Callable[..., Awaitable[int]]] = {
+            "retry": self._service.retry_jobs,
+            "cancel": self._service.cancel_jobs,
+            "delete": self._service.delete_jobs,
+        }
+        async with self._recorded(f"{verb} all", "jobs", which) as record:
+            record.changed = await verbs[verb](progress=progress, **which)
+            return record.changed
 
     async def signal_job(self, job_id: str, name: str, value: Any) -> None:
         async with self._recorded("signal", job_id, {"name": name}):

@@ -1,6 +1,7 @@
 """The REST API: its routes, by what they speak of."""
 
 from backroom.web.api import (
+    bulk,
     events,
     history,
     jobs,
@@ -18,6 +19,6 @@ __all__ = ["routes"]
 def routes() -> list[Route]:
     """All of them."""
     return [
-        *store.routes(), *history.routes(), *jobs.routes(), *queues.routes(), *workers.routes(),
-        *schedules.routes(), *workflows.routes(), *events.routes(),
+        *store.routes(), *history.routes(), *bulk.routes(), *jobs.routes(), *queues.routes(),
+        *workers.routes(), *schedules.routes(), *workflows.routes(), *events.routes(),
     ]  # fmt: skip

@@ -19,9 +19,10 @@ from backroom.web.filters import Moment
 from backroom.web.pages.numbers import iso
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, back_to, said_of
+from backroom.web.pages.verbs import verbs_for
 from backroom.web.problem import Problem
 
-__all__ = ["FILTER", "JobsQuery", "SelectedForm", "filter_of", "jobs", "selected"]
+__all__ = ["FILTER", "JobsQuery", "SelectedForm", "filter_of", "jobs", "query_of", "selected"]
 
 PAGE: Final = 50
 """Jobs on one page."""
@@ -108,7 +109,7 @@ async def jobs(call: Call) -> Response:
         ),
         statuses=[status.value for status in JobStatus],
         by_status=dict(stats.by_status),
-        bulk_verbs=(),
+        bulk_verbs=verbs_for(call, query.status, filtered=bool(which)),
         with_filter=_with(which),
         back="/jobs" + _with(which)(),
     )
@@ -142,18 +143,19 @@ async def selected(call: Call) -> Response:
     return call.redirect(path, **{**said, "did": did, "changed": changed})
 
 
+def query_of(which: Mapping[str, Any]) -> str:
+    """A filter as the query of an address; with the question mark, if there is one."""
+    said = {
+        name: iso(value) if isinstance(value, datetime) else value
+        for name, value in which.items()
+        if value is not None
+    }
+    return f"?{urlencode(said)}" if said else ""
+
+
 def _with(which: Mapping[str, Any]) -> Callable[..., str]:
-    """The filter as a query string, with what is changed of it and put to it."""
-
-    def make(**changes: Any) -> str:
-        said = {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in {**which, **changes}.items()
-            if value is not None
-        }
-        return f"?{urlencode(said)}" if said else ""
-
-    return make
+    """The filter as a query, with what is changed of it and put to it."""
+    return lambda **changes: query_of({**which, **changes})
 
 
 def _fields(

@@ -8,7 +8,17 @@ from starlette.responses import Response
 
 from backroom.web.access import Role
 from backroom.web.call import Call
-from backroom.web.pages import failures, job, jobs, overview, queues, schedules, workers, workflows
+from backroom.web.pages import (
+    bulk,
+    failures,
+    job,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    workers,
+    workflows,
+)
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, Said
 from backroom.web.problem import Problem
@@ -28,6 +38,10 @@ def routes() -> list[Route]:
         _change("/jobs/{id}/cancel", job.cancel),
         _change("/jobs/{id}/copy", job.copy),
         _change("/jobs/{id}/delete", job.delete, role=Role.ADMIN),
+        _look("/bulk", bulk.preview, bulk.Preview, role=Role.OPERATE),
+        _change("/bulk", bulk.change, bulk.ChangeJobs),
+        _look("/operations/{id}", bulk.operation),
+        _change("/operations/{id}/stop", bulk.stop),
         _look("/queues", queues.queues),
         _change("/queues/{name:path}/pause", queues.pause),
         _change("/queues/{name:path}/resume", queues.resume),
@@ -48,8 +62,10 @@ def routes() -> list[Route]:
     ]
 
 
-def _look(path: str, handler: Handler, query: type[Asked] = Asked) -> Route:
-    return Route("GET", path, Role.READ, handler, query=query, api=False)
+def _look(
+    path: str, handler: Handler, query: type[Any] = Asked, *, role: Role = Role.READ
+) -> Route:
+    return Route("GET", path, role, handler, query=query, api=False)
 
 
 def _change(

@@ -1,0 +1,80 @@
+"""Many jobs by a filter: count them, change them behind the answer, and watch that."""
+
+from __future__ import annotations
+
+from backroom.errors import OptionError
+from backroom.job import Count
+from backroom.web.access import Role
+from backroom.web.answering import Answer
+from backroom.web.bulk import BulkVerb, Operation
+from backroom.web.call import Call
+from backroom.web.filters import JobFilter
+from backroom.web.problem import Problem
+from backroom.web.route import Route
+
+__all__ = ["begin", "routes"]
+
+
+class ChangeJobs(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done, with which jobs."""
+
+    verb: BulkVerb
+
+
+async def preview(call: Call) -> Count:
+    """How many jobs it would be."""
+    query: JobFilter = call.query
+    return await call.looking.count(**query.said())
+
+
+async def change_jobs(call: Call) -> Answer:
+    """Retries, cancels or deletes all jobs that match, behind this answer: ask for the operation
+    to see how far it is. Jobs that are made after this moment are left alone."""
+    operation = await begin(call, call.body)
+    return Answer(operation, 202, {"Location": call.url(f"/api/v1/operations/{operation.id}")})
+
+
+async def begin(call: Call, form: ChangeJobs) -> Operation:
+    """The same, for the pages too.
+
+    Raises:
+        Problem: 403, this one may not; 503, too many run. OptionError: no filter, or one that makes
+            no sense with this verb.
+    """
+    if form.verb == "delete" and not call.may(Role.ADMIN):
+        raise Problem(403, "role", "deleting jobs needs the role admin", at="body.verb")
+    which = form.said()
+    if not which:
+        raise OptionError(f"{form.verb} needs a filter: say which jobs, for example by status")
+    count = await call.looking.count(**which)
+    return await call.house.bulk.begin(call.operations, call.who.name, form.verb, which, count)
+
+
+async def list_operations(call: Call) -> tuple[Operation, ...]:
+    """Those that this process runs, or ran, newest first."""
+    return call.house.bulk.all()
+
+
+async def get_operation(call: Call) -> Operation:
+    """How far one of them is."""
+    return call.house.bulk.find(call.params["id"])
+
+
+async def stop_operation(call: Call) -> Operation:
+    """Ends one of them; what was done stands."""
+    return await call.house.bulk.stop(call.params["id"])
+
+
+def routes() -> list[Route]:
+    one = "/api/v1/operations/{id}"
+    return [
+        Route("GET", "/api/v1/jobs/count", Role.READ, preview, query=JobFilter, returns=Count,
+              tag="jobs"),
+        Route("POST", "/api/v1/operations", Role.OPERATE, change_jobs, body=ChangeJobs,
+              returns=Operation, statuses=(202,), tag="operations"),
+        Route("GET", "/api/v1/operations", Role.READ, list_operations,
+              returns=tuple[Operation, ...], tag="operations"),
+        Route("GET", one, Role.READ, get_operation, returns=Operation, tag="operations"),
+        Route("POST", f"{one}/stop", Role.OPERATE, stop_operation, returns=Operation,
+              tag="operations"),
+    ]  # fmt: skip
