@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -46,8 +46,7 @@ class Audit:
     async def _ready(self) -> None:
         raise NotImplementedError
 
-    @contextlib.asynccontextmanager
-    async def recorded(
+    def recorded(
         self,
         actor: str,
         verb: str,
@@ -55,7 +54,7 @@ class Audit:
         *,
         role: str | None = None,
         detail: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[Recorded]:
+    ) -> AbstractAsyncContextManager[Recorded]:
         """Around what somebody does: it is kept before the block begins, and what came of it after
         that. The block says `.changed`. An error of ours refused it, any other one, or the end of
         its task, interrupted it; all are raised on.
@@ -69,6 +68,10 @@ class Audit:
             None if role is None else _named("role", role, MAX_NAME),
             _named("verb", verb, MAX_NAME), _named("target", target, MAX_TARGET), _detail(detail),
         )  # fmt: skip
+        return self._around(record)
+
+    @asynccontextmanager
+    async def _around(self, record: ActionRecord) -> AsyncIterator[Recorded]:
         await self._ready()
         action = Recorded(await self.storage.begin_action(record))
         outcome: Outcome = "interrupted"

@@ -7,18 +7,21 @@ and waited for; all the rest is passed through.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from backroom.action import ActionPage
+from backroom.audit import Recorded
 from backroom.blocking_observing import BlockingObserving
 from backroom.blocking_schedules import BlockingSchedules
 from backroom.blocking_workflows import BlockingWorkflows
@@ -337,6 +340,29 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         """Like `JobService.get_failures`."""
         return self._call(self._service.get_failures(limit))
 
+    @contextlib.contextmanager
+    def _around(self, around: AbstractAsyncContextManager[Recorded]) -> Iterator[Recorded]:
+        action = self._call(_entered(around))
+        try:
+            yield action
+        except BaseException as error:
+            if not self._call(_left(around, error)):
+                raise
+        else:
+            self._call(_left(around, None))
+
+    def recorded(
+        self,
+        actor: str,
+        verb: str,
+        target: str,
+        *,
+        role: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> AbstractContextManager[Recorded]:
+        """Around what somebody does. See `backroom.JobService.recorded`."""
+        return self._around(self._service.recorded(actor, verb, target, role=role, detail=detail))
+
     def get_actions(
         self,
         *,
@@ -453,6 +479,10 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
             self._service.reprioritize_jobs(priority, ids=ids, progress=progress, **which)
         )
 
+    def limit_queue(self, queue: str, most: int | None) -> None:
+        """At most so many jobs of this queue run at once, whatever code says; None: as it says."""
+        self._call(self._service.limit_queue(queue, most))
+
     def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""
         return self._call(self._service.pause_queue(queue))
@@ -567,6 +597,22 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
 _made: Final[weakref.WeakSet[JobService]] = weakref.WeakSet()
 _in_use: Final[set[JobService]] = set()
 """Those that have called their own loop, and were not stopped since."""
+
+
+async def _entered(around: AbstractAsyncContextManager[T]) -> T:
+    return await around.__aenter__()
+
+
+async def _left(around: AbstractAsyncContextManager[Any], error: BaseException | None) -> bool:
+    """Whether the error goes no further."""
+    kind = None if error is None else type(error)
+    trace = None if error is None else error.__traceback__
+    try:
+        return bool(await around.__aexit__(kind, error, trace))
+    except BaseException as raised:
+        if raised is error:  # It is raised where it came from.
+            return False
+        raise
 
 
 def _at_exit() -> None:

@@ -23,6 +23,8 @@ __all__ = [
     "LEAD",
     "MARK",
     "OURS",
+    "QUEUE",
+    "UNLIMITED",
     "UNSAID",
     "Concurrency",
     "Limit",
@@ -30,6 +32,7 @@ __all__ = [
     "LimitRecord",
     "Need",
     "Rate",
+    "check_most",
     "check_slots",
     "full",
     "limits_of",
@@ -44,6 +47,12 @@ MOST_PER: Final = 1_000_000
 MOST_LIMITS: Final = 8
 """Of one job."""
 MAX_LIMIT_NAME: Final = 200
+
+QUEUE: Final = "queue "
+"""The name of the limit of a queue is this and the name of the queue."""
+UNLIMITED: Final = 100_000
+"""Slots of a queue of which code says nothing, and no operator does any more: more than run at
+once."""
 
 OURS: Final = ("limits", "fair", "tied")
 """What is kept among the options of a job, and was not said as one."""
@@ -227,6 +236,14 @@ class LimitInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Slots that running jobs hold, of all keys together; 0 for a rate."""
     blocked: int
     """Jobs that wait for room."""
+    own: int | None = None
+    """What an operator said of the limit of a queue (`limit_queue`): it is `most` until it is taken
+    away, whatever code says."""
+
+    @property
+    def queue(self) -> str | None:
+        """Of which queue it is the limit; None: of none."""
+        return self.name.removeprefix(QUEUE) if self.name.startswith(QUEUE) else None
 
 
 class _Said(msgspec.Struct):
@@ -243,6 +260,20 @@ def limits_of(options: str | None) -> Sequence[Need]:
     if options is None or MARK not in options:
         return ()
     return list({need.place: need for need in _decoder.decode(options).limits}.values())
+
+
+def check_most(most: object) -> int:
+    """How many jobs of a queue may run at once.
+
+    Raises:
+        OptionError: it is no whole number from 1 to 10,000.
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_SLOTS:
+        raise OptionError(
+            f"most must be a whole number from 1 to {MOST_SLOTS:,}, or None for no limit of an"
+            f" operator's, got {most!r}; pause_queue lets none run"
+        )
+    return most
 
 
 def name_of(type_: str, limit: Limit) -> str:

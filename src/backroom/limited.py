@@ -10,7 +10,16 @@ import msgspec
 from backroom.codec import Codec
 from backroom.errors import ConfigurationError, OptionError
 from backroom.keypath import KeyPath
-from backroom.limit import Concurrency, Limit, LimitRecord, Need, limits_of, name_of
+from backroom.limit import (
+    QUEUE,
+    UNLIMITED,
+    Concurrency,
+    Limit,
+    LimitRecord,
+    Need,
+    limits_of,
+    name_of,
+)
 from backroom.options import check_name
 from backroom.tie import tied
 from backroom.transition import Claim
@@ -38,6 +47,8 @@ class Limited:
         """`types`: all that are known, by name; more may come."""
         self._types = types
         self._queues: dict[str, Concurrency] = {}
+        self.operated: Mapping[str, int] = {}
+        """Queues that operators have limited, as far as is known here, and to how many jobs."""
 
     # -- say -------------------------------------------------------------------------------------
 
@@ -107,7 +118,7 @@ class Limited:
 
     def concerns(self, one: OfType) -> bool:
         """Whether something may be said of jobs of this type."""
-        return bool(one.limits or one.slots or one.fair_by or self._queues)
+        return bool(one.limits or one.slots or one.fair_by or self._queues or self.operated)
 
     def hangs(self, one: OfType, queue: str, data: str) -> dict[str, Any]:
         """What a job is kept with: what it needs before it may run, and by which key it takes
@@ -145,12 +156,13 @@ class Limited:
     def unsaid(self, claims: Iterable[Claim]) -> dict[int, str]:
         """By the keys of those jobs of which whoever made them did not say all limits that hold
         here: the options that they are to be kept with."""
-        if not self._queues and not any(one.limits for one in self._types.values()):
+        limited = self._queues.keys() | self.operated.keys()
+        if not limited and not any(one.limits for one in self._types.values()):
             return {}
         found = {}
         for claim in claims:
             one = self._types.get(claim.type)
-            if one is not None and (one.limits or claim.queue in self._queues):
+            if one is not None and (one.limits or claim.queue in limited):
                 options = self._completed(one, claim)
                 if options is not None:
                     found[claim.key] = options
@@ -159,7 +171,7 @@ class Limited:
     def _completed(self, one: OfType, claim: Claim) -> str | None:
         said = limits_of(claim.options)
         names = {name_of(one.name, limit) for limit in one.limits}
-        if claim.queue in self._queues:
+        if claim.queue in self._queues or claim.queue in self.operated:
             names.add(_of_queue(claim.queue))
         if names <= {need.name for need in said}:
             return None
@@ -181,6 +193,8 @@ class Limited:
         of_queue = self._queues.get(queue)
         if of_queue is not None:
             yield Need(_of_queue(queue), "", min(one.slots or 1, of_queue.most), of_queue.most)
+        elif queue in self.operated:  # The number is the storage's: this one counts nowhere.
+            yield Need(_of_queue(queue), "", 1, UNLIMITED)
         for limit in one.limits:
             key = "" if limit.key is None else key_of(limit.key)
             yield limit.need(name_of(one.name, limit), key)
@@ -188,7 +202,7 @@ class Limited:
 
 def _of_queue(queue: str) -> str:
     """The name of the limit of a queue."""
-    return f"queue {queue}"
+    return f"{QUEUE}{queue}"
 
 
 def _check_key(given: Codec[Any], key: KeyPath) -> None:

@@ -29,6 +29,15 @@ class Limiting(Protocol):
         """Every limit that somebody put, or some job was admitted by; by name."""
         ...
 
+    async def limit_queue(self, queue: str, most: int | None) -> None:
+        """What an operator says of a queue: it holds over any number that is put for its limit
+        (`QUEUE` and its name), until it is taken away (None). What runs there now counts."""
+        ...
+
+    async def operated(self) -> dict[str, int]:
+        """The queues that operators have limited, and to how many jobs."""
+        ...
+
     async def free_up(self, now: int) -> int:
         """Calls those that wait where there is room, whatever it was that nobody called them for:
         a limit was raised, a queue resumed, who was called was cancelled. Normal work does not

@@ -14,6 +14,7 @@ from backroom.events import Events
 from backroom.filtering import JobFilter, check_ids, check_job_id, read_filter
 from backroom.finding import Finding
 from backroom.job import PRIORITIES, SECOND, JobIds, JobStatus, duration, moment, to_datetime
+from backroom.limit import check_most
 from backroom.options import check_priority, check_queue
 from backroom.ports import Filter, Progress
 from backroom.replay import check_step
@@ -244,6 +245,22 @@ class Steering(Finding):
         some = _waiting("reprioritize_jobs", ids, which)
         await self._ready()
         return await self.storage.rearrange(some, self._clock.now(), None, place, progress)
+
+    async def limit_queue(self, queue: str, most: int | None) -> None:
+        """At most so many jobs of this queue run at once, across all workers, whatever code says
+        (`limit`), until that is taken away (None). It holds for workers that start later, too.
+
+        What runs goes on, and counts. A worker hears of it at once, or within five seconds where
+        its storage could not tell it; what it had claimed before and has not begun asks for room
+        then. A job that was made without knowing of the limit is claimed twice.
+
+        Raises:
+            OptionError: no name of a queue, or no number from 1 to 10,000.
+        """
+        name = check_queue(queue)
+        number = None if most is None else check_most(most)
+        await self._ready()
+        await self.storage.limit_queue(name, number)
 
     async def pause_queue(self, queue: str) -> None:
         """No job of this queue is started, by any worker, until it is resumed."""

@@ -30,13 +30,20 @@ class Upkeep(Loop):
     """Every worker does it; that several do it at once changes nothing."""
 
     def __init__(
-        self, storage: Store, clock: Clock, *, rescued: Callable[[Reclaimed], None] = lambda _: None
+        self,
+        storage: Store,
+        clock: Clock,
+        *,
+        rescued: Callable[[Reclaimed], None] = lambda _: None,
+        tended: Callable[[], None] = lambda: None,
     ) -> None:
-        """`rescued` is called with what was taken back from dead workers."""
+        """`rescued` is called with what was taken back from dead workers; `tended` each time it
+        has looked whether somebody waits for room."""
         super().__init__("upkeep")
         self._storage = storage
         self._clock = clock
         self._rescued = rescued
+        self._tended = tended
         self._next_sweep = 0.0
         self._next_look = 0.0
         self._next_prune = 0.0
@@ -52,6 +59,7 @@ class Upkeep(Loop):
             self._next_sweep = self._clock.uptime() + wait
         if self._clock.uptime() >= self._next_look:
             called = await self._storage.free_up(self._clock.now())
+            self._tended()
             self._next_look = self._clock.uptime() + (FREE_EVERY if called < MANY else MORE)
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)

@@ -9,8 +9,9 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 from backroom.claimer import SHUT, Claimer
@@ -139,7 +140,7 @@ class Worker:
         self._lanes = list(_lanes(settings, clock, registry))
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}
         self._claimers = {id(lanes): self._claimer(lanes) for lanes in self._lanes}
-        self._upkeep = Upkeep(storage, clock, rescued=self._rescued)
+        self._upkeep = Upkeep(storage, clock, rescued=self._rescued, tended=self._hear_of_limits)
         self._reporter = Reporter(
             storage, clock, teller, worker=self._number, report=self._report, chance=chance
         )
@@ -202,6 +203,7 @@ class Worker:
         try:
             await self._lease.start()
             self._unsubscribe = self._storage.subscribe(self._wake)
+            await self._learn_limits(quietly=True)
         except GeneratorExit:  # Thrown away with its loop: nothing can be awaited any more.
             raise
         except BaseException:
@@ -456,7 +458,7 @@ class Worker:
     def _restrict(self, claim: Claim, options: str) -> None:
         """Whoever made this job did not say limits that hold here: it is kept with them, and is
         claimed again."""
-        if claim.type not in self._told_of:
+        if claim.type not in self._told_of and claim.queue not in self._registry.limited.operated:
             self._told_of.add(claim.type)
             log.warning(
                 "%s %s was scheduled without the limits that hold for it here; it is counted all"
@@ -608,16 +610,42 @@ class Worker:
             await self._lease.check()
             try:
                 self._paused = await self._storage.queues()
+                await self._learn_limits()
             except Exception as error:
                 log.log(
                     level_of(error, logging.WARNING),
-                    "which queues are paused is not known, in 1 s again: %r", error,
+                    "which queues are paused or limited is not known, in 1 s again: %r", error,
                 )  # fmt: skip
                 self._changed = True
                 await asyncio.sleep(1)
                 continue
             for lanes in self._lanes:
                 self._release(lanes.empty(lambda claim: self._paused.get(claim.queue, False)))
+
+    def _hear_of_limits(self) -> None:
+        """Now and then, for whoever changed them may not have been heard."""
+        if not self._leaving:
+            self._spawn(self._learn_limits(quietly=True))
+
+    async def _learn_limits(self, *, quietly: bool = False) -> None:
+        """Which queues operators have limited: of what was claimed before, and has not begun, what
+        has not asked for room goes back, and does so. `quietly`: where that cannot be told now, it
+        will be the next time."""
+        limited = self._registry.limited
+        try:
+            operated = await self._storage.operated()
+        except Exception as error:
+            if not quietly:
+                raise
+            log.debug("which queues are limited is not known, soon again: %r", error)
+            return
+        if operated == limited.operated:
+            return
+        limited.operated = operated
+        for lanes in self._lanes:
+            owing = limited.unsaid(lanes.claims())
+            for claim in lanes.empty(partial(_is_one_of, owing)):
+                self._restrict(claim, owing[claim.key])
 
     def _lost(self, worker: int) -> None:
         """The lease is gone: what ran belongs to others, and is stopped. But who says so may
@@ -696,3 +724,7 @@ def _lanes(settings: Settings, clock: Clock, registry: Registry) -> list[Lanes]:
     for queue, slots in own.items():
         lanes.append(make(queue, (queue,), (), slots))
     return lanes
+
+
+def _is_one_of(keys: Mapping[int, str], claim: Claim) -> bool:
+    return claim.key in keys

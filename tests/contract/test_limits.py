@@ -557,3 +557,51 @@ async def test_a_job_that_needs_one_place_twice_is_counted_there_once(bench: Ben
     others = [await add(bench, tenant(most=2)) for _ in range(2)]
     worker = await bench.enlist()
     assert [claim.id for claim in await claimed(bench, worker)] == [twice, others[0]]
+
+
+# -- operators -----------------------------------------------------------------------------------
+
+
+async def test_an_operator_s_number_holds_over_the_one_of_the_code(bench: Bench) -> None:
+    need = Need("queue default", "", 1, 5)
+    for _ in range(6):
+        await add(bench, need)
+    await bench.storage.put_limits([LimitRecord("queue default", 5)])
+    await bench.storage.limit_queue("default", 2)
+    assert await bench.storage.operated() == {"default": 2}
+    worker = await bench.enlist()
+    assert len(await claimed(bench, worker)) == 2
+    await bench.storage.put_limits([LimitRecord("queue default", 4)])
+    found = await limit(bench, "queue default")
+    assert (found.most, found.own, found.used, found.blocked) == (2, 2, 2, 4)
+    assert await claimed(bench, worker) == []
+    await bench.storage.limit_queue("default", None)
+    assert len(await claimed(bench, worker)) == 2  # Four, as the code says.
+    found = await limit(bench, "queue default")
+    assert (found.most, found.own, found.queue) == (4, None, "default")
+    assert await bench.storage.operated() == {}
+
+
+async def test_what_a_worker_holds_counts_in_the_limit_of_an_operator_until_it_ends(
+    bench: Bench,
+) -> None:
+    await bench.add_many(2)
+    await bench.add(queue="other", delay=-1)
+    worker = await bench.enlist()
+    claims = await bench.claim(worker, queues=None)
+    await bench.storage.limit_queue("default", 3)
+    assert (await limit(bench, "queue default")).used == 2
+    await add(bench, Need("queue default", "", 1, 3))
+    await add(bench, Need("queue default", "", 1, 3))
+    assert len(await claimed(bench, worker)) == 1
+    await bench.finish(worker, *map(bench.completed, claims))
+    await bench.storage.free_up(bench.now)
+    assert len(await claimed(bench, worker)) == 1
+
+
+async def test_a_queue_that_nobody_limits_any_more_is_not_among_the_limits(bench: Bench) -> None:
+    await bench.storage.limit_queue("q", 7)
+    [found] = await bench.storage.limits()
+    assert (found.name, found.most, found.own) == ("queue q", 7, 7)
+    await bench.storage.limit_queue("q", None)
+    assert await bench.storage.limits() == []

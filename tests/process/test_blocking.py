@@ -114,6 +114,9 @@ def test_a_member_takes_and_gives_what_the_async_one_does(name: str) -> None:
     if name in ENTERED:
         entered = f"AbstractContextManager[{given.return_annotation}]"
         given = given.replace(return_annotation=entered)
+    if name == "recorded":
+        entered = given.return_annotation.replace("AbstractAsync", "Abstract")
+        given = given.replace(return_annotation=entered)
     assert inspect.signature(ours) == given
     if name != "__init__":
         said = [inspect.signature(overload) for overload in get_overloads(theirs)]

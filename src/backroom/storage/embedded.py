@@ -268,6 +268,12 @@ class EmbeddedStorage:
     async def limits(self) -> list[LimitInfo]:
         return await self._read(lambda jobs: limits.every(jobs.connection.execute))
 
+    async def limit_queue(self, queue: str, most: int | None) -> None:
+        await self._write(limits.limit_queue, queue, most, self.clock.now())
+
+    async def operated(self) -> dict[str, int]:
+        return await self._read(lambda jobs: limits.operated(jobs.connection.execute))
+
     async def free_up(self, now: int) -> int:
         if not await self._read(lambda jobs: limits.limited(jobs.connection.execute)):
             return 0

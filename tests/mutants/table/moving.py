@@ -50,8 +50,8 @@ MUTANTS = (
         promises=(3,),
         guard="people cancel no job of a flow on its way, in a folder",
         file="storage/sqlite/steering.py",
-        old="    keys = [key for key in keys if key not in gone]\n",
-        new="    del gone\n",
+        old="    here = [key for key in keys if key not in gone]\n",
+        new="    here = list(keys)\n    del gone\n",
         tests=(ALONE,),
     ),
     Mutant(

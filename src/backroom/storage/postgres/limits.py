@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from backroom.admitting import AHEAD, APART, Admission, Asking, Gate, Line, Place, admit, moments
 from backroom.errors import StorageError
 from backroom.job import SECOND
-from backroom.limit import LimitInfo, LimitRecord, Need, limits_of
+from backroom.limit import QUEUE, UNLIMITED, LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
 from backroom.storage.postgres import turns
 from backroom.storage.postgres.base import Base
@@ -58,10 +58,24 @@ class Limits:
                 name=from_text(row["name"]), most=row["most"],
                 per=row["per"] / SECOND if row["per"] else None,
                 burst=LimitRecord("", row["most"], row["per"], row["burst"]).at_once,
-                used=row["used"], blocked=row["blocked"],
+                used=row["used"], blocked=row["blocked"], own=row["own"],
             )
-            for row in await self._base.fetch("all_limits")
+            for row in await self._base.fetch("all_limits", UNLIMITED)
         ]  # fmt: skip
+
+    async def limit_queue(self, queue: str, most: int | None) -> None:
+        """See the protocol."""
+        name = to_text(f"{QUEUE}{queue}")
+        await self._base.fetch("limit_queue", name, UNLIMITED, most)
+        if most is not None:
+            await self._base.fetch("count_held", name, to_text(queue))
+        await self.free_up(self._base.clock.now())
+        self._base.ring(Wake.CONTROL, Wake.JOBS)
+
+    async def operated(self) -> dict[str, int]:
+        """See the protocol."""
+        rows = await self._base.fetch("operated")
+        return {from_text(row["name"]).removeprefix(QUEUE): row["own"] for row in rows}
 
     async def free_up(self, now: int) -> int:
         """See the protocol."""

@@ -11,11 +11,25 @@ SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
     AS g (name, most, per, burst) ORDER BY name
 ON CONFLICT DO NOTHING;
 
--- all_limits: -> name, most, per, burst, slots that are held, how many wait
-SELECT l.name, l.most, l.per, l.burst,
+-- limit_queue: name, the number that nobody reaches, what an operator says (null: nothing) -> nothing
+INSERT INTO {limits} (name, most, per, burst, own) VALUES ($1, $2, 0, 1, $3)
+ON CONFLICT (name) DO UPDATE SET own = excluded.own;
+
+-- count_held: name, queue -> nothing: what somebody holds of this queue counts. Whoever made these jobs
+--     did not say so: when they end, `unheld` finds what is left
+INSERT INTO {permits} (job, name, key, slots)
+SELECT j.id, $1, '', 1 FROM {held} AS h, unnest(h.ids) AS i (id),
+LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = i.id LIMIT 1) AS j WHERE j.queue = $2
+ON CONFLICT DO NOTHING;
+
+-- operated: -> name, number of the limits of which operators have said one
+SELECT name, own FROM {limits} WHERE own IS NOT NULL;
+
+-- all_limits: of less than the number that nobody reaches -> name, most, per, burst, slots that are held, how many wait
+SELECT l.name, coalesce(l.own, l.most) AS most, l.per, l.burst, l.own,
        (SELECT coalesce(sum(p.slots), 0)::bigint FROM {permits} AS p WHERE p.name = l.name) AS used,
        (SELECT count(*) FROM {blocked} AS b WHERE b.name = l.name AND b.called_at IS NULL) AS blocked
-FROM {limits} AS l ORDER BY l.name;
+FROM {limits} AS l WHERE l.own IS NOT NULL OR l.most < $1 ORDER BY l.name;
 
 -- lock_claims: worker, tokens -> the jobs that it still holds under these, and whether they were asked to
 --     end; their rows locked, as whoever ends the holding does it first
@@ -41,7 +55,7 @@ ORDER BY g.name, g.key FOR UPDATE;
 
 -- gates: names, keys -> how each stands. Said when they are locked, so that it sees what was done by
 --     those who held them before
-SELECT g.name, g.key, l.most,
+SELECT g.name, g.key, coalesce(l.own, l.most) AS most,
        (SELECT coalesce(sum(p.slots), 0)::bigint FROM {permits} AS p
         WHERE p.name = g.name AND p.key = g.key) AS used,
        c.priorities, c.run_ats, c.ids, c.slots, f.priority, f.run_at, f.id, l.per, l.burst,
@@ -127,10 +141,10 @@ FROM (SELECT name, key FROM gone UNION SELECT name, key FROM left_) AS f JOIN {l
 
 -- let_in: names, keys, now -> the moments of those that were called: as many from each head as fit
 WITH given AS MATERIALIZED (
-    SELECT g.name, g.key, l.most, l.most
+    SELECT g.name, g.key, coalesce(l.own, l.most) AS most, coalesce(l.own, l.most)
         - (SELECT coalesce(sum(p.slots), 0)::bigint FROM {permits} AS p
            WHERE p.name = g.name AND p.key = g.key)
-        - (SELECT coalesce(sum(least(b.slots, l.most)), 0)::bigint FROM {blocked} AS b
+        - (SELECT coalesce(sum(least(b.slots, coalesce(l.own, l.most))), 0)::bigint FROM {blocked} AS b
            WHERE b.name = g.name AND b.key = g.key AND b.called_at IS NOT NULL) AS room
     FROM unnest($1::text[], $2::text[]) AS g (name, key) JOIN {limits} AS l USING (name)
     WHERE l.per = 0

@@ -10,14 +10,26 @@ from msgspec.structs import astuple
 
 from backroom.admitting import AHEAD, APART, Asking, Gate, Line, Place, admit, called, moments
 from backroom.job import SECOND
-from backroom.limit import MARK, LimitInfo, LimitRecord, Need, limits_of
+from backroom.limit import MARK, QUEUE, UNLIMITED, LimitInfo, LimitRecord, Need, limits_of
 from backroom.ports import Wake
 from backroom.storage.sqlite import turns
 from backroom.storage.sqlite.bulk import Bulk
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.transition import Claim
 
-__all__ = ["admitted", "every", "free_up", "leave", "let_go", "limited", "put", "sift", "step_out"]
+__all__ = [
+    "admitted",
+    "every",
+    "free_up",
+    "leave",
+    "let_go",
+    "limit_queue",
+    "limited",
+    "operated",
+    "put",
+    "sift",
+    "step_out",
+]
 
 SIFTED: Final = 1000
 """Jobs behind one that found no room that are looked at with it."""
@@ -32,6 +44,16 @@ PUT: Final = """
     ON CONFLICT (name) DO UPDATE SET most = excluded.most, per = excluded.per,
         burst = excluded.burst
 """
+PUT_OWN: Final = """
+    INSERT INTO limits (name, most, per, burst, own) VALUES (?1, ?2, 0, 1, ?3)
+    ON CONFLICT (name) DO UPDATE SET own = excluded.own
+"""
+OWN: Final = "SELECT name, own FROM limits WHERE own IS NOT NULL"
+# Whoever made them did not say that they are counted: when they end, `free_up` finds these.
+COUNT_ACTIVE: Final = """
+    INSERT OR IGNORE INTO permit (job, name, key, slots)
+    SELECT key, ?1, '', 1 FROM job INDEXED BY job_active WHERE state = 1 AND queue = ?2
+"""
 LIMITED: Final = "SELECT " + " OR ".join(
     f"EXISTS (SELECT 1 FROM {table})" for table in ("permit", "blocked", "pace", "turn", "later")
 )
@@ -41,7 +63,7 @@ _OPEN: Final = (
     " AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.name = b.queue AND queue.paused)"
 )
 GATE: Final = f"""
-    SELECT most, (SELECT total(slots) FROM permit WHERE name = ?1 AND key = ?2),
+    SELECT ifnull(own, most), (SELECT total(slots) FROM permit WHERE name = ?1 AND key = ?2),
            (SELECT json_group_array(json_array(json_array(priority, run_at, job), slots))
             FROM blocked WHERE name = ?1 AND key = ?2 AND called_at IS NOT NULL),
            b.priority, b.run_at, b.job, per, burst,
@@ -140,10 +162,10 @@ ORPHANS: Final = """
     WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key = permit.job AND job.state = 1)
 """
 EVERY: Final = """
-    SELECT l.name, l.most, l.per, l.burst,
+    SELECT l.name, ifnull(l.own, l.most), l.per, l.burst, l.own,
            (SELECT CAST(total(slots) AS INTEGER) FROM permit WHERE permit.name = l.name),
            (SELECT count(*) FROM blocked WHERE blocked.name = l.name AND called_at IS NULL)
-    FROM limits AS l ORDER BY l.name
+    FROM limits AS l WHERE l.own IS NOT NULL OR l.most < ?1 ORDER BY l.name
 """
 
 Run = Callable[..., Any]
@@ -157,14 +179,29 @@ def put(ledger: Ledger, limits: Sequence[LimitRecord], now: int) -> None:
     free_up(ledger, now)
 
 
+def limit_queue(ledger: Ledger, queue: str, most: int | None, now: int) -> None:
+    """See `Limiting.limit_queue`."""
+    name = f"{QUEUE}{queue}"
+    ledger.run(PUT_OWN, (name, UNLIMITED, most))
+    if most is not None:
+        ledger.run(COUNT_ACTIVE, (name, queue))
+    free_up(ledger, now)
+    ledger.wakes |= {Wake.CONTROL, Wake.JOBS}
+
+
+def operated(run: Run) -> dict[str, int]:
+    """See `Limiting.operated`."""
+    return {name.removeprefix(QUEUE): own for name, own in run(OWN)}
+
+
 def every(run: Run) -> list[LimitInfo]:
     """See `Limiting.limits`."""
     return [
         LimitInfo(
             name=name, most=most, per=per / SECOND if per else None,
-            burst=LimitRecord(name, most, per, burst).at_once, used=used, blocked=blocked,
+            burst=LimitRecord(name, most, per, burst).at_once, used=used, blocked=blocked, own=own,
         )
-        for name, most, per, burst, used, blocked in run(EVERY)
+        for name, most, per, burst, own, used, blocked in run(EVERY, (UNLIMITED,))
     ]  # fmt: skip
 
 
