@@ -216,3 +216,71 @@ async def test_limits_are_listed(place: Place) -> None:
     assert ["calls", "50", "in", "1", "s", "0"] in [line.split() for line in shown.splitlines()]
     [_, gpu] = json.loads(backroom("limits", "--json", *place.on).out)
     assert (gpu["name"], gpu["most"], gpu["used"], gpu["blocked"]) == ("gpu", 16, 0, 0)
+
+
+# -- another moment, another priority, limits; and what is written down of that ------------------
+
+
+async def test_jobs_are_given_another_moment_by_id_and_by_filter(place: Place) -> None:
+    one = await place.service.schedule("QUICK", tags=["a"])
+    await place.service.schedule("QUICK", {"to": "Ada Lovelace"})
+    shown = backroom("jobs", "reschedule", one, "--delay", "1h", *place.on)
+    assert shown == (0, f"{one}  rescheduled\n", "")
+    assert await place.statuses() == {"scheduled": 1, "pending": 1}
+    shown = backroom(
+        "jobs", "reschedule", "--at", "2099-01-01T00:00:00Z", "--text", "LOVELACE", "-y", *place.on
+    )
+    assert shown == (0, "1 job rescheduled\n", "")
+    assert await place.statuses() == {"scheduled": 2}
+    shown = backroom("jobs", "reschedule", "--delay", "0", "--since", "1h", "-y", *place.on)
+    assert shown.out == "2 jobs rescheduled\n"
+    assert await place.statuses() == {"pending": 2}
+    for wrong in (["--delay", "5m", "--at", "2099-01-01T00:00:00Z"], []):
+        assert backroom("jobs", "reschedule", one, *wrong, *place.on).code == 2
+
+
+async def test_jobs_are_given_another_priority(place: Place) -> None:
+    one = await place.service.schedule("QUICK", priority="low")
+    two = await place.service.schedule("QUICK")
+    shown = backroom("jobs", "priority", "critical", "--priority", "low", "-y", *place.on)
+    assert shown == (0, "1 job reprioritized\n", "")
+    backroom("jobs", "priority", "high", two, *place.on)
+    assert [(await place.service.get_job(job)).priority for job in (one, two)] == [
+        "critical", "high",
+    ]  # fmt: skip
+
+
+async def test_a_queue_is_limited_until_that_is_taken_away(place: Place) -> None:
+    assert backroom("queues", "limit", "mail", "3", *place.on) == (0, "mail  at most 3\n", "")
+    assert [(one.name, one.own) for one in await place.service.get_limits()] == [("queue mail", 3)]
+    assert backroom("queues", "limit", "mail", "none", *place.on).out == "mail  as code says\n"
+    assert await place.service.get_limits() == []
+    assert backroom("queues", "limit", "mail", "many", *place.on).code == 2
+    assert backroom("queues", "limit", "mail", "0", *place.on).code == 1
+
+
+async def test_what_commands_change_is_written_down_with_who_did_it_and_what_came_of_it(
+    place: Place,
+) -> None:
+    one = await place.service.schedule("QUICK")
+    backroom("jobs", "cancel", one, "--json", *place.on)
+    backroom("jobs", "delete", "--status", "cancelled", "-y", *place.on)
+    backroom("queues", "pause", "mail", *place.on)
+    assert backroom("jobs", "retry", one, *place.on).code == 1
+
+    actions = list(await place.service.get_actions())
+
+    assert [(one.verb, one.target, one.outcome, one.changed) for one in actions] == [
+        ("retry", one, "refused", None),
+        ("pause", "queue mail", "done", None),
+        ("delete", "jobs", "done", 1),
+        ("cancel", one, "done", None),
+    ]
+    assert {action.actor.partition(":")[0] for action in actions} == {"cli"}
+    assert actions[2].detail == {"filter": {"status": "cancelled"}}
+    assert "no job has the id" in (actions[0].reason or "")
+    shown = backroom("audit", "--verb", "pause", *place.on)
+    assert shown.code == 0
+    assert "queue mail" in shown.out
+    assert "cancel" not in shown.out
+    assert len(json.loads(backroom("audit", "--json", *place.on).out)["actions"]) == 4

@@ -11,6 +11,8 @@ import click
 
 from backroom.cli.complete import complete_queues, complete_types
 from backroom.cli.plain import plain
+from backroom.cli.statuses import PRIORITIES
+from backroom.cli.values import since
 from backroom.errors import BackroomError
 
 __all__ = [
@@ -118,6 +120,21 @@ def job_filters(*statuses: str, default: str | None = None) -> Callable[[F], F]:
     """The options that say which jobs are meant. The command takes them as `**filters`."""
 
     def add(command: F) -> F:
+        command = option("--until", type=since, metavar="MOMENT",
+                         help="Jobs made before this moment.")(command)  # fmt: skip
+        command = option("--since", type=since, metavar="MOMENT",
+                         help="Jobs made since then: ISO 8601 with its zone, or so long ago,"
+                         " 90s, 5m, 2h, 1d.")(command)  # fmt: skip
+        command = option("--priority", type=click.Choice(PRIORITIES),
+                         help="Jobs of this priority.")(command)  # fmt: skip
+        command = option("--workflow", metavar="ID",
+                         help="Jobs of this workflow or batch.")(command)  # fmt: skip
+        command = option("--worker", metavar="HOST:PID",
+                         help="Jobs that this worker holds.")(command)  # fmt: skip
+        command = option("--error", metavar="KIND",
+                         help="Jobs whose last error was of this kind.")(command)  # fmt: skip
+        command = option("--text", help="Jobs that have this in their id, type, data, tags, unique"
+                         " key or last error; in either case.")(command)  # fmt: skip
         command = option("--tag", help="Jobs with this tag.")(command)
         command = option("--queue", shell_complete=complete_queues,
                          help="Jobs of this queue.")(command)  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from backroom.cli.commands import Commands, job_filters, on_storage, option
+from backroom.cli.rearrange import priority, reschedule
 from backroom.cli.schedule import schedule
 from backroom.cli.signal import signal
 from backroom.cli.statuses import STATUSES
@@ -59,5 +60,5 @@ def show_job(job_id: str, target: str | None, storage: str | None, as_json: bool
             show.job(info)
 
 
-for command in (schedule, signal, retry, cancel, delete):
+for command in (schedule, signal, retry, cancel, delete, reschedule, priority):
     jobs.add_command(command)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from backroom import __version__
+from backroom.cli.audit import audit
 from backroom.cli.commands import PREFIX, Commands, option
 from backroom.cli.completion import completion
 from backroom.cli.copies import backup, restore
@@ -61,7 +62,7 @@ def main(config: Path | None) -> None:
 
 COMMANDS = (
     worker, jobs, queues, limits, schedules, workflows, stats, top, health, doctor, migrate,
-    move, backup, restore, web, completion,
+    move, backup, restore, web, audit, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from backroom.cli.commands import Commands, on_storage
 from backroom.cli.complete import complete_queues
 from backroom.cli.plain import plain
+from backroom.cli.recording import recorded
 
 if TYPE_CHECKING:
     from backroom.service import JobService
@@ -56,6 +58,33 @@ def resume(names: tuple[str, ...], target: str | None, storage: str | None, as_j
     _switch(names, target, storage, as_json, paused=False)
 
 
+@queues.command("limit")
+@click.argument("name", metavar="QUEUE", shell_complete=complete_queues)
+@click.argument("most", metavar="NUMBER|none")
+@on_storage
+def limit(name: str, most: str, target: str | None, storage: str | None, as_json: bool) -> None:
+    """At most so many jobs of a queue run at once, whatever code says; none: as code says."""
+    from backroom.cli.asking import look_up
+    from backroom.cli.output import printing, say, to_json
+
+    if most != "none" and not most.isdecimal():
+        raise click.UsageError(f"NUMBER is 1 to 10000, or none, got {most!r}")
+    number = None if most == "none" else int(most)
+
+    async def change(service: JobService) -> None:
+        await recorded(
+            service, "limit", f"queue {name}", partial(service.limit_queue, name, number),
+            {"most": number},
+        )  # fmt: skip
+
+    look_up(target, storage, change)
+    with printing():
+        if as_json:
+            to_json({name: number})
+        else:
+            say(plain(f"{name}  {'as code says' if number is None else f'at most {number:,}'}"))
+
+
 def _switch(
     names: tuple[str, ...], target: str | None, storage: str | None, as_json: bool, paused: bool
 ) -> None:
@@ -67,7 +96,10 @@ def _switch(
     async def switch(service: JobService) -> list[str]:
         known = [queue.name for queue in (await service.get_stats()).queues]
         for name in names:
-            await (service.pause_queue(name) if paused else service.resume_queue(name))
+            change = service.pause_queue if paused else service.resume_queue
+            await recorded(
+                service, "pause" if paused else "resume", f"queue {name}", partial(change, name)
+            )
         return known
 
     known = look_up(target, storage, switch)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from backroom.cli.commands import Commands, on_storage, option
 from backroom.cli.plain import plain
+from backroom.cli.recording import recorded
 
 if TYPE_CHECKING:
     from backroom.service import JobService
@@ -86,7 +88,15 @@ def change(name: str, target: str | None, storage: str | None, as_json: bool, **
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, to_json
 
-    info = look_up(target, storage, lambda service: service.change_schedule(name, **said))
+    info = look_up(
+        target,
+        storage,
+        lambda service: recorded(
+            service, "change", f"schedule {name}",
+            lambda: service.change_schedule(name, **said),
+            {word: value for word, value in said.items() if value is not None},
+        ),
+    )  # fmt: skip
     with printing():
         if as_json:
             to_json(info)
@@ -131,12 +141,21 @@ def run(name: str, target: str | None, storage: str | None, as_json: bool) -> No
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, say, to_json
 
-    job_id = look_up(target, storage, lambda service: service.run_schedule(name))
+    job_id = look_up(
+        target,
+        storage,
+        lambda service: recorded(
+            service, "run", f"schedule {name}", lambda: service.run_schedule(name)
+        ),
+    )
     with printing():
         if as_json:
             to_json({"id": job_id})
         else:
             say(job_id)
+
+
+_VERBS: Final = {"paused": "pause", "resumed": "resume", "deleted": "delete"}
 
 
 def _each(
@@ -156,7 +175,9 @@ def _each(
         outcomes = {}
         for name in names:
             try:
-                await change(service, name)
+                await recorded(
+                    service, _VERBS[done], f"schedule {name}", partial(change, service, name)
+                )
             except (ScheduleNotFoundError, OptionError, ConfigurationError) as error:
                 outcomes[name] = f"error: {error}"
             else:

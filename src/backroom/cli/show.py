@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from backroom.action import ActionInfo
 from backroom.cli.output import say
 from backroom.cli.plain import plain
 from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
@@ -293,6 +294,25 @@ def limits(all_: Sequence[LimitInfo]) -> None:
         allows = f"{limit.most:,}" if limit.per is None else f"{limit.most:,} in {limit.per:g} s"
         taken = f"{limit.used:,}" if limit.per is None else ""
         table.add_row(_text(limit.name), allows, taken, f"{limit.blocked:,}")
+    print_table(table)
+
+
+def actions(page: Sequence[ActionInfo]) -> None:
+    """A table of what people did."""
+    if not page:
+        say("nobody has done anything yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("when", "who", "did", "to", "outcome"):
+        table.add_column(heading)
+    table.add_column("changed", justify="right")
+    for one in page:
+        changed = "" if one.changed is None else f"{one.changed:,}"
+        outcome = one.outcome if one.reason is None else f"{one.outcome}: {one.reason}"
+        table.add_row(
+            f"{one.at:%Y-%m-%d %H:%M:%S}", _text(one.actor), _text(one.verb), _text(one.target),
+            _text(outcome), changed,
+        )  # fmt: skip
     print_table(table)
 
 

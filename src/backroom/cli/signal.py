@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from backroom.cli.commands import Command, on_storage
+from backroom.cli.recording import recorded
 from backroom.cli.values import json_value
 
 __all__ = ["signal"]
@@ -27,7 +28,13 @@ def signal(
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, say, to_json
 
-    look_up(target, storage, lambda service: service.signal(job_id, name, value))
+    look_up(
+        target,
+        storage,
+        lambda service: recorded(
+            service, "signal", job_id, lambda: service.signal(job_id, name, value), {"name": name}
+        ),
+    )
     with printing():
         if as_json:
             to_json({"sent": name})

@@ -1,14 +1,16 @@
-"""`backroom jobs retry|cancel|delete`: one by one, or all that match."""
+"""`backroom jobs retry|cancel|delete`: one by one, or all that match; each is written down."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from backroom.cli.commands import Command, job_filters, on_storage, option
 from backroom.cli.plain import count_of, plain
+from backroom.cli.recording import recorded
 from backroom.cli.statuses import ENDED, LIVE
 from backroom.errors import BackroomError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from backroom.job import JobInfo, JobStatus
     from backroom.service import JobService
 
-__all__ = ["cancel", "delete", "retry"]
+__all__ = ["Verb", "cancel", "delete", "retry", "steer", "without_asking"]
 
 SHOWN: Final = 5
 """Jobs that a question shows."""
@@ -33,6 +35,8 @@ class Verb(NamedTuple):
     many: Callable[..., Awaitable[int]]
     statuses: tuple[str, ...]
     """Of which jobs, where a filter does not say."""
+    detail: Mapping[str, Any] = {}
+    """What else is said of it."""
 
 
 RETRY: Final = Verb(
@@ -55,7 +59,8 @@ DELETE: Final = Verb(
 )  # fmt: skip
 
 
-def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
+def without_asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the option that takes a yes for granted."""
     return option("--yes", "-y", is_flag=True, help="Do not ask, where a filter was given.")(
         command
     )
@@ -66,12 +71,12 @@ def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
 @job_filters(*ENDED, default="failed")
 @option("--from-step", type=click.IntRange(1), metavar="NUMBER",
         help="Forget what is kept of their steps from this one on; with ids.")  # fmt: skip
-@_yes
+@without_asking
 @on_storage
 def retry(from_step: int | None, **said: Any) -> None:
     """Run ended jobs again, with a fresh budget of attempts: by id, or all that match."""
     if from_step is None:
-        _steer(RETRY, **said)
+        steer(RETRY, **said)
         return
     if not said["job_ids"]:
         raise click.UsageError("--from-step goes with ids: each job has steps of its own")
@@ -79,45 +84,46 @@ def retry(from_step: int | None, **said: Any) -> None:
     def again(service: JobService, job_id: str) -> Awaitable[None]:
         return service.retry_job(job_id, from_step=from_step)
 
-    _steer(RETRY._replace(one=again), **said)
+    steer(RETRY._replace(one=again), **said)
 
 
 @click.command("cancel", cls=Command)
 @click.argument("job_ids", nargs=-1)
 @job_filters(*LIVE)
-@_yes
+@without_asking
 @on_storage
 def cancel(**said: Any) -> None:
     """Cancel jobs that wait, and ask for it where they run: by id, or all that match."""
-    _steer(CANCEL, **said)
+    steer(CANCEL, **said)
 
 
 @click.command("delete", cls=Command)
 @click.argument("job_ids", nargs=-1)
 @job_filters(*ENDED)
-@_yes
+@without_asking
 @on_storage
 def delete(**said: Any) -> None:
     """Forget jobs that are not active, by id, or all ended ones that match."""
-    _steer(DELETE, **said)
+    steer(DELETE, **said)
 
 
-def _steer(
+def steer(
     verb: Verb,
     job_ids: tuple[str, ...],
     target: str | None,
     storage: str | None,
     as_json: bool,
     yes: bool,
-    **filters: str | None,
+    **filters: Any,
 ) -> None:
+    """Does it to the jobs of these ids, or to all that match."""
     from backroom.cli.asking import is_conversation, look_up
 
     which = {name: value for name, value in filters.items() if value is not None}
     if bool(job_ids) == bool(which):
         raise click.UsageError(
             f"name the jobs to {verb.name} by id, or by a filter"
-            f" (--status, --type, --queue, --tag){', not both' if job_ids else ''}"
+            f" (--status, --type, --queue, --text ...){', not both' if job_ids else ''}"
         )
     if job_ids:
         outcomes = look_up(target, storage, lambda service: _each(verb, service, job_ids))
@@ -136,7 +142,9 @@ async def _each(verb: Verb, service: JobService, job_ids: tuple[str, ...]) -> di
     outcomes: dict[str, str] = {}
     for job_id in job_ids:
         try:
-            status = await verb.one(service, job_id)
+            status = await recorded(
+                service, verb.name, job_id, partial(verb.one, service, job_id), verb.detail
+            )
             outcomes[job_id] = "ok" if status is None else str(status)
         except BackroomError as error:
             outcomes[job_id] = f"error: {error}"
@@ -148,7 +156,10 @@ async def _all(verb: Verb, service: JobService, which: dict[str, Any], *, ask: b
         count, first = await _matching(verb, service, which)
         if not count or not _agreed(verb, count, first):
             return 0
-    return await verb.many(service, **which)
+    return await recorded(
+        service, verb.name, "jobs", partial(verb.many, service, **which),
+        {**verb.detail, "filter": which}, lambda changed: changed,
+    )  # fmt: skip
 
 
 async def _matching(

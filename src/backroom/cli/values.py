@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
 
-__all__ = ["duration", "json_value", "moment"]
+__all__ = ["duration", "json_value", "moment", "since"]
 
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -34,6 +34,13 @@ def moment(value: str | datetime) -> datetime:
     if read.utcoffset() is None:
         raise click.BadParameter(f"{value!r} does not say its zone; add Z, or +01:00")
     return read
+
+
+def since(value: str | datetime) -> datetime:
+    """A moment with its zone, or a duration before now."""
+    if isinstance(value, str) and re.fullmatch(r"\d+(?:\.\d*)?[smhd]", value, re.ASCII):
+        return datetime.now(UTC) - timedelta(seconds=duration(value))
+    return moment(value)
 
 
 def json_value(value: str) -> Any:

@@ -8,6 +8,7 @@ import click
 
 from backroom.cli.commands import Commands, on_storage, option
 from backroom.cli.plain import count_of
+from backroom.cli.recording import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,7 +66,7 @@ def show_workflow(workflow_id: str, target: str | None, storage: str | None, as_
 @on_storage
 def cancel(**said: Any) -> None:
     """Cancel the jobs of a workflow that have not ended."""
-    _steer(lambda service, id_: service.cancel_workflow(id_), "cancelled", **said)
+    _steer(lambda service, id_: service.cancel_workflow(id_), "cancel", "cancelled", **said)
 
 
 @workflows.command("retry")
@@ -73,11 +74,12 @@ def cancel(**said: Any) -> None:
 @on_storage
 def retry(**said: Any) -> None:
     """Run the jobs of a workflow again that did not complete, in their order."""
-    _steer(lambda service, id_: service.retry_workflow(id_), "due now", **said)
+    _steer(lambda service, id_: service.retry_workflow(id_), "retry", "due now", **said)
 
 
 def _steer(
     change: Callable[[JobService, str], Awaitable[int]],
+    verb: str,
     done: str,
     workflow_id: str,
     target: str | None,
@@ -87,7 +89,14 @@ def _steer(
     from backroom.cli.asking import look_up
     from backroom.cli.output import printing, say, to_json
 
-    count = look_up(target, storage, lambda service: change(service, workflow_id))
+    count = look_up(
+        target,
+        storage,
+        lambda service: recorded(
+            service, verb, f"workflow {workflow_id}", lambda: change(service, workflow_id),
+            changed=lambda count: count,
+        ),
+    )  # fmt: skip
     with printing():
         if as_json:
             to_json({"jobs": count})

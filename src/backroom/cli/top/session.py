@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import Final
 
 from rich.live import Live
 
 from backroom.cli import show
 from backroom.cli.plain import count_of, plain
+from backroom.cli.recording import recorded
 from backroom.cli.top.board import LEAVE, Board, Look, Wish
 from backroom.cli.top.keys import reading_keys
 from backroom.cli.top.picture import picture
@@ -94,7 +96,9 @@ async def _carry_out(
     while True:
         wish = await wishes.get()
         try:
-            board.message = await _do(service, wish)
+            board.message = await recorded(
+                service, wish.verb, ", ".join(wish.target), partial(_do, service, wish)
+            )
             board.renew(await _look(service))
         except BackroomError as error:
             board.message = plain(error)
