@@ -31,10 +31,11 @@ VERBS: Final = {
     "report", "reclaim", "prune", "find", "outlook", "page", "stats", "queues", "retry", "cancel",
     "delete", "pause", "insert_flow", "flow", "put_limits", "limits", "free_up",
     "put_schedule", "pause_schedule", "schedule", "schedules", "due_schedules", "fire", "ticks",
+    "tell", "sample", "past", "totals", "crew", "drain",
 }  # fmt: skip
 SAID_AGAIN: Final = {
     "insert", "insert_flow", "finish", "extend", "start", "retire", "put_schedule",
-    "pause_schedule", "fire",
+    "pause_schedule", "fire", "tell",
 }  # fmt: skip
 """What a network may carry twice; calling again with the same values is safe."""
 
@@ -175,6 +176,7 @@ _WAKES: Final[dict[str, tuple[Wake, ...]]] = {
     "pause_schedule": (Wake.CONTROL,),
     "fire": (Wake.JOBS,),
     "free_up": (Wake.JOBS,),
+    "drain": (Wake.CONTROL,),
 }
 
 

@@ -409,10 +409,11 @@ def _may_end(verb: str, answer: Any, args: Any) -> bool:
 
 
 def at_once(call: Callable[[], Awaitable[T]]) -> T:
-    """The answer of a verb that never waits."""
+    """The answer of a verb that never waits; where it gives others a turn, there is nobody."""
     coroutine: Any = call()
     try:
-        coroutine.send(None)
+        while coroutine.send(None) is None:
+            pass
     except StopIteration as answer:
         return answer.value  # type: ignore[no-any-return]
     raise AssertionError("this storage waits; it needs a loop")
