@@ -64,15 +64,29 @@ def test_a_night_with_the_pointer(shop: Site, look: Look, keep: Keep) -> None:
     expect(page.locator("#flash")).to_contain_text("The job runs again")
     expect(page.locator("h1 .status")).to_have_text("completed")
 
-    # Then the others that were chosen.
+    # Two that were chosen on the page.
     page.goto("/jobs?status=failed")
     expect(page.locator("tbody tr")).to_have_count(6)
-    page.get_by_role("checkbox", name="Select all on this page").check()
-    expect(page.locator("#chosen")).to_contain_text("6 selected")
+    page.locator("tbody input").nth(0).check()
+    page.locator("tbody input").nth(1).check()
+    expect(page.locator("#chosen")).to_contain_text("2 selected")
     keep(page, "night-3-selected")
     page.locator("#chosen").get_by_role("button", name="Retry").click()
-    expect(page.locator("#flash")).to_contain_text("Selected jobs that run again: 6")
-    expect(page.locator("h2", has_text="No job matches")).to_be_visible()
+    expect(page.locator("#flash")).to_contain_text("Selected jobs that run again: 2")
+
+    # And the rest of the group, by what failed it.
+    page.get_by_role("link", name="Failures").first.click()
+    group = page.locator("tbody tr", has_text="ConnectionRefusedError")
+    expect(group.locator("td[data-label=Jobs]")).to_have_text("4")
+    keep(page, "night-4-failures")
+    group.get_by_role("link", name="Retry all").click()
+    expect(page.locator("main")).to_contain_text("Retry 4 jobs with")
+    page.get_by_role("button", name="Retry all").click()
+    expect(page.locator("h1 .status")).to_have_text("done")
+    expect(page.locator("main")).to_contain_text("4 of 4 changed")
+    keep(page, "night-5-retried")
+    page.get_by_role("link", name="Failures").first.click()
+    expect(page.locator("h2", has_text="Nothing has failed")).to_be_visible()
     statuses = [shop.do(shop.service.get_job_status(job_id)) for job_id in ids]
     assert statuses == ["completed"] * 7
 
@@ -129,6 +143,15 @@ def test_a_night_by_keyboard_alone_in_the_dark_on_a_phone(
     keys.press("r")
     expect(page.locator("h1 .status")).to_have_text("completed")
     assert shop.do(shop.service.get_job_status(ids[-1])) == "completed"
+    # The others of its kind: all that failed, and yes.
+    page.goto("/jobs?status=failed")
+    listens(page, "/jobs?")
+    keys.press("A")
+    listens(page, "/bulk")
+    expect(page.locator("main")).to_contain_text("Retry 2 jobs with")
+    keys.press("y")
+    expect(page.locator("h1 .status")).to_have_text("done")
+    listens(page, "/operations/")
     # The search is a key away, and so is what was found.
     keys.press("g")
     keys.press("j")

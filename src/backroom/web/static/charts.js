@@ -1,7 +1,21 @@
 // The charts of the overview: uPlot over what the server says, in the colours of the page.
 
 const drawn = new Map();
-const HEIGHT = 130;
+const HEIGHT = 150;
+
+const two = (number) => String(number).padStart(2, "0");
+
+// Hours and minutes as everybody at night reads them; at midnight, and where days pass, the day.
+function moments(plot, marks) {
+  const days = plot.scales.x.max - plot.scales.x.min > 172_800;
+  return marks.map((mark) => {
+    const at = new Date(mark * 1000);
+    const midnight = at.getHours() === 0 && at.getMinutes() === 0;
+    return days || midnight
+      ? `${at.getDate()} ${at.toLocaleString("en", { month: "short" })}`
+      : `${two(at.getHours())}:${two(at.getMinutes())}`;
+  });
+}
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -28,10 +42,10 @@ function options(figure, chart) {
   const unit = chart.unit;
   const ink = colour("--ink-2");
   const grid = { stroke: colour("--line"), width: 1 };
-  const logarithmic = unit === "seconds";
   return {
     width: Math.max(200, figure.clientWidth),
     height: HEIGHT,
+    padding: [8, 8, 0, 0],
     cursor: { y: false, sync: { key: "overview" }, points: { size: 6 } },
     legend: { live: true },
     scales: {
@@ -41,20 +55,27 @@ function options(figure, chart) {
       },
     },
     axes: [
-      { stroke: ink, grid, ticks: grid, font: "11px system-ui, sans-serif", space: 70 },
+      { stroke: ink, grid, ticks: grid, font: "11px system-ui, sans-serif", space: 60, size: 28, values: moments },
       {
-        stroke: ink, grid, ticks: grid, font: "11px system-ui, sans-serif", size: logarithmic ? 62 : 48,
+        stroke: ink, grid, ticks: grid, font: "11px system-ui, sans-serif", size: unit === "seconds" ? 60 : 44, space: 28,
         values: (_, marks) => marks.map((mark) => value(mark, unit)),
       },
     ],
     series: [
-      { label: "Time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleString()) },
+      {
+        label: "At",
+        value: (_, at) => {
+          if (at === null) return "–";
+          const moment = new Date(at * 1000);
+          return `${two(moment.getHours())}:${two(moment.getMinutes())}:${two(moment.getSeconds())}`;
+        },
+      },
       ...chart.series.map((line) => ({
         label: line.label,
         stroke: colour(`--${line.colour}`),
         width: 1.5,
         fill: line.fill ? `${colour(`--${line.colour}`)}22` : undefined,
-        points: { show: false },
+        points: { show: unit === "seconds", size: 3, fill: colour(`--${line.colour}`) },
         spanGaps: false,
         value: (_, number) => value(number, unit),
       })),
