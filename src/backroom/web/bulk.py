@@ -11,22 +11,21 @@ import logging
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from backroom.errors import BackroomError
 from backroom.job import Count
 from backroom.ports import BulkProgress
-from backroom.web.operations import Operations
+from backroom.web.operations import BulkVerb, Operations
 from backroom.web.problem import Problem
 
 __all__ = ["BULK_VERBS", "Bulk", "BulkVerb", "Operation"]
 
 log = logging.getLogger("backroom.web")
 
-BulkVerb: TypeAlias = Literal["retry", "cancel", "delete"]
-BULK_VERBS: Final[tuple[BulkVerb, ...]] = ("retry", "cancel", "delete")
+BULK_VERBS: Final[tuple[BulkVerb, ...]] = get_args(BulkVerb)
 
 MOST_RUNNING: Final = 4
 """At once; each looks through the storage."""
@@ -42,7 +41,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     verb: BulkVerb
     which: dict[str, Any]
-    """The filter, as it was said."""
+    """The filter, as it was said; or `ids`."""
     actor: str
     state: Literal["running", "done", "failed", "stopped"] = "running"
     expected: int
@@ -83,9 +82,9 @@ class Bulk:
 
     async def begin(
         self, operations: Operations, actor: str, verb: BulkVerb, which: Mapping[str, Any],
-        count: Count,
+        count: Count, **said: Any,
     ) -> Operation:  # fmt: skip
-        """Begins one. What makes no sense, the storage's verb says before this returns.
+        """Begins one; `said`: as `Operations.change_jobs`. What makes no sense, the storage's verb says before this returns.
 
         Raises:
             Problem: 503, as many as may be are running. BackroomError: the verb refused it.
@@ -102,7 +101,7 @@ class Bulk:
                 expected=count.jobs, exact=count.exact, begun_at=datetime.now(UTC),
             )
         )  # fmt: skip
-        one.task = asyncio.create_task(self._run(one, operations), name=f"bulk {verb}")
+        one.task = asyncio.create_task(self._run(one, operations, said), name=f"bulk {verb}")
         self._known[one.operation.id] = one
         self._forget()
         await asyncio.wait([one.task], timeout=SOON)
@@ -111,10 +110,14 @@ class Bulk:
             raise error
         return one.operation
 
-    async def _run(self, one: _Running, operations: Operations) -> None:
+    async def _run(
+        self, one: _Running, operations: Operations, said: Mapping[str, Any]
+    ) -> None:
         operation = one.operation
         try:
-            changed = await operations.change_jobs(operation.verb, operation.which, one.tell)
+            changed = await operations.change_jobs(
+                operation.verb, operation.which, one.tell, **said
+            )
         except asyncio.CancelledError:
             one.end("stopped")
             raise
@@ -173,3 +176,9 @@ class Bulk:
         for one in self._known.values():
             if one.task is not None:
                 one.task.cancel()
+
+    async def settle(self) -> None:
+        """After `close`: until it is written down of each that it was interrupted."""
+        running = [one.task for one in self._known.values() if one.task and not one.task.done()]
+        if running:
+            await asyncio.wait(running)

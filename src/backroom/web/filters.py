@@ -9,7 +9,7 @@ import msgspec
 
 from backroom.job import JobStatus, Priority
 
-__all__ = ["JobFilter", "Limit", "ListJobs", "ListPage"]
+__all__ = ["JobFilter", "Limit", "ListJobs", "ListPage", "Moment"]
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most.")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]

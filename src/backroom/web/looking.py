@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from backroom.action import ActionInfo
 from backroom.flow import WorkflowInfo
-from backroom.job import Count, JobInfo, JobStats
+from backroom.job import Count, FailureGroup, JobInfo, JobStats
 from backroom.limit import LimitInfo
 from backroom.schedule import ScheduleInfo, TickInfo
 from backroom.service import JobService
@@ -17,7 +18,7 @@ from backroom.web.access import Identity
 from backroom.web.problem import Problem
 from backroom.web.redaction import Redaction
 
-__all__ = ["JobList", "Looking", "TickList", "WorkflowList"]
+__all__ = ["ActionList", "JobList", "Looking", "TickList", "WorkflowList"]
 
 
 class JobList(msgspec.Struct, frozen=True):
@@ -32,6 +33,14 @@ class JobList(msgspec.Struct, frozen=True):
     from there, also where the page is empty."""
     looked_through: int | None = None
     """How many jobs were looked at for it."""
+
+
+class ActionList(msgspec.Struct, frozen=True):
+    """A page of the audit record."""
+
+    actions: tuple[ActionInfo, ...]
+    """Newest first."""
+    cursor: str | None
 
 
 class TickList(msgspec.Struct, frozen=True):
@@ -65,6 +74,22 @@ class Looking:
     async def stats(self) -> JobStats:
         return await self._service.get_stats()
 
+    async def failures(self, limit: int = 100) -> tuple[FailureGroup, ...]:
+        """The failed jobs by type and kind of error, the most first."""
+        return tuple(await self._service.get_failures(limit))
+
+    async def actions(
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        actor: str | None = None,
+        verb: str | None = None,
+    ) -> ActionList:
+        """What operators did, newest first."""
+        page = await self._service.get_actions(limit=limit, cursor=cursor, actor=actor, verb=verb)
+        return ActionList(tuple(page), page.cursor)
+
     async def limits(self) -> tuple[LimitInfo, ...]:
         return tuple(await self._service.get_limits())
 
@@ -74,17 +99,17 @@ class Looking:
 
     async def jobs(self, *, limit: int = 100, cursor: str | None = None, **which: Any) -> JobList:
         """Newest first, those that are found in time."""
-        self._check(which)
+        self.check(which)
         page = await self._service.search_jobs(limit=limit, cursor=cursor, **which)
         jobs = tuple(self.shown(info) for info in page)
         return JobList(jobs, page.cursor, page.complete, page.looked_through)
 
     async def count(self, **which: Any) -> Count:
         """How many jobs match, as far as that can be told in time."""
-        self._check(which)
+        self.check(which)
         return await self._service.count_jobs(**which)
 
-    def _check(self, which: Mapping[str, Any]) -> None:
+    def check(self, which: Mapping[str, Any]) -> None:
         """Whoever is not shown the data of jobs learns nothing of it by asking what is in it.
 
         Raises:

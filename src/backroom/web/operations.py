@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from backroom.errors import BackroomError
+from backroom.audit import Recorded
 from backroom.job import JobId, JobInfo, JobStatus
 from backroom.ports import BulkProgress
 from backroom.retry import Backoff
@@ -17,39 +17,30 @@ from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
 
-__all__ = ["Operations"]
+__all__ = ["BulkVerb", "Operations"]
 
-log = logging.getLogger("backroom.web")
-
-
-class _Record:
-    """What is being done; `changed`: how many it has changed."""
-
-    def __init__(self) -> None:
-        self.changed: int | None = None
+BulkVerb: TypeAlias = Literal["retry", "cancel", "delete", "reschedule", "reprioritize"]
+"""What is done to many jobs."""
+MOST_NAME: Final = 200
+MOST_TARGET: Final = 500
+"""Characters that are written down."""
 
 
 class Operations:
-    """Changes in the name of `who`. Each raises what the verb of the service does; nothing was
-    changed then."""
+    """Changes in the name of `who`. Each is written down before it begins, and what came of it
+    after that. Each raises what the verb of the service does; nothing was changed then."""
 
     def __init__(self, service: JobService, who: Identity) -> None:
         self._service = service
         self._who = who
 
-    @contextlib.asynccontextmanager
-    async def _recorded(
+    def _recorded(
         self, verb: str, target: str, detail: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[_Record]:
-        """Writes down what is done."""
-        record = _Record()
-        said = "" if not detail else f" {msgspec.json.encode(detail, enc_hook=str).decode()}"
-        try:
-            yield record
-        except BackroomError as error:
-            log.info("%s: %s %r%s: refused: %r", self._who.name, verb, target, said, str(error))
-            raise
-        log.info("%s: %s %r%s: done", self._who.name, verb, target, said)
+    ) -> AbstractAsyncContextManager[Recorded]:
+        return self._service.recorded(
+            self._who.name[:MOST_NAME], verb, target[:MOST_TARGET],
+            role=self._who.role.name.lower(), detail=detail,
+        )  # fmt: skip
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -90,22 +81,53 @@ class Operations:
         async with self._recorded("delete", job_id):
             await self._service.delete_job(job_id)
 
-    async def change_jobs(
-        self, verb: str, which: Mapping[str, Any], progress: Callable[[BulkProgress], None]
-    ) -> int:
-        """Retries, cancels or deletes all jobs that match; how many."""
-        verbs: dict[str, Callable[..., Awaitable[int]]] = {
-            "retry": self._service.retry_jobs,
-            "cancel": self._service.cancel_jobs,
-            "delete": self._service.delete_jobs,
-        }
-        async with self._recorded(f"{verb} all", "jobs", which) as record:
-            record.changed = await verbs[verb](progress=progress, **which)
-            return record.changed
-
     async def signal_job(self, job_id: str, name: str, value: Any) -> None:
         async with self._recorded("signal", job_id, {"name": name}):
             await self._service.signal(job_id, name, value)
+
+    async def reschedule_job(
+        self, job_id: str, *, run_at: datetime | None = None, delay: float | None = None
+    ) -> None:
+        detail = {"run_at": run_at} if delay is None else {"delay": delay}
+        async with self._recorded("reschedule", job_id, detail):
+            await self._service.reschedule_job(job_id, run_at=run_at, delay=delay)
+
+    async def reprioritize_job(self, job_id: str, priority: str) -> None:
+        async with self._recorded("reprioritize", job_id, {"priority": priority}):
+            await self._service.reprioritize_job(job_id, priority)
+
+    # -- many jobs -------------------------------------------------------------------------------
+
+    async def change_jobs(
+        self,
+        verb: BulkVerb,
+        which: Mapping[str, Any],
+        progress: Callable[[BulkProgress], None],
+        **said: Any,
+    ) -> int:
+        """All jobs that match, or those of the `ids` in `which`; how many it has changed. `said`:
+        `run_at` or `delay` to reschedule, `priority` to reprioritize."""
+        async with self._recorded(f"{verb} all", "jobs", {**which, **said}) as record:
+
+            def note(state: BulkProgress) -> None:
+                record.changed = state.changed
+                progress(state)
+
+            match verb:
+                case "retry":
+                    changed = await self._service.retry_jobs(progress=note, **which)
+                case "cancel":
+                    changed = await self._service.cancel_jobs(progress=note, **which)
+                case "delete":
+                    changed = await self._service.delete_jobs(progress=note, **which)
+                case "reschedule":
+                    changed = await self._service.reschedule_jobs(progress=note, **said, **which)
+                case "reprioritize":
+                    changed = await self._service.reprioritize_jobs(
+                        said["priority"], progress=note, **which
+                    )
+            record.changed = changed
+            return changed
 
     # -- queues ----------------------------------------------------------------------------------
 

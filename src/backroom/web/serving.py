@@ -108,6 +108,7 @@ async def serve(
             if not serving.done():
                 await serving
     finally:
+        await app.house.bulk.settle()
         await service.stop(grace)
         bound.close()
 

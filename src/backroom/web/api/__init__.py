@@ -1,6 +1,7 @@
 """The REST API: its routes, by what they speak of."""
 
 from backroom.web.api import (
+    audit,
     bulk,
     events,
     history,
@@ -20,5 +21,5 @@ def routes() -> list[Route]:
     """All of them."""
     return [
         *store.routes(), *history.routes(), *bulk.routes(), *jobs.routes(), *queues.routes(),
-        *workers.routes(), *schedules.routes(), *workflows.routes(), *events.routes(),
+        *workers.routes(), *schedules.routes(), *workflows.routes(), *audit.routes(), *events.routes(),
     ]  # fmt: skip

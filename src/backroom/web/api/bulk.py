@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
+import msgspec
+
 from backroom.errors import OptionError
-from backroom.job import Count
+from backroom.job import Count, JobStatus, Priority
 from backroom.web.access import Role
 from backroom.web.answering import Answer
-from backroom.web.bulk import BulkVerb, Operation
+from backroom.web.bulk import Operation
 from backroom.web.call import Call
-from backroom.web.filters import JobFilter
+from backroom.web.filters import JobFilter, Moment
+from backroom.web.operations import BulkVerb
 from backroom.web.problem import Problem
 from backroom.web.route import Route
 
@@ -19,6 +24,14 @@ class ChangeJobs(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is to be done, with which jobs."""
 
     verb: BulkVerb
+    ids: list[str] | None = None
+    """In the place of a filter: up to 1,000 jobs, one by one."""
+    run_at: Moment | None = None
+    """To reschedule: when they are to run."""
+    delay: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """To reschedule: so many seconds from now."""
+    to_priority: Priority | None = None
+    """To reprioritize: in which one they are to wait."""
 
 
 async def preview(call: Call) -> Count:
@@ -28,7 +41,8 @@ async def preview(call: Call) -> Count:
 
 
 async def change_jobs(call: Call) -> Answer:
-    """Retries, cancels or deletes all jobs that match, behind this answer: ask for the operation
+    """Retries, cancels, deletes, reschedules or reprioritizes all jobs that match, or those with
+    these ids, behind this answer: ask for the operation
     to see how far it is. Jobs that are made after this moment are left alone."""
     operation = await begin(call, call.body)
     return Answer(operation, 202, {"Location": call.url(f"/api/v1/operations/{operation.id}")})
@@ -41,13 +55,33 @@ async def begin(call: Call, form: ChangeJobs) -> Operation:
         Problem: 403, this one may not; 503, too many run. OptionError: no filter, or one that makes
             no sense with this verb.
     """
+    said = {"run_at": form.run_at, "delay": form.delay, "priority": form.to_priority}
+    said = {name: value for name, value in said.items() if value is not None}
+    if not said.keys() <= _SAID.get(form.verb, frozenset()):
+        raise OptionError(f"{form.verb} takes no {' and no '.join(sorted(said))}")
+    if form.verb == "reprioritize" and not said:
+        raise OptionError("reprioritize needs to_priority: in which one they are to wait")
     if form.verb == "delete" and not call.may(Role.ADMIN):
         raise Problem(403, "role", "deleting jobs needs the role admin", at="body.verb")
     which = form.said()
-    if not which:
+    if form.ids is not None:
+        if which:
+            raise OptionError(f"{form.verb} takes ids or a filter, not both")
+        which, count = {"ids": form.ids}, Count(len(form.ids), True)
+    elif not which:
         raise OptionError(f"{form.verb} needs a filter: say which jobs, for example by status")
-    count = await call.looking.count(**which)
-    return await call.house.bulk.begin(call.operations, call.who.name, form.verb, which, count)
+    else:
+        if form.verb == "retry":
+            which = {"status": JobStatus.FAILED, **which}
+        count = await call.looking.count(**which)
+    return await call.house.bulk.begin(
+        call.operations, call.who.name, form.verb, which, count, **said
+    )
+
+
+_SAID: Final = {
+    "reschedule": frozenset({"run_at", "delay"}), "reprioritize": frozenset({"priority"}),
+}  # fmt: skip
 
 
 async def list_operations(call: Call) -> tuple[Operation, ...]:

@@ -61,6 +61,19 @@ class SignalJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Any = None
 
 
+class RescheduleJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When it is to run: at a moment, or so many seconds from now."""
+
+    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    delay: Seconds | None = None
+
+
+class ReprioritizeJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """In which priority it is to wait."""
+
+    priority: Priority
+
+
 async def list_jobs(call: Call) -> JobList:
     """Jobs that match, newest first."""
     query: ListJobs = call.query
@@ -111,6 +124,20 @@ async def delete_job(call: Call) -> None:
     await call.operations.delete_job(call.params["id"])
 
 
+async def reschedule_job(call: Call) -> JobInfo:
+    """A job that waits gets another moment."""
+    body: RescheduleJob = call.body
+    await call.operations.reschedule_job(call.params["id"], run_at=body.run_at, delay=body.delay)
+    return await call.looking.job(call.params["id"])
+
+
+async def reprioritize_job(call: Call) -> JobInfo:
+    """A job that waits does so in another priority."""
+    body: ReprioritizeJob = call.body
+    await call.operations.reprioritize_job(call.params["id"], body.priority)
+    return await call.looking.job(call.params["id"])
+
+
 async def signal_job(call: Call) -> None:
     """Sends a job a value that its handler waits for."""
     body: SignalJob = call.body
@@ -132,6 +159,10 @@ def routes() -> list[Route]:
               tag="jobs"),
         Route("POST", "/api/v1/jobs/{id}/copy", Role.OPERATE, copy_job, returns=Made,
               statuses=(201,), tag="jobs"),
+        Route("POST", "/api/v1/jobs/{id}/reschedule", Role.OPERATE, reschedule_job,
+              body=RescheduleJob, returns=JobInfo, tag="jobs"),
+        Route("POST", "/api/v1/jobs/{id}/reprioritize", Role.OPERATE, reprioritize_job,
+              body=ReprioritizeJob, returns=JobInfo, tag="jobs"),
         Route("POST", "/api/v1/jobs/{id}/signal", Role.OPERATE, signal_job, body=SignalJob,
               tag="jobs"),
     ]  # fmt: skip
