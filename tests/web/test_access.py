@@ -158,6 +158,7 @@ async def test_without_credentials_nobody_else_does(
         "Digest reader",
         "\udcff",
     ],
+    ids=range(11),  # A token is another one in each process.
 )
 async def test_a_wrong_credential_is_no_credential(header: str, closed: httpx.AsyncClient) -> None:
     raw = header.encode("utf-8", "surrogateescape")
@@ -222,6 +223,7 @@ def test_a_credential_survives_being_written_down() -> None:
         "ada:read:scrypt:1:1:1:AAAA:AAAA",
         "ada:read:scrypt:16384:8:5:AAAAAAAAAAAAAAAAAAAAAA==:AAAA",
     ],
+    ids=range(7),
 )
 def test_a_line_that_is_no_credential_is_refused_with_its_number(line: str) -> None:
     with pytest.raises(ConfigurationError, match=r"tokens\.txt, line 2: "):

@@ -53,9 +53,7 @@ async def test_many_jobs_are_changed_by_a_filter_and_watched(service: JobService
 async def test_jobs_are_changed_by_their_ids(service: JobService, web: Web) -> None:
     first, second, third = await some(service, 3)
     client = web()
-    begun = await client.post(
-        "/api/v1/operations", json={"verb": "cancel", "ids": [first, second]}
-    )
+    begun = await client.post("/api/v1/operations", json={"verb": "cancel", "ids": [first, second]})
     assert (await operation(client, begun.headers["location"]))["changed"] == 2
     assert [await service.get_job_status(one) for one in (first, second, third)] == [
         "cancelled", "cancelled", "pending",
@@ -85,9 +83,7 @@ async def test_failed_jobs_are_retried_where_no_status_is_said(web: Web) -> None
             await service.result(job_id, timeout=30)  # type: ignore[arg-type]
 
 
-async def test_jobs_that_wait_get_another_moment_or_priority(
-    service: JobService, web: Web
-) -> None:
+async def test_jobs_that_wait_get_another_moment_or_priority(service: JobService, web: Web) -> None:
     first, second = await some(service, 2, delay=3600)
     client = web()
     for body in (

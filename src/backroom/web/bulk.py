@@ -84,7 +84,8 @@ class Bulk:
         self, operations: Operations, actor: str, verb: BulkVerb, which: Mapping[str, Any],
         count: Count, **said: Any,
     ) -> Operation:  # fmt: skip
-        """Begins one; `said`: as `Operations.change_jobs`. What makes no sense, the storage's verb says before this returns.
+        """Begins one; `said`: as `Operations.change_jobs`. What makes no sense, the storage's verb
+        says before this returns.
 
         Raises:
             Problem: 503, as many as may be are running. BackroomError: the verb refused it.
@@ -110,9 +111,7 @@ class Bulk:
             raise error
         return one.operation
 
-    async def _run(
-        self, one: _Running, operations: Operations, said: Mapping[str, Any]
-    ) -> None:
+    async def _run(self, one: _Running, operations: Operations, said: Mapping[str, Any]) -> None:
         operation = one.operation
         try:
             changed = await operations.change_jobs(

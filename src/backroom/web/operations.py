@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -113,19 +113,15 @@ class Operations:
                 record.changed = state.changed
                 progress(state)
 
-            match verb:
-                case "retry":
-                    changed = await self._service.retry_jobs(progress=note, **which)
-                case "cancel":
-                    changed = await self._service.cancel_jobs(progress=note, **which)
-                case "delete":
-                    changed = await self._service.delete_jobs(progress=note, **which)
-                case "reschedule":
-                    changed = await self._service.reschedule_jobs(progress=note, **said, **which)
-                case "reprioritize":
-                    changed = await self._service.reprioritize_jobs(
-                        said["priority"], progress=note, **which
-                    )
+            verbs: dict[BulkVerb, Callable[..., Awaitable[int]]] = {
+                "retry": self._service.retry_jobs,
+                "cancel": self._service.cancel_jobs,
+                "delete": self._service.delete_jobs,
+                "reschedule": self._service.reschedule_jobs,
+                "reprioritize": self._service.reprioritize_jobs,
+            }
+            first = (said.pop("priority"),) if verb == "reprioritize" else ()
+            changed = await verbs[verb](*first, progress=note, **said, **which)
             record.changed = changed
             return changed
 

@@ -21,5 +21,6 @@ def routes() -> list[Route]:
     """All of them."""
     return [
         *store.routes(), *history.routes(), *bulk.routes(), *jobs.routes(), *queues.routes(),
-        *workers.routes(), *schedules.routes(), *workflows.routes(), *audit.routes(), *events.routes(),
+        *workers.routes(), *schedules.routes(), *workflows.routes(), *audit.routes(),
+        *events.routes(),
     ]  # fmt: skip

@@ -67,6 +67,8 @@ async def begin(call: Call, form: ChangeJobs) -> Operation:
     if form.ids is not None:
         if which:
             raise OptionError(f"{form.verb} takes ids or a filter, not both")
+        if not form.ids:
+            raise OptionError(f"{form.verb} needs ids of at least one job")
         which, count = {"ids": form.ids}, Count(len(form.ids), True)
     elif not which:
         raise OptionError(f"{form.verb} needs a filter: say which jobs, for example by status")
