@@ -193,6 +193,16 @@ async def test_what_is_done_is_written_down_with_who_did_it(service: JobService)
     assert told[2]["detail"] == {"delay": 60.0}
 
 
+async def test_a_queue_is_limited_until_that_is_taken_away(service: JobService, web: Web) -> None:
+    client = web()
+    assert (await client.post("/api/v1/queues/mail/limit", json={"most": 3})).status_code == 204
+    [limit] = (await client.get("/api/v1/limits")).json()
+    assert limit["most"] == 3
+    assert (await client.post("/api/v1/queues/mail/limit", json={})).status_code == 422
+    assert (await client.post("/api/v1/queues/mail/limit", json={"most": None})).status_code == 204
+    assert (await client.get("/api/v1/limits")).json() == []
+
+
 async def test_what_cannot_be_written_down_is_not_done(service: JobService, web: Web) -> None:
     async def fails(action: object) -> int:
         raise StorageError("the record cannot be kept")

@@ -77,6 +77,21 @@ async def test_a_secret_field_is_shown_to_nobody(done: str, service: JobService,
     assert known["secret"] == ["$.password"]
 
 
+async def test_who_looks_for_a_secret_is_not_told_of_finding_one(done: str, web: Web) -> None:
+    client = web()
+    for text, found in ((HUSH, 0), (HUSH[:4], 0), ("ADA", 1), (done, 1)):
+        answer = await client.get("/api/v1/jobs", params={"text": text})
+        assert (answer.status_code, len(answer.json()["jobs"])) == (200, found), text
+
+
+async def test_who_is_not_shown_data_does_not_search_it(done: str, web: Web) -> None:
+    client = web(auth=[READ], hide_data_from="read")
+    headers = {"Authorization": f"Bearer {READER}"}
+    for path in ("/api/v1/jobs", "/api/v1/jobs/count"):
+        answer = await client.get(path, params={"text": "ada"}, headers=headers)
+        assert (answer.status_code, answer.json()["at"]) == (403, "query.text")
+
+
 async def test_a_copy_of_a_job_has_what_nobody_is_shown(
     done: str, service: JobService, web: Web
 ) -> None:

@@ -15,6 +15,7 @@ from backroom.limit import LimitInfo
 from backroom.schedule import ScheduleInfo, TickInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
+from backroom.web.answering import encode
 from backroom.web.problem import Problem
 from backroom.web.redaction import Redaction
 
@@ -101,8 +102,18 @@ class Looking:
         """Newest first, those that are found in time."""
         self.check(which)
         page = await self._service.search_jobs(limit=limit, cursor=cursor, **which)
-        jobs = tuple(self.shown(info) for info in page)
+        text = which.get("text")
+        jobs = tuple(shown for info in page if self._tells(shown := self.shown(info), text))
         return JobList(jobs, page.cursor, page.complete, page.looked_through)
+
+    def _tells(self, shown: JobInfo, text: str | None) -> bool:
+        """Whether a job that was found by a text has it in what is shown of it: who looks for a
+        secret is not told that he has found one."""
+        if text is None or not self._redaction.hides_some_of(shown.type):
+            return True
+        told = (shown.id, shown.type, shown.error, shown.unique_key, *shown.tags,
+                encode(shown.data).decode())  # fmt: skip
+        return any(text.lower() in one.lower() for one in told if one is not None)
 
     async def count(self, **which: Any) -> Count:
         """How many jobs match, as far as that can be told in time."""

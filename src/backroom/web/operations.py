@@ -135,6 +135,10 @@ class Operations:
         async with self._recorded("resume", f"queue {queue}"):
             await self._service.resume_queue(queue)
 
+    async def limit_queue(self, queue: str, most: int | None) -> None:
+        async with self._recorded("limit", f"queue {queue}", {"most": most}):
+            await self._service.limit_queue(queue, most)
+
     # -- workers ---------------------------------------------------------------------------------
 
     async def drain_worker(self, worker: int, on: bool = True) -> None:

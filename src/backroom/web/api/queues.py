@@ -1,6 +1,10 @@
-"""Queues: how much waits in them, and since when; pause and resume."""
+"""Queues: how much waits in them, and since when; pause, resume and limit."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
 
 from backroom.job import QueueStats
 from backroom.web.access import Role
@@ -36,6 +40,18 @@ async def resume_queue(call: Call) -> None:
     await call.operations.resume_queue(call.params["name"])
 
 
+class LimitQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of its jobs may run at once; null: as code says."""
+
+    most: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None
+
+
+async def limit_queue(call: Call) -> None:
+    """At most so many jobs of this queue run at once, across all workers, whatever code says."""
+    body: LimitQueue = call.body
+    await call.operations.limit_queue(call.params["name"], body.most)
+
+
 def routes() -> list[Route]:
     return [
         Route("GET", "/api/v1/queues", Role.READ, list_queues, returns=tuple[QueueStats, ...],
@@ -45,4 +61,6 @@ def routes() -> list[Route]:
         Route("POST", "/api/v1/queues/{name:path}/pause", Role.OPERATE, pause_queue, tag="queues"),
         Route("POST", "/api/v1/queues/{name:path}/resume", Role.OPERATE, resume_queue,
               tag="queues"),
+        Route("POST", "/api/v1/queues/{name:path}/limit", Role.OPERATE, limit_queue,
+              body=LimitQueue, tag="queues"),
     ]  # fmt: skip
