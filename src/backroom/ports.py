@@ -455,6 +455,11 @@ class Inspection(Protocol):
         Goes through all jobs."""
         ...
 
+    async def fold(self, now: int) -> None:
+        """Keeps the numbers few, where they are many: to be called every few seconds, by whoever
+        keeps house. Safe from several workers at once."""
+        ...
+
     async def recount(self) -> None:
         """Makes all numbers anew. Goes through all jobs while nobody writes."""
         ...

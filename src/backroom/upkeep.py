@@ -15,6 +15,8 @@ log = logging.getLogger("backroom")
 
 SWEEP_EVERY: Final = 1.0
 """Seconds between two looks for dead workers, where the storage does not say."""
+FOLD_EVERY: Final = 5.0
+"""Seconds in which what changed is written down, until it is one number with all before."""
 FREE_EVERY: Final = 5.0
 """Seconds between two looks whether somebody waits for room that is there."""
 MANY: Final = 100
@@ -46,6 +48,7 @@ class Upkeep(Loop):
         self._tended = tended
         self._next_sweep = 0.0
         self._next_look = 0.0
+        self._next_fold = 0.0
         self._next_prune = 0.0
         self.swept = False
         """It has looked, and is sure: what dead workers left can be claimed."""
@@ -61,6 +64,9 @@ class Upkeep(Loop):
             called = await self._storage.free_up(self._clock.now())
             self._tended()
             self._next_look = self._clock.uptime() + (FREE_EVERY if called < MANY else MORE)
+        if self._clock.uptime() >= self._next_fold:
+            await self._storage.fold(self._clock.now())
+            self._next_fold = self._clock.uptime() + FOLD_EVERY
         if self._clock.uptime() >= self._next_prune:
             pruned = await self._storage.prune(self._clock.now(), PAGE)
             if pruned.more:

@@ -36,11 +36,9 @@ BIG: Final = (
 
 ANY: Final = frozenset(BIG)
 AS_A_WHOLE: Final = {
-    "count_ready": {"ready"},  # All that waits is counted, for people.
     "expire": set(),
     # From the beginning to what was there before a partition went.
     "sweep": {"errors", "logs", "steps", "signals", "members", "edges"},
-    "count_blocked": {"waiting", "blocked"},  # As `count_ready`.
     "open_flows": {"flows"},  # After a move.
     "flows_to_pack": {"flows"},  # During one.
     "all_limits": {"blocked"},
@@ -49,6 +47,13 @@ AS_A_WHOLE: Final = {
     "too_far": {"blocked"},
     "idle_gates": {"gates"},  # A thousand of them, now and then.
     "in_the_way": set(),
+    # Whether the numbers that are kept are right, and where they are made anew: all is counted.
+    "numbers_there": ANY,
+    "fail_nothing": ANY,
+    "fail_anew": ANY,
+    "count_anew": ANY,
+    "fail_again": ANY,  # Of a partition that was made just now.
+    "fail_no_more": ANY,  # Of one that goes.
     "schedules": {"schedules"},  # They are listed, for people.
     # A partition that goes is read once, by who lets it go.
     "staying": ANY,
@@ -58,7 +63,7 @@ AS_A_WHOLE: Final = {
     "place_again": set(),
 }
 """Statements that may read these tables to their end."""
-NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move"}
+NOT_PLANNED: Final = {"make", "attach", "detach", "drop", "make_parcels", "move", "stand_still"}
 """They change tables, or wait until nobody is there."""
 KNOWN: Final = [
     "above", "account", "actions", "add", "add_edges", "add_errors", "add_figures", "add_flow",
@@ -67,36 +72,38 @@ KNOWN: Final = [
     "arrive", "ask", "asked_to_end", "attach", "barred", "begin_action", "behind",
     "blocked_children", "bring", "bring_back", "bring_edges", "bring_flows", "bring_members",
     "callbacks", "cancel_waiting", "causes", "change_schedule", "charge", "claim", "claim_few",
-    "claim_one", "claim_parked", "complete", "contended", "count_active", "count_blocked",
-    "count_ended", "count_parked", "count_ready", "crew", "dead", "decided", "detach", "dismiss",
-    "disown", "done_anew", "doom", "doomed_callbacks", "drain", "drop", "drop_empty", "drop_ended",
-    "drop_flows", "drop_parcel", "drop_permits", "drop_schedules", "drop_waiting", "due_turns",
-    "end_action", "ended_with", "enlist", "errors", "errors_of", "expect_flows", "expire",
-    "expiring", "extend", "failures", "fewer_ended", "fewer_ticks", "finished", "fired_before",
-    "first_schedules", "flow", "flow_edges", "flow_jobs", "flows", "flows_here", "flows_of",
-    "flows_to_pack", "fold", "forget", "forget_actions", "forget_ended", "forget_figures",
-    "forget_flows", "forget_steps", "forget_ticks", "free", "free_keys", "gates", "going_on",
-    "graft", "grant", "heads", "held_now", "here", "hold", "hold_back", "hold_members",
-    "hold_still", "holders", "holds", "holds_member", "hurry", "idle_gates", "in_the_way",
-    "jobs_of_flow", "keep", "keep_steps", "keep_waiting", "keys_after", "kinds_of", "know_limits",
-    "last_samples", "leave_lines", "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in",
-    "let_move", "limited", "limited_behind", "line_up", "lock_active", "lock_claims", "lock_flow",
-    "lock_flows", "lock_flows_of", "lock_gates", "lock_gates_of", "lock_held", "lock_job",
-    "lock_jobs", "lock_more_flows_of", "lock_schedule", "lock_worker", "log", "log_of",
-    "look_round", "make", "make_parcels", "mark_parcel", "members_by_id", "members_of",
-    "memberships", "more_jobs", "move", "move_on", "move_turns", "new_gates", "new_queues", "next",
-    "no_answer", "not_again", "not_away", "not_completed", "not_counted", "not_told",
+    "claim_one", "claim_parked", "complete", "contended", "count_active", "count_anew",
+    "count_blocked", "count_ended", "count_nothing", "count_others", "count_parked", "count_ready",
+    "count_waiting", "crew", "dead", "decided", "detach", "dismiss", "disown", "done_anew", "doom",
+    "doomed_callbacks", "drain", "drop", "drop_empty", "drop_ended", "drop_flows", "drop_parcel",
+    "drop_permits", "drop_schedules", "drop_waiting", "due_turns", "end_action", "ended_with",
+    "enlist", "errors", "errors_of", "expect_flows", "expire", "expiring", "extend", "fail_again",
+    "fail_anew", "fail_no_more", "fail_nothing", "failures", "fewer_ended", "fewer_ticks",
+    "finished", "fired_before", "first_schedules", "flow", "flow_edges", "flow_jobs", "flows",
+    "flows_here", "flows_of", "flows_to_pack", "fold", "fold_changed", "fold_passed", "folded_to",
+    "forget", "forget_actions", "forget_ended", "forget_figures", "forget_flows", "forget_steps",
+    "forget_ticks", "free", "free_keys", "gates", "going_on", "graft", "grant", "heads",
+    "held_now", "here", "hold", "hold_back", "hold_members", "hold_still", "holders", "holds",
+    "holds_member", "hurry", "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_steps",
+    "keep_waiting", "keys_after", "kinds_of", "know_limits", "last_samples", "leave_lines",
+    "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_in", "let_move", "limited",
+    "limited_behind", "line_up", "lock_active", "lock_claims", "lock_flow", "lock_flows",
+    "lock_flows_of", "lock_gates", "lock_gates_of", "lock_held", "lock_job", "lock_jobs",
+    "lock_more_flows_of", "lock_schedule", "lock_worker", "log", "log_of", "look_round", "make",
+    "make_parcels", "mark_parcel", "members_by_id", "members_of", "memberships", "more_jobs",
+    "move", "move_on", "move_turns", "new_gates", "new_queues", "next", "no_answer", "not_again",
+    "not_away", "not_completed", "not_counted", "not_told", "numbers", "numbers_there",
     "of_open_flow", "old", "oldest_parcel", "open_flows", "outlook", "over_turns", "pace",
     "parents", "parts", "past_errors", "past_samples", "past_some", "past_whole", "pause",
     "place_again", "places_after", "present", "progress", "put_aside", "put_limits", "queues",
     "rearrange", "release", "reopened", "replace", "role_of", "say", "schedule", "schedules",
     "schedules_after", "schedules_due", "see_turns", "seize", "seize_schedules", "send_signal",
-    "series", "settle", "signals_of", "signals_of_all", "sizes", "sooner", "standing", "start",
-    "staying", "step_aside", "steps_of", "steps_of_all", "stood", "store", "store_number", "sweep",
-    "take_edges", "take_keys", "take_members", "take_out", "take_place", "take_signal",
-    "take_turns", "tell", "tell_report", "there", "ticks", "ticks_of", "tied", "to_undo",
-    "tokens_of", "too_far", "totals", "trim_errors", "trim_logs", "twins", "undone", "unheld",
-    "unplaced", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew", "weave",
+    "series", "settle", "signals_of", "signals_of_all", "sizes", "sooner", "stand_still",
+    "standing", "start", "staying", "step_aside", "steps_of", "steps_of_all", "stood", "store",
+    "store_number", "sweep", "take_edges", "take_keys", "take_members", "take_out", "take_place",
+    "take_signal", "take_turns", "tell", "tell_report", "there", "ticks", "ticks_of", "tied",
+    "to_undo", "tokens_of", "too_far", "totals", "trim_errors", "trim_logs", "twins", "undone",
+    "unheld", "unplaced", "untell", "wait_again", "wait_for", "wait_turn", "waits_anew", "weave",
     "what_is_next", "what_to_undo", "whereabouts", "whole", "workers",
 ]  # fmt: skip
 """Whoever adds a statement looks at its plan."""

@@ -457,6 +457,11 @@ class Model:
         counts = Counter(str(status_of(j.state, j.run_at, now)) for j in self.jobs.values())
         return {str(status): counts[str(status)] for status in JobStatus}
 
+    def failures(self) -> dict[tuple[str, str], int]:
+        """The failed jobs, by their types and the kinds of their last errors."""
+        failed = (job for job in self.jobs.values() if job.state is State.FAILED)
+        return dict(Counter((job.record.type, job.errors[-1][1]) for job in failed))
+
     def by_worker(self) -> list[tuple[str, int]]:
         return [(worker.name, len(self.held(number))) for number, worker in self.workers.items()]
 

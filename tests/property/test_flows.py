@@ -125,6 +125,7 @@ class Program:
         assert (counts.completed, counts.failed, counts.cancelled) == tuple(
             sum(job.state == how for job in main) for how in ("completed", "failed", "cancelled")
         ), self.said
+        assert await self.bench.storage.miscounted() == [], self.said
         over = all(job.over for job in self.model.jobs.values())
         assert (view.kept.finished_at is not None) == over, self.said
 

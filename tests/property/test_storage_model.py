@@ -156,6 +156,9 @@ class StorageMachine(RuleBasedStateMachine):
         ]
         assert seen == expected
         assert (len(jobs), cursor) == (len(expected), None)
+        assert self.run(self.storage.miscounted()) == []
+        groups = self.run(self.storage.failures(EVERYTHING))
+        assert {(one.type, one.kind): one.jobs for one in groups} == self.model.failures()
         stats = self.run(self.storage.stats(self.now))
         assert stats.by_status == self.model.by_status(self.now)
         assert [(worker.name, worker.active) for worker in stats.workers] == self.model.by_worker()

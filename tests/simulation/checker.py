@@ -207,6 +207,7 @@ class Checker:
             "has stopped": self._has_stopped, "is cut off": self._is_cut,
             "hears the result": self._hears, "calm": self._calms,
             "keeps a schedule": self._ticks.kept, "switches a schedule": self._ticks.switched,
+            "miscounts": lambda e: self._wrong(13, f"numbers are wrong: {e.more['numbers']}"),
             "fires": self._ticks.fires, "stand still": self._ticks.stands_still,
         }  # fmt: skip
         for event in self._world.history.events:

@@ -29,7 +29,7 @@ __all__ = ["Network", "Remote", "Weather"]
 VERBS: Final = {
     "insert", "enlist", "extend", "retire", "claim", "start", "finish", "give_back", "disown",
     "report", "reclaim", "prune", "find", "outlook", "page", "stats", "queues", "retry", "cancel",
-    "delete", "pause", "insert_flow", "flow", "put_limits", "limits", "free_up",
+    "delete", "pause", "insert_flow", "flow", "put_limits", "limits", "free_up", "fold",
     "put_schedule", "pause_schedule", "schedule", "schedules", "due_schedules", "fire", "ticks",
     "tell", "sample", "past", "totals", "crew", "drain",
 }  # fmt: skip

@@ -56,6 +56,10 @@ CHANGES: Final = {
 _data_decoder = msgspec.json.Decoder(Data)
 
 
+COUNTED: Final = 50
+"""Calls, after which the numbers that are kept are compared with the jobs."""
+
+
 class Server:
     """Carries out calls on the backend of their caller."""
 
@@ -75,6 +79,7 @@ class Server:
         self.ids: dict[str, int] = {}
         """Of every job that was ever sent here, its number."""
         self._keys: dict[int, int] = {}
+        self._calls = 0
         self._names = 0
         self._workers: dict[int, int] = {}
         self._first_token: int | None = None
@@ -125,7 +130,16 @@ class Server:
             self._look(remote, verb, "" if not isinstance(args[0], str) else args[0])
         elif verb == "pause":
             self._note("pauses" if args[1] else "resumes", queue=args[0])
+        self._calls += 1
+        if self._calls % COUNTED == 0:
+            self.count(remote.backend)
         return answer
+
+    def count(self, backend: Any) -> None:
+        """Notes which numbers that are kept are not those that are there."""
+        wrong = self._run(backend.miscounted)
+        if wrong:
+            self._note("miscounts", numbers=wrong)
 
     def begun(self, remote: Remote, worker: int, claim: Claim) -> None:
         """User code of a claim begins, in its process."""

@@ -751,6 +751,7 @@ def run_world(plan: Plan, make_backends: Callable[[SimLoop], Backends] = Memory)
         loop.run(world.run())
         backend = world.processes[-1].backend
         world.final = world.server.outlooks(backend)
+        world.server.count(backend)
         world.flows = world.server.flows(backend)
         world.limits = world.server.limits(backend)
         if plan.beats:

@@ -324,7 +324,10 @@ class EmbeddedStorage:
         return await self._read(Inspector.failures, limit)
 
     async def miscounted(self) -> list[str]:
-        return await self._read(Inspector.miscounted, self.clock.now())
+        return await self._read(Inspector.miscounted)
+
+    async def fold(self, now: int) -> None:
+        """They are few: `prune` does it."""
 
     async def recount(self) -> None:
         await self._write(counts.recount)

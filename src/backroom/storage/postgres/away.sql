@@ -26,14 +26,15 @@ DELETE FROM {blocked} WHERE id = ANY($1::uuid[]) RETURNING id;
 WITH ready AS (
     DELETE FROM {ready} AS r USING {jobs} AS j
     WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.priority = j.priority
-    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+    AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id, r.queue
 ), parked AS (
     DELETE FROM {parked} AS r USING {jobs} AS j
     WHERE j.id = ANY($1::uuid[]) AND r.queue = j.queue AND r.type = j.type
-    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id
+    AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id RETURNING r.id, r.queue
 )
-INSERT INTO {waiting} (id, waits)
-SELECT id, 0 FROM ready UNION SELECT id, 0 FROM parked UNION SELECT i, 0 FROM unnest($2::uuid[]) AS i;
+INSERT INTO {waiting} (id, waits, queue)
+SELECT id, 0, queue FROM ready UNION SELECT id, 0, queue FROM parked
+UNION SELECT i, 0, (SELECT queue FROM {jobs} AS j WHERE j.id = i LIMIT 1) FROM unnest($2::uuid[]) AS i;
 
 -- unplaced: jobs -> one that neither waits nor has ended, if there is one
 SELECT g.id FROM unnest($1::uuid[]) AS g (id)
@@ -91,8 +92,9 @@ WITH given AS MATERIALIZED (
                          $6::smallint[], $7::boolean[], $8::text[], $9::bigint[])
         AS g (job, flow, role, anyway, waits, counted, doomed, undo, expires_at)
 ), waiting AS (
-    INSERT INTO {waiting} (id, waits, expires_at)
-    SELECT job, waits, expires_at FROM given WHERE waits IS NOT NULL
+    INSERT INTO {waiting} (id, waits, expires_at, queue)
+    SELECT job, waits, expires_at, (SELECT queue FROM {jobs} AS j WHERE j.id = given.job LIMIT 1)
+    FROM given WHERE waits IS NOT NULL
 )
 INSERT INTO {members} (job, flow, role, anyway, counted, doomed, undo)
 SELECT job, flow, role, anyway, counted, doomed, undo FROM given;

@@ -178,8 +178,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO {ready} (queue, priority, run_at, id, expires_at)
     SELECT queue, priority, run_at, id, expires_at FROM given WHERE waits = 0
 ), blocked AS (
-    INSERT INTO {waiting} (id, waits, expires_at)
-    SELECT id, waits, expires_at FROM given WHERE waits > 0
+    INSERT INTO {waiting} (id, waits, expires_at, queue)
+    SELECT id, waits, expires_at, queue FROM given WHERE waits > 0
 )
 INSERT INTO {members} (job, flow, role, anyway, undo)
 SELECT id, $14::uuid, role, anyway, undo FROM given;
@@ -336,7 +336,7 @@ ORDER BY j.id LIMIT 1;
 
 -- wait_again: jobs -> those that were cancelled, have their keys, and wait for others now
 WITH wanted AS MATERIALIZED (
-    SELECT e.id, j.type, j.unique_key FROM {ended} AS e JOIN {jobs} AS j USING (id)
+    SELECT e.id, j.type, j.queue, j.unique_key FROM {ended} AS e JOIN {jobs} AS j USING (id)
     WHERE e.id = ANY($1::uuid[]) AND e.state = 4 ORDER BY e.id FOR UPDATE OF e
 ), keyed AS (
     INSERT INTO {keys} (type, unique_key, id)
@@ -352,7 +352,8 @@ WITH wanted AS MATERIALIZED (
 ), fresh AS (
     UPDATE {jobs} SET reason = NULL, expires_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM gone))
 )
-INSERT INTO {waiting} (id, waits) SELECT id, 1 FROM gone RETURNING id;
+INSERT INTO {waiting} (id, waits, queue)
+SELECT id, 1, (SELECT w.queue FROM wanted AS w WHERE w.id = gone.id) FROM gone RETURNING id;
 
 -- not_counted: jobs -> nothing
 UPDATE {members} SET counted = 0, doomed = false WHERE job = ANY($1::uuid[]);
@@ -389,13 +390,14 @@ WITH these AS MATERIALIZED (
     DELETE FROM {ready} AS r USING {jobs} AS j, these AS t
     WHERE t.job = j.id AND j.id = ANY($1::uuid[]) AND t.waits > 0 AND r.queue = j.queue
     AND r.priority = j.priority AND r.run_at = j.run_at AND r.id = j.id
-    RETURNING r.id
+    RETURNING r.id, r.queue
 ), in_line AS (  -- Of a limit, where others might call them.
     DELETE FROM {blocked} AS b USING these AS t
-    WHERE t.job = b.id AND b.id = ANY($1::uuid[]) AND t.waits > 0 RETURNING b.id
+    WHERE t.job = b.id AND b.id = ANY($1::uuid[]) AND t.waits > 0 RETURNING b.id, b.queue
 )
-INSERT INTO {waiting} (id, waits) SELECT job, waits FROM these
-WHERE job IN (SELECT id FROM gone UNION SELECT id FROM in_line)
+INSERT INTO {waiting} (id, waits, queue)
+SELECT t.job, t.waits, g.queue FROM these AS t
+JOIN (SELECT id, queue FROM gone UNION SELECT id, queue FROM in_line) AS g ON g.id = t.job
 RETURNING id;
 
 -- of_open_flow: jobs -> those whose flow has not ended, or is on its way, and which it is

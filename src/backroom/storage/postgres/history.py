@@ -107,6 +107,7 @@ async def _make(link: Any, text: Statements, low: int, high: int) -> None:
     await link.fetch(text.part("move", name), edge(low), edge(high))
     bounds = {"low": str(edge(low)), "high": str(edge(high))}
     await link.execute(text.part("attach", name, **bounds))
+    await link.fetch(text.part("fail_again", name))
 
 
 class History:
@@ -227,6 +228,7 @@ class History:
                 await link.fetch(text.part("bring_back", part.name), ids)
                 await link.fetch(text["place_again"], ids)
             [(gone,)] = await link.fetch(text.part("untell", part.name))
+            await link.fetch(text.part("fail_no_more", part.name))
             await link.execute(text.part("drop", part.name))
             return True
 

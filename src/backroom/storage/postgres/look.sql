@@ -20,24 +20,6 @@ SELECT name, paused FROM {queues} ORDER BY name;
 INSERT INTO {queues} (name, paused) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET paused = $2;
 
--- count_ready: now -> by queue
-SELECT queue, count(*) AS jobs, count(*) FILTER (WHERE run_at <= $1) AS due,
-       min(run_at) FILTER (WHERE run_at <= $1) AS oldest FROM {ready} GROUP BY queue;
-
--- count_parked: -> by queue, type and version
-SELECT queue, type, version, count(*) AS jobs FROM {parked} GROUP BY queue, type, version;
-
--- count_blocked: -> how many
-SELECT (SELECT count(*) FROM {waiting})
-     + (SELECT count(*) FROM {blocked} WHERE called_at IS NULL) AS jobs;
-
--- count_active: -> by queue
-SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)
-GROUP BY j.queue;
-
--- count_ended: -> by state
-SELECT state, sum(jobs)::bigint AS jobs FROM {tally} GROUP BY state;
-
 -- workers: -> name, since when, how many claims
 SELECT w.name, w.started_at, (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h
                               WHERE h.worker = w.id) AS active

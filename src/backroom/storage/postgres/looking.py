@@ -20,11 +20,7 @@ from backroom.job import (
     JobStats,
     JobStatus,
     LogLine,
-    ParkedStats,
-    QueueStats,
     State,
-    WorkerStats,
-    first_line,
     status_of,
     to_datetime,
 )
@@ -33,7 +29,7 @@ from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
 from backroom.storage.matching import LOOKED, Done
-from backroom.storage.postgres import turns
+from backroom.storage.postgres import counts, turns
 from backroom.storage.postgres.finding import Finder, Found, identity
 from backroom.storage.postgres.rearranging import rearrange
 from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
@@ -155,60 +151,15 @@ class Inspector:
 
     async def stats(self, now: int) -> JobStats:
         """Counts, queues and workers."""
-        fetch = self._connection.fetch
-        names = {
-            from_text(name): paused for name, paused in await fetch(self._statements["queues"])
-        }
-        by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
-        scheduled: dict[str, int] = {}
-        pending: dict[str, int] = {}
-        active: dict[str, int] = {}
-        oldest: dict[str, int] = {}
-        unknown: dict[str, int] = {}
-        parked: dict[tuple[str, int], int] = {}
-        for queue, count, due, first in await fetch(self._statements["count_ready"], now):
-            queue = from_text(queue)
-            scheduled[queue], pending[queue] = count - due, due
-            if first is not None:
-                oldest[queue] = first
-        for queue, type_, version, count in await fetch(self._statements["count_parked"]):
-            queue, type_ = from_text(queue), from_text(type_)
-            pending[queue] = pending.get(queue, 0) + count
-            unknown[type_] = unknown.get(type_, 0) + count
-            parked[type_, version] = parked.get((type_, version), 0) + count
-        for queue, count in await fetch(self._statements["count_active"]):
-            active[from_text(queue)] = count
-        for state, count in await fetch(self._statements["count_ended"]):
-            by_status[str(status_of(state, 0, 0))] += count
-        by_status["scheduled"] = sum(scheduled.values())
-        by_status["pending"] = sum(pending.values())
-        by_status["active"] = sum(active.values())
-        [(by_status["blocked"],)] = await fetch(self._statements["count_blocked"])
-        workers = await fetch(self._statements["workers"])
-        return JobStats(
-            by_status,
-            tuple(
-                QueueStats(
-                    queue, paused, scheduled.get(queue, 0), pending.get(queue, 0),
-                    active.get(queue, 0), _moment(oldest.get(queue)),
-                )
-                for queue, paused in names.items()
-            ),
-            tuple(WorkerStats(name, to_datetime(at), int(count)) for name, at, count in workers),
-            unknown,
-            tuple(ParkedStats(*kind, count) for kind, count in sorted(parked.items())),
-        )  # fmt: skip
+        return await counts.stats(self._connection, self._statements, now)
 
     async def failures(self, limit: int) -> list[FailureGroup]:
         """The failed jobs by type and kind of error."""
-        rows = await self._connection.fetch(self._statements["failures"], limit)
-        return [
-            FailureGroup(
-                from_text(type_), from_text(kind), jobs, to_datetime(at),
-                first_line(from_text(message)), JobId(str(id_)),
-            )
-            for type_, kind, jobs, at, id_, message in rows
-        ]  # fmt: skip
+        return await counts.failures(self._connection, self._statements, limit)
+
+    async def miscounted(self) -> list[str]:
+        """Which numbers that are kept are wrong."""
+        return await counts.miscounted(self._connection, self._statements)
 
     # -- changes -----------------------------------------------------------------------------
 

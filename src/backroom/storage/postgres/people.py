@@ -12,6 +12,7 @@ from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.postgres.actions import Actions
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
+from backroom.storage.postgres.counts import Counts
 from backroom.storage.postgres.finding import FIRST
 from backroom.storage.postgres.limits import Limits
 from backroom.storage.postgres.looking import Inspector
@@ -27,7 +28,7 @@ BULK: Final = 1000
 """How many jobs one transaction of a bulk change touches."""
 
 
-class People(Limits, Actions):
+class People(Limits, Counts, Actions):
     """`Inspection`, and what people see of limits."""
 
     def __init__(self, base: Base) -> None:
@@ -76,10 +77,7 @@ class People(Limits, Actions):
         return await self._ask(lambda jobs: jobs.failures(limit), LONGEST)
 
     async def miscounted(self) -> list[str]:
-        return []
-
-    async def recount(self) -> None:
-        return None
+        return await self._ask(lambda jobs: jobs.miscounted(), LONGEST)
 
     async def queues(self) -> dict[str, bool]:
         return {from_text(name): paused for name, paused in await self._base.fetch("queues")}

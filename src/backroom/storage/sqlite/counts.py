@@ -104,12 +104,16 @@ FAILURES: Final = """
 """
 PAST: Final = f"""
     DELETE FROM tally_due WHERE (span, queue) IN (
-        SELECT span, queue FROM tally_due WHERE span <> 0 AND span < (?1 >> {SPAN}) - {PASSED}
-        LIMIT {FOLDED})
+        SELECT span, queue FROM tally_due WHERE span <> 0 AND span < ?1
+        ORDER BY span LIMIT {FOLDED})
     RETURNING queue, jobs
 """
 FOLD: Final = """
     INSERT INTO tally_due VALUES (0, ?1, ?2) ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs
+"""
+FOLDED_TO: Final = """
+    INSERT INTO meta VALUES ('folded_to', ?1)
+    ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
 """
 
 # What the numbers should be. Of what has passed, the sum alone can be told.
@@ -201,18 +205,22 @@ def failures(connection: apsw.Connection, limit: int) -> list[FailureGroup]:
 def fold(ledger: Ledger, now: int) -> None:
     """Makes one number for each queue of those of spans that have passed."""
     passed: dict[str, int] = {}
-    for queue, jobs in ledger.run(PAST, (now,)):
+    before = (now >> SPAN) - PASSED
+    for queue, jobs in ledger.run(PAST, (before,)):
         passed[queue] = passed.get(queue, 0) + jobs
+    if passed:
+        ledger.run(FOLDED_TO, (before,))
     for queue, jobs in passed.items():
         if jobs:
             ledger.run(FOLD, (queue, jobs))
 
 
-def miscounted(connection: apsw.Connection, now: int) -> list[str]:
+def miscounted(connection: apsw.Connection) -> list[str]:
     """Which numbers are not what they should be, for people. Goes through all jobs."""
     wrong: list[str] = []
-    passed = (now >> SPAN) - PASSED
     with connection:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'folded_to'").fetchone()
+        passed = row[0] if row else -(2**62)
         for table, should in _SHOULD.items():
             kept = _numbers(connection.execute(f"SELECT {_ARE[table]} FROM {table}"), table, passed)
             found = _numbers(connection.execute(should), table, passed)

@@ -168,9 +168,9 @@ class Inspector:
         """The failed jobs by type and kind of error."""
         return counts.failures(self.connection, limit)
 
-    def miscounted(self, now: int) -> list[str]:
+    def miscounted(self) -> list[str]:
         """See `Inspection.miscounted`."""
-        return counts.miscounted(self.connection, now)
+        return counts.miscounted(self.connection)
 
     def queues(self) -> dict[str, bool]:
         """Every queue that ever held a job, and whether it is paused."""
