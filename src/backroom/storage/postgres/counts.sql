@@ -81,8 +81,9 @@ SELECT count(*) FROM gone;
 -- fold_passed: before this span, up to so many -> nothing; how far that went is kept, as of what has been
 --     folded the sum alone can be told
 WITH told AS (
-    INSERT INTO {meta} AS m (name, value) VALUES ('folded_to', $1)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE m.value < excluded.value
+    INSERT INTO {counts} AS c (place, queue, type, kind, version, jobs) VALUES (-1, '', '', '', 0, $1)
+    ON CONFLICT (place, queue, type, kind, version)
+        DO UPDATE SET jobs = excluded.jobs WHERE c.jobs < excluded.jobs
 ), gone AS MATERIALIZED (
     DELETE FROM {dues} WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM {dues} WHERE span < $1 AND span <> 0 ORDER BY span LIMIT $2))
@@ -103,11 +104,11 @@ ON CONFLICT DO NOTHING;
 DELETE FROM {failed} WHERE id IN (SELECT id FROM {ended_part} WHERE state = 3 AND state > 2);
 
 -- folded_to: -> before which span numbers may have been folded
-SELECT value FROM {meta} WHERE name = 'folded_to';
+SELECT jobs FROM {counts} WHERE place = -1;
 
 -- numbers: -> every number that is kept: of which place, queue, type, kind, version and span
 SELECT place, queue, type, kind, version, 0 AS span, sum(jobs)::bigint AS jobs FROM (
-    SELECT place, queue, type, kind, version, jobs FROM {counts}
+    SELECT place, queue, type, kind, version, jobs FROM {counts} WHERE place >= 0
     UNION ALL SELECT place, queue, type, kind, version, jobs FROM {changed}) AS c
 GROUP BY place, queue, type, kind, version
 UNION ALL SELECT -1, queue, '', '', 0, span, sum(jobs)::bigint FROM (

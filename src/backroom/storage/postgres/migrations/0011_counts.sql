@@ -15,6 +15,7 @@ CREATE TABLE {changed} (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_vacuum_insert_threshold = -1);
 
+-- Under place -1: before which span the numbers of `dues` may have been folded.
 CREATE TABLE {counts} (
     place   smallint NOT NULL,
     queue   text NOT NULL,
