@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["RunningJob", "WorkerInfo", "WorkerReport"]
 
 
-class RunningJob(msgspec.Struct, frozen=True, array_like=True):
+class RunningJob(msgspec.Struct, frozen=True):
     """One attempt that runs now."""
 
     id: str

@@ -46,7 +46,7 @@ QUIET: Final = 60
 MOST_ERRORS: Final = 100
 
 
-class Depth(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Depth(msgspec.Struct, frozen=True, gc=False):
     """How many jobs of a queue stood where at one moment."""
 
     pending: int = 0
@@ -222,8 +222,7 @@ def depths_of(stats: JobStats, now: int) -> dict[str, Depth]:
         if queue.oldest_pending is not None:
             age = round(max(0.0, (to_datetime(now) - queue.oldest_pending).total_seconds()), 3)
             oldest = age if oldest is None else max(oldest, age)
-        blocked = getattr(queue, "blocked", 0)
-        one = Depth(queue.pending, queue.scheduled, blocked, queue.active, age)
+        one = Depth(queue.pending, queue.scheduled, queue.blocked, queue.active, age)
         if one != Depth():
             depths[queue.name] = one
     deepest = sorted(depths, key=lambda name: -depths[name].jobs)[:MOST_QUEUES]

@@ -26,6 +26,7 @@ from backroom.cli.stats import stats
 from backroom.cli.top import top
 from backroom.cli.web import web
 from backroom.cli.worker import worker
+from backroom.cli.workers import workers
 from backroom.cli.workflows import workflows
 
 __all__ = ["Commands", "jobs", "main"]
@@ -61,8 +62,8 @@ def main(config: Path | None) -> None:
 
 
 COMMANDS = (
-    worker, jobs, queues, limits, schedules, workflows, stats, top, health, doctor, migrate,
-    move, backup, restore, web, audit, completion,
+    worker, jobs, queues, workers, limits, schedules, workflows, stats, top, health, doctor,
+    migrate, move, backup, restore, web, audit, completion,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

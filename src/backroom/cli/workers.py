@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from backroom.cli.commands import Commands, on_storage
 from backroom.cli.plain import plain
+from backroom.cli.recording import recorded
 
 if TYPE_CHECKING:
     from backroom.service import JobService
@@ -66,7 +68,8 @@ def _switch(
 
     async def switch(service: JobService) -> None:
         for worker in ids:
-            await service.drain_worker(worker, on)
+            change = partial(service.drain_worker, worker, on)
+            await recorded(service, "drain" if on else "resume", f"worker {worker}", change)
 
     look_up(target, storage, switch)
     with printing():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,7 @@ __all__ = [
     "read_sample",
     "rows_of",
     "unchanged",
+    "write_sample",
 ]
 
 EVER: Final = 0
@@ -87,7 +88,7 @@ def _values(one: Figures) -> tuple[Any, ...]:
     return (one.queue, one.type, *plain[3:-3], *(_encode(each) for each in maps))
 
 
-def _encode(counts: dict[Any, int]) -> str:
+def _encode(counts: Mapping[Any, Any]) -> str:
     return msgspec.json.encode(counts).decode()
 
 
@@ -102,11 +103,18 @@ def read_figures(row: Sequence[Any]) -> Figures:
     return Figures(*values)
 
 
-_depths: Final = msgspec.json.Decoder(dict[str, Depth])
+_Numbers = tuple[int, int, int, int, float | None]
+_depths: Final = msgspec.json.Decoder(dict[str, _Numbers])
 
 
 def read_sample(at: int, depths: str) -> tuple[int, dict[str, Depth]]:
-    return at, _depths.decode(depths)
+    """Of a row: when it was taken, and what `write_sample` made."""
+    return at, {name: Depth(*numbers) for name, numbers in _depths.decode(depths).items()}
+
+
+def write_sample(depths: Mapping[str, Depth]) -> str:
+    """JSON text: by queue the numbers, in their order."""
+    return _encode({name: msgspec.structs.astuple(one) for name, one in depths.items()})
 
 
 def due_samples(now: int, last: dict[int, int]) -> list[tuple[int, int]]:

@@ -14,7 +14,15 @@ from backroom.job import to_datetime
 from backroom.ports import Wake
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.texts import from_text, to_text
-from backroom.storage.told import KEPT, due_samples, read_figures, read_sample, rows_of, unchanged
+from backroom.storage.told import (
+    KEPT,
+    due_samples,
+    read_figures,
+    read_sample,
+    rows_of,
+    unchanged,
+    write_sample,
+)
 from backroom.watching import Past
 
 __all__ = ["Watching"]
@@ -63,7 +71,7 @@ class Watching(People):
             _, before = read_sample(0, from_text(last[FINE]["queues"]))
             if unchanged(before, last[FINE]["seen_at"], depths, now):
                 return False
-        queues = to_text(msgspec.json.encode(depths).decode())
+        queues = to_text(write_sample(depths))
         steps, begins = map(list, zip(*due, strict=True))
         return bool(await self._base.fetch("add_samples", steps, begins, now, queues))
 

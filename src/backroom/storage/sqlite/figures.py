@@ -23,6 +23,7 @@ from backroom.storage.told import (
     read_sample,
     rows_of,
     unchanged,
+    write_sample,
 )
 from backroom.watching import Past
 
@@ -108,7 +109,7 @@ def _last_samples(run: Any) -> dict[int, int]:
 def keep_sample(ledger: Ledger, stats: JobStats, now: int) -> bool:
     """Keeps it for each stretch that has none; whether there was one."""
     due = due_samples(now, _last_samples(ledger.run))
-    queues = encode(depths_of(stats, now))
+    queues = write_sample(depths_of(stats, now))
     for step, at in due:
         ledger.run("INSERT OR IGNORE INTO depth VALUES (?, ?, ?, ?)", (step, at, now, queues))
     return bool(due)
