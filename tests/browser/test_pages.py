@@ -37,6 +37,9 @@ def fill(shop: Site) -> dict[str, str]:
         await service.cron("0 3 * * *", "GENERATE_REPORT", {"years": [2026]}, name="nightly")
         await service.every(3600, "SHIP_ORDER", {"order": 0}, name="sweep")
         await service.pause_queue("slow")
+        await service.limit_queue("reports", 3)
+        async with service.recorded("ada", "pause", "queue slow", detail={"why": "<b>slow</b>"}):
+            pass
         await service.schedule("SHIP_ORDER", {"order": 7}, queue="slow")
         flow_id = (await service.get_workflows())[0].id
         return {
@@ -52,6 +55,8 @@ def fill(shop: Site) -> dict[str, str]:
             "schedule": "/schedules/nightly",
             "workflows": "/workflows",
             "workflow": f"/workflows/{flow_id}",
+            "bulk": "/bulk?status=failed&verb=retry",
+            "audit": "/audit",
         }
 
     shop.hold.clear()

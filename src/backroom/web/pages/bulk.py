@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.responses import Response
 
 from backroom.web.api.bulk import ChangeJobs, begin
-from backroom.web.bulk import BulkVerb
 from backroom.web.call import Call
 from backroom.web.filters import JobFilter
 from backroom.web.pages.jobs import query_of
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
-from backroom.web.pages.verbs import VERBS
+from backroom.web.pages.verbs import VERBS, Verb
 from backroom.web.problem import Problem
 
 __all__ = ["ChangeJobs", "Preview", "change", "operation", "preview", "stop"]
 
 
 class Preview(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    verb: BulkVerb
+    verb: Literal["retry", "cancel", "delete"]
 
 
 async def preview(call: Call) -> Response:
@@ -56,7 +57,7 @@ async def operation(call: Call) -> Response:
         stats=await call.looking.stats(),
         said=said_of(query),
         operation=one,
-        verb=VERBS[one.verb],
+        verb=VERBS.get(one.verb) or Verb(one.verb, one.verb.capitalize(), ""),
         filter_query=query_of(one.which),
     )
 

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 from starlette.responses import Response
 
 from backroom.errors import WorkflowNotFoundError
 from backroom.flow import WorkflowInfo
-from backroom.job import PRIORITIES, JobInfo, JobStatus
+from backroom.job import PRIORITIES, JobInfo, JobStatus, Priority
 from backroom.web.call import Call
 from backroom.web.pages import graph, timeline, tracebacks
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
 
-__all__ = ["RetryForm", "cancel", "copy", "delete", "job", "retry"]
+__all__ = [
+    "PriorityForm", "RescheduleForm", "RetryForm", "cancel", "copy", "delete", "job",
+    "reprioritize", "reschedule", "retry",
+]  # fmt: skip
 
 
 class RetryForm(msgspec.Struct, forbid_unknown_fields=True):
     from_step: int | None = None
+
+
+class RescheduleForm(msgspec.Struct, forbid_unknown_fields=True):
+    delay: float
+    """Seconds from now."""
+
+
+class PriorityForm(msgspec.Struct, forbid_unknown_fields=True):
+    priority: Priority
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """What is done by a form of its own."""
+
+    verb: str
+    label: str
+
+
+WAITING: Final = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.BLOCKED)
+EXTRAS: Final = (Extra("reschedule", "Reschedule"), Extra("priority", "Priority"))
 
 
 async def job(call: Call) -> Response:
@@ -45,7 +69,7 @@ async def job(call: Call) -> Response:
         has_unknown=any(span.kind == "unknown" for lane in lanes for span in lane.spans),
         flow=flow,
         graph=graph.draw(flow.jobs) if flow and 1 < len(flow.jobs) <= graph.MOST else None,
-        extras=(),
+        extras=EXTRAS if info.status in WAITING else (),
         priorities=PRIORITIES,
         can_copy=True,
     )
@@ -76,6 +100,20 @@ async def cancel(call: Call) -> Response:
         JobStatus.CANCELLED: "cancelled",
     }.get(status, "ended-before")
     return call.redirect(f"/jobs/{id_}", did=did)
+
+
+async def reschedule(call: Call) -> Response:
+    """Gives it another moment."""
+    id_ = call.params["id"]
+    await call.operations.reschedule_job(id_, delay=call.body.delay)
+    return call.redirect(f"/jobs/{id_}", did="rescheduled")
+
+
+async def reprioritize(call: Call) -> Response:
+    """Gives it another priority."""
+    id_ = call.params["id"]
+    await call.operations.reprioritize_job(id_, call.body.priority)
+    return call.redirect(f"/jobs/{id_}", did="reprioritized")
 
 
 async def copy(call: Call) -> Response:

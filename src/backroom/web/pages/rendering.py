@@ -40,6 +40,7 @@ _PAGES: Final = (
     _Page("workers", "Workers", "/workers"),
     _Page("schedules", "Schedules", "/schedules"),
     _Page("workflows", "Workflows", "/workflows"),
+    _Page("audit", "Audit", "/audit"),
 )
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.pages import (
+    audit,
     bulk,
     failures,
     job,
@@ -37,12 +38,16 @@ def routes() -> list[Route]:
         _change("/jobs/{id}/retry", job.retry, job.RetryForm),
         _change("/jobs/{id}/cancel", job.cancel),
         _change("/jobs/{id}/copy", job.copy),
+        _change("/jobs/{id}/reschedule", job.reschedule, job.RescheduleForm),
+        _change("/jobs/{id}/priority", job.reprioritize, job.PriorityForm),
         _change("/jobs/{id}/delete", job.delete, role=Role.ADMIN),
         _look("/bulk", bulk.preview, bulk.Preview, role=Role.OPERATE),
         _change("/bulk", bulk.change, bulk.ChangeJobs),
         _look("/operations/{id}", bulk.operation),
         _change("/operations/{id}/stop", bulk.stop),
+        _look("/audit", audit.audit, audit.AuditQuery),
         _look("/queues", queues.queues),
+        _change("/queues/{name:path}/limit", queues.limit, queues.LimitForm),
         _change("/queues/{name:path}/pause", queues.pause),
         _change("/queues/{name:path}/resume", queues.resume),
         _look("/workers", workers.workers),
