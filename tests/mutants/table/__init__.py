@@ -8,6 +8,7 @@ from tests.mutants.table import (
     cron,
     durability,
     fences,
+    finding,
     flow_keys,
     flows,
     keys,
@@ -53,5 +54,6 @@ MUTANTS = (
     *flow_keys.MUTANTS,
     *limits.MUTANTS,
     *moving.MUTANTS,
+    *finding.MUTANTS,
     *telemetry.MUTANTS,
 )

@@ -175,6 +175,8 @@ class Finder:
             return Found([], None, 0)
         source, implied = await self._source()
         conditions = [*self._conditions, *self._of_status(implied)]
+        if len(conditions) == 1:  # All that it looks at match: these, and whether there are more.
+            most = min(most, limit + 1)
         most_, limit_ = self._bind(most), self._bind(limit)
         order, upto, back = ("DESC", ">=", "") if down else ("", "<=", "DESC")
         for place, value in (("@bound", bound), ("@order", order), ("@most", most_)):

@@ -65,7 +65,7 @@ _WAITING: Final = (
 _OF_FLOW: Final = """
     (SELECT job AS key FROM member WHERE flow IN (
         SELECT key FROM flow WHERE id = :workflow UNION ALL
-        SELECT key FROM away WHERE id = :workflow)) AS s CROSS JOIN job AS j ON j.key = s.key"""
+        SELECT key FROM away WHERE id = :workflow)) AS s"""
 
 
 class Source(NamedTuple):
@@ -75,6 +75,13 @@ class Source(NamedTuple):
     where: str = "true"
     """Of which rows: all of them are found without one of the others being read."""
     key: str = "j.key"
+    keys: str | None = None
+    """The same without what is not needed for the keys."""
+
+    @property
+    def seen(self) -> str:
+        """Where the keys are looked for alone."""
+        return f"{self.keys or self.tables} WHERE {self.where}"
 
 
 class Range(NamedTuple):
@@ -122,7 +129,7 @@ class Look:
             return rows, some
         low = rows[-1][0]
         [(seen,)] = self._run(
-            f"SELECT count(*) FROM {self._source.tables} WHERE {self._source.where}"
+            f"SELECT count(*) FROM {self._source.seen}"
             f" AND {self._source.key} BETWEEN :low AND :high",
             {**self.arguments, "low": low, "high": some.high},
         )
@@ -145,8 +152,8 @@ class Look:
             return Chosen([], None, 0)
         key = self._source.key
         [(seen, high)] = self._run(
-            f"SELECT count(*), max(key) FROM (SELECT {key} AS key FROM {self._source.tables}"
-            f" WHERE {self._source.where} AND {key} > :after AND {key} <= :upto"
+            f"SELECT count(*), max(key) FROM (SELECT {key} AS key FROM {self._source.seen}"
+            f" AND {key} > :after AND {key} <= :upto"
             f" ORDER BY {key} LIMIT :most)",
             {**self.arguments, "after": after, "upto": upto, "most": most},
         )
@@ -176,8 +183,8 @@ class Look:
             return Range(0, 0, 0, True)
         key = self._source.key
         [(seen, low)] = self._run(
-            f"SELECT count(*), min(key) FROM (SELECT {key} AS key FROM {self._source.tables}"
-            f" WHERE {self._source.where} AND {key} < :before ORDER BY {key} DESC LIMIT :most)",
+            f"SELECT count(*), min(key) FROM (SELECT {key} AS key FROM {self._source.seen}"
+            f" AND {key} < :before ORDER BY {key} DESC LIMIT :most)",
             {**self.arguments, "before": before, "most": most},
         )
         return Range(low or 0, before - 1, seen, seen < most)
@@ -221,7 +228,8 @@ def _source(run: Any, which: Filter, arguments: dict[str, Any]) -> Source | None
     if which.text is not None and is_id(arguments["text"]) and run(of_id, arguments).fetchone():
         return Source(_ALL, "j.id = :text")
     if which.workflow is not None:
-        return Source(_OF_FLOW, key="s.key")
+        jobs = f"{_OF_FLOW} CROSS JOIN job AS j ON j.key = s.key"
+        return Source(jobs, key="s.key", keys=_OF_FLOW)
     status = which.status
     if status is JobStatus.ACTIVE or which.worker is not None:
         return Source(_ACTIVE, "j.state = 1")
@@ -239,5 +247,6 @@ def _source(run: Any, which: Filter, arguments: dict[str, Any]) -> Source | None
         {**arguments, "few": FEW},
     )
     if few:
-        return Source(f"({some}) AS s CROSS JOIN job AS j ON j.key = s.key", key="s.key")
+        keys = f"({some}) AS s"
+        return Source(f"{keys} CROSS JOIN job AS j ON j.key = s.key", key="s.key", keys=keys)
     return Source(_ALL)
