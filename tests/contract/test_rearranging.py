@@ -244,6 +244,10 @@ async def test_all_that_match_and_wait_are_rearranged_and_the_others_are_told(
         "scheduled", "scheduled", "scheduled", "active", "pending", "pending",
     ]  # fmt: skip
     assert {(await bench.info(job)).priority for job in jobs} == {"low"}
+    by_status = (await bench.storage.stats(bench.now)).by_status
+    assert {name: count for name, count in by_status.items() if count} == {
+        "scheduled": 3, "active": 1, "pending": 2,
+    }  # fmt: skip
 
 
 async def test_those_of_a_priority_are_moved_to_another(bench: Bench) -> None:
