@@ -149,25 +149,33 @@ def history_of(
     """The history from `since`, where a step begins, to the step that `until` is in.
 
     Args:
-        figures: of steps of this length, or of shorter ones that fit into them.
+        figures: of steps of this length, or of shorter ones that fit into them; they may be added
+            to each other.
         errors: kind, type and attempts.
         samples: moments and depths, in order; also from before `since`.
         queue: whose depth is wanted; None: all.
     """
     length = step * SECOND
     count = (begin_of(until, step) - since) // length + 1
-    sums = [Figures("", "") for _ in range(max(0, count))]
-    whole = Figures("", "")
+    sums: list[Figures | None] = [None] * max(0, count)
     for one in figures:
         at = (one.at - since) // length
-        if 0 <= at < count:
-            sums[at].add(one)
-            add_counts(whole.waits, one.waits)
-            add_counts(whole.runs, one.runs)
+        if not 0 <= at < count:
+            continue
+        there = sums[at]
+        if there is None:
+            sums[at] = one
+        else:
+            there.add(one)
+    whole = Figures("", "")
     points: list[HistoryPoint] = []
     seen = -1
+    nothing = Figures("", "")
     valid = max(QUIET + 2 * FINE, step) * SECOND
-    for number, one in enumerate(sums):
+    for number, counted in enumerate(sums):
+        one = counted or nothing
+        add_counts(whole.waits, one.waits)
+        add_counts(whole.runs, one.runs)
         at = since + number * length
         while seen + 1 < len(samples) and samples[seen + 1][0] < at + length:
             seen += 1
@@ -177,10 +185,10 @@ def history_of(
             depth = samples[seen][1]
             total = depth.get(WHOLE if queue is None else queue, Depth())
         points.append(_point(at, one, depth, total, queue))
-    counted: dict[tuple[str, str], int] = {}
+    failed: dict[tuple[str, str], int] = {}
     for kind, type_, attempts in errors:
-        counted[kind, type_] = counted.get((kind, type_), 0) + attempts
-    most = sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:MOST_ERRORS]
+        failed[kind, type_] = failed.get((kind, type_), 0) + attempts
+    most = sorted(failed.items(), key=lambda one: (-one[1], one[0]))[:MOST_ERRORS]
     return History(
         float(step),
         tuple(points),

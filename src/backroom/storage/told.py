@@ -39,9 +39,9 @@ KEPT: Final = {FINE: 2 * 3600 + 2 * COARSE, COARSE: LONGEST + 2 * COARSE}
 """For how many seconds stretches of these lengths are kept."""
 MOST_SERIES: Final = 1000
 """Queues and job types of which a store keeps figures by name."""
-ALL: Final = ("", "")
-"""Stands for all queues and job types together: no queue has this name. So who asks for all need
-not read each."""
+ALL: Final = ""
+"""Stands for all job types of a queue together, or for all queues: none has this name. So who asks
+for them need not read each."""
 
 Series = tuple[str, str]
 
@@ -65,8 +65,8 @@ def rows_of(figures: Iterable[Figures], known: Collection[Series]) -> list[tuple
         for step in STEPS:
             at = begin_of(one.at, step) if step else 0
             _row(rows, step, at, pair).add(one)
-            if step:
-                whole = _row(rows, step, at, ALL)
+            for several in ((pair[0], ALL), (ALL, ALL)) if step else ():
+                whole = _row(rows, step, at, several)
                 whole.add(one)
                 whole.errors.clear()  # They are counted by job type.
     return [(key[0], key[1], *_values(rows[key])) for key in sorted(rows)]

@@ -15,6 +15,7 @@ from backroom.ports import Wake
 from backroom.storage.postgres.people import People
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.told import (
+    ALL,
     KEPT,
     due_samples,
     read_figures,
@@ -84,10 +85,11 @@ class Watching(People):
 
         async def look(link: Any) -> Past:
             async with link.transaction(isolation="repeatable_read", readonly=True):
-                if which == (None, None):
-                    rows = await link.fetch(text["past_whole"], *stretch)
+                if queue is None and type is not None:
+                    rows = await link.fetch(text["past_of_type"], *stretch, which[1])
                 else:
-                    rows = await link.fetch(text["past_some"], *stretch, *which)
+                    exactly = (which[0] or ALL, which[1] or ALL)
+                    rows = await link.fetch(text["past"], *stretch, *exactly)
                 errors = await link.fetch(text["past_errors"], *stretch, *which)
                 samples = await link.fetch(text["past_samples"], *stretch)
             return Past(

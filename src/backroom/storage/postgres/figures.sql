@@ -25,16 +25,15 @@ ON CONFLICT (step, at, queue, type) DO UPDATE SET
     ran = f.ran + excluded.ran, waits = {merged_waits}, runs = {merged_runs},
     errors = {merged_errors};
 
--- past_whole: step, since, until -> figures of all queues and types together
+-- past: step, since, until, queue, type (either empty: all together) -> figures
 SELECT queue, type, at, scheduled, completed, failed, retried, cancelled, put_off, rescued, waited, ran,
     waits, runs, errors
-FROM {figures} WHERE step = $1 AND at >= $2 AND at < $3 AND queue = '' AND type = '';
+FROM {figures} WHERE step = $1 AND at >= $2 AND at < $3 AND queue = $4 AND type = $5;
 
--- past_some: step, since, until, queue, type (null: any) -> figures of these
+-- past_of_type: step, since, until, type -> figures of it in each queue
 SELECT queue, type, at, scheduled, completed, failed, retried, cancelled, put_off, rescued, waited, ran,
     waits, runs, errors
-FROM {figures} WHERE step = $1 AND at >= $2 AND at < $3 AND queue <> ''
-AND ($4::text IS NULL OR queue = $4) AND ($5::text IS NULL OR type = $5);
+FROM {figures} WHERE step = $1 AND at >= $2 AND at < $3 AND type = $4;
 
 -- past_errors: step, since, until, queue, type (null: any) -> kind, type, attempts
 SELECT e.key, f.type, sum(e.value::bigint)::bigint

@@ -1,5 +1,5 @@
 -- What became of jobs, by stretch of time, queue and job type. step: the length of the stretch in seconds;
--- 0: since the store was made. at: when it begins. The queue and type '' stand for all together.
+-- 0: since the store was made. at: when it begins. The type '' stands for all of a queue, the queue '' for all.
 -- waited, ran: microseconds. waits, runs: how many in each bin of a histogram; errors: attempts by kind.
 CREATE TABLE figure (
     step      INTEGER NOT NULL,

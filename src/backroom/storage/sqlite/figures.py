@@ -118,13 +118,10 @@ def keep_sample(ledger: Ledger, stats: JobStats, now: int) -> bool:
 def past(run: Any, step: int, since: int, until: int, queue: str | None, type_: str | None) -> Past:
     """See `Watching.past`."""
     stretch = (step, since, until)
-    if queue is None and type_ is None:
-        rows = run(f"{PAST} AND queue = ?4 AND type = ?5", (*stretch, *ALL))
+    if queue is None and type_ is not None:
+        rows = run(f"{PAST} AND type = ?4", (*stretch, type_))
     else:
-        rows = run(
-            f"{PAST} AND queue <> '' AND (?4 IS NULL OR queue = ?4) AND (?5 IS NULL OR type = ?5)",
-            (*stretch, queue, type_),
-        )
+        rows = run(f"{PAST} AND queue = ?4 AND type = ?5", (*stretch, queue or ALL, type_ or ALL))
     figures = [read_figures(row) for row in rows]
     errors = list(run(ERRORS, (*stretch, queue, type_)))
     [(first,)] = run("SELECT max(at) FROM depth WHERE step = ? AND at < ?", (step, since))
