@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import httpx
+import pytest
 
-from backroom import JobService
+from backroom import JobService, JobStats
 
 Web = Callable[..., httpx.AsyncClient]
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
@@ -44,3 +46,31 @@ async def test_no_file_but_those_of_the_dashboard_is_served(web: Web) -> None:
     assert (await client.get("/static/app.css")).status_code == 200
     for name in ("../app.py", "%2e%2e/app.py", "vendor/README.md", "app.css/"):
         assert (await client.get(f"/static/{name}")).status_code == 404
+
+
+async def test_a_page_that_many_look_at_is_made_once(
+    service: JobService, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, looks = web(), 0
+    get_stats = service.get_stats
+
+    async def counted() -> JobStats:
+        nonlocal looks
+        looks += 1
+        return await get_stats()
+
+    monkeypatch.setattr(service, "get_stats", counted)
+    pages = await asyncio.gather(*(client.get("/queues") for _ in range(20)))
+    assert {page.status_code for page in pages} == {200}
+    assert looks == 1
+
+
+async def test_nobody_is_shown_what_was_before_a_change_that_they_made(
+    service: JobService, web: Web
+) -> None:
+    client = web()
+    await service.schedule("HELLO", {})
+    assert "Resume" not in (await client.get("/queues")).text
+    same = {"Sec-Fetch-Site": "same-origin"}
+    await client.post("/queues/default/pause", headers=same)
+    assert "Resume" in (await client.get("/queues")).text

@@ -27,6 +27,7 @@ __all__ = ["FILTER", "JobsQuery", "SelectedForm", "filter_of", "jobs", "query_of
 PAGE: Final = 50
 """Jobs on one page."""
 MOST_SELECTED: Final = 200
+_LIKE: Final = "2026-01-31T03:00Z"
 
 FILTER: Final = (
     "status", "text", "type", "queue", "error", "tag", "priority", "worker", "workflow", "since",
@@ -73,6 +74,8 @@ class Field(msgspec.Struct, frozen=True):
     key: str = ""
     input: str = "text"
     placeholder: str = ""
+    more: bool = False
+    """It is folded away until it is wanted."""
 
 
 def filter_of(query: msgspec.Struct) -> dict[str, Any]:
@@ -101,7 +104,7 @@ async def jobs(call: Call) -> Response:
         next=shown.cursor,
         cursor=query.cursor,
         looked_through=None if shown.complete else shown.looked_through,
-        count=await call.looking.count(**which),
+        count=await call.looking.count(within=0.02, **which),
         filter=query,
         filtered=bool(which.keys() - {"status"}),
         fields=_fields(
@@ -176,12 +179,15 @@ def _fields(
         Field("queue", "Queue", query.queue, queues),
         Field("error", "Kind of error", query.error, tuple(kinds)),
         Field("tag", "Tag", query.tag),
-        Field("priority", "Priority", query.priority, PRIORITIES, strict=True),
-        Field("since", "Made since", moment(query.since), placeholder="2026-01-31T03:00Z"),
-        Field("until", "Made before", moment(query.until), placeholder="2026-01-31T04:00Z"),
+        Field("priority", "Priority", query.priority, PRIORITIES, strict=True, more=True),
+        Field(
+            "since", "Made since", moment(query.since), placeholder="2026-01-31T03:00Z", more=True
+        ),
+        Field(
+            "until", "Made before", moment(query.until), placeholder="2026-01-31T04:00Z", more=True
+        ),
         *(
-            Field(name, name.capitalize(), getattr(query, name))
+            Field(name, name.capitalize(), getattr(query, name), more=True)
             for name in ("worker", "workflow")
-            if getattr(query, name) is not None
         ),
     ]

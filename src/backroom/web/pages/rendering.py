@@ -86,7 +86,7 @@ def page(
     events: str = "/api/v1/events",
     **context: Any,
 ) -> Response:
-    """One page for this one who asks. A browser that has it already is told so (304).
+    """One page for this one who asks.
 
     Args:
         here: the key of the page in the list of pages.
@@ -117,8 +117,6 @@ def page(
     body = text.encode("utf-8", "backslashreplace")
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "no-store, private"}
-    if status == 200 and call.request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
     return Response(body, status, headers, media_type="text/html")
 
 

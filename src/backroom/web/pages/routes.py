@@ -22,6 +22,7 @@ from backroom.web.pages import (
 )
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, Said
+from backroom.web.pages.shared import changing, shared
 from backroom.web.problem import Problem
 from backroom.web.route import Handler, Method, Route
 
@@ -70,14 +71,14 @@ def routes() -> list[Route]:
 def _look(
     path: str, handler: Handler, query: type[Any] = Asked, *, role: Role = Role.READ
 ) -> Route:
-    return Route("GET", path, role, handler, query=query, api=False)
+    return Route("GET", path, role, shared(handler), query=query, api=False)
 
 
 def _change(
     path: str, handler: Handler, body: type[Any] | None = None, *, role: Role = Role.OPERATE
 ) -> Route:
     method: Method = "POST"
-    return Route(method, path, role, handler, body=body, api=False)
+    return Route(method, path, role, changing(handler), body=body, api=False)
 
 
 async def refusal(call: Call, problem: Problem) -> Response:

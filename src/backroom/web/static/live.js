@@ -16,15 +16,21 @@ function say(kind, text) {
   lamp.querySelector("span").textContent = text;
 }
 
+// Lists that grow at their end, such as a log: who reads its end goes on to do so.
+const followers = () => [...document.querySelectorAll("[data-follow]")];
+const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 8;
+
 // What the server sent takes its place, part by part, by their ids.
 export function put(text, parts = ["side", "live"]) {
   state.tag = null;
+  const followed = followers().filter(atEnd);
   const page = new DOMParser().parseFromString(text, "text/html");
   for (const id of parts) {
     const here = document.getElementById(id);
     const there = page.getElementById(id);
     if (here && there) morph(here, there);
   }
+  for (const list of followed) list.scrollTop = list.scrollHeight;
   if (page.title && parts.includes("live")) document.title = page.title;
   document.dispatchEvent(new Event("backroom:page"));
 }
@@ -65,7 +71,7 @@ export async function refresh() {
 // A server that takes long to answer is asked less often.
 function soon() {
   if (state.timer || state.paused || document.hidden) return;
-  const wait = Math.max(0, state.last + Math.max(LEAST, 5 * state.took) - performance.now());
+  const wait = Math.max(0, state.last + Math.max(LEAST, 10 * state.took) - performance.now());
   state.timer = setTimeout(() => {
     state.timer = 0;
     refresh();
@@ -146,6 +152,7 @@ export function begin() {
       refresh();
     }
   });
+  for (const list of followers()) list.scrollTop = list.scrollHeight;
   listen();
   heartbeat();
   say("live", "Live");
