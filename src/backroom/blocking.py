@@ -380,6 +380,23 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         """Like `JobService.get_limits`."""
         return self._call(self._service.get_limits())
 
+    def webhook(
+        self,
+        name: str,
+        url: str,
+        secret: str,
+        *,
+        events: Sequence[str] = ("job.failed",),
+        types: Sequence[str | JobType[Any, Any]] | None = None,
+        allow_http: bool = False,
+        allow_private: bool = False,
+    ) -> None:
+        """Like `JobService.webhook`."""
+        self._service.webhook(
+            name, url, secret, events=events, types=types, allow_http=allow_http,
+            allow_private=allow_private,
+        )  # fmt: skip
+
     def limit(self, queue: str, limit: Concurrency) -> None:
         """Like `JobService.limit`."""
         self._service.limit(queue, limit)

@@ -21,6 +21,8 @@
     ├── JobCancelledError                    `result`: the job was cancelled
     ├── SignalTimeoutError (TimeoutError)    `wait_for`: no signal came in time
     ├── StepsChangedError                    a handler does not call its steps as it did before
+    ├── SignatureError (ValueError)          a webhook that was not sent by who has the secret
+    ├── DeliveryError (OSError)              a webhook that could not be delivered
     ├── LeaseLostError                       this worker's right to its jobs has ended
     └── StorageError                         the storage could not answer
         ├── StorageClosedError               it is closed, or was opened before a fork
@@ -39,6 +41,7 @@ from datetime import timedelta
 __all__ = [
     "BackroomError",
     "ConfigurationError",
+    "DeliveryError",
     "DuplicateJobError",
     "FailJob",
     "JobCancelledError",
@@ -54,6 +57,7 @@ __all__ = [
     "ServiceError",
     "ServiceStoppedError",
     "SignalTimeoutError",
+    "SignatureError",
     "StepsChangedError",
     "StorageClosedError",
     "StorageCorruptError",
@@ -169,6 +173,14 @@ class JobCancelledError(BackroomError):
 class SignalTimeoutError(BackroomError, TimeoutError):
     """`job.wait_for`: no signal came within its timeout. That is kept like any step: who does
     not catch it fails the job without a retry, which would only find the same."""
+
+
+class SignatureError(BackroomError, ValueError):
+    """A message that claims to be a webhook was not sent by who has the secret, or too long ago."""
+
+
+class DeliveryError(BackroomError, OSError):
+    """A webhook could not be delivered, this time."""
 
 
 class StepsChangedError(BackroomError):

@@ -84,11 +84,12 @@ class Runner:
         changed: Callable[[Job[Any]], None],
         freed: Callable[[], None],
         chance: Callable[[], float],
+        follow: Callable[[Claim, Transition], None] | None = None,
     ) -> None:
         """`may_run` says whether the lease stands; `note_start` notes that user code begins, and
         says no where it is not to any more; `record` takes what became of a claim;
         `changed` a job with progress or log lines; `freed` is called when a slot becomes free
-        without an outcome."""
+        without an outcome; `follow` adds to an outcome the jobs that are to be made with it."""
         self._registry = registry
         self._clock = clock
         self._threads = threads
@@ -98,7 +99,8 @@ class Runner:
         self._max_payload = max_payload
         self._may_run = may_run
         self._note_start = note_start
-        self._record = record
+        self._record = record if follow is None else _with(follow, record)
+        self._follow = follow
         self._changed = changed
         self._freed = freed
         self._chance = chance
@@ -387,6 +389,8 @@ class Runner:
             codec = None if known is None else known.result
             text = kept(claim.type, codec, result, self._max_payload)
             transition = Transition.completed(claim, job.started_at, self._clock.now(), text)
+            if self._follow is not None:
+                self._follow(claim, transition)
             job.settle(transition)
             return transition
 
@@ -548,6 +552,16 @@ class Runner:
         for running in list(self.running.values()):
             self.interrupt(running, why)
         self.calls.stop_all()
+
+
+def _with(
+    follow: Callable[[Claim, Transition], None], record: Callable[[Claim, Transition], None]
+) -> Callable[[Claim, Transition], None]:
+    def followed(claim: Claim, transition: Transition) -> None:
+        follow(claim, transition)
+        record(claim, transition)
+
+    return followed
 
 
 def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:

@@ -48,7 +48,7 @@ from backroom.once import check_once_key, insert_once
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Along, Store
 from backroom.recurring import Recurring
-from backroom.registry import Defaults, JobType, Registry
+from backroom.registry import Defaults, JobType, Registry, check_type
 from backroom.reporter import Teller
 from backroom.results import Results
 from backroom.scheduling import JobRequest, RecordMaker
@@ -65,6 +65,7 @@ from backroom.steering import Steering
 from backroom.storage.urls import open_storage
 from backroom.tracing import Tracing
 from backroom.transactions import Prepared, transactional
+from backroom.webhooks import QUEUE, RETRIES, RETRY_DELAY, TIMEOUT, TYPE, Webhooks
 from backroom.worker import Worker
 
 __all__ = ["JobService"]
@@ -164,6 +165,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         self._records = RecordMaker(self._registry, max_payload, JobIds())
         self._events = Events()
         self._tracing: Tracing | None = None
+        self._webhooks: Webhooks | None = None
         self._use(open_storage(storage))
 
     def _use(self, storage: Store) -> None:
@@ -233,6 +235,51 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         `backroom.contrib.opentelemetry`, which calls this."""
         self._tracing = tracing
         self._records.carried = tracing.carried
+
+    def webhook(
+        self,
+        name: str,
+        url: str,
+        secret: str,
+        *,
+        events: Sequence[str] = ("job.failed",),
+        types: Sequence[str | JobType[Any, Any]] | None = None,
+        allow_http: bool = False,
+        allow_private: bool = False,
+    ) -> None:
+        """Tells a server how the jobs end that the worker of this service runs: see
+        `docs/webhooks.md`. Before `start`.
+
+        Each event that stands becomes a job of the type "backroom.webhook" in the queue
+        "webhooks", in the same change; it posts JSON with a signature by `secret`
+        (`backroom.signing.new_secret()`), and is retried for half a day. Its log is that of the
+        deliveries. The secret is kept nowhere.
+
+        Args:
+            name: by which its deliveries find their secret: keep it as it is.
+            events: of "job.completed", "job.failed", "job.cancelled".
+            types: of these job types only.
+            allow_http: without TLS, too.
+            allow_private: also to this machine and to private networks.
+
+        Raises:
+            ConfigurationError: the service is started, there is one of that name, or something
+                of it makes no sense.
+        """
+        if self._worker is not None:
+            raise ConfigurationError("declare webhooks before the service is started")
+        webhooks = self._webhooks or Webhooks(lambda: self._clock.now())
+        if types is not None and not isinstance(types, str):
+            types = [check_type(one) for one in types]
+        webhooks.add(
+            name, url, secret, events, types, allow_http=allow_http, allow_private=allow_private
+        )
+        if self._webhooks is None:
+            self._webhooks = webhooks
+            self.register_handler(
+                TYPE, webhooks.deliver, queue=QUEUE, retries=RETRIES, retry_delay=RETRY_DELAY,
+                timeout=4 * TIMEOUT,
+            )  # fmt: skip
 
     # -- schedule --------------------------------------------------------------------------------
 
@@ -484,6 +531,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
                     events=self._events,
                     counts=self._counts,
                     teller=self._teller,
+                    follow=None if self._webhooks is None else self._webhooks.follow,
                 )
                 await worker.start()
                 await self._teller.settle()

@@ -184,8 +184,9 @@ class Transactions:
             LeaseLostError: the job belongs to another.
             JobStateError: its workflow takes not what it adds.
         """
-        if pieces:
-            queues = {member.record.queue for piece in pieces for member in piece.members}
+        queues = {member.record.queue for piece in pieces for member in piece.members}
+        queues |= {job.queue for job in transition.follows or ()}
+        if queues:
             await self._on_loop(along.prepare(queues))
         if not self._leased() or not await along.finish(transition, self._now(), pieces):
             raise LeaseLostError(

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from backroom.job import SECOND, State, duration
+from backroom.job import SECOND, JobRecord, State, duration
 from backroom.retry import Backoff
 from backroom.step import StepRecord
 from backroom.tie import is_tied
@@ -172,6 +172,8 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
     """Whether something may hang on the job, which is to be loosened in the same change."""
     options: str | None = None
     """What the job is kept with from now on, where it waits again; None: as it was."""
+    follows: list[JobRecord] | None = None
+    """Jobs that are made in the same change, if it stands; none of them has a unique key."""
 
     @classmethod
     def completed(cls, claim: Claim, started_at: int, now: int, result: str) -> Transition:

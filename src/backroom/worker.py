@@ -75,10 +75,12 @@ class Worker:
         events: Events,
         counts: Counts,
         teller: Teller,
+        follow: Callable[[Claim, Transition], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`recorded` is called with outcomes that stand; `events` is told what happens here, and
-        `counts` counts it; `teller` tells the storage what was counted."""
+        `counts` counts it; `teller` tells the storage what was counted. `follow` adds to an
+        outcome the jobs that are to be made with it."""
         self._counts = counts
         self._teller = teller
         self._recorded = recorded
@@ -136,6 +138,7 @@ class Worker:
             changed=self._recorder.changed,
             freed=self._refill,
             chance=chance,
+            follow=follow,
         )
         self._lanes = list(_lanes(settings, clock, registry))
         self._by_queue = {queue: lanes for lanes in self._lanes for queue in lanes.queues or ()}

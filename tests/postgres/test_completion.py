@@ -25,6 +25,7 @@ from backroom import (
     Unique,
 )
 from backroom.ports import Want, WorkerSpec
+from backroom.signing import new_secret
 from backroom.transition import Claim, Transition
 from tests.postgres.clients import Client, orders
 from tests.postgres.completions import (
@@ -43,6 +44,32 @@ __all__ = ["worker_service"]
 
 
 # -- together ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_webhook_of_a_job_that_completes_in_a_transaction_is_made_with_that_or_not_at_all(
+    place: PostgresPlace, fails: bool
+) -> None:
+    service = JobService(DatabaseJobStorage(place.url, schema=place.schema))
+    service.webhook("ops", "https://example.com/hook", new_secret(),
+                    events=["job.completed"])  # fmt: skip
+
+    @service.handler("IN_ONE", retries=0)
+    async def in_one(job: Job[Any]) -> None:
+        async with job.transaction():
+            if fails:
+                raise ValueError("rolled back")
+
+    async with service:
+        await service.pause_queue("webhooks")
+        job_id = await service.schedule("IN_ONE")
+        if fails:
+            with pytest.raises(JobFailedError):
+                await service.result(job_id)
+        else:
+            await service.result(job_id)
+        found = list(await service.get_jobs(type="backroom.webhook"))
+        assert [one.data["body"]["data"]["job_id"] for one in found] == [job_id][fails:]
 
 
 async def test_all_is_committed_together(

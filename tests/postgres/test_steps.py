@@ -101,7 +101,11 @@ async def write_aside(yard: Yard, bench: Bench, other: asyncpg.Connection, claim
     ending = other.transaction()
     await ending.start()
     aside = Transition.waiting(claim, bench.now, wait(bench))
-    outcomes = Outcomes(yard.storages[0]._statements)
+
+    async def nothing_follows(*said: Any) -> None:
+        raise AssertionError(said)
+
+    outcomes = Outcomes(yard.storages[0]._statements, nothing_follows)
     assert await outcomes.write(other, [aside], bench.now) == set(), "it was refused"
     return ending
 

@@ -113,10 +113,10 @@ MUTANTS = (
         old="""
         if pieces and not await self._extend(transition, pieces, now):
             return False
-        return not await Outcomes(text).write(self._line, [transition], now)
+        return not await Outcomes(text, self._follow).write(self._line, [transition], now)
         """,
         new="""
-        stood = not await Outcomes(text).write(self._line, [transition], now)
+        stood = not await Outcomes(text, self._follow).write(self._line, [transition], now)
         return stood and (not pieces or await self._extend(transition, pieces, now))
         """,
         tests=(f"{EXTEND}::test_all_is_committed_together",),

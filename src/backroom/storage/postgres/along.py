@@ -176,7 +176,15 @@ class Along:
         await self._line.fetch(text["hurry"], PATIENCE)
         if pieces and not await self._extend(transition, pieces, now):
             return False
-        return not await Outcomes(text).write(self._line, [transition], now)
+        return not await Outcomes(text, self._follow).write(self._line, [transition], now)
+
+    async def _follow(self, link: Any, jobs: Sequence[JobRecord], now: int) -> None:
+        """The jobs that an outcome brings about; their queues have a row."""
+        text = self._base.statements
+        turned = await in_turn(link, text, jobs, now, aside=True)
+        addition = Addition(turned, now, None, False)
+        inserts = Inserts(text, queues_of([addition]), self._base.marks.columns, within=True)
+        await inserts.add(link, [addition], Wake.JOBS.value, copy=False, whole=True)
 
     async def _extend(self, transition: Transition, pieces: Sequence[Piece], now: int) -> bool:
         """Adds to the flow of a job that is about to complete; false where the lease is gone.

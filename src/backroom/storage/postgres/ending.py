@@ -11,6 +11,7 @@ from backroom.errors import StorageError
 from backroom.job import State
 from backroom.ports import Report, Wake
 from backroom.storage.groups import Group, Groups
+from backroom.storage.postgres.adding import Adding
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.links import is_of_values
@@ -29,9 +30,12 @@ ENOUGH: Final = 600
 class Ending:
     """Group commit of outcomes: one group for each loop."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, adding: Adding) -> None:
         self._base = base
-        self._ending = Outcomes(base.statements)
+        self._adding = adding
+        self._ending = Outcomes(
+            base.statements, lambda link, jobs, now: adding.beside(link, jobs, now, None)
+        )
         self._groups: Groups[Results, list[bool]] = Groups(
             lambda: Group(self._end, Results.size, Outcomes.MOST, 2, ENOUGH)
         )
@@ -49,7 +53,9 @@ class Ending:
         pairs = [] if plain else [(t.key, t.token) for one in results for t in one.transitions]
         within = max((self._slow[pair] for pair in pairs if pair in self._slow), default=None)
         self._base.commits.add(len(results))
+        follows = [job for one in results for t in one.transitions for job in t.follows or ()]
         try:
+            await self._adding.know({job.queue for job in follows})
             answers = await self._base.carry(
                 lambda link: self._ending.finish(link, results, now, word), plain, within
             )
@@ -83,6 +89,8 @@ class Ending:
                     self._base.marks.lower(0 if t.run_at is None else t.run_at)
             if waits([t for one in results for t in one.transitions]):
                 self._base.marks.lower(now)
+        if follows:
+            self._base.ring(Wake.JOBS, since=min(job.run_at for job in follows))
         if any(t.tied for one in results for t in one.transitions):  # Others may be let through.
             self._base.ring(Wake.JOBS)
         return list(answers)
@@ -108,7 +116,7 @@ class Ending:
                     stands.append(answer[0] and not last)
                     break
         self._base.ring(Wake.FINISHED)
-        if any(t.tied for t in results.transitions):
+        if any(t.tied or t.follows for t in results.transitions):
             self._base.ring(Wake.JOBS)
         return stands
 
@@ -125,7 +133,7 @@ class Ending:
         """See `Transactional.finished`."""
         self._base.of(worker).finished([transition], [True])
         self._base.ring(Wake.FINISHED)
-        if transition.tied:
+        if transition.tied or transition.follows:
             self._base.ring(Wake.JOBS)
 
     async def report(self, worker: int, reports: Sequence[Report]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 
 import msgspec
 
-from backroom.job import State
+from backroom.job import JobRecord, State
 from backroom.ports import Report
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.steps import put_aside
@@ -17,6 +17,9 @@ from backroom.storage.postgres.ties import hold, loosen
 from backroom.transition import Transition
 
 __all__ = ["Outcomes", "Results"]
+
+
+Follow: TypeAlias = Callable[[Any, Sequence[JobRecord], int], Awaitable[object]]
 
 
 class Results(msgspec.Struct, eq=False):
@@ -39,12 +42,19 @@ class Outcomes:
     LINES: ClassVar = 1000
     """Lines of its log."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, follow: Follow) -> None:
+        """`follow` makes the jobs that outcomes bring about, along with them; their queues have
+        a row."""
         self._statements = statements
+        self._follow = follow
 
     def is_one(self, results: Sequence[Results]) -> bool:
         """Whether `finish` will say one statement that changes something."""
-        return all(_is_plain(t) and not t.tied for one in results for t in one.transitions)
+        return all(
+            _is_plain(t) and not t.tied and not t.follows
+            for one in results
+            for t in one.transitions
+        )
 
     async def finish(
         self, link: Any, results: Sequence[Results], now: int, word: str | None = None
@@ -89,6 +99,14 @@ class Outcomes:
             refused.update(pair for t in others if (pair := (t.key, t.token)) not in out)
         tied = [to_id(t.key) for t in transitions if t.tied and (t.key, t.token) not in refused]
         await loosen(link, self._statements, tied, now)
+        following = [
+            job
+            for t in transitions
+            if t.follows and (t.key, t.token) not in refused
+            for job in t.follows
+        ]
+        if following:
+            await self._follow(link, following, now)
         return refused
 
     async def _settle(self, link: Any, transitions: Sequence[Transition], now: int) -> None:

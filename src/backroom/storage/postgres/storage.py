@@ -156,7 +156,7 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Wea
         self._adding = Adding(base)
         self._firings = Firings(base, self._adding)
         self._claiming = Claiming(base)
-        self._ending = Ending(base)
+        self._ending = Ending(base, self._adding)
         self._keeping = Keeping(base)
         self._living = Living(base, self._adding.settled)
         self._retaining = Retaining(base, self.retention)

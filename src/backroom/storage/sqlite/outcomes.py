@@ -9,6 +9,7 @@ from typing import Any, Final
 from backroom.job import State
 from backroom.ports import Report, Wake
 from backroom.storage.sqlite.bulk import Bulk
+from backroom.storage.sqlite.inserts import OneGroup, insert_one
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.sqlite.steps import put_aside
 from backroom.storage.sqlite.ties import loosen
@@ -108,6 +109,7 @@ def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: 
         loosen(ledger, tied, now)
     if changed == len(transitions):
         ledger.unmark(worker, [t.key for t in transitions])
+        _make_following(ledger, transitions, now)
         return [True] * len(asked)
     tokens = dict(
         ledger.run(
@@ -117,8 +119,17 @@ def finish(ledger: Ledger, worker: int, transitions: Sequence[Transition], now: 
     )
     stands = [tokens.get(t.key) == t.token for t in asked]
     # Where a token does not stand, this worker may have claimed the job anew and run it.
-    ledger.unmark(worker, [t.key for t, stood in zip(asked, stands, strict=True) if stood])
+    stood = [t for t, stands_ in zip(asked, stands, strict=True) if stands_]
+    ledger.unmark(worker, [t.key for t in stood])
+    _make_following(ledger, stood, now)
     return stands
+
+
+def _make_following(ledger: Ledger, transitions: Sequence[Transition], now: int) -> None:
+    """The jobs that these outcomes bring about; those of one that is said again are there."""
+    jobs = [job for t in transitions for job in t.follows or ()]
+    if jobs:
+        insert_one(ledger, OneGroup(jobs, now))
 
 
 def _finish_others(ledger: Ledger, transitions: Sequence[Transition], now: int) -> int:

@@ -1,0 +1,123 @@
+"""Signatures of webhooks, and where a webhook may go."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from backroom.errors import ConfigurationError, DeliveryError, SignatureError
+from backroom.posting import check_url, post
+from backroom.signing import TOLERANCE, check_secret, new_secret, sign, verify
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BODY = b'{"test": 2432232314}'
+AT = 1614265330
+MESSAGE = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+
+
+def test_a_signature_is_that_of_the_standard() -> None:
+    """The example that others who implement Standard Webhooks are tried with, too."""
+    assert sign(SECRET, MESSAGE, AT, BODY) == {
+        "webhook-id": MESSAGE,
+        "webhook-timestamp": str(AT),
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+def test_who_has_the_secret_is_believed_in_time_and_with_any_case_of_names() -> None:
+    headers = {name.title(): value for name, value in sign(SECRET, MESSAGE, AT, BODY).items()}
+    assert verify(SECRET, headers, BODY, AT + TOLERANCE) == MESSAGE
+    rotated = {**headers, "Webhook-Signature": f"v1,AAAA v2,xyz {headers['Webhook-Signature']}"}
+    assert verify(SECRET, rotated, BODY, AT - TOLERANCE) == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"webhook-id": "msg_other"}, "no signature"),
+        ({"webhook-timestamp": str(AT + 1)}, "no signature"),
+        ({"webhook-timestamp": str(AT + 301)}, "more than 300 s"),
+        ({"webhook-timestamp": "1e9"}, "no number"),
+        ({"webhook-timestamp": "١٢٣"}, "no number"),
+        ({"webhook-signature": "v1,"}, "no signature"),
+        ({"webhook-signature": "v1,\ud800"}, "no signature"),
+        ({"webhook-signature": ""}, "missing"),
+    ],
+)
+def test_what_was_changed_or_is_old_is_refused(change: dict[str, str], said: str) -> None:
+    headers = {**sign(SECRET, MESSAGE, AT, BODY), **change}
+    with pytest.raises(SignatureError, match=said):
+        verify(SECRET, headers, BODY, AT)
+
+
+def test_another_body_or_another_secret_is_refused() -> None:
+    headers = sign(SECRET, MESSAGE, AT, BODY)
+    with pytest.raises(SignatureError):
+        verify(SECRET, headers, BODY + b" ", AT)
+    with pytest.raises(SignatureError):
+        verify(new_secret(), headers, BODY, AT)
+
+
+@pytest.mark.parametrize("secret", ["", "hunter2", "whsec_", "whsec_c2hvcnQ=", "whsec_%%%%", None])
+def test_a_secret_that_is_none_is_refused_and_not_repeated(secret: Any) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_secret(secret)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://example.com", "ftp://example.com", "https://", "https://user:pw@example.com/x",
+     "https://exa mple.com", "https://example.com\r\nX: y", "https://example.com:99999/", None,
+     "file:///etc/passwd"],
+)  # fmt: skip
+def test_a_url_that_leads_nowhere_good_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_url(url, allow_http=False)
+    assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+     "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1",
+     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
+)  # fmt: skip
+def test_no_name_leads_inside(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def resolved(*args: Any, **kwargs: Any) -> list[Any]:
+        # The second address counts as well: a client may try each.
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
+                (family, socket.SOCK_STREAM, 6, "", (address, 443))]  # fmt: skip
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(socket, "create_connection", _never)
+    url = check_url("https://innocent.example/hook", allow_http=False)
+    with pytest.raises(DeliveryError, match="not public") as refused:
+        post(url, b"{}", {}, 1, allow_private=False)
+    assert address not in str(refused.value)
+
+
+def test_it_goes_to_the_address_that_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    addresses = iter(["93.184.216.34", "127.0.0.1"])
+
+    def resolved(*args: Any, **kwargs: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(addresses), 443))]
+
+    def connect(address: Any, timeout: float) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError("nobody")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(DeliveryError):
+        post(check_url("https://a.example", allow_http=False), b"", {}, 1, allow_private=False)
+    assert asked == [("93.184.216.34", 443)]
+
+
+def _never(*args: Any, **kwargs: Any) -> None:
+    raise AssertionError("it was connected")
