@@ -120,7 +120,7 @@ def _of_store(stats: JobStats, now: datetime) -> Iterable[Metric]:
         "backroom_queue_paused", "Whether a queue is paused.", labels=["queue"]
     )
     for queue in stats.queues[:MOST_QUEUES]:
-        for status in ("scheduled", "pending", "active"):
+        for status in ("scheduled", "pending", "blocked", "active"):
             depth.add_metric([queue.name, status], getattr(queue, status))
         due = queue.oldest_pending
         oldest.add_metric([queue.name], 0 if due is None else max(0.0, (now - due).total_seconds()))

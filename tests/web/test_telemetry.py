@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backroom import Job, JobService
+from backroom import Job, JobFailedError, JobService
 from backroom.web import telemetry
 
 Web = Callable[..., httpx.AsyncClient]
@@ -87,6 +87,46 @@ async def test_a_process_tells_its_slots_and_how_many_changes_its_commits_carry(
     await on_file.result(job_id)
     text, _ = await exposition(on_file)
     assert samples_of(text.decode())["backroom_process_commit_changes_count",] > before
+
+
+async def test_what_became_of_jobs_is_counted_by_queue_and_type(
+    on_file: JobService, tmp_path: Path
+) -> None:
+    from backroom.metrics import exposition
+
+    @on_file.handler("GOOD", queue="mail")
+    async def good(job: Job[Any]) -> None:
+        await asyncio.sleep(0.02)
+
+    @on_file.handler("BAD", retries=1, retry_delay=0)
+    async def bad(job: Job[Any]) -> None:
+        raise ValueError("no")
+
+    await on_file.start()
+    ids = [await on_file.schedule("GOOD") for _ in range(3)]
+    for job_id in ids:
+        await on_file.result(job_id)
+    with pytest.raises(JobFailedError):
+        await on_file.result(await on_file.schedule("BAD"))
+    await on_file.stop()  # With the last of what it counted.
+    viewer = JobService(f"file:{tmp_path / 'jobs'}")
+    try:
+        text, _ = await exposition(viewer)
+    finally:
+        await viewer.stop()
+    told = samples_of(text.decode())
+    assert told["backroom_jobs_scheduled_total", "mail", "GOOD"] == 3
+    assert told["backroom_jobs_completed_total", "mail", "GOOD"] == 3
+    assert told["backroom_jobs_retried_total", "default", "BAD"] == 1
+    assert told["backroom_jobs_failed_total", "default", "BAD"] == 1
+    assert told["backroom_jobs_rescued_total", "default", "BAD"] == 0
+    assert told["backroom_attempts_started_total", "default", "BAD"] == 2
+    assert told["backroom_job_errors_total", "ValueError", "default", "BAD"] == 2
+    assert told["backroom_job_running_seconds_count", "mail", "GOOD"] == 3
+    assert 0.06 <= told["backroom_job_running_seconds_sum", "mail", "GOOD"] < 60
+    assert told["backroom_job_running_seconds_bucket", "0.01", "mail", "GOOD"] == 0
+    assert told["backroom_job_running_seconds_bucket", "+Inf", "mail", "GOOD"] == 3
+    assert told["backroom_workers",] == 0
 
 
 async def test_the_lag_of_a_schedule_is_how_long_its_tick_has_been_due(
