@@ -166,6 +166,7 @@ async def test_a_webhook_that_leads_inside_or_is_gone_tells_nobody_and_makes_no_
     [gone] = await deliveries(service, 1, "failed")
     assert gone.error is not None
     assert "410 Gone" in gone.error
+    assert len(await service.get_jobs(type="backroom.webhook")) == 2
     [inside] = await deliveries(service, 1, "scheduled")
     assert inside.error is not None
     assert "not public" in inside.error
