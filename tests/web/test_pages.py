@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from backroom import JobService, JobStats
+from backroom.web import Token
 
 Web = Callable[..., httpx.AsyncClient]
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
@@ -74,3 +75,43 @@ async def test_nobody_is_shown_what_was_before_a_change_that_they_made(
     same = {"Sec-Fetch-Site": "same-origin"}
     await client.post("/queues/default/pause", headers=same)
     assert "Resume" in (await client.get("/queues")).text
+
+
+async def test_what_an_address_says_is_text_on_the_page(web: Web) -> None:
+    page = (await web().get("/jobs", params={"tag": '"><b>bold</b>'})).text
+    assert "<b>bold" not in page
+    assert "&#34;&gt;&lt;b&gt;bold" in page
+
+
+async def test_each_is_shown_a_page_as_who_they_are(service: JobService, web: Web) -> None:
+    job_id = await service.schedule("HELLO", {"card": "4111"}, delay=60)
+    admin, reader = Token.make("ada", "admin"), Token.make("bob", "read")
+    client = web(auth=[admin.token, reader.token], hide_data_from="read")
+    ada, bob = await asyncio.gather(
+        *(
+            client.get(f"/jobs/{job_id}", headers={"Authorization": f"Bearer {one.secret}"})
+            for one in (admin, reader)
+        )
+    )
+    assert "4111" in ada.text
+    assert "Cancel" in ada.text
+    assert bob.status_code == 200
+    assert "4111" not in bob.text
+    assert "Cancel" not in bob.text
+
+
+async def test_selected_jobs_are_deleted_by_admins_alone(service: JobService, web: Web) -> None:
+    job_id = await service.schedule("HELLO", {}, delay=60)
+    admin, operator = Token.make("ada", "admin"), Token.make("bob", "operate")
+    client = web(auth=[admin.token, operator.token])
+    form = {"verb": "delete", "id": [job_id], "back": "/jobs?type=HELLO"}
+
+    async def ask(secret: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {secret}"}
+        return await client.post("/jobs/selected", data=form, headers=headers)
+
+    assert (await ask(operator.secret)).status_code == 403
+    assert (await service.get_job(job_id)).id == job_id
+    done = await ask(admin.secret)
+    assert done.headers["location"] == "/jobs?type=HELLO&did=selected-delete&changed=1"
+    assert len(await service.get_jobs()) == 0

@@ -17,6 +17,7 @@ from tests.mutants.table import (
     moving,
     order,
     outcomes,
+    pages,
     postgres,
     schedules,
     starts,
@@ -56,4 +57,5 @@ MUTANTS = (
     *moving.MUTANTS,
     *finding.MUTANTS,
     *telemetry.MUTANTS,
+    *pages.MUTANTS,
 )

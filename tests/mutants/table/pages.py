@@ -1,0 +1,79 @@
+"""What the dashboard shows does nothing, is of now, and for those alone who may see it."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = (
+    Mutant(
+        name="pages-escape",
+        promises=(15,),
+        guard="what stands in a page is text, unless it was made as markup",
+        file="web/pages/rendering.py",
+        old="autoescape=True,",
+        new="autoescape=False,",
+        tests=("web/test_pages.py::test_what_an_address_says_is_text_on_the_page",),
+    ),
+    Mutant(
+        name="text-of-jobs-is-escaped",
+        promises=(15,),
+        guard="text of jobs is escaped, also where nothing in it is hidden",
+        file="web/pages/texts.py",
+        old="""
+            if _SEEN.search(said) is None:
+                return escape(said)
+        """,
+        new="""
+            if _SEEN.search(said) is None:
+                return Markup(said)
+        """,
+        tests=("unit/test_shown.py", "web/test_pages.py"),
+    ),
+    Mutant(
+        name="overrides-of-direction-are-named",
+        promises=(15,),
+        guard="what turns text round is shown by its name",
+        file="web/pages/texts.py",
+        old="\\u2028-\\u202e",
+        new="\\u2028-\\u2029",
+        tests=("unit/test_shown.py", "web/test_pages.py"),
+    ),
+    Mutant(
+        name="forms-lead-nowhere-else",
+        promises=(15,),
+        guard="an address that browsers read as that of another site is not gone to",
+        file="web/pages/saying.py",
+        old='or wanted.startswith("//") or not wanted.isprintable():',
+        new="or not wanted.isprintable():",
+        tests=("unit/test_shown.py",),
+    ),
+    Mutant(
+        name="shared-pages-are-of-one-who-asks",
+        promises=(15,),
+        guard="a page that was made for one is not given to another, who may see less",
+        file="web/pages/shared.py",
+        old='scope["query_string"], call.who)',
+        new='scope["query_string"])',
+        tests=("web/test_pages.py::test_each_is_shown_a_page_as_who_they_are",),
+    ),
+    Mutant(
+        name="changes-forget-pages",
+        promises=(15,),
+        guard="after a change nobody is shown what was before it",
+        file="web/pages/shared.py",
+        old="_pages(call).forget()",
+        new="pass",
+        tests=("web/test_pages.py::test_nobody_is_shown_what_was_before_a_change_that_they_made",),
+    ),
+    Mutant(
+        name="delete-of-selected-needs-an-admin",
+        promises=(15,),
+        guard="whoever may not delete a job may not delete several either",
+        file="web/pages/jobs.py",
+        old='if form.verb == "delete" and not call.may(Role.ADMIN):',
+        new="if False:",
+        tests=("web/test_pages.py::test_selected_jobs_are_deleted_by_admins_alone",),
+    ),
+)
