@@ -27,8 +27,8 @@ MUTANTS = (
         promises=(1,),
         guard="a look goes through no more jobs than it may, on a server",
         file="storage/postgres/finding.py",
-        old="ORDER BY s.id {order} LIMIT {most_}\n            ), found",
-        new="ORDER BY s.id {order}\n            ), found",
+        old="WHERE {bound} ORDER BY s.id {order} LIMIT {most_}",
+        new="WHERE {bound} ORDER BY s.id {order}",
         tests=(FINDING,),
     ),
     Mutant(
