@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from backroom.errors import OptionError
+from backroom.flow import Member, Piece, Role
 from backroom.job import JobStatus
 from backroom.ports import BulkProgress, Filter
+from tests.contract.flows import KEYED, Flows
 from tests.contract.parts import Bench
 
 UNKNOWN = "0197a1b2-0000-7000-8000-000000000000"
@@ -250,3 +252,48 @@ async def test_jobs_are_changed_by_their_ids_and_those_that_cannot_be_are_told(
     assert await bench.storage.cancel([one, running], bench.now) == 2
     assert await bench.storage.delete([one, other, running]) == 2
     assert await found(bench) == [running]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_page_takes_the_jobs_of_a_workflow_along_or_leaves_them_all(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    for room in ("backroom.storage.embedded", "backroom.storage.postgres.people"):
+        monkeypatch.setattr(f"{room}.BULK", 1)
+    flows, worker = Flows(bench), await bench.enlist()
+    await flows.put(
+        Piece(
+            [
+                Member(flows.record("a"), Role.JOB, False),
+                Member(flows.record("b", **flows.holding("k", None)), Role.JOB, False),
+            ],
+            [],
+        )
+    )
+    await flows.run(worker, a="failed", b="failed")
+    other = await failed(bench)
+    if held:
+        await bench.add(type=KEYED, unique_key="k", delay=60)
+    told: list[BulkProgress] = []
+
+    changed = await bench.storage.retry(
+        Filter(status=JobStatus.FAILED), bench.now, progress=told.append
+    )
+
+    if held:
+        assert (changed, told[-1].changed, told[-1].refused) == (1, 1, 2)
+        assert await flows.statuses() == "a:failed b:failed"
+    else:
+        assert (changed, told[0].changed, told[-1].refused) == (3, 2, 0)
+        assert await flows.statuses() == "a:pending b:pending"
+    assert await bench.status(other) == JobStatus.PENDING
+
+
+async def test_jobs_are_found_by_their_workflow(bench: Bench) -> None:
+    flows = Flows(bench)
+    await flows.make("a b c", "a>b")
+    await bench.add()
+    assert sorted(await found(bench, workflow=flows.id)) == sorted(flows.ids.values())
+    assert await found(bench, workflow=flows.id, status=JobStatus.BLOCKED) == [flows.ids["b"]]
+    assert await found(bench, workflow=UNKNOWN) == []
+    assert await found(bench, workflow="no id") == []
