@@ -225,3 +225,17 @@ async def test_a_worker_whose_lease_does_not_stand_gives_no_sign_of_life(
         assert listener.hear().count("WATCHDOG=1") == before
     finally:
         telling.cancel()
+
+
+async def test_a_busy_event_loop_is_no_reason_to_be_killed(
+    tmp_path: Path, listener: Listener
+) -> None:
+    manager = Manager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000"})
+    telling = asyncio.create_task(keep_telling(manager, lambda: True))
+    try:
+        while "WATCHDOG=1" not in listener.hear():
+            await asyncio.sleep(0.005)
+        before = listener.hear().count("WATCHDOG=1")
+        eventually(lambda: listener.hear().count("WATCHDOG=1") > before + 2, "signs of life")
+    finally:
+        telling.cancel()

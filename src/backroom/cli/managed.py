@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -18,13 +19,27 @@ SHARE: Final = 3
 
 async def keep_telling(manager: Manager, works: Callable[[], bool]) -> None:
     """Tells the manager when work begins, and gives it signs of life for as long as `works` says
-    yes: without them it starts the process anew. Until it is cancelled."""
+    yes: without them it starts the process anew. Until it is cancelled.
+
+    The signs come from a thread, as the lease is kept by one: a handler that keeps the event loop
+    busy for long is no reason to kill a worker that holds its lease."""
     while not works():
         await asyncio.sleep(LOOK_EVERY)
     manager.tell("READY=1")
-    if manager.watchdog is None:
+    every = manager.watchdog
+    if every is None:
         return
-    while True:
-        if works():
-            manager.tell("WATCHDOG=1")
-        await asyncio.sleep(manager.watchdog / SHARE)
+    stopped = threading.Event()
+
+    def give_signs() -> None:
+        while True:
+            if works():
+                manager.tell("WATCHDOG=1")
+            if stopped.wait(every / SHARE):
+                return
+
+    threading.Thread(target=give_signs, name="backroom-watchdog", daemon=True).start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        stopped.set()

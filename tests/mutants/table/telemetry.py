@@ -130,9 +130,11 @@ MUTANTS = (
         old="""
         if works():
             manager.tell("WATCHDOG=1")
+        if stopped.wait(every / SHARE):
         """,
         new="""
         manager.tell("WATCHDOG=1")
+        if stopped.wait(every / SHARE):
         """,
         tests=(
             "cli/test_health.py::test_a_worker_whose_lease_does_not_stand_gives_no_sign_of_life",
