@@ -16,6 +16,7 @@ from backroom.cli.top.board import LEAVE, Board, Look, Wish
 from backroom.cli.top.keys import reading_keys
 from backroom.cli.top.picture import picture
 from backroom.errors import BackroomError
+from backroom.filtering import JobFilter
 from backroom.service import JobService
 
 __all__ = ["session"]
@@ -96,9 +97,7 @@ async def _carry_out(
     while True:
         wish = await wishes.get()
         try:
-            board.message = await recorded(
-                service, wish.verb, ", ".join(wish.target), partial(_do, service, wish)
-            )
+            board.message = await _do(service, wish)
             board.renew(await _look(service))
         except BackroomError as error:
             board.message = plain(error)
@@ -106,19 +105,25 @@ async def _carry_out(
 
 
 async def _do(service: JobService, wish: Wish) -> str:
-    target = wish.target
-    if wish.verb == "pause":
-        await service.pause_queue(target[0])
-        return f"queue {plain(target[0])} is paused"
-    if wish.verb == "resume":
-        await service.resume_queue(target[0])
-        return f"queue {plain(target[0])} goes on"
+    """Carries it out, and writes down who did."""
+    first = wish.target[0]
+    name = plain(first)
+    if wish.verb in ("pause", "resume"):
+        paused = wish.verb == "pause"
+        change = service.pause_queue if paused else service.resume_queue
+        await recorded(service, wish.verb, f"queue {first}", partial(change, first))
+        return f"queue {name} " + ("is paused" if paused else "goes on")
     if wish.verb in ("drain", "take up"):
         on = wish.verb == "drain"
-        await service.drain_worker(int(target[0]), on)
-        return f"worker {target[0]} " + ("takes no more jobs" if on else "takes jobs again")
+        drain = partial(service.drain_worker, int(first), on)
+        await recorded(service, "drain" if on else "resume", f"worker {first}", drain)
+        return f"worker {first} " + ("takes no more jobs" if on else "takes jobs again")
     if wish.verb == "cancel":
-        status = await service.cancel_job(target[0])
-        return f"job {plain(target[0])}: " + ("is being stopped" if status == "active" else status)
-    count = await service.retry_jobs(status="failed", type=target[0], error=target[1])
-    return f"{count_of(count, 'job')} of {plain(target[0])} run again"
+        status = await recorded(service, "cancel", first, partial(service.cancel_job, first))
+        return f"job {name}: " + ("is being stopped" if status == "active" else status)
+    which: JobFilter = {"status": "failed", "type": first, "error": wish.target[1]}
+    count = await recorded(
+        service, "retry", "jobs", partial(service.retry_jobs, **which), {"filter": which},
+        lambda changed: changed,
+    )  # fmt: skip
+    return f"{count_of(count, 'job')} of {name} run again"
