@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from backroom import JobService
+import backroom.blocking
+from backroom import ConfigurationError, JobService
 from backroom.web import Token, dashboard
 from tests.web.conftest import client_of
 
@@ -74,6 +75,12 @@ async def test_a_service_that_is_not_open_is_opened_by_the_first_look() -> None:
             assert (await client.get("/api/v1/stats")).status_code == 200
     finally:
         await service.stop(0)
+
+
+def test_what_is_no_service_with_asyncio_is_refused() -> None:
+    blocking = backroom.blocking.JobService("memory:")
+    with pytest.raises(ConfigurationError, match=r"give its \.service"):
+        dashboard(blocking)  # type: ignore[arg-type]
 
 
 async def test_a_service_that_was_stopped_says_so(service: JobService) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from backroom.errors import BackroomError
+from backroom.errors import BackroomError, ConfigurationError
 from backroom.service import JobService
 from backroom.web import api, assets, openapi, pages, signing, telemetry
 from backroom.web.access import NOBODY, Identity, Role
@@ -67,11 +67,15 @@ def dashboard(
     Raises:
         ConfigurationError: an argument that makes no sense.
     """
-    gate = Gate(auth, authenticate, session_secret, (bounds or Bounds()).failures)
-    house = House(
-        service, gate, Redaction(service.masks, redact, hide_data_from), bounds or Bounds(), title
-    )
-    return Dashboard(house, allowed_hosts)
+    if not isinstance(service, JobService):
+        raise ConfigurationError(
+            f"dashboard takes a JobService, got a {type(service).__name__}; of one without asyncio,"
+            " give its .service"
+        )
+    bounds = bounds or Bounds()
+    gate = Gate(auth, authenticate, session_secret, bounds.failures)
+    redaction = Redaction(service.masks, redact, hide_data_from)
+    return Dashboard(House(service, gate, redaction, bounds, title), allowed_hosts)
 
 
 class Dashboard:
@@ -90,7 +94,6 @@ class Dashboard:
             self._hosts = tuple(name.lower() for name in allowed_hosts)
         self._pace = Pace(house.bounds.mutations, 60.0)
         self._answering = 0
-        self._streaming = 0
 
     def close(self) -> None:
         """Ends the streams of events, so that a server that stops need not wait for them; and

@@ -8,7 +8,6 @@ import binascii
 import hashlib
 import hmac
 import inspect
-import ipaddress
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,11 +18,12 @@ from starlette.requests import Request
 from backroom.errors import ConfigurationError
 from backroom.web.access import NOBODY, Identity, Role
 from backroom.web.credentials import BasicAuth, Credential, Token
+from backroom.web.hosts import host_name, is_loopback_name
 from backroom.web.pace import Pace
 from backroom.web.problem import Problem
 from backroom.web.sessions import COOKIE, Sessions
 
-__all__ = ["Authenticate", "Gate", "host_name", "is_loopback_name"]
+__all__ = ["Authenticate", "Gate", "client_of"]
 
 Authenticate = Callable[[Request], "Identity | Awaitable[Identity | None] | None"]
 """The host application's own: who this is; None: it does not say."""
@@ -36,22 +36,6 @@ REMEMBERED: Final = 300.0
 """Seconds for which a password that was right is not hashed again."""
 MOST_REMEMBERED: Final = 1000
 LOCAL: Final = Identity("local", Role.ADMIN)
-
-
-def host_name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
-
-
-def is_loopback_name(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class Gate:

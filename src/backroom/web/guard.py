@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 
 from backroom.web.bounds import Bounds
-from backroom.web.gate import host_name, is_loopback_name
+from backroom.web.hosts import host_name, is_loopback_name
 from backroom.web.problem import Problem
 
 __all__ = ["CONTENT_SECURITY_POLICY", "check_request", "with_headers"]

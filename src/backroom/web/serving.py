@@ -15,7 +15,7 @@ import uvicorn
 from backroom.errors import ConfigurationError
 from backroom.service import JobService
 from backroom.web.app import Dashboard
-from backroom.web.gate import is_loopback_name
+from backroom.web.hosts import is_loopback_name
 
 __all__ = ["refuse_open_address", "serve"]
 

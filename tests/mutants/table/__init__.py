@@ -28,6 +28,7 @@ from tests.mutants.table import (
     transactions,
     unique,
     versions,
+    web,
 )
 
 __all__ = ["MUTANTS"]
@@ -58,4 +59,5 @@ MUTANTS = (
     *finding.MUTANTS,
     *telemetry.MUTANTS,
     *pages.MUTANTS,
+    *web.MUTANTS,
 )
