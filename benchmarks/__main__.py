@@ -1,17 +1,18 @@
-"""`python -m benchmarks embedded|faces|flow|postgres|scale [--quick] [--json FILE] [ROW ...]`."""
+"""`python -m benchmarks SUITE [--quick] [--json FILE] [ROW ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import embedded, faces, flow, postgres, scale
+from benchmarks import embedded, faces, flow, postgres, scale, watch
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
     "scale": (scale, "what one PostgreSQL carries, by a model of what is measured here"),
     "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
     "flow": (flow, "schedules, unique keys, limits, turns, on the file storage and on PostgreSQL"),
+    "watch": (watch, "what people ask of a million jobs while others run"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 

@@ -29,7 +29,7 @@ from backroom import (
     MemoryJobStorage,
 )
 from backroom import blocking as blocking_face
-from benchmarks import flow_cases, limit_cases, raw, raw_postgres
+from benchmarks import flow_cases, limit_cases, raw, raw_postgres, watch_cases
 from benchmarks.counter import Counter
 from benchmarks.raw_postgres import lsn
 
@@ -827,6 +827,7 @@ CASES = {
         blocking, handlers, starting, scaling,
         flow_cases.ticks, flow_cases.handled, flow_cases.unique, flow_cases.edges,
         flow_cases.stepped,
+        watch_cases.watched, watch_cases.busy,
         limit_cases.limited, limit_cases.behind_blocked, limit_cases.turns,
     )
 }  # fmt: skip

@@ -43,8 +43,20 @@ def change(jobs: Path, *statements: str) -> None:
 def test_a_sound_store_has_nothing_but_what_is_well(jobs: Path) -> None:
     found = examine(jobs)
     assert {finding["level"] for finding in found.values()} == {"ok"}
-    looks = "storage clock types waiting sqlite permissions disk schema workers"
+    looks = "storage clock counts types waiting sqlite permissions disk schema workers"
     assert set(found) == set(looks.split())
+
+
+def test_numbers_that_are_wrong_are_told_and_made_anew(jobs: Path) -> None:
+    change(jobs, "INSERT INTO tally VALUES ('default', 3, 7)"
+           " ON CONFLICT DO UPDATE SET jobs = jobs + 7")  # fmt: skip
+    found = examine(jobs)["counts"]
+    assert found["level"] == "warning"
+    assert "tally default 3: 7 counted, 0 there" in found["says"]
+    assert "--recount" in found["mend"]
+    shown = backroom("doctor", "--recount", "--json", "--storage", f"file:{jobs}")
+    assert shown.code == 0, shown
+    assert examine(jobs)["counts"]["level"] == "ok"
 
 
 def test_people_see_lines_with_colours_on_a_terminal_only(jobs: Path) -> None:

@@ -29,6 +29,10 @@ __all__ = ["Finding", "diagnose"]
 
 PATIENCE: Final = 10.0
 """Seconds that a store may take to open."""
+COUNTING: Final = 60.0
+"""Seconds that it may take to go through all jobs."""
+TOLD: Final = 3
+"""Wrong numbers that are told."""
 SKEW: Final = 5.0
 """Seconds that the newest job may be ahead of this machine's clock."""
 LATE: Final = 300.0
@@ -49,8 +53,9 @@ class Enlisted(msgspec.Struct, frozen=True):
     until: float
 
 
-def diagnose(service: JobService) -> list[Finding]:
-    """All findings; what cannot be looked at because of another one is left out."""
+def diagnose(service: JobService, recount: bool = False) -> list[Finding]:
+    """All findings; what cannot be looked at because of another one is left out. `recount`: the
+    numbers that the store keeps are made anew before."""
     directory = directory_of(service)
     findings: list[Finding] = []
     dead: set[str] = set()
@@ -73,7 +78,7 @@ def diagnose(service: JobService) -> list[Finding]:
             findings += loop.run_until_complete(diagnose_database(database))
             if any(finding.level == "error" for finding in findings):
                 return findings
-        return loop.run_until_complete(_reach(service, dead)) + findings
+        return loop.run_until_complete(_reach(service, dead, recount)) + findings
     finally:
         loop.close()
 
@@ -81,7 +86,7 @@ def diagnose(service: JobService) -> list[Finding]:
 # -- what the storage answers ------------------------------------------------------------------
 
 
-async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
+async def _reach(service: JobService, dead: set[str], recount: bool) -> list[Finding]:
     url = service.storage.url
     try:
         began = time.monotonic()
@@ -89,6 +94,7 @@ async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
         stats = await asyncio.wait_for(service.get_stats(), PATIENCE)
         took = time.monotonic() - began
         newest = await service.get_jobs(limit=1)
+        counts = await _counts(service, recount)
         away = [finding async for finding in on_its_way(service.storage)]
     except TimeoutError:
         return [Finding("error", "storage", f"{url} does not answer within {PATIENCE:.0f} s",
@@ -103,10 +109,32 @@ async def _reach(service: JobService, dead: set[str]) -> list[Finding]:
     return [
         Finding("ok", "storage", f"{url} answers ({took * 1000:.0f} ms)"),
         _clock(ahead),
+        counts,
         *away,
         *_types(service, stats),
         *_waiting(stats, [worker.name for worker in stats.workers if worker.name not in dead]),
     ]
+
+
+async def _counts(service: JobService, recount: bool) -> Finding:
+    """Whether the numbers that the store keeps are those of the jobs that are there."""
+    storage = service.storage
+    try:
+        if recount:
+            await asyncio.wait_for(storage.recount(), COUNTING)
+        wrong = await asyncio.wait_for(storage.miscounted(), COUNTING)
+    except TimeoutError:
+        return Finding(
+            "warning", "counts", f"not compared with the jobs: it takes over {COUNTING:.0f} s",
+            "try again when less is going on",
+        )  # fmt: skip
+    if wrong:
+        more = f" and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+        return Finding(
+            "warning", "counts", f"counts are wrong: {'; '.join(wrong[:TOLD])}{more}",
+            "backroom doctor --recount (nobody can schedule or claim while it counts)",
+        )  # fmt: skip
+    return Finding("ok", "counts", "what is counted is what is there")
 
 
 def _clock(ahead: list[float]) -> Finding:

@@ -12,7 +12,8 @@ __all__ = ["doctor"]
 
 @click.command(cls=Command, short_help="Look for what is wrong with a store.")
 @on_storage
-def doctor(target: str | None, storage: str | None, as_json: bool) -> None:
+@click.option("--recount", is_flag=True, help="First count all jobs anew; who writes waits for it.")
+def doctor(target: str | None, storage: str | None, as_json: bool, recount: bool) -> None:
     """Look for what is wrong with a store, and say how to mend it.
 
     Exit codes: 0 nothing, or only warnings; 1 errors; 2 wrong usage.
@@ -26,7 +27,7 @@ def doctor(target: str | None, storage: str | None, as_json: bool) -> None:
     from backroom.cli.target import service_of
 
     with said_once():
-        findings = diagnose(service_of(target, storage))
+        findings = diagnose(service_of(target, storage), recount)
     with printing():
         if as_json:
             to_json(findings)
