@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 
 from backroom.errors import StorageError
 from backroom.job import (
@@ -42,6 +43,9 @@ FOLDED: Final = 100_000
 PATIENCE: Final = "500ms"
 """How long a count anew waits for those who write, and others behind it."""
 TRIES: Final = 10
+QUEUE: Final = 7
+WORKER: Final = 8
+"""What the statement `stats` tells of, beside states of jobs."""
 DUE: Final = -1
 """The place of numbers by span, beside those of all that waits."""
 NAMES: Final = {
@@ -50,55 +54,67 @@ NAMES: Final = {
 }  # fmt: skip
 
 
-async def stats(link: Any, text: Statements, now: int) -> JobStats:
-    """Counts, queues and workers."""
-    names = {from_text(name): paused for name, paused in await link.fetch(text["queues"])}
+class _Queue(msgspec.Struct):
+    """Counts of one queue, while they are gathered."""
+
+    known: bool = False
+    paused: bool = False
+    scheduled: int = 0
+    pending: int = 0
+    blocked: int = 0
+    active: int = 0
+    oldest: int | None = None
+
+
+def stats(rows: Sequence[Any]) -> JobStats:
+    """Counts, queues and workers, from what the statement of this name found."""
     by_status = dict.fromkeys((str(status) for status in JobStatus), 0)
-    scheduled: dict[str, int] = {}
-    pending: dict[str, int] = {}
-    blocked: dict[str, int] = {}
-    oldest: dict[str, int] = {}
+    queues: dict[str, _Queue] = {}
     parked: dict[tuple[str, int], int] = {}
-    for queue, jobs, due, first in await link.fetch(text["count_waiting"], now):
-        queue = from_text(queue)
-        scheduled[queue], pending[queue] = jobs - due, due
-        if first is not None:
-            oldest[queue] = first
-    for place, queue, type_, version, jobs in await link.fetch(text["count_others"]):
-        queue, type_ = from_text(queue), from_text(type_)
-        if place == State.BLOCKED:
-            blocked[queue] = jobs
+    workers: list[tuple[int, WorkerStats]] = []
+    for what, name, type_, version, jobs, more, at in rows:
+        name, jobs = from_text(name), int(jobs)
+        if what == WORKER:
+            workers.append((more, WorkerStats(name, to_datetime(at), jobs)))
+        elif what in (State.COMPLETED, State.FAILED, State.CANCELLED):
+            by_status[str(status_of(what, 0, 0))] += jobs
         else:
-            pending[queue] = pending.get(queue, 0) + jobs
-            parked[type_, version] = parked.get((type_, version), 0) + jobs
-    active = {from_text(queue): jobs for queue, jobs in await link.fetch(text["count_active"])}
-    for state, jobs in await link.fetch(text["count_ended"]):
-        by_status[str(status_of(state, 0, 0))] += jobs
-    by_status["scheduled"] = sum(scheduled.values())
-    by_status["pending"] = sum(pending.values())
-    by_status["active"] = sum(active.values())
-    by_status["blocked"] = sum(blocked.values())
+            queue = queues.setdefault(name, _Queue())
+            if what == QUEUE:
+                queue.known, queue.paused = True, bool(jobs)
+            elif what == State.WAITING:
+                queue.scheduled, queue.pending = jobs - more, queue.pending + more
+                queue.oldest = at
+            elif what == State.ACTIVE:
+                queue.active = jobs
+            elif what == State.BLOCKED:
+                queue.blocked = jobs
+            else:
+                queue.pending += jobs
+                kind = from_text(type_), version
+                parked[kind] = parked.get(kind, 0) + jobs
+    for queue in queues.values():
+        by_status["scheduled"] += queue.scheduled
+        by_status["pending"] += queue.pending
+        by_status["active"] += queue.active
+        by_status["blocked"] += queue.blocked
     unknown: dict[str, int] = {}
     for (type_, _), jobs in sorted(parked.items()):
         unknown[type_] = unknown.get(type_, 0) + jobs
-    workers = await link.fetch(text["workers"])
     return JobStats(
         by_status,
         tuple(
             QueueStats(
-                queue, paused, scheduled.get(queue, 0), pending.get(queue, 0),
-                active.get(queue, 0), _moment(oldest.get(queue)), blocked.get(queue, 0),
+                name, queue.paused, queue.scheduled, queue.pending, queue.active,
+                None if queue.oldest is None else to_datetime(queue.oldest), queue.blocked,
             )
-            for queue, paused in names.items()
+            for name, queue in sorted(queues.items())
+            if queue.known
         ),
-        tuple(WorkerStats(name, to_datetime(at), int(count)) for name, at, count in workers),
+        tuple(worker for _, worker in sorted(workers, key=lambda one: one[0])),
         unknown,
         tuple(ParkedStats(*kind, jobs) for kind, jobs in sorted(parked.items())),
     )  # fmt: skip
-
-
-def _moment(value: int | None) -> Any:
-    return None if value is None else to_datetime(value)
 
 
 async def failures(link: Any, text: Statements, limit: int) -> list[FailureGroup]:

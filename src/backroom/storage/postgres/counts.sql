@@ -1,6 +1,10 @@
--- count_waiting: now -> by queue how many wait, how many of them are due, and since when the first. Of the
---     present span those are counted that are due, or those that are not, and taken from all: one of both is
---     few, but in a stretch of 8 s in which many jobs lie on both sides
+-- stats: now -> all counts of one moment, by what they are of. 0: jobs of a queue that wait, how many of them
+--     are due, and since when the first; 1: active ones of a queue; 2 to 4: ended ones; 5: blocked ones of a
+--     queue; 6: parked ones, by queue, type and version; 7: a queue, and whether it is paused; 8: a worker,
+--     what it has claimed, its number, and since when it works.
+--     Of the present span those are counted that are due, or those that are not, and taken from all: one of both
+--     is few, but in a stretch of 8 s in which many jobs lie on both sides. OFFSET 0: priority by priority, each
+--     a range of the index
 WITH totals AS MATERIALIZED (
     SELECT t.queue, sum(t.jobs)::bigint AS jobs FROM (
         SELECT queue, jobs FROM {counts} WHERE place = 0
@@ -21,31 +25,35 @@ WITH totals AS MATERIALIZED (
            ELSE 0 END AS later
     FROM totals AS t LEFT JOIN passed AS p USING (queue)
 )
-SELECT b.queue, b.jobs, b.passed + CASE
+SELECT 0::smallint AS what, b.queue AS name, '' AS type, 0 AS version, b.jobs, b.passed + CASE
     WHEN b.here = 0 THEN 0
     WHEN b.later <= 10000 THEN b.here - b.later
     ELSE (SELECT count(*) FROM generate_series(0, 3) AS s (priority), LATERAL (
               SELECT FROM {ready} AS r WHERE r.queue = b.queue AND r.priority = s.priority
-              AND r.run_at >= ($1::bigint >> 23) << 23 AND r.run_at <= $1) AS r)
+              AND r.run_at >= ($1::bigint >> 23) << 23 AND r.run_at <= $1 OFFSET 0) AS r)
     END AS due, (
         SELECT min(f.run_at) FROM generate_series(0, 3) AS s (priority), LATERAL (
             SELECT r.run_at FROM {ready} AS r WHERE r.queue = b.queue AND r.priority = s.priority
             AND r.run_at <= $1 ORDER BY r.run_at LIMIT 1) AS f
-    ) AS oldest
-FROM behind AS b;
-
--- count_others: -> by place (5 blocked, 6 parked), queue, type and version
-SELECT place, queue, type, version, sum(jobs)::bigint AS jobs FROM (
+    ) AS at
+FROM behind AS b
+UNION ALL
+SELECT place, queue, type, version, sum(jobs)::bigint, 0, NULL FROM (
     SELECT place, queue, type, version, jobs FROM {counts} WHERE place IN (5, 6)
     UNION ALL SELECT place, queue, type, version, jobs FROM {changed} WHERE place IN (5, 6)
-) AS c GROUP BY place, queue, type, version HAVING sum(jobs) <> 0;
-
--- count_active: -> by queue
-SELECT j.queue, count(*) AS jobs FROM {held} AS h, unnest(h.ids) AS i (id) JOIN {jobs} AS j USING (id)
-GROUP BY j.queue;
-
--- count_ended: -> by state
-SELECT state, sum(jobs)::bigint AS jobs FROM {tally} GROUP BY state;
+) AS c GROUP BY place, queue, type, version HAVING sum(jobs) <> 0
+UNION ALL
+SELECT 1, j.queue, '', 0, count(*), 0, NULL
+FROM {held} AS h, unnest(h.ids) AS i (id), LATERAL (
+    SELECT queue FROM {jobs} AS o WHERE o.id = i.id LIMIT 1) AS j GROUP BY j.queue
+UNION ALL
+SELECT state, '', '', 0, sum(jobs)::bigint, 0, NULL FROM {tally} GROUP BY state
+UNION ALL
+SELECT 7, name, '', 0, paused::integer, 0, NULL FROM {queues}
+UNION ALL
+SELECT 8, w.name, '', 0, (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h
+                          WHERE h.worker = w.id), w.id, w.started_at
+FROM {workers} AS w;
 
 -- failures: at most -> the failed jobs by type and kind of their last errors: how many, and the newest
 WITH groups AS MATERIALIZED (

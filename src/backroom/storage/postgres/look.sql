@@ -20,11 +20,6 @@ SELECT name, paused FROM {queues} ORDER BY name;
 INSERT INTO {queues} (name, paused) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET paused = $2;
 
--- workers: -> name, since when, how many claims
-SELECT w.name, w.started_at, (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h
-                              WHERE h.worker = w.id) AS active
-FROM {workers} AS w ORDER BY w.id;
-
 -- whereabouts: ids -> of each job its place, those that are there locked against a change
 SELECT j.id, j.queue, j.priority, j.run_at, j.type, e.state,
        EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active

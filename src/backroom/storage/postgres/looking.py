@@ -17,7 +17,6 @@ from backroom.job import (
     FailureGroup,
     JobId,
     JobInfo,
-    JobStats,
     JobStatus,
     LogLine,
     State,
@@ -148,10 +147,6 @@ class Inspector:
         finder = Finder(self._connection, self._statements, which, now)
         jobs, found = await finder.count(_read_cursor(cursor), most)
         return Counted(jobs, _cursor(found), found.seen)
-
-    async def stats(self, now: int) -> JobStats:
-        """Counts, queues and workers."""
-        return await counts.stats(self._connection, self._statements, now)
 
     async def failures(self, limit: int) -> list[FailureGroup]:
         """The failed jobs by type and kind of error."""
