@@ -79,6 +79,8 @@ def site() -> Iterator[str]:
     loop.close()
 
 
+# The server is a thread of this process, and chooses by chance while a case is being made.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.slow
 @schema.parametrize()
 @settings(
