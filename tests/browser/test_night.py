@@ -207,6 +207,27 @@ def test_what_somebody_does_on_a_page_outlives_its_updates(shop: Site, look: Loo
     expect(page.locator("tbody tr")).to_have_count(4)
 
 
+def test_a_hidden_tab_rests_and_has_the_news_once_it_is_seen(shop: Site, look: Look) -> None:
+    hidden, seen = look("/"), look("/")
+    hidden.locator("html[data-ready]").wait_for()
+    hide = """(on) => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => on });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    hidden.evaluate(hide, True)
+    expect(hidden.locator("#live-light")).to_have_text("Resting")
+    asked: list[str] = []
+    hidden.on("request", lambda request: asked.append(request.url))
+    fail(shop, 2)
+    expect(seen.locator("a.tile", has_text="Failed").locator("b")).to_have_text("2")
+    fail(shop, 1)
+    expect(seen.locator("a.tile", has_text="Failed").locator("b")).to_have_text("3")
+    assert hidden.locator("a.tile", has_text="Failed").locator("b").inner_text() == "0"
+    assert asked == []
+    hidden.evaluate(hide, False)
+    expect(hidden.locator("a.tile", has_text="Failed").locator("b")).to_have_text("3")
+
+
 def test_open_details_stay_open(shop: Site, look: Look) -> None:
     ids = fail(shop, 1)
     page = look(f"/jobs/{ids[0]}")

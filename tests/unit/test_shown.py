@@ -177,6 +177,7 @@ ConnectionRefusedError: [Errno 111] refused
 def test_a_traceback_is_told_in_frames_and_those_of_the_application_stand_out() -> None:
     first, ours, library, last = tracebacks.frames(TRACEBACK)
     assert first.code == "Traceback (most recent call last):"
+    assert (first.between, last.between) == (True, False)
     assert (ours.name, ours.line, ours.ours) == ("send", 12, True)
     assert ours.code == "connect(host,\nport)"
     assert (library.name, library.ours) == ("create_connection", False)

@@ -54,7 +54,7 @@ async def job(call: Call) -> Response:
     flow = await _flow(call, info)
     failure = info.errors[-1] if info.errors and info.status is not JobStatus.COMPLETED else None
     trace = tracebacks.frames(failure.traceback) if failure and failure.traceback else []
-    lanes = timeline.lanes(info, datetime.now(UTC))
+    lanes = timeline.lanes(info, datetime.now(UTC), await _running_since(call, info))
     return page(
         call,
         "job.html",
@@ -73,6 +73,17 @@ async def job(call: Call) -> Response:
         priorities=PRIORITIES,
         can_copy=True,
     )
+
+
+async def _running_since(call: Call, info: JobInfo) -> datetime | None:
+    """When the attempt that runs now began, as its worker has told; None: it has not."""
+    if info.status is not JobStatus.ACTIVE:
+        return None
+    for worker in await call.service.get_workers():
+        for one in worker.report.running if worker.report else ():
+            if one.id == info.id and one.attempt == info.attempt:
+                return one.since
+    return None
 
 
 async def _flow(call: Call, info: JobInfo) -> WorkflowInfo | None:

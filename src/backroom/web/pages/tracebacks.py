@@ -13,7 +13,14 @@ import msgspec
 __all__ = ["Frame", "frames"]
 
 _WHERE: Final = re.compile(r'\s*File "(?P<file>[^"\n]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?')
-_LIBRARY: Final = ("site-packages", "dist-packages", "/lib/python3", "/backroom/", "<frozen ")
+_LIBRARY: Final = ("site-packages", "dist-packages", "/lib/python3", "/src/backroom/", "<frozen ")
+
+
+_BETWEEN: Final = (
+    "Traceback (most recent call last)",
+    "The above exception was the direct cause",
+    "During handling of the above exception",
+)
 
 
 class Frame(msgspec.Struct):
@@ -25,6 +32,11 @@ class Frame(msgspec.Struct):
     code: str
     ours: bool
     """Of the application: not of Python, of a package or of Backroom."""
+
+    @property
+    def between(self) -> bool:
+        """Words of Python's between the errors."""
+        return self.file is None and self.code.startswith(_BETWEEN)
 
     @property
     def short(self) -> str:
