@@ -104,11 +104,11 @@ def charts_of(history: History) -> list[tuple[Chart, str]]:
         (throughput, f"{done:,} in all"),
         (failures, f"{failed:,} out of retries, {retried:,} attempts tried again"),
         (
-            _latency("Waiting: from due to begun", at, [point.waiting for point in points]),
+            _latency("Waiting time", at, [point.waiting for point in points]),
             _percentiles(history.waiting),
         ),
         (
-            _latency("Running: from begun to ended", at, [point.running for point in points]),
+            _latency("Running time", at, [point.running for point in points]),
             _percentiles(history.running),
         ),
         (_depth(at, points), "jobs that are due and wait"),
