@@ -111,10 +111,12 @@ async def test_what_passed_long_ago_is_counted_all_the_same(bench: Bench) -> Non
         await bench.add(delay=delay, queue=f"q{delay % 120}")
     bench.clock.advance(900)
     await bench.prune()
+    await bench.storage.fold(bench.now)
     worker = await bench.enlist()
     assert len(await bench.claim(worker, 3, queues=("q0",))) == 3
     bench.clock.advance(900)
     await bench.prune()
+    await bench.storage.fold(bench.now)
     assert await waiting(bench, "q0") == (0, 7)
     assert await waiting(bench, "q60") == (0, 10)
     await bench.storage.retire(worker)
@@ -126,6 +128,16 @@ async def test_many_that_are_due_within_a_moment_are_told_apart(bench: Bench) ->
     await bench.add_many(20, delay=2)
     bench.clock.advance(1.5)
     assert await waiting(bench) == (20, 30)
+
+
+async def test_many_on_both_sides_of_a_moment_are_told_apart(bench: Bench) -> None:
+    """So many that they are not looked at from one side only."""
+    await bench.add_many(10_050, delay=2)
+    await bench.add_many(7, delay=1)
+    await bench.add_many(5, delay=0.5, queue="other")
+    bench.clock.advance(1)
+    assert await waiting(bench) == (10_050, 7)
+    assert await waiting(bench, "other") == (0, 5)
 
 
 async def test_a_clock_that_is_set_back_makes_jobs_scheduled_again(bench: Bench) -> None:

@@ -26,10 +26,10 @@ async def opened(folder: Path) -> Bench:
     return Bench(storage, clock)
 
 
-async def opened_by_an_older_one(folder: Path) -> Bench:
+async def opened_by_an_older_one(folder: Path, tables: int = 1) -> Bench:
     """By code that knows only the first tables."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        patch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:tables])
         return await opened(folder)
 
 
@@ -92,6 +92,45 @@ async def test_who_has_it_open_meanwhile_goes_on_and_an_older_one_may_still_come
     plans = Plans(await opened(tmp_path))
     assert len(await plans.ticks()) == 1
     await plans.bench.storage.close()
+
+
+async def test_its_jobs_are_counted_once_and_then_whatever_changes_them(tmp_path: Path) -> None:
+    """Also by statements of one who knows nothing of counts."""
+    old = await opened_by_an_older_one(tmp_path, migrations.MIGRATIONS.index("0010_counts"))
+    worker = await old.enlist()
+    await old.add_many(4, type="A")
+    claims = await old.claim(worker)
+    outcomes = [old.failed(claims[0]), old.retried(claims[1], 60), Transition.parked(claims[2])]
+    await old.finish(worker, *outcomes, old.completed(claims[3]))
+    await old.add_many(3, delay=3600)
+    await old.add()
+    await old.storage.close()
+
+    bench = await opened(tmp_path)
+    assert await bench.storage.miscounted() == []
+    stats = await bench.storage.stats(bench.now)
+    assert stats.by_status == {
+        "scheduled": 4, "pending": 2, "blocked": 0, "active": 0, "completed": 1, "failed": 1,
+        "cancelled": 0,
+    }  # fmt: skip
+    [group] = await bench.storage.failures(10)
+    assert (group.type, group.kind, group.jobs) == ("A", "OSError", 1)
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as connection:
+        for change in (
+            "UPDATE job SET state = 4 WHERE state = 0 AND run_at > 1750000000000000",
+            "UPDATE job SET state = 0, run_at = 5 WHERE state = 3",
+            "UPDATE OR IGNORE job SET state = 3, queue = 'other' WHERE state = 2",
+            "UPDATE job SET options = '{\"version\":3}' WHERE state = 6",
+            "INSERT INTO job_error SELECT key, 1, 0, 'late', '', NULL FROM job WHERE state = 3",
+            "INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token)"
+            " VALUES ('x', 'B', 'q', 1, 5, 0, 0, '{}', 0)",
+            "UPDATE job SET state = 1 WHERE state IN (0, 5)",
+            "DELETE FROM job WHERE state IN (1, 4)",
+        ):
+            connection.execute(change)
+            assert await bench.storage.miscounted() == [], change
+    assert (await bench.storage.failures(10))[0].kind == "late"
+    await bench.storage.close()
 
 
 async def test_of_several_who_open_it_at_once_one_brings_it_forward(tmp_path: Path) -> None:

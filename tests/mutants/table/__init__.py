@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.table import (
     bulk,
     corruption,
+    counts,
     cron,
     durability,
     fences,
@@ -60,4 +61,5 @@ MUTANTS = (
     *telemetry.MUTANTS,
     *pages.MUTANTS,
     *web.MUTANTS,
+    *counts.MUTANTS,
 )
