@@ -43,37 +43,39 @@ def mask_of(type_: Any) -> Mask:
     return _mask(type_, ())
 
 
-def _mask(type_: Any, within: tuple[Any, ...]) -> Mask:
+def _mask(type_: Any, within: tuple[Any, ...], probing: bool = False) -> Mask:
     if get_origin(type_) is Annotated:
         plain, *marks = get_args(type_)
         if any(mark is Secret or isinstance(mark, Secret) for mark in marks):
             return True
-        return _mask(plain, within)
+        return _mask(plain, within, probing)
     origin, arguments = get_origin(type_), get_args(type_)
     if origin in (Union, types.UnionType):
-        return _either([_mask(one, within) for one in arguments])
+        return _either([_mask(one, within, probing) for one in arguments])
     if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
-        return _each(_mask(arguments[1], within))
+        return _each(_mask(arguments[1], within, probing))
     if isinstance(origin, type) and issubclass(origin, (Sequence, set, frozenset)):
-        return _each(_either([_mask(one, within) for one in arguments if one is not Ellipsis]))
+        items = [one for one in arguments if one is not Ellipsis]
+        return _each(_either([_mask(one, within, probing) for one in items]))
     plain = origin or type_
     if not isinstance(plain, type):
         return False
     if plain.__name__ in _PYDANTIC and plain.__module__.startswith("pydantic"):
         return True
-    if plain in within:  # A type that has itself within: looked at where it was met first.
-        return False
-    return _of_fields(plain, (*within, plain))
+    if plain in within:
+        # A type that has itself within. If it has secrets, it is hidden there as a whole.
+        return False if probing else _mask(plain, (), probing=True) is not False
+    return _of_fields(plain, (*within, plain), probing)
 
 
-def _of_fields(plain: type, within: tuple[Any, ...]) -> Mask:
+def _of_fields(plain: type, within: tuple[Any, ...], probing: bool) -> Mask:
     names = _names(plain)
     if names is None:
         return False
     hints = get_type_hints(plain, include_extras=True)
     found: dict[str, Mask] = {}
     for name, keys in names.items():
-        mask = _mask(_bare(hints.get(name)), within)
+        mask = _mask(_bare(hints.get(name)), within, probing)
         if mask is not False:
             found.update(dict.fromkeys(keys, mask))
     if found and getattr(getattr(plain, "__struct_config__", None), "array_like", False):

@@ -12,6 +12,7 @@ from backroom import Job, JobService, StorageError
 from backroom.web import Bounds, Dashboard, dashboard
 from backroom.web.feed import Watch
 from backroom.web.streaming import Message
+from tests.web.conftest import client_of
 
 
 class Viewer:
@@ -194,6 +195,12 @@ async def test_a_viewer_shows_anew_who_it_is_after_a_while(service: JobService) 
     viewer = Viewer(dashboard(service, bounds=Bounds(stream_seconds=0.05)), "/api/v1/events")
     await asyncio.wait_for(viewer.task, 10)
     assert "retry: 2000" in viewer.text
+
+
+async def test_who_asks_for_the_head_of_a_stream_is_not_kept(service: JobService) -> None:
+    async with client_of(dashboard(service)) as client:
+        assert (await client.head("/api/v1/events")).status_code == 405
+        assert (await client.head("/api/v1/stats")).status_code == 200
 
 
 def test_no_data_ends_an_event_early() -> None:

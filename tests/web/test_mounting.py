@@ -9,10 +9,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import backroom.blocking
 from backroom import ConfigurationError, JobService
-from backroom.web import Token, dashboard
+from backroom.web import Bounds, Token, dashboard
 from tests.web.conftest import client_of
 
 Web = Callable[..., httpx.AsyncClient]
@@ -75,6 +76,33 @@ async def test_a_service_that_is_not_open_is_opened_by_the_first_look() -> None:
             assert (await client.get("/api/v1/stats")).status_code == 200
     finally:
         await service.stop(0)
+
+
+async def test_behind_a_proxy_that_is_believed_the_client_and_the_scheme_are_its_word(
+    service: JobService,
+) -> None:
+    """As `backroom web --proxy 10.0.0.1` does it."""
+    app = ProxyHeadersMiddleware(
+        dashboard(service, auth=[ADMIN], bounds=Bounds(failures=1)),  # type: ignore[arg-type]
+        trusted_hosts="10.0.0.1",
+    )
+
+    def passed_on(client: str) -> dict[str, str]:
+        return {"X-Forwarded-For": client, "X-Forwarded-Proto": "https",
+                "Origin": "https://jobs.example.com"}  # fmt: skip
+
+    async with client_of(app, "10.0.0.1", base_url="http://jobs.example.com") as client:
+        answer = await client.post(
+            "/sign-in", data={"secret": SECRET}, headers=passed_on("192.0.2.1")
+        )
+        assert "secure" in answer.headers["set-cookie"].lower()
+        client.cookies.clear()
+        wrong = {"Authorization": "Bearer wrong"}
+        statuses = [
+            (await client.get("/api/v1/stats", headers={**wrong, **passed_on(who)})).status_code
+            for who in ("192.0.2.1", "192.0.2.1", "192.0.2.2")
+        ]
+        assert statuses == [401, 429, 401]
 
 
 def test_what_is_no_service_with_asyncio_is_refused() -> None:

@@ -157,6 +157,8 @@ class Dashboard:
                 f"this needs the role {route.role.name.lower()}, {who.name} has"
                 f" {who.role.name.lower()}",
             )  # fmt: skip
+        if request.method == "HEAD" and route.media_type == "text/event-stream":
+            raise Problem(405, "method", "this goes on for ever; GET it", headers={"Allow": "GET"})
         if route.changes:
             self._keep_pace(request, who)
         if self._answering >= self.house.bounds.requests:
