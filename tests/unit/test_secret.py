@@ -93,7 +93,7 @@ class Dog(msgspec.Struct, tag=True):
         (Typed, {"user": "a", "token": "x"}, {"user": "a", "token": HIDDEN}),
         (Renamed, {"apiKey": "x", "userName": "a"}, {"apiKey": HIDDEN, "userName": "a"}),
         (Listed, ["a", "x"], HIDDEN),
-        (Node, {"value": "x", "below": [{"value": "y"}]}, {"value": HIDDEN, "below": HIDDEN}),
+        (Node, {"value": "x", "below": [{"value": "y"}]}, {"value": HIDDEN, "below": [HIDDEN]}),
         (
             Model,
             {"user": "a", "password": "x", "apiKey": "y", "key": "z"},
