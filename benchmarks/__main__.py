@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import embedded, faces, flow, postgres, scale, watch
+from benchmarks import dashboard, embedded, faces, flow, postgres, scale, watch
 
 SUITES = {
     "embedded": (embedded, "the file storage, against bare SQLite"),
@@ -13,6 +13,7 @@ SUITES = {
     "postgres": (postgres, "the PostgreSQL storage, against bare psycopg"),
     "flow": (flow, "schedules, unique keys, limits, turns, on the file storage and on PostgreSQL"),
     "watch": (watch, "what people ask of a million jobs while others run"),
+    "dashboard": (dashboard, "pages and answers over a million jobs, and what viewers cost"),
     "faces": (faces, "handlers of every kind, the service without asyncio, the command line"),
 }
 
