@@ -68,6 +68,9 @@ class Store:
         self.looked.append(self._world.elapsed)
         return self._answers.pop(0) if self._answers else Reclaimed()
 
+    async def fold(self, now: int) -> None:
+        """Nothing is written down here."""
+
     async def free_up(self, now: int) -> int:
         self.looked_for_room.append(self._world.elapsed)
         return self.called.pop(0) if self.called else 0
