@@ -130,7 +130,9 @@ def viewers(bench: Bench) -> None:
                         return role("drain", place=place, jobs=count)
 
                 quiet, busy = bench.medians(alone, seen)
-            bench.ratio(f"a worker that {VIEWERS} look at, {kind}", busy["rate"], quiet["rate"], 0.95)
+            bench.ratio(
+                f"a worker that {VIEWERS} look at, {kind}", busy["rate"], quiet["rate"], 0.95
+            )
 
 
 def _p99(values: list[float]) -> float:
