@@ -36,7 +36,8 @@ PAGES: Final = (
 ANSWERS: Final = (
     "/api/v1/stats", "/api/v1/jobs", "/api/v1/jobs?status=failed&limit=100",
     "/api/v1/jobs?text=needle", "/api/v1/jobs?error=KeyError&type=FAILING3",
-    "/api/v1/jobs/{failed}", "/api/v1/jobs/count?status=failed", "/api/v1/jobs/count?text=needle", "/api/v1/queues",
+    "/api/v1/jobs/{failed}", "/api/v1/jobs/count?status=failed", "/api/v1/jobs/count?text=needle",
+    "/api/v1/queues",
     "/api/v1/queues/cold", "/api/v1/workers", "/api/v1/history?last=3600",
     "/api/v1/history?last=604800", "/api/v1/totals", "/api/v1/failures", "/api/v1/types",
     "/api/v1/limits", "/api/v1/schedules", "/api/v1/workflows", "/api/v1/audit", "/metrics",
