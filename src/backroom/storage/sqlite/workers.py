@@ -43,10 +43,12 @@ class Enlisted(NamedTuple):
 def enlist(ledger: Ledger, spec: WorkerSpec, boot: str, until: float, now: int) -> int:
     """A new worker; its number is never used again."""
     [(worker,)] = ledger.run(
-        "INSERT INTO worker (name, boot, lease, lease_until, started_at, draining)"
-        " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (spec.name, boot, spec.lease, until, now, spec.draining),
+        "INSERT INTO worker (name, boot, lease, lease_until, started_at)"
+        " VALUES (?, ?, ?, ?, ?) RETURNING id",
+        (spec.name, boot, spec.lease, until, now),
     )
+    if spec.draining:
+        ledger.run("UPDATE worker SET draining = 1 WHERE id = ?", (worker,))
     ledger.welcome(worker)
     return int(worker)
 
