@@ -158,7 +158,7 @@ class Lease:
         until = beat.deadline - self._margin
         latest = beat.worker != self.worker or until >= self._stand_until
         if not latest:  # An answer may come after that to a later call.
-            until = self._stand_until
+            until = max(until, self._stand_until)
         self.worker, self._stand_until = beat.worker, until
         if latest and beat.draining != self._draining:
             self._draining = beat.draining

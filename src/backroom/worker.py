@@ -502,8 +502,9 @@ class Worker:
         )  # fmt: skip
 
     def _may_run(self) -> bool:
-        stays = not self._leaving and not self.draining
-        return stays and self._lease.stands() and not self._recorder.full
+        if self.draining or self._leaving:
+            return False
+        return self._lease.stands() and not self._recorder.full
 
     def _held(self) -> list[tuple[int, int]]:
         """All claims this worker knows of, as a storage is told them."""

@@ -141,13 +141,8 @@ MUTANTS = (
         promises=(2, 5),
         guard="claims whose answer came after the lease was lost are not run",
         file="claimer.py",
-        old="""
-        if not self._stands_for(worker):
-            self._look = True
-            self._release(claimed.claims)
-            return self._poll
-        """,
-        new="",
+        old="if self._lanes.drained or not self._stands_for(worker):",
+        new="if self._lanes.drained:",
         tests=("engine/test_lease.py",),
     ),
     Mutant(
@@ -164,8 +159,8 @@ MUTANTS = (
         promises=(2, 5),
         guard="a job that an insert gave to this worker is not run if the lease was lost meanwhile",
         file="worker.py",
-        old="if claim is not None and not self._lease.stands_for(worker):",
-        new="if claim is not None and worker < 0:",
+        old="if claim is not None and (self.draining or not self._lease.stands_for(worker)):",
+        new="if claim is not None and self.draining:",
         tests=("engine/test_lease.py",),
     ),
     Mutant(

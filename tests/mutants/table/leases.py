@@ -161,8 +161,8 @@ MUTANTS = (
         guard="a worker whose lease does not stand starts nothing: where it chooses what to run,"
         " and before its first line",
         file="worker.py",
-        old="return not self._leaving and self._lease.stands() and not self._recorder.full",
-        new="return not self._leaving and not self._recorder.full",
+        old="return self._lease.stands() and not self._recorder.full",
+        new="return not self._recorder.full",
         also=(
             (
                 "        if not self._lease.stands():\n            return False",

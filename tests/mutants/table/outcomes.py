@@ -282,8 +282,8 @@ MUTANTS = (
         promises=(15,),
         guard="while a storage takes no outcomes, a worker does not go on without bound",
         file="worker.py",
-        old="return not self._leaving and self._lease.stands() and not self._recorder.full",
-        new="return not self._leaving and self._lease.stands()",
+        old="return self._lease.stands() and not self._recorder.full",
+        new="return self._lease.stands()",
         tests=("engine/test_lease.py",),
     ),
     Mutant(
