@@ -65,7 +65,7 @@ from backroom.steering import Steering
 from backroom.storage.urls import open_storage
 from backroom.tracing import Tracing
 from backroom.transactions import Prepared, transactional
-from backroom.webhooks import QUEUE, RETRIES, RETRY_DELAY, TIMEOUT, TYPE, Webhooks
+from backroom.webhooks import DELIVERY, QUEUE, RETRIES, RETRY_DELAY, TIMEOUT, Webhooks
 from backroom.worker import Worker
 
 __all__ = ["JobService"]
@@ -277,7 +277,7 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         if self._webhooks is None:
             self._webhooks = webhooks
             self.register_handler(
-                TYPE, webhooks.deliver, queue=QUEUE, retries=RETRIES, retry_delay=RETRY_DELAY,
+                DELIVERY, webhooks.deliver, queue=QUEUE, retries=RETRIES, retry_delay=RETRY_DELAY,
                 timeout=4 * TIMEOUT,
             )  # fmt: skip
 

@@ -8,7 +8,7 @@ where it is delivered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,10 +20,21 @@ from backroom.handle import Job
 from backroom.job import JobIds, JobRecord, State
 from backroom.options import check_name
 from backroom.posting import Answer, check_url, post
+from backroom.registry import JobType
 from backroom.signing import check_secret, sign
 from backroom.transition import Claim, Transition
 
-__all__ = ["EVENTS", "QUEUE", "TYPE", "Webhook", "Webhooks"]
+__all__ = [
+    "DELIVERY",
+    "EVENTS",
+    "QUEUE",
+    "RETRIES",
+    "RETRY_DELAY",
+    "TIMEOUT",
+    "TYPE",
+    "Webhook",
+    "Webhooks",
+]
 
 TYPE: Final = "backroom.webhook"
 QUEUE: Final = "webhooks"
@@ -55,6 +66,17 @@ class Webhook(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Webhook({self.name!r}, {self.url!r}, secret=***)"
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """The data of a delivery."""
+
+    webhook: str
+    """Its name."""
+    body: dict[str, Any]
+
+
+DELIVERY: Final = JobType(TYPE, Delivery)
 
 
 class Webhooks:
@@ -120,18 +142,18 @@ class Webhooks:
     def _job(self, webhook: Webhook, event: Event, now: int) -> JobRecord:
         said = msgspec.structs.asdict(event)
         body = {"type": event.name, "timestamp": said.pop("at"), "data": said}
-        data = _encode({"webhook": webhook.name, "body": body}).decode()
+        data = _encode(Delivery(webhook.name, body)).decode()
         return JobRecord(self._make_id(now), TYPE, QUEUE, NORMAL, now, now, data)
 
-    def deliver(self, job: Job[Mapping[str, Any]]) -> dict[str, Any]:
+    def deliver(self, job: Job[Delivery]) -> dict[str, Any]:
         """The handler of these jobs: in a thread. Its log is that of the deliveries."""
-        name = job.data["webhook"]
+        name = job.data.webhook
         webhook = self._known.get(name)
         if webhook is None:
             # Another release of the application may have it.
             raise DeliveryError(f"this process declares no webhook {name!r}")
         url = check_url(webhook.url, allow_http=webhook.allow_http)
-        body = _encode(job.data["body"])
+        body = _encode(job.data.body)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "backroom-webhook",

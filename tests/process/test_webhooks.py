@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backroom import Cancel, ConfigurationError, Job, JobInfo, JobService
@@ -171,6 +172,21 @@ async def test_a_webhook_that_leads_inside_or_is_gone_tells_nobody_and_makes_no_
     assert inside.error is not None
     assert "not public" in inside.error
     assert len(server.came) == 1
+
+
+async def test_a_delivery_that_is_none_is_not_tried_again(
+    service: JobService, server: Server
+) -> None:
+    service.webhook("ops", server.url, SECRET, allow_http=True, allow_private=True)
+    await service.start()
+    record = msgspec.structs.replace(service._records.make("GOOD", {}, {}, service._clock.now()),
+                                     type="backroom.webhook", data='{"webhook":7}')  # fmt: skip
+    await service.storage.insert([record], record.created_at)
+    [delivery] = await deliveries(service, 1, "failed")
+    assert delivery.attempt == 1
+    assert delivery.error is not None
+    assert "webhook" in delivery.error
+    assert server.came == []
 
 
 async def test_an_event_waits_for_a_process_that_knows_its_webhook(
