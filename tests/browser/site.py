@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import uvicorn
 
 from backroom import FailJob, Job, JobService, JobType
 from backroom.web import dashboard
+from backroom.web.credentials import Credential
 
 __all__ = ["Site", "site"]
 
@@ -33,7 +34,8 @@ SEND_EMAIL = JobType("SEND_EMAIL", SendEmail)
 class Site:
     """`url`: where the dashboard is. `broken`: the mail server refuses connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, auth: Sequence[Credential]) -> None:
+        self.auth = auth
         self.broken = False
         self.hold = threading.Event()
         self.hold.set()
@@ -76,7 +78,7 @@ class Site:
         self._stop = asyncio.Event()
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = dashboard(self.service)
+        app = dashboard(self.service, auth=self.auth)
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         )
@@ -103,9 +105,9 @@ def connect(host: str, port: int) -> None:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
+def site(auth: Sequence[Credential] = ()) -> Iterator[Site]:
     """Served until the end of the block."""
-    made = Site()
+    made = Site(auth)
     made.handlers()
     ready = threading.Event()
     failed: list[BaseException] = []
