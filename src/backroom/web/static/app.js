@@ -172,6 +172,12 @@ document.addEventListener("backroom:page", () => {
   }
 });
 
+// On a narrow screen the list of pages is a row: where one is stands in it.
+const here = document.querySelector("nav a[aria-current=page]");
+if (here && here.closest("nav").scrollWidth > here.closest("nav").clientWidth) {
+  here.scrollIntoView({ block: "nearest", inline: "center" });
+}
+
 charts.begin();
 keys.begin();
 live.begin();
