@@ -171,6 +171,19 @@ def test_a_night_by_keyboard_alone_in_the_dark_on_a_phone(
     expect(page.locator("tbody tr").first.locator(".status")).to_have_text("running")
 
 
+def test_a_key_does_nothing_to_a_row_that_nobody_has_chosen(shop: Site, look: Look) -> None:
+    shop.do(shop.service.cron("0 3 1 1 *", "SHIP_ORDER", {"order": 1}, name="yearly"))
+    page = look("/schedules")
+    listens(page, "/schedules")
+    page.keyboard.press("r")
+    page.keyboard.press("p")
+    page.keyboard.press("j")
+    page.keyboard.press("p")
+    # The first keys have done nothing, or it would go on now.
+    expect(page.locator("tbody .status")).to_have_text("paused")
+    assert len(shop.do(shop.service.get_jobs())) == 0
+
+
 def test_log_and_progress_come_while_the_job_runs(shop: Site, look: Look, keep: Keep) -> None:
     shop.hold.clear()
     job_id = shop.do(shop.service.schedule("GENERATE_REPORT", {"years": [2026]}))

@@ -27,9 +27,11 @@ function step(by) {
   stand(all[Math.min(all.length - 1, Math.max(0, at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by))]);
 }
 
+// Of the row that one stands in, or of the page; never of a row that nobody has chosen.
 function press(key) {
   const row = document.querySelector("[data-row]");
-  const button = row?.querySelector(`[data-press="${key}"]`) ?? document.querySelector(`[data-press="${key}"]`);
+  const all = [...document.querySelectorAll(`[data-press="${key}"]`)];
+  const button = all.find((one) => row?.contains(one)) ?? all.find((one) => !one.closest("[data-rows]"));
   if (!button || button.disabled) return false;
   button.click();
   return true;
