@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import Callable
 
 import httpx
 import pytest
 
-from backroom import JobService, JobStats
+from backroom import Cron, JobService, JobStats
 from backroom.web import Token
 
 Web = Callable[..., httpx.AsyncClient]
@@ -115,3 +117,24 @@ async def test_selected_jobs_are_deleted_by_admins_alone(service: JobService, we
     done = await ask(admin.secret)
     assert done.headers["location"] == "/jobs?type=HELLO&did=selected-delete&changed=1"
     assert len(await service.get_jobs()) == 0
+
+
+async def test_the_code_that_empty_pages_teach_is_code_that_runs(web: Web) -> None:
+    for path in ("/", "/jobs", "/queues", "/schedules", "/workflows"):
+        page = (await web().get(path)).text
+        taught = re.findall(r'aria-label="Code to type"><code>(.*?)</code>', page, re.DOTALL)
+        assert taught, path
+        for code in map(html.unescape, taught):
+            if code.startswith("backroom "):
+                continue
+            inside = "".join(f"    {line}\n" for line in code.splitlines())
+            compile(f"async def taught():\n{inside}", path, "exec")
+
+
+async def test_the_schedule_that_the_empty_page_teaches_can_be_made(web: Web) -> None:
+    page = (await web().get("/schedules")).text
+    (code,) = re.findall(r'aria-label="Code to type"><code>(.*?)</code>', page, re.DOTALL)
+    taught = JobService("memory:")
+    exec(html.unescape(code), {"service": taught, "Cron": Cron})
+    async with taught:
+        assert [one.rule for one in await taught.get_schedules()] == ["0 3 * * *"]
