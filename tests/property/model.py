@@ -438,6 +438,24 @@ class Model:
         job.state, job.run_at, job.budget, job.crashes = State.WAITING, now, job.attempt, 0
         job.finished_at = job.result = job.expires_at = None
 
+    def rearrange(
+        self, which: str | Filter, now: int, run_at: int | None, priority: int | None
+    ) -> int:
+        chosen = [
+            job
+            for job in self._chosen(which, now)
+            if job.state in (State.WAITING, State.PARKED)
+            and (run_at is None or job.expires_at is None or job.has_run or run_at < job.expires_at)
+        ]
+        if isinstance(which, str) and not chosen:
+            raise JobStateError
+        for job in chosen:
+            job.state = State.WAITING
+            job.run_at = job.run_at if run_at is None else run_at
+            if priority is not None:
+                job.record = msgspec.structs.replace(job.record, priority=priority)
+        return len(chosen)
+
     def delete(self, job_id: str) -> None:
         if job_id not in self.jobs:
             raise JobNotFoundError

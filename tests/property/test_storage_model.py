@@ -523,6 +523,22 @@ class StorageMachine(RuleBasedStateMachine):
         act = getattr(self.storage, verb)(which, self.now)
         assert self.agree(act, expected) == expected[0]
 
+    @rule(
+        data=st.data(),
+        delay=st.sampled_from([None, 0, 60, 600]),
+        priority=st.sampled_from([None, 0, 3]),
+    )
+    def people_rearrange(
+        self, data: st.DataObject, delay: float | None, priority: int | None
+    ) -> None:
+        by_id = st.sampled_from([record.id for record in self.records])
+        by_filter = st.builds(Filter, queue=st.sampled_from([None, *QUEUES]))
+        which: str | Filter = data.draw(by_id | by_id | by_filter)
+        run_at = None if delay is None else self.now + round(delay * SECOND)
+        expected = same_refusal(lambda: self.model.rearrange(which, self.now, run_at, priority))
+        act = self.storage.rearrange(which, self.now, run_at, priority)
+        assert self.agree(act, expected) == expected[0]
+
     @rule(data=st.data(), paused=st.booleans())
     def people_delete_or_pause(self, data: st.DataObject, paused: bool) -> None:
         queue = data.draw(st.sampled_from([None, *QUEUES]))

@@ -200,6 +200,15 @@ async def look(service: JobServiceProtocol) -> None:
     assert status == "completed"
     await service.get_job(uuid4())
     await service.retry_jobs(type=REPORT, tag="big")
+    found = await service.search_jobs(text="ada", error="ValueError", priority="low", within=0.1)
+    reveal_type(found)  # R: backroom.job.JobPage
+    reveal_type(await service.count_jobs(status="failed"))  # R: backroom.job.Count
+    await service.reschedule_jobs(delay=60, ids=[uuid4(), "019c"], progress=print)
+    await service.reprioritize_jobs("high", priority="low")
+    await service.reprioritize_job("019c", "high")
+    await service.limit_queue("mail", None)
+    async with service.recorded("ada", "pause", "queue mail") as action:
+        action.changed = 1
     await service.cancel_jobs(status="pending")
     await service.pause_queue("mail")
     await service.stop(grace=timedelta(seconds=3))

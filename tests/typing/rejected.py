@@ -209,6 +209,8 @@ async def look() -> None:
     await service.get_jobs(state="failed")  # E: call-arg
     await service.get_jobs(limit="10")  # E: arg-type
     await service.cancel_jobs(job="019c")  # E: call-arg
+    await service.search_jobs(colour="red")  # E: call-arg
+    await service.limit_queue("mail", "3")  # E: arg-type
     info = await service.get_job("019c")
     info.status = "failed"  # E: assignment, misc
     print(info.state)  # E: attr-defined
