@@ -40,6 +40,8 @@ PASSED: Final = 36
 does not blur what is due."""
 FOLDED: Final = 100_000
 """Changes that one call of `fold` makes one number of, at most."""
+MANY: Final = 5_000
+"""Changes that were folded, from which on their room is cleared at once."""
 PATIENCE: Final = "500ms"
 """How long a count anew waits for those who write, and others behind it."""
 TRIES: Final = 10
@@ -161,13 +163,16 @@ class Counts:
         """See the protocol. Of several who do it at once, one does."""
         text = self._base.statements
 
-        async def fold(link: Any) -> None:
+        async def fold(link: Any) -> int:
             [(alone,)] = await link.fetch(text["alone"], f"counts of {text.channel}")
-            if alone:
-                await link.fetch(text["fold_changed"], FOLDED)
-                await link.fetch(text["fold_passed"], (now >> SPAN) - PASSED, FOLDED)
+            if not alone:
+                return 0
+            [(folded,)] = await link.fetch(text["fold_changed"], FOLDED)
+            await link.fetch(text["fold_passed"], (now >> SPAN) - PASSED, FOLDED)
+            return int(folded)
 
-        await self._base.change(fold)
+        if await self._base.change(fold) >= MANY:  # The server itself would come once a minute.
+            await self._base.links.run(lambda link: link.execute(text["clear_changed"]))
 
     async def recount(self) -> None:
         """See the protocol."""

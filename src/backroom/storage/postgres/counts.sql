@@ -5,16 +5,19 @@
 --     Of the present span those are counted that are due, or those that are not, and taken from all: one of both
 --     is few, but in a stretch of 8 s in which many jobs lie on both sides. OFFSET 0: priority by priority, each
 --     a range of the index
-WITH totals AS MATERIALIZED (
+WITH fresh AS MATERIALIZED (
+    SELECT place, queue, type, version, span, sum(jobs) AS jobs FROM {changed}
+    WHERE place IN (0, 5, 6) GROUP BY place, queue, type, version, span
+), totals AS MATERIALIZED (
     SELECT t.queue, sum(t.jobs)::bigint AS jobs FROM (
         SELECT queue, jobs FROM {counts} WHERE place = 0
-        UNION ALL SELECT queue, jobs FROM {changed} WHERE place = 0
+        UNION ALL SELECT queue, jobs FROM fresh WHERE place = 0
     ) AS t GROUP BY t.queue HAVING sum(t.jobs) <> 0
 ), passed AS MATERIALIZED (
     SELECT d.queue, coalesce(sum(d.jobs) FILTER (WHERE d.span < $1::bigint >> 23), 0)::bigint AS passed,
            coalesce(sum(d.jobs) FILTER (WHERE d.span = $1::bigint >> 23), 0)::bigint AS here FROM (
         SELECT queue, span, jobs FROM {dues} WHERE span <= $1::bigint >> 23
-        UNION ALL SELECT queue, span, jobs FROM {changed} WHERE place = 0 AND span <= $1::bigint >> 23
+        UNION ALL SELECT queue, span, jobs FROM fresh WHERE place = 0 AND span <= $1::bigint >> 23
     ) AS d GROUP BY d.queue
 ), behind AS MATERIALIZED (
     SELECT t.queue, t.jobs, coalesce(p.passed, 0) AS passed, coalesce(p.here, 0) AS here,
@@ -40,7 +43,7 @@ FROM behind AS b
 UNION ALL
 SELECT place, queue, type, version, sum(jobs)::bigint, 0, NULL FROM (
     SELECT place, queue, type, version, jobs FROM {counts} WHERE place IN (5, 6)
-    UNION ALL SELECT place, queue, type, version, jobs FROM {changed} WHERE place IN (5, 6)
+    UNION ALL SELECT place, queue, type, version, jobs FROM fresh WHERE place IN (5, 6)
 ) AS c GROUP BY place, queue, type, version HAVING sum(jobs) <> 0
 UNION ALL
 SELECT 1, j.queue, '', 0, count(*), 0, NULL
@@ -85,6 +88,9 @@ WITH gone AS MATERIALIZED (
     ON CONFLICT (span, queue) DO UPDATE SET jobs = d.jobs + excluded.jobs
 )
 SELECT count(*) FROM gone;
+
+-- clear_changed: -> nothing: what was folded lies no longer in the way of those who look
+VACUUM {changed};
 
 -- fold_passed: before this span, up to so many -> nothing; how far that went is kept, as of what has been
 --     folded the sum alone can be told
