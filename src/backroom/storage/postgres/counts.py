@@ -41,7 +41,7 @@ does not blur what is due."""
 FOLDED: Final = 50_000
 """Changes that one transaction of `fold` makes one number of, at most."""
 ROUNDS: Final = 20
-"""Such transactions that one call makes at most: after a million jobs that came while no worker ran,
+"""Such transactions of one call, at most: after a million jobs that came while no worker ran,
 looks are slow until their changes are folded."""
 MANY: Final = 5_000
 """Changes that were folded, from which on their room is cleared at once."""
