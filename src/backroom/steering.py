@@ -122,17 +122,14 @@ class Steering(Finding):
         Raises:
             OptionError: no status, or one of jobs that have not ended.
         """
-        if ids is None and "status" not in which:
-            which["status"] = JobStatus.FAILED
+        if ids is None and which.setdefault("status", JobStatus.FAILED) is None:
+            raise OptionError(
+                "retry_jobs needs a status, since it would run the completed jobs again too;"
+                ' say status="failed", "completed" or "cancelled"'
+            )
         some = _some("retry_jobs", ids, which)
-        if isinstance(some, Filter):
-            if some.status is None:
-                raise OptionError(
-                    "retry_jobs needs a status, since it would run the completed jobs again too;"
-                    ' say status="failed", "completed" or "cancelled"'
-                )
-            if not some.status.terminal:
-                raise OptionError(f"only ended jobs are retried in bulk, not {some.status} ones")
+        if isinstance(some, Filter) and some.status is not None and not some.status.terminal:
+            raise OptionError(f"only ended jobs are retried in bulk, not {some.status} ones")
         await self._ready()
         return await self.storage.retry(some, self._clock.now(), progress=progress)
 
