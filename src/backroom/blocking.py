@@ -24,6 +24,7 @@ from backroom.action import ActionPage
 from backroom.audit import Recorded
 from backroom.blocking_observing import BlockingObserving
 from backroom.blocking_schedules import BlockingSchedules
+from backroom.blocking_standing import BlockingStanding
 from backroom.blocking_workflows import BlockingWorkflows
 from backroom.bulk import BulkHandler
 from backroom.declaring import JobRegistry
@@ -52,6 +53,7 @@ from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService
 from backroom.tasks import Task as AsyncTask
 from backroom.timetable import HandlerSchedules
+from backroom.tracing import Tracing
 
 __all__ = ["JobService", "Task"]
 
@@ -104,7 +106,9 @@ class Task(Generic[P, R, C]):
         return Task(self.task.options(connection=connection, **options), self._schedule)
 
 
-class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listeners):
+class JobService(
+    BlockingSchedules, BlockingWorkflows, BlockingObserving, BlockingStanding, Listeners
+):
     """`backroom.JobService`, whose verbs wait for their answer. Any thread may call them.
 
     Takes what the async one takes, or an async service, `JobService(service=...)`: where that
@@ -260,6 +264,10 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
         """Every handler is called through what `wrapper` makes of it."""
         self._service.wrap_handlers(wrapper)
 
+    def trace_with(self, tracing: Tracing) -> None:
+        """From now on, the jobs that are scheduled here carry their trace."""
+        self._service.trace_with(tracing)
+
     # -- schedule --------------------------------------------------------------------------------
 
     @overload
@@ -294,6 +302,14 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
             return self._call(self._service.schedule_many(requests))
         along = self._service._along(connection)
         return self._call(self._service._prepare_many(along, requests)).insert_here()
+
+    def schedule_once(
+        self, key: str, type: str, data: Mapping[str, Any] | None = None, /,
+        **options: Unpack[JobOptions],
+    ) -> tuple[JobId[Any], bool]:  # fmt: skip
+        """As `schedule`: whoever says the same key within a day gets the job that the first call
+        made. Returns its id, and whether this call has made it."""
+        return self._call(self._service.schedule_once(key, type, data, **options))
 
     # -- look up ---------------------------------------------------------------------------------
 
@@ -561,52 +577,6 @@ class JobService(BlockingSchedules, BlockingWorkflows, BlockingObserving, Listen
     ) -> None:
         """Changes settings of a service that is not started, as a command line does."""
         self._service.configure(concurrency=concurrency, only=only)
-
-    @property
-    def storage(self) -> Store:
-        """Where the jobs are."""
-        return self._service.storage
-
-    @property
-    def concurrency(self) -> int:
-        """Jobs at once, beside the queues that have slots of their own."""
-        return self._service.concurrency
-
-    @property
-    def queues_text(self) -> str:
-        """The queues this service works on, for people."""
-        return self._service.queues_text
-
-    @property
-    def inherited(self) -> bool:
-        """Whether the process that this one was forked from opened it: then it is of no use
-        here."""
-        return self._service.inherited
-
-    @property
-    def started(self) -> bool:
-        """Whether jobs are being processed here."""
-        return self._service.started
-
-    @property
-    def idle(self) -> bool:
-        """Nothing runs here, and the last look found nothing due."""
-        return self._service.idle
-
-    @property
-    def attempts_ended(self) -> int:
-        """Attempts whose code has ended here since `start`."""
-        return self._service.attempts_ended
-
-    @property
-    def handled_types(self) -> list[str]:
-        """The job types that have a handler here."""
-        return self._service.handled_types
-
-    @property
-    def handled_versions(self) -> dict[str, int]:
-        """By job type that has a handler here: the version of data that it takes."""
-        return self._service.handled_versions
 
 
 # -- the end of the interpreter, and forks -------------------------------------------------------

@@ -87,7 +87,8 @@ def members(kind: type) -> dict[str, Any]:
     }
 
 
-ONLY_ASYNC = {"lifespan", "loop"}
+ONLY_ASYNC = {"lifespan", "loop", "events"}
+"""A stream of events is for who waits for many things at once; `on` is there for all."""
 ONLY_BLOCKING = {"service", "storage"}
 """The async one has its storage too, as an attribute."""
 ENTERED = {"batch", "extend_workflow", "workflow"}
