@@ -311,6 +311,10 @@ class JobService(
         made. Returns its id, and whether this call has made it."""
         return self._call(self._service.schedule_once(key, type, data, **options))
 
+    def copy_job(self, job_id: str | UUID) -> JobId[Any]:
+        """Schedules a new job with the data and the options of this one, which runs at once."""
+        return self._call(self._service.copy_job(job_id))
+
     # -- look up ---------------------------------------------------------------------------------
 
     def result(self, job_id: JobId[R], *, timeout: float | timedelta | None = None) -> R:

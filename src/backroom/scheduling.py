@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 import msgspec
@@ -15,6 +16,7 @@ from backroom.job import (
     PRIORITIES,
     SECOND,
     Hold,
+    JobInfo,
     JobOptions,
     JobRecord,
     duration,
@@ -135,6 +137,44 @@ class RecordMaker:
             hold=hold,
         )
 
+    def copied(self, info: JobInfo, now: int) -> JobRecord:
+        """A record of a job with the data, the version of its data and the options of another,
+        due now. It has no unique key, which the other may hold.
+
+        What is written stays as it is: its type need not be known here, nor its version be the one
+        that is. Where its type is known, it hangs on the limits that are.
+
+        Raises:
+            JobTypeError: its data cannot be written again.
+            OptionError: its data has no key of a limit.
+        """
+        text = encode_json(info.type, "data", info.data)
+        said = {name: value for name, value in info.options.items() if name in _COPIED}
+        if info.tags:
+            said["tags"] = info.tags
+        if info.metadata:
+            said["metadata"] = info.metadata
+        if self.carried is not None and (carried := self.carried()):
+            said["trace"] = carried
+        kept = _kept(said, info.version)
+        known = self._registry.get(info.type)
+        if known is not None and self._registry.limited.concerns(known):
+            hangs = self._registry.limited.hangs(known, info.queue, text)
+            if hangs:
+                kept = tied(kept, **hangs)
+        lasts = None if info.expires_at is None else info.expires_at - info.created_at
+        return JobRecord(
+            id=self._make_id(now),
+            type=info.type,
+            queue=info.queue,
+            priority=PRIORITIES.index(info.priority),
+            run_at=now,
+            created_at=now,
+            data=text,
+            options=kept,
+            expires_at=None if lasts is None else now + lasts // timedelta(microseconds=1),
+        )
+
     def make_all(
         self, requests: Sequence[JobRequest[Any]], now: int, first: int = 0
     ) -> list[JobRecord]:
@@ -222,6 +262,9 @@ def _kept(said: Mapping[str, Any], version: int) -> str | None:
 _KEPT: Final = (
     "retries", "retry_delay", "backoff", "timeout", "tags", "metadata", "unique_key", "trace"
 )  # fmt: skip
+
+_COPIED: Final = ("retries", "retry_delay", "backoff", "timeout")
+"""What a job tells of them; the others are fields of their own."""
 
 
 def _check_tags(value: object) -> list[str]:

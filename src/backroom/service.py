@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, TypeVar, Unpack, overload
+from uuid import UUID
 
 import msgspec
 
@@ -417,6 +418,18 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
         if created:
             self._count_made((record,))
         return JobId(job_id), created
+
+    async def copy_job(self, job_id: str | UUID) -> JobId[Any]:
+        """Schedules a new job with the data, as it was written, and the options of this one, which
+        runs at once; without its unique key, which this one may hold. Its type need not be known
+        here: the copy is of the version of this one, and is brought forward by who runs it.
+
+        Raises:
+            JobNotFoundError. JobTypeError, OptionError: it cannot be made again; nothing was
+            stored.
+        """
+        info = await self.get_job(job_id)
+        return await self._keep(self._records.copied(info, self._clock.now()))
 
     async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
         try:

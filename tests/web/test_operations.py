@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 import pytest
 
-from backroom import FailJob, Job, JobRequest, JobService, StorageError
-from backroom.web import Bounds, Token, dashboard
+from backroom import FailJob, Job, JobRequest, JobService, JobType, StorageError
+from backroom.web import Bounds, Identity, Role, Token, dashboard
 from tests.web.conftest import client_of
 
 Web = Callable[..., httpx.AsyncClient]
@@ -248,3 +248,35 @@ async def test_a_key_belongs_to_who_sent_it(service: JobService) -> None:
             made = await client.post("/api/v1/jobs", json={"type": "HELLO"}, headers=headers)
             ids.add(made.json()["id"])
     assert len(ids) == 2
+
+
+async def test_a_key_is_nobody_elses_whatever_blanks_are_in_a_name(service: JobService) -> None:
+    names = iter([("ada", "lovelace 1"), ("ada lovelace", "1")])
+    ids = set()
+    for name, key in names:
+        app = dashboard(service, authenticate=lambda request, name=name: Identity(name, Role.ADMIN))
+        async with client_of(app) as client:
+            headers = {"Idempotency-Key": key, "X-Backroom-Request": "1"}
+            made = await client.post("/api/v1/jobs", json={"type": "HELLO"}, headers=headers)
+            assert made.status_code == 201, made.text
+            ids.add(made.json()["id"])
+    assert len(ids) == 2
+
+
+async def test_a_copy_is_of_the_version_of_its_job(service: JobService, web: Web) -> None:
+    class Charge(TypedDict):
+        cents: int
+
+    def to_cents(data: dict[str, Any]) -> dict[str, Any]:
+        return {"cents": data["euros"] * 100}
+
+    service.declare("CHARGE")
+    job_id = await service.schedule("CHARGE", {"euros": 5})
+    newer = JobService(service.storage)
+    newer.declare(JobType("CHARGE", Charge, version=2, upgrade={1: to_cents}))
+    async with client_of(dashboard(newer)) as client:
+        copied = await client.post(f"/api/v1/jobs/{job_id}/copy", json={})
+        assert copied.status_code == 201
+        copy = (await client.get(f"/api/v1/jobs/{copied.json()['id']}")).json()
+    assert (copy["version"], copy["data"]) == (1, {"euros": 5})
+    await newer.stop(0)

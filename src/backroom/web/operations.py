@@ -7,12 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-import msgspec
-
 from backroom.audit import Recorded
-from backroom.job import JobId, JobInfo, JobStatus
+from backroom.job import JobId, JobStatus
 from backroom.ports import BulkProgress
-from backroom.retry import Backoff
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
@@ -53,9 +50,10 @@ class Operations:
                 job_id = await self._service.schedule(type_, data, **options)
                 created = True
             else:
-                # Nobody meets the key of somebody else; a name has no blank.
+                # Nobody meets the key of somebody else, whatever blanks are in a name.
+                name = self._who.name
                 job_id, created = await self._service.schedule_once(
-                    f"{self._who.name} {key}", type_, data, **options
+                    f"{len(name)}:{name} {key}", type_, data, **options
                 )
             record.changed = int(created)
             return job_id, created
@@ -63,10 +61,7 @@ class Operations:
     async def copy_job(self, job_id: str) -> JobId[Any]:
         """Schedules a new job with the data and the options of this one, which runs at once."""
         async with self._recorded("copy", job_id):
-            info = await self._service.get_job(job_id)
-            if info.type not in {one.name for one in self._service.known_types}:
-                self._service.declare(info.type)  # A store without its application.
-            return await self._service.schedule(info.type, info.data, **_options_of(info))
+            return await self._service.copy_job(job_id)
 
     async def retry_job(self, job_id: str, *, from_step: int | None = None) -> None:
         detail = None if from_step is None else {"from_step": from_step}
@@ -180,19 +175,3 @@ class Operations:
         async with self._recorded("retry", f"workflow {workflow_id}") as record:
             record.changed = await self._service.retry_workflow(workflow_id)
             return record.changed
-
-
-def _options_of(info: JobInfo) -> dict[str, Any]:
-    """What the copy of a job is scheduled with. Without its unique key, which the job may hold."""
-    options = {name: value for name, value in info.options.items() if name in _COPIED}
-    if "backoff" in info.options:
-        options["backoff"] = msgspec.convert(info.options["backoff"], Backoff)
-    options |= {"queue": info.queue, "priority": info.priority}
-    if info.tags:
-        options["tags"] = list(info.tags)
-    if info.metadata:
-        options["metadata"] = dict(info.metadata)
-    return options
-
-
-_COPIED = ("retries", "retry_delay", "timeout")
