@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from backroom import FailJob, Job, JobRequest, JobService
-from backroom.web import Bounds, dashboard
+from backroom.web import Bounds, Identity, Role, dashboard
 from backroom.web.serving import serve
 from benchmarks.cases import storage_at
 
@@ -111,7 +111,11 @@ async def web(place: str) -> dict[str, Any]:
         ends.set()
 
     watching = asyncio.create_task(watch())
-    app = dashboard(service, bounds=Bounds(requests=256))
+    app = dashboard(
+        service,
+        authenticate=lambda request: Identity("bench", Role.ADMIN),
+        bounds=Bounds(requests=256),
+    )
     await serve(
         app, service, host="127.0.0.1", port=0,
         ready=lambda url: print(url, flush=True), until=ends,

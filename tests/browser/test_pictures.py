@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -35,7 +36,7 @@ def demo(tmp_path: Path) -> Iterator[str]:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found is not None, f"the example said {line!r}"
-        yield found[0].rstrip("/")
+        yield found[0]
     finally:
         process.terminate()
         process.communicate(timeout=30)
@@ -44,10 +45,12 @@ def demo(tmp_path: Path) -> Iterator[str]:
 def test_the_readme_shows_the_real_thing(browser: Browser, demo: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(
-        base_url=demo, viewport={"width": 1200, "height": 760}, reduced_motion="reduce"
+        base_url=urljoin(demo, "/"),
+        viewport={"width": 1200, "height": 760},
+        reduced_motion="reduce",
     )
     page = context.new_page()
-    page.goto("/")
+    page.goto(demo)
     # Mails to a domain that the server does not know fail for good, and are grouped.
     group = page.locator("tr", has_text="FailJob")
     expect(group).to_be_visible(timeout=30_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -35,13 +36,19 @@ def test_the_dashboard_of_an_application_is_served_until_it_is_told_to_stop(
     command = ("-m", "backroom", "web", "my_app:service", "--port", "0", "--worker")
     child = family.start(*command, cwd=family.folder)
     child.says("is at http://127.0.0.1:")
-    url = url_of(child.text)
-    assert httpx.get(f"{url}health/live").text == "ok\n"
-    assert httpx.get(url).status_code == 200
-    made = httpx.post(f"{url}api/v1/jobs", json={"type": "HELLO"})
-    job = f"{url}api/v1/jobs/{made.json()['id']}"
-    eventually(lambda: httpx.get(job).json()["result"] == "world", "the worker beside it runs it")
-    with httpx.stream("GET", f"{url}api/v1/events") as stream:  # Whoever listens holds nothing up.
+    link = url_of(child.text)
+    browser = httpx.Client(base_url=urljoin(link, "/"), follow_redirects=True)
+    assert browser.get("/health/live").text == "ok\n"
+    # A proxy in front that says nothing of itself asks as this machine does: that is not enough.
+    assert browser.get("/").url.path == "/sign-in"
+    assert httpx.post(urljoin(link, "/api/v1/jobs"), json={"type": "HELLO"}).status_code == 401
+    assert browser.get(link).url.path == "/"
+    made = browser.post("/api/v1/jobs", json={"type": "HELLO"})
+    job = f"/api/v1/jobs/{made.json()['id']}"
+    eventually(lambda: browser.get(job).json()["result"] == "world", "the worker beside it runs it")
+    token = {"Authorization": f"Bearer {link.partition('token=')[2]}"}
+    assert httpx.get(urljoin(link, job), headers=token).status_code == 200
+    with browser.stream("GET", "/api/v1/events") as stream:  # Whoever listens holds nothing up.
         assert stream.status_code == 200
         child.signal(signal.SIGTERM)
         assert child.ends() == 0, child.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -20,20 +21,20 @@ def test_the_dashboard_shows_the_example_while_it_runs(family: Family) -> None:
     child.says("the dashboard is at http://")
     found = re.search(r"is at (http://\S+)", child.text)
     assert found is not None
-    url = found[1]
-    assert httpx.get(url).status_code == 200
+    client = httpx.Client(base_url=urljoin(found[1], "/"), follow_redirects=True)
+    assert client.get(found[1]).url.path == "/"
 
     def counts() -> dict[str, int]:
-        told: dict[str, int] = httpx.get(f"{url}api/v1/stats").json()["by_status"]
+        told: dict[str, int] = client.get("/api/v1/stats").json()["by_status"]
         return told
 
     eventually(lambda: counts()["completed"] > 20, "mails leave", 60)
     eventually(lambda: counts()["failed"] > 2, "some never will", 60)
-    groups = {(one["type"], one["kind"]) for one in httpx.get(f"{url}api/v1/failures").json()}
+    groups = {(one["type"], one["kind"]) for one in client.get("/api/v1/failures").json()}
     assert ("SEND_EMAIL", "FailJob") in groups
-    names = {one["name"] for one in httpx.get(f"{url}api/v1/schedules").json()}
+    names = {one["name"] for one in client.get("/api/v1/schedules").json()}
     assert names == {"weather-report", "heartbeat"}
-    [flow] = httpx.get(f"{url}api/v1/workflows").json()["workflows"]
+    [flow] = client.get("/api/v1/workflows").json()["workflows"]
     assert (flow["name"], flow["total"]) == ("yearly weather", 5)
     child.signal(signal.SIGINT)
     assert child.ends(60) == 0, child.text

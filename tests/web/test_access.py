@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -124,6 +125,16 @@ async def test_without_credentials_this_machine_gets_in(
         ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}, 403),
         ("127.0.0.1", {"X-Real-IP": "127.0.0.1"}, 403),
         ("127.0.0.1", {"Via": "1.1 proxy"}, 403),
+        ("127.0.0.1", {"X-Forwarded-Server": "proxy"}, 403),
+        ("127.0.0.1", {"X-Forwarded-Port": "443"}, 403),
+        ("127.0.0.1", {"X-Original-Host": "jobs.example.com"}, 403),
+        ("127.0.0.1", {"CF-Connecting-IP": "192.0.2.7"}, 403),
+        ("127.0.0.1", {"True-Client-IP": "192.0.2.7"}, 403),
+        ("127.0.0.1", {"X-Client-IP": "192.0.2.7"}, 403),
+        ("127.0.0.1", {"Origin": "https://jobs.example.com"}, 403),
+        ("127.0.0.1", {"Origin": "null"}, 403),
+        ("127.0.0.1", {"Referer": "https://jobs.example.com/"}, 403),
+        ("127.0.0.1", {"Referer": "http://[/"}, 403),
         ("127.0.0.1", {"Host": "jobs.example.com"}, 400),
         ("127.0.0.1", {"Host": "127.0.0.1.evil.example"}, 400),
         ("127.0.0.1", {"Host": "localhost.evil.example"}, 400),
@@ -138,6 +149,21 @@ async def test_without_credentials_nobody_else_does(
     assert answer.status_code == status
     if status == 403:
         assert "backroom web token" in answer.json()["detail"]
+
+
+async def test_without_credentials_a_proxy_that_only_speaks_as_proxies_do_is_refused(
+    service: JobService,
+) -> None:
+    """nginx with `proxy_pass http://127.0.0.1:8000;` and nothing else."""
+    app = dashboard(service)
+
+    async def as_proxy(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "http_version": "1.0"}, receive, send)
+
+    async with client_of(as_proxy) as asking:
+        headers = {"Host": "127.0.0.1:8000", "Connection": "close"}
+        answer = await asking.get("/api/v1/stats", headers=headers)
+    assert answer.status_code == 403
 
 
 # -- credentials ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from backroom import FailJob, Job, JobService
-from backroom.web import Bounds, dashboard
+from backroom.web import Bounds, Identity, Role, dashboard
 from backroom.web.openapi import described
 from backroom.web.serving import serve
 
@@ -60,7 +60,11 @@ def site() -> Iterator[str]:
         await service.every(3600, "HELLO", {}, name="hourly")
         async with service.workflow("two") as flow:
             flow.add("HELLO", {}, after=flow.add("HELLO", {}))
-        app = dashboard(service, bounds=Bounds(mutations=1_000_000))
+        app = dashboard(
+            service,
+            authenticate=lambda request: Identity("tester", Role.ADMIN),
+            bounds=Bounds(mutations=1_000_000),
+        )
 
         def ready(url: str) -> None:
             urls.append(url.rstrip("/"))

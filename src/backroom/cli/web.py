@@ -32,7 +32,8 @@ class _Web(Commands):
 def web() -> None:
     """Serve the dashboard and the REST API, for example: backroom web app.jobs:service
 
-    Without credentials it serves this machine alone. `backroom web token` makes some.
+    Without credentials it serves this machine alone, to whoever opens the link that it prints.
+    `backroom web token` makes some.
     """
 
 
@@ -98,9 +99,10 @@ def serve(
             f"--root-path begins with a slash and ends with none, got {root_path!r}"
         )
     service = service_of(target, storage)
+    known = _credentials(token_file, tokens)
     app = dashboard(
         service,
-        auth=_credentials(token_file, tokens),
+        auth=known,
         session_secret=session_secret,
         allowed_hosts=hosts or None,
         hide_data_from=hide_data_from,
@@ -109,6 +111,12 @@ def serve(
 
     def ready(url: str) -> None:
         click.echo(f"the dashboard of {service.storage.url} is at {url}", err=True)
+        if not known:
+            click.echo(
+                "its token is another one at each start, and may all; `backroom web token` makes"
+                " lasting ones",
+                err=True,
+            )
 
     asyncio.run(
         serve_until_told(

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -29,9 +30,11 @@ Authenticate = Callable[[Request], "Identity | Awaitable[Identity | None] | None
 """The host application's own: who this is; None: it does not say."""
 
 FORWARDING: Final = (
-    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via",
+    "forwarded", "x-forwarded-", "x-original-", "via", "cf-", "true-client-ip", "x-client-ip",
+    "x-real-ip",
 )  # fmt: skip
-"""Somebody stands between: that the client seems to be of this machine means nothing."""
+"""How names of headers begin that somebody in between puts on. That none of them is there proves
+nothing: a proxy need not say that it is one."""
 REMEMBERED: Final = 300.0
 """Seconds for which a password that was right is not hashed again."""
 MOST_REMEMBERED: Final = 1000
@@ -40,7 +43,8 @@ LOCAL: Final = Identity("local", Role.ADMIN)
 
 class Gate:
     """Asks in this order: the host application's hook, the Authorization header, the cookie. Where
-    none of these is set up, only this very machine gets in.
+    none of these is set up, only this very machine gets in; as far as headers tell, so `make_link`
+    where we serve ourselves.
 
     Raises:
         ConfigurationError: two credentials have one name.
@@ -61,6 +65,7 @@ class Gate:
                 raise ConfigurationError(f"two credentials have the name {credential.name!r}")
             self._credentials[credential.name] = credential
         self._authenticate = authenticate
+        self._link: Token | None = None
         self.sessions = Sessions(self._credentials, session_secret)
         self._failures = Pace(failures, 60.0)
         self._hashing = asyncio.Semaphore(2)
@@ -102,6 +107,24 @@ class Gate:
             if held is not None:
                 return Identity(held.name, held.role, by_cookie=True)
         return NOBODY
+
+    def make_link(self) -> str:
+        """A token for an admin, good for as long as this process lives, with which `follow_link`
+        signs in. From now on whoever shows none is refused, of this machine or not."""
+        secret, self._link = Token.make(LOCAL.name, LOCAL.role)
+        self._credentials[self._link.name] = self._link
+        return secret
+
+    def follow_link(self, request: Request, secret: str) -> Credential:
+        """The credential of somebody who followed the link. No other token is taken this way:
+        those are not to stand in addresses.
+
+        Raises:
+            Problem: 401, it is not that token.
+        """
+        if self._link is not None and self._link.fits(secret):
+            return self._link
+        raise self._unknown(request)
 
     async def sign_in(self, request: Request, name: str, secret: str) -> Credential:
         """The credential of somebody who typed it: a token alone, or a name and a password.
@@ -184,8 +207,7 @@ class Gate:
         client = request.client
         near = client is not None and is_loopback_name(client.host)
         named = is_loopback_name(host_name(request.headers.get("host", "")))
-        passed_on = any(name in request.headers for name in FORWARDING)
-        if near and named and not passed_on:
+        if near and named and not _passed_on(request):
             return LOCAL
         raise Problem(
             403, "closed",
@@ -195,6 +217,26 @@ class Gate:
             " authenticate=..., or `backroom web --token-file FILE` with what"
             " `backroom web token` prints",
         )  # fmt: skip
+
+
+def _passed_on(request: Request) -> bool:
+    """Whether a request shows that it came by way of somebody else, or from a page of theirs.
+
+    Proxies speak HTTP/1.0 to what is behind them, unless they are told otherwise; nobody else does.
+    """
+    if request.scope.get("http_version", "1.1") == "1.0":
+        return True
+    if any(name.startswith(FORWARDING) for name in request.headers):
+        return True
+    said = [request.headers[name] for name in ("origin", "referer") if name in request.headers]
+    return not all(_is_of_this_machine(address) for address in said)
+
+
+def _is_of_this_machine(address: str) -> bool:
+    try:
+        return is_loopback_name(urlsplit(address).hostname or "")
+    except ValueError:
+        return False
 
 
 def client_of(request: Request) -> str:

@@ -83,12 +83,15 @@ async def serve(
     Args:
         root_path: the prefix under which a proxy in front serves it, and which that takes away.
         proxies: addresses whose X-Forwarded-For and -Proto are believed; "": none.
-        ready: is called with the URL, once it answers.
+        ready: is called with the URL, once it answers. Where nobody would be asked who they are,
+            this is the one by which its reader signs in: no header proves that a request was made
+            on this machine, so nobody else gets in, whatever stands in front.
 
     Raises:
         ConfigurationError: as `refuse_open_address`; or the address cannot be bound.
     """
     refuse_open_address(app, host)
+    link = "" if app.house.gate.is_closed else f"sign-in?token={app.house.gate.make_link()}"
     bound = _bound(host, port)
     port = bound.getsockname()[1]
     config = uvicorn.Config(
@@ -114,7 +117,7 @@ async def serve(
             while not (server.started or serving.done()):
                 await asyncio.sleep(0.01)
             if server.started:
-                ready(_url(host, port, root_path))
+                ready(_url(host, port, root_path) + link)
             if until is not None:
                 ended = asyncio.ensure_future(until.wait())
                 await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,4 +154,4 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _url(host: str, port: int, root_path: str) -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}{root_path or '/'}"
+    return f"http://{name}:{port}{root_path}/"

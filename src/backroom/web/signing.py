@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from backroom.web import pages
 from backroom.web.access import Role
 from backroom.web.call import Call
+from backroom.web.credentials import Credential
 from backroom.web.problem import Problem
 from backroom.web.route import Route
 from backroom.web.sessions import COOKIE, LASTS
@@ -26,9 +27,11 @@ __all__ = ["routes"]
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to go then: a path of ours."""
+    """Where to go then: a path of ours. `token`: that of the link with which a dashboard that has
+    no other credentials was started."""
 
     then: str = "/"
+    token: str = ""
 
 
 class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,8 +43,14 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def form(call: Call) -> Response:
-    """The form."""
+    """The form; or, with the link of whoever started this, the cookie at once."""
     query: Wanted = call.query
+    if query.token:
+        try:
+            credential = call.house.gate.follow_link(call.request, query.token)
+        except Problem as problem:
+            return await pages.sign_in(call, _own(query.then), problem)
+        return _signed_in(call, credential, query.then)
     return await pages.sign_in(call, _own(query.then), None)
 
 
@@ -54,7 +63,11 @@ async def sign_in(call: Call) -> Response:
         credential = await call.house.gate.sign_in(call.request, typed.name, typed.secret)
     except Problem as problem:
         return await pages.sign_in(call, _own(typed.then), problem)
-    response = _to(call, _own(typed.then))
+    return _signed_in(call, credential, typed.then)
+
+
+def _signed_in(call: Call, credential: Credential, then: str) -> Response:
+    response = _to(call, _own(then))
     response.set_cookie(
         COOKIE,
         call.house.gate.sessions.make(credential, time.time()),
