@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
+from ipaddress import ip_address
+from random import Random
 from typing import Any
 
 import pytest
 
 from backroom.errors import ConfigurationError, DeliveryError, SignatureError
-from backroom.posting import check_url, post
+from backroom.posting import _is_outside, check_url, post
 from backroom.signing import TOLERANCE, check_secret, new_secret, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -83,7 +87,10 @@ def test_a_url_that_leads_nowhere_good_is_refused(url: Any) -> None:
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1",
-     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
+     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
+     "192.0.0.192", "168.63.129.16", "::ffff:168.63.129.16", "192.88.99.1", "240.0.0.1", "fec0::1",
+     "64:ff9b:1::7f00:1", "::7f00:1", "::ffff:0:7f00:1", "3fff::1", "5f00::1", "100:0:0:1::1",
+     "2001:0:7f00:1::1", "2002:808:808::", "2001:db8::1", "fd00:ec2::254", "fe80::1%eth0"],
 )  # fmt: skip
 def test_no_name_leads_inside(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -99,6 +106,87 @@ def test_no_name_leads_inside(address: str, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(DeliveryError, match="not public") as refused:
         post(url, b"{}", {}, 1, allow_private=False)
     assert address not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["93.184.216.34", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2606:4700::1111",
+     "2a00:1450:4001::1", "100.128.0.1", "172.32.0.1", "192.0.1.1", "168.63.129.17"],
+)  # fmt: skip
+def test_what_is_public_is_gone_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def connect(address: Any, timeout: float) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError("nobody")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (address, 443))])
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(DeliveryError, match="nobody"):
+        post(check_url("https://a.example", allow_http=False), b"", {}, 1, allow_private=False)
+    assert asked == [(address, 443)]
+
+
+def test_what_is_outside_is_no_wider_than_what_python_calls_global() -> None:
+    random = Random(7)
+    for _ in range(5000):
+        for one in (ip_address(random.getrandbits(32)),
+                    ip_address(random.getrandbits(128) >> 3 | 1 << 125)):  # fmt: skip
+            assert one.is_global or not _is_outside(str(one)), one
+
+
+HEADS = {
+    "to the end of the connection": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+    "of HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
+    "of a length": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+    "of chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n",
+    "of headers": b"HTTP/1.1 200 OK\r\nX: ",
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_who_answers_a_byte_now_and_then_is_out_of_time(kind: str) -> None:
+    """Without a deadline, each would be done in some 10 seconds, and taken for a success."""
+    gone = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(HEADS[kind])
+            for _ in range(500):
+                connection.sendall(b"x")
+                if gone.wait(0.02):
+                    return
+            connection.sendall(b"\r\n0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        url = check_url(f"http://127.0.0.1:{listener.getsockname()[1]}/", allow_http=True)
+        try:
+            with pytest.raises(DeliveryError, match="out of time"):
+                post(url, b"{}", {}, 0.1, allow_private=True)
+        finally:
+            gone.set()
+            thread.join()
+
+
+def test_a_name_that_nobody_resolves_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def resolve(*args: Any, **kwargs: Any) -> list[Any]:
+        over.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", _never)
+    try:
+        with pytest.raises(DeliveryError, match="not resolved within"):
+            post(check_url("https://a.example", allow_http=False), b"", {}, 0.05,
+                 allow_private=True)  # fmt: skip
+    finally:
+        over.set()
 
 
 def test_it_goes_to_the_address_that_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
