@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,8 @@ import httpx
 import pytest
 
 from backroom import JobService
+from backroom.web.problem import Problem
+from backroom.web.reading import read_json
 
 Web = Callable[..., httpx.AsyncClient]
 JSON = {"Content-Type": "application/json"}
@@ -84,6 +88,25 @@ async def test_a_body_that_makes_no_sense(
     assert (problem["status"], problem.get("at")) == (status, at)
     assert said in problem["detail"]
     assert sum((await service.get_stats()).by_status.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # Names that are all looked for among all the others would take minutes.
+        b'{"data": {' + b",".join(b'"%d": 1' % n for n in range(100_000)) + b', "99999": 1}}',
+        b"[" * 2_000_000,
+    ],
+    ids=["names", "depth"],
+)
+def test_a_body_that_is_refused_costs_no_more_than_one_that_is_read(body: bytes) -> None:
+    began = time.process_time()
+    json.loads(b'{"data": {' + b",".join(b'"%d": 1' % n for n in range(100_000)) + b"}}")
+    costs = time.process_time() - began
+    began = time.process_time()
+    with pytest.raises(Problem):
+        read_json(body, None, 100)
+    assert time.process_time() - began < 10 * costs + 0.2
 
 
 @pytest.mark.parametrize(

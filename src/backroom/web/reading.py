@@ -89,7 +89,7 @@ def read_json(body: bytes, shape: type[S] | None, depth: int) -> S | None:
         if shape is None:
             return None
         body = b"{}"
-    if _depth(body) > depth:
+    if _is_deeper(body, depth):
         raise Problem(400, "too-deep", f"the body is nested more than {depth} deep", at="body")
     try:
         json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
@@ -107,10 +107,11 @@ class _Twice(Exception):
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(repr(next(name for name in names if names.count(name) > 1)))
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(repr(name[:100]))
+        found[name] = value
     return found
 
 
@@ -118,16 +119,17 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON number")
 
 
-def _depth(body: bytes) -> int:
-    """How deep it is nested, without reading it."""
-    now = most = 0
+def _is_deeper(body: bytes, depth: int) -> bool:
+    """Whether it is nested deeper than that, without reading it further than it takes to tell."""
+    now = 0
     for match in _OPENING.finditer(body):
         if match.group(1):
             now += 1
-            most = max(most, now)
+            if now > depth:
+                return True
         elif match.group(2):
             now -= 1
-    return most
+    return False
 
 
 def _convert(said: Any, shape: type[S] | None, where: str, *, strict: bool) -> S | None:
