@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -161,6 +162,84 @@ async def test_a_body_that_never_comes_ends_in_time(service: JobService) -> None
     }  # fmt: skip
     await asyncio.wait_for(app(scope, receive, send), 5)
     assert sent[0]["status"] == 503
+
+
+class HalfSent:
+    """A form of which the rest does not come, from some address."""
+
+    def __init__(self, app: Dashboard, address: str) -> None:
+        self.status = 0
+        self.gone = asyncio.Event()
+        headers = [
+            (b"host", b"jobs.example.com"), (b"origin", SITE.encode()),
+            (b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"9"),
+        ]  # fmt: skip
+        scope = {
+            "type": "http", "method": "POST", "path": "/sign-in", "query_string": b"",
+            "scheme": "https", "client": (address, 1), "http_version": "1.1", "headers": headers,
+        }  # fmt: skip
+        self.task = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, object]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.status = message.get("status", self.status)
+
+
+async def test_who_holds_forms_back_keeps_nobody_else_out(service: JobService) -> None:
+    app = dashboard(service, auth=[OPERATE], bounds=Bounds(requests=8, unknown_bodies=4))
+    held = [HalfSent(app, "192.0.2.7") for _ in range(8)]
+    held += [HalfSent(app, f"198.51.100.{number}") for number in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [one.status for one in held] == [0] * 4 + [503] * 4 + [0] * 20
+    async with client_of(app, "203.0.113.9", base_url=SITE, headers={"Origin": SITE}) as client:
+        for path in ("/health/live", "/health/ready", "/sign-in", "/static/app.css"):
+            assert (await client.get(path)).status_code == 200, path
+        assert (await client.get("/api/v1/stats", headers=TOOL)).status_code == 200
+        assert (await client.post("/sign-in", data={"secret": SECRET})).status_code == 303
+    for one in held:
+        one.gone.set()
+    await asyncio.gather(*(one.task for one in held))
+    again = HalfSent(app, "192.0.2.7")
+    await asyncio.sleep(0)
+    assert again.status == 0
+    again.gone.set()
+    await again.task
+
+
+async def test_the_form_of_somebody_unknown_has_a_short_time_and_length(
+    service: JobService,
+) -> None:
+    app = dashboard(service, auth=[OPERATE], bounds=Bounds(unknown_seconds=0.02))
+    slow = HalfSent(app, "192.0.2.7")
+    await asyncio.wait_for(slow.task, 5)
+    assert slow.status == 503
+    async with client_of(app, base_url=SITE, headers={"Origin": SITE}) as client:
+        answer = await client.post("/sign-in", data={"secret": "x" * 9_000})
+        assert (answer.status_code, "8,192" in answer.text) == (413, True)
+
+
+async def test_health_is_told_while_all_places_are_taken(service: JobService, web: Web) -> None:
+    app = dashboard(service, bounds=Bounds(requests=1))
+    hold, inside = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: object) -> object:
+        inside.set()
+        await hold.wait()
+        return ()
+
+    app.house.service.get_limits = slow  # type: ignore[method-assign,assignment]
+    client = web(app)
+    held = asyncio.create_task(client.get("/api/v1/limits"))
+    await inside.wait()
+    assert (await client.get("/api/v1/limits")).status_code == 503
+    for path in ("/health/live", "/health/ready", "/static/app.css"):
+        assert (await client.get(path)).status_code == 200, path
+    hold.set()
+    assert (await held).status_code == 200
 
 
 async def test_more_requests_than_can_be_answered_are_told_to_come_again(

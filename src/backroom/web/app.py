@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -15,14 +14,15 @@ from backroom.service import JobService
 from backroom.web import api, assets, openapi, pages, signing, telemetry
 from backroom.web.access import NOBODY, Identity, Role
 from backroom.web.answering import Answer, answer, refuse
+from backroom.web.bodies import Bodies
 from backroom.web.bounds import Bounds
 from backroom.web.call import Call, House
 from backroom.web.credentials import Credential
 from backroom.web.gate import Authenticate, Gate, client_of
-from backroom.web.guard import Message, Receive, Scope, Send, check_request, too_large, with_headers
+from backroom.web.guard import Receive, Scope, Send, check_request, with_headers
 from backroom.web.pace import Pace
 from backroom.web.problem import Problem, problem_of
-from backroom.web.reading import read_form, read_json, read_query
+from backroom.web.reading import read_query
 from backroom.web.redaction import Redact, Redaction
 from backroom.web.route import Found, Route, Table
 
@@ -93,6 +93,7 @@ class Dashboard:
         else:
             self._hosts = tuple(name.lower() for name in allowed_hosts)
         self._pace = Pace(house.bounds.mutations, 60.0)
+        self._bodies = Bodies(house.bounds)
         self._answering = 0
 
     def close(self) -> None:
@@ -161,14 +162,27 @@ class Dashboard:
             raise Problem(405, "method", "this goes on for ever; GET it", headers={"Allow": "GET"})
         if route.changes:
             self._keep_pace(request, who)
+        query = read_query(request.scope.get("query_string", b""), route.query)
+        body = None
+        if route.changes:
+            body = await self._bodies.read(route, request, who, receive)
+        call = Call(self.house, request, who, found.params, query, body)
+        if route.light:
+            return await self._handled(route, call)
         if self._answering >= self.house.bounds.requests:
             raise Problem(503, "busy",
                           f"{self.house.bounds.requests} requests are being answered; come again",
                           headers={"Retry-After": "1"})  # fmt: skip
         self._answering += 1
         try:
+            return await self._handled(route, call)
+        finally:
+            self._answering -= 1
+
+    async def _handled(self, route: Route, call: Call) -> Response:
+        try:
             async with asyncio.timeout(self.house.bounds.seconds):
-                return await self._handled(found, request, who, receive)
+                value = await route.handler(call)
         except TimeoutError:
             raise Problem(
                 503, "too-slow",
@@ -177,36 +191,13 @@ class Dashboard:
             ) from None  # fmt: skip
         except BackroomError as error:
             raise problem_of(error) from error
-        finally:
-            self._answering -= 1
-
-    async def _handled(
-        self, found: Found, request: Request, who: Identity, receive: Receive
-    ) -> Response:
-        route = found.route
-        query = read_query(request.scope.get("query_string", b""), route.query)
-        body = await self._read_body(route, request, receive) if route.changes else None
-        call = Call(self.house, request, who, found.params, query, body)
-        value = await route.handler(call)
         if isinstance(value, Response):
             return value
         if not route.api:
             raise TypeError(f"{route!r} must return a Response, got {type(value).__name__}")
         return answer(
-            request, value if isinstance(value, Answer) else Answer(value, route.statuses[0])
+            call.request, value if isinstance(value, Answer) else Answer(value, route.statuses[0])
         )
-
-    async def _read_body(self, route: Route, request: Request, receive: Receive) -> Any:
-        body = await _received(receive, self.house.bounds.body)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        wanted = "application/json" if route.api else "application/x-www-form-urlencoded"
-        if body and kind != wanted:
-            raise Problem(415, "bad-media-type",
-                          f"the body must be {wanted}, got {kind[:100]!r}",
-                          at="header.content-type")  # fmt: skip
-        if route.api:
-            return read_json(body, route.body, self.house.bounds.depth)
-        return read_form(body, route.body)
 
     def _keep_pace(self, request: Request, who: Identity) -> None:
         key, now = f"{who.name} {client_of(request)}", asyncio.get_running_loop().time()
@@ -258,23 +249,3 @@ def _own_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         path = path[len(root) :]
     return path or "/"
-
-
-async def _received(receive: Receive, most: int) -> bytes:
-    """The body, and never more than `most` bytes of it.
-
-    Raises:
-        Problem: 413. ClientDisconnect: there is nobody any more.
-    """
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most:
-            raise too_large(most)
-        if not message.get("more_body", False):
-            return b"".join(parts)

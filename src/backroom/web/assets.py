@@ -87,5 +87,6 @@ async def get_asset(call: Call) -> Response:
 
 def routes() -> list[Route]:
     return [
-        Route("GET", "/static/{path:path}", Role.PUBLIC, get_asset, query=Version, api=False),
-    ]
+        Route("GET", "/static/{path:path}", Role.PUBLIC, get_asset, query=Version, api=False,
+              light=True),
+    ]  # fmt: skip

@@ -32,6 +32,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """How long one request may take; streams of events are not counted."""
     requests: int = 64
     """Requests that are answered at once; more are told to come again."""
+    unknown_bodies: int = 10
+    """Bodies that are on their way at once from one address that has not said who it is."""
+    unknown_seconds: float = 5.0
+    """How long such a body may take to come."""
     streams: int = 100
     """Viewers that listen to events at once."""
     stream_seconds: float = 900.0

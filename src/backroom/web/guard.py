@@ -15,7 +15,7 @@ from backroom.web.bounds import Bounds
 from backroom.web.hosts import host_name, is_loopback_name
 from backroom.web.problem import Problem
 
-__all__ = ["CONTENT_SECURITY_POLICY", "check_request", "with_headers"]
+__all__ = ["CONTENT_SECURITY_POLICY", "check_request", "too_large", "with_headers"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

@@ -37,6 +37,8 @@ class Route:
         headers: those that it reads, and what they say.
         api: whether it answers in JSON and stands in the OpenAPI document; else it is a page.
         media_type: of what is answered; a handler whose answer is no JSON makes a `Response`.
+        body_bytes: how long a body may be, where it is less than what others may have.
+        light: it costs next to nothing, and is answered however many others are being answered.
 
     Raises:
         ConfigurationError: a path or a method that makes no sense, or a change that all may ask
@@ -59,6 +61,8 @@ class Route:
         tag: str = "",
         api: bool = True,
         media_type: str = "application/json",
+        body_bytes: int | None = None,
+        light: bool = False,
     ) -> None:
         if not isinstance(role, Role):
             raise ConfigurationError(f"{method} {path}: say which role may, got {role!r}")
@@ -78,6 +82,8 @@ class Route:
         self.tag = tag
         self.api = api
         self.media_type = media_type
+        self.body_bytes = body_bytes
+        self.light = light
         self.parameters = tuple(name for name, _ in _PARAMETER.findall(path))
         parts = _PARAMETER.split(path)
         pattern = re.escape(parts[0])

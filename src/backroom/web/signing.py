@@ -10,6 +10,7 @@ refused by its origin besides.
 from __future__ import annotations
 
 import time
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -24,6 +25,9 @@ from backroom.web.route import Route
 from backroom.web.sessions import COOKIE, LASTS
 
 __all__ = ["routes"]
+
+FORM_BYTES: Final = 8_192
+"""Of a form that anybody may send: a password, and an address of ours to go to."""
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +108,8 @@ def _own(target: str) -> str:
 def routes() -> list[Route]:
     return [
         Route("GET", "/sign-in", Role.PUBLIC, form, query=Wanted, api=False),
-        Route("POST", "/sign-in", Role.PUBLIC, sign_in, body=SignIn, api=False),
-        Route("POST", "/sign-out", Role.PUBLIC, sign_out, api=False),
+        Route(
+            "POST", "/sign-in", Role.PUBLIC, sign_in, body=SignIn, api=False, body_bytes=FORM_BYTES
+        ),
+        Route("POST", "/sign-out", Role.PUBLIC, sign_out, api=False, body_bytes=FORM_BYTES),
     ]

@@ -148,8 +148,8 @@ def _age(queue: QueueStats, now: datetime) -> float:
 def routes() -> list[Route]:
     """None of them changes anything; health is for everybody, and says nothing but yes or no."""
     return [
-        Route("GET", "/health/live", Role.PUBLIC, live, api=False),
-        Route("GET", "/health/ready", Role.PUBLIC, Readiness(), api=False),
+        Route("GET", "/health/live", Role.PUBLIC, live, api=False, light=True),
+        Route("GET", "/health/ready", Role.PUBLIC, Readiness(), api=False, light=True),
         Route("GET", "/metrics", Role.READ, metrics, api=False),
         Route("GET", "/api/v1/autoscale", Role.READ, autoscale, query=Scope, returns=Autoscale,
               tag="store"),
