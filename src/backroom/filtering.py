@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 from uuid import UUID
 
 from backroom.errors import ConfigurationError, JobNotFoundError, OptionError
@@ -44,6 +44,9 @@ class JobFilter(TypedDict, total=False):
     text: str | None
     """What id, type, data, tags, unique key or the text of the last error has in it; the letters
     A to Z are the same in either case. The whole id of a job means that job alone."""
+    unseen: Sequence[str] | None
+    """Types in whose data `text` is not looked for, as they hold what is not shown to who asks;
+    "*": only ids and types are looked at, of all jobs. Without a text it says nothing."""
     worker: str | None
     """The name of the worker that holds it, "host:pid"."""
     workflow: str | UUID | None
@@ -72,6 +75,8 @@ def read_filter(said: Mapping[str, Any]) -> Filter:
             f"since must be before until, got {said['since']!r} and {said['until']!r}: nothing"
             " is made in that time"
         )
+    if "text" not in which:
+        which.pop("unseen", None)
     return Filter(**which)
 
 
@@ -169,6 +174,14 @@ def _words(name: str, most: int) -> Any:
     return check
 
 
+def _unseen(value: object) -> tuple[str, ...] | Literal["*"]:
+    if value == "*":
+        return "*"
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise OptionError(f'unseen must be "*" or a list of types, got {value!r}')
+    return tuple(sorted({_type(one) for one in value}))
+
+
 def _encodable(text: str) -> bool:
     try:
         text.encode()
@@ -184,6 +197,7 @@ _CHECKS: Final[dict[str, Any]] = {
     "tag": check_tag,
     "error": _words("error", MAX_KIND),
     "text": _words("text", MAX_TEXT),
+    "unseen": _unseen,
     "worker": _words("worker", MAX_TEXT),
     "workflow": lambda value: str(value) if isinstance(value, UUID) else (
         _words("workflow", MAX_TEXT)(value)

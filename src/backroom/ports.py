@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -347,6 +347,9 @@ class Filter(msgspec.Struct, frozen=True):
     text: str | None = None
     """What its id, type, data, tags, unique key or the text of its last error has in it. The
     letters A to Z are the same in either case."""
+    unseen: tuple[str, ...] | Literal["*"] = ()
+    """Types in whose data the text is not looked for; "*": only ids and types are looked at, of
+    all jobs."""
     worker: str | None = None
     """The name of the worker that holds it."""
     workflow: str | None = None

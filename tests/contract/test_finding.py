@@ -99,6 +99,43 @@ async def test_signs_that_mean_something_elsewhere_mean_themselves(bench: Bench,
         assert await found(bench, text=text) == [job]
 
 
+async def test_a_text_is_not_looked_for_in_the_data_of_types_that_hide_some(bench: Bench) -> None:
+    async def counted(**which: object) -> int:
+        return (
+            await bench.storage.count(msgspec.convert(which, Filter), bench.now, None, 1000)
+        ).jobs
+
+    hidden = await bench.add(type="LOGIN", data='{"password":"hush"}', unique_key="k-login")
+    other = await bench.add(type="PAY", data='{"note":"hush"}')
+    assert await found(bench, text="hush") == [other, hidden]
+    assert await found(bench, text="hush", unseen=("LOGIN", "\0$1{jobs}'")) == [other]
+    assert await found(bench, text="hush", unseen=("LOGIN", "PAY")) == []
+    assert await counted(text="hush", unseen=("LOGIN",)) == 1
+    for text in ("login", hidden, "K-LOG"):
+        assert await found(bench, text=text, unseen=("LOGIN",)) == [hidden]
+
+
+async def test_a_text_may_be_looked_for_in_ids_and_types_alone(bench: Bench) -> None:
+    job = await failed(
+        bench, type="HUSH", data='{"a":"data"}', options='{"tags":["tag"],"unique_key":"held"}',
+        unique_key="key", message="error",
+    )  # fmt: skip
+    for text in ("data", "tag", "held", "key", "error"):
+        assert await found(bench, text=text) == [job], text
+        assert await found(bench, text=text, unseen="*") == [], text
+    for text in ("hush", job, job[-12:]):
+        assert await found(bench, text=text, unseen="*") == [job], text
+
+
+async def test_what_many_are_changed_by_is_looked_for_in_the_same_way(bench: Bench) -> None:
+    hidden = await bench.add(type="LOGIN", data='"hush"')
+    other = await bench.add(type="PAY", data='"hush"')
+    which = Filter(text="hush", unseen=("LOGIN",))
+    assert await bench.storage.cancel(which, bench.now) == 1
+    assert (await bench.info(other)).status == JobStatus.CANCELLED
+    assert (await bench.info(hidden)).status == JobStatus.PENDING
+
+
 async def test_jobs_are_found_by_the_worker_that_holds_them(bench: Bench) -> None:
     one, two = await bench.enlist("host:1"), await bench.enlist("host:2")
     jobs = await bench.add_many(3)

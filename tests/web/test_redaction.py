@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from backroom import Job, JobInfo, JobService, JobType, Secret
+from backroom import Job, JobFailedError, JobInfo, JobService, JobType, Secret
 from backroom.web import Token, dashboard
 from tests.web.conftest import client_of
 
@@ -77,11 +79,57 @@ async def test_a_secret_field_is_shown_to_nobody(done: str, service: JobService,
     assert known["secret"] == ["$.password"]
 
 
-async def test_who_looks_for_a_secret_is_not_told_of_finding_one(done: str, web: Web) -> None:
+async def answers(client: httpx.AsyncClient, text: str) -> list[Any]:
+    """All that says how many jobs have a text in them."""
+    found: list[Any] = []
+    for path in ("/api/v1/jobs?limit=1", "/api/v1/jobs/count", "/jobs", "/bulk?verb=cancel"):
+        answer = await client.get(path, params={**httpx.URL(path).params, "text": text})
+        assert answer.status_code == 200, (path, answer.text)
+        page = answer.headers["content-type"].startswith("text/html")
+        told = answer.text.replace(text, "TEXT") if page else answer.json()
+        found.append(re.sub(r"\d+ (ms|s) ago|\d\d:\d\d:\d\d\S*", "", told) if page else told)
+    body = {"verb": "cancel", "text": text}
+    begun = (await client.post("/api/v1/operations", json=body)).json()
+    while (ended := (await client.get(f"/api/v1/operations/{begun['id']}")).json())[
+        "state"
+    ] == "running":
+        await asyncio.sleep(0.01)
+    found.append([ended[name] for name in ("expected", "looked", "changed", "refused")])
+    return found
+
+
+async def test_who_looks_for_a_secret_is_not_told_of_finding_one(
+    done: str, service: JobService, web: Web
+) -> None:
+    for user in ("bob", "eve"):  # There are more of them than a page has.
+        await service.schedule(SIGN_IN, Login(user, HUSH), delay=3600)
     client = web()
-    for text, found in ((HUSH, 0), (HUSH[:4], 0), ("ADA", 1), (done, 1)):
+    hit, missed = await answers(client, HUSH[:6]), await answers(client, "hushed")
+    assert hit == missed
+    assert (hit[0]["jobs"], hit[0]["cursor"], hit[1]["jobs"]) == ([], None, 0)
+    for text, found in (("SIGN_IN", 3), (done, 1)):
         answer = await client.get("/api/v1/jobs", params={"text": text})
         assert (answer.status_code, len(answer.json()["jobs"])) == (200, found), text
+
+
+async def test_data_of_types_without_secrets_is_searched(
+    done: str, service: JobService, web: Web
+) -> None:
+    job_id = await service.schedule("HELLO", {"name": "ada"})
+    [found] = (await web().get("/api/v1/jobs", params={"text": "ADA"})).json()["jobs"]
+    assert found["id"] == job_id
+
+
+async def test_who_redacts_lets_nobody_search_what_may_be_redacted(
+    done: str, service: JobService, web: Web
+) -> None:
+    def redact(info: JobInfo) -> JobInfo:
+        return msgspec.structs.replace(info, data=None, tags=(), error=None)
+
+    await service.schedule("HELLO", {"card": HUSH}, tags=[HUSH], unique_key=HUSH, delay=3600)
+    client = web(redact=redact)
+    assert await answers(client, HUSH[:6]) == await answers(client, "hushed")
+    assert (await client.get("/api/v1/jobs/count?text=hello")).json()["jobs"] == 1
 
 
 async def test_who_is_not_shown_data_does_not_search_it(done: str, web: Web) -> None:
@@ -131,6 +179,50 @@ async def test_the_application_has_the_last_word(done: str, web: Web) -> None:
 
     job = (await web(redact=redact).get(f"/api/v1/jobs/{done}")).json()
     assert job["data"] == {"user": "somebody"}
+
+
+async def test_what_the_application_redacts_stands_nowhere_else(web: Web) -> None:
+    def redact(info: JobInfo) -> JobInfo:
+        return msgspec.structs.replace(info, data="-", error="-", errors=())
+
+    service = JobService("memory:", default_retry_limit=0)
+
+    @service.handler("PAY")
+    async def pay(job: Job[Any]) -> None:
+        raise ValueError(f"card {HUSH} was refused")
+
+    async with service, client_of(dashboard(service, redact=redact)) as client:
+        async with service.workflow("order") as flow:
+            job_id = flow.add("PAY", {"card": HUSH}).id
+        await service.cron("0 4 * * *", "PAY", {"card": HUSH}, name="daily")
+        with contextlib.suppress(JobFailedError):
+            await service.result(job_id, timeout=30)
+        for path in (
+            "/api/v1/failures", "/failures", "/", "/jobs", f"/jobs/{job_id}", "/workflows",
+            f"/workflows/{flow.id}", f"/api/v1/workflows/{flow.id}", "/api/v1/workflows",
+            "/api/v1/schedules", "/api/v1/schedules/daily", "/schedules", "/schedules/daily",
+            "/api/v1/jobs", f"/api/v1/jobs/{job_id}",
+        ):  # fmt: skip
+            answer = await client.get(path)
+            assert (answer.status_code, HUSH in answer.text) == (200, False), path
+        [group] = (await client.get("/api/v1/failures")).json()
+        assert (group["kind"], group["jobs"], group["message"]) == ("ValueError", 1, "(hidden)")
+
+
+async def test_an_older_result_of_a_type_with_secrets_is_hidden_as_a_whole(
+    done: str, service: JobService, web: Web
+) -> None:
+    @dataclass
+    class Newer:
+        key: Annotated[str, Secret]
+
+    newer = JobService(service.storage)
+    up: Any = lambda data: data  # noqa: E731
+    newer.declare(JobType("SIGN_IN", Login, result=Newer, version=2, upgrade={1: up}))
+    async with client_of(dashboard(newer)) as client:
+        job = (await client.get(f"/api/v1/jobs/{done}")).json()
+    assert (job["version"], job["data"], job["result"]) == (1, "(hidden)", "(hidden)")
+    await newer.stop(0)
 
 
 async def test_a_redaction_that_fails_shows_nothing(done: str, web: Web) -> None:

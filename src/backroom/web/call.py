@@ -79,7 +79,7 @@ class Call:
     @property
     def operations(self) -> Operations:
         """Changes, in this one's name."""
-        return Operations(self.house.service, self.who)
+        return Operations(self.house.service, self.house.redaction, self.who)
 
     def may(self, role: Role) -> bool:
         """Whether this one may what that role may: which buttons a page shows."""

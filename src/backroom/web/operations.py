@@ -13,6 +13,7 @@ from backroom.ports import BulkProgress
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity
+from backroom.web.redaction import Redaction
 
 __all__ = ["BulkVerb", "Operations"]
 
@@ -27,8 +28,9 @@ class Operations:
     """Changes in the name of `who`. Each is written down before it begins, and what came of it
     after that. Each raises what the verb of the service does; nothing was changed then."""
 
-    def __init__(self, service: JobService, who: Identity) -> None:
+    def __init__(self, service: JobService, redaction: Redaction, who: Identity) -> None:
         self._service = service
+        self._redaction = redaction
         self._who = who
 
     def _recorded(
@@ -116,7 +118,8 @@ class Operations:
                 "reprioritize": self._service.reprioritize_jobs,
             }
             first = (said.pop("priority"),) if verb == "reprioritize" else ()
-            changed = await verbs[verb](*first, progress=note, **said, **which)
+            seen = self._redaction.narrowed(which, self._service.known_types)
+            changed = await verbs[verb](*first, progress=note, **said, **seen)
             record.changed = changed
             return changed
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from backroom.describing import Masks
+from backroom.describing import Masks, TypeInfo
 from backroom.errors import ConfigurationError
-from backroom.job import JobInfo
+from backroom.flow import WorkflowInfo
+from backroom.job import FailureGroup, JobInfo
 from backroom.schedule import ScheduleInfo
 from backroom.secret import HIDDEN, masked
 from backroom.web.access import Identity, Role, role_of
@@ -30,7 +31,8 @@ class Redaction:
 
     Args:
         masks: what the service knows of a type by its name.
-        redact: is called with each job, after all else was hidden.
+        redact: is called with each job, after all else was hidden. Where there is no job to call it
+            with, the texts of errors and the data of schedules are hidden.
         hide_from: this role, and those below it, see no data, results, metadata nor logs.
     """
 
@@ -79,15 +81,39 @@ class Redaction:
         return shown
 
     def schedule(self, info: ScheduleInfo, who: Identity) -> ScheduleInfo:
-        """The same of a schedule, whose data its jobs get."""
-        if self.hides_data_from(who):
+        """The same of a schedule, whose data its jobs get. What `redact` would hide of them, it
+        cannot be asked about a schedule."""
+        if self._redact is not None or self.hides_data_from(who):
             return msgspec.structs.replace(info, data=HIDDEN)
         return self._without_secrets(info)
 
-    def hides_some_of(self, type_: str) -> bool:
-        """Whether something of the jobs of this type is shown to nobody."""
-        masks = self._of(type_)
-        return masks is not None and (masks.data is not False or masks.result is not False)
+    def failures(self, group: FailureGroup) -> FailureGroup:
+        """Without the text of the error, where `redact` may hide that: the job shows it."""
+        if self._redact is None:
+            return group
+        return msgspec.structs.replace(group, message=HIDDEN)
+
+    def workflow(self, info: WorkflowInfo) -> WorkflowInfo:
+        """The same of the jobs of a workflow."""
+        if self._redact is None:
+            return info
+        jobs = (
+            one if one.error is None else msgspec.structs.replace(one, error=HIDDEN)
+            for one in info.jobs
+        )
+        return msgspec.structs.replace(info, jobs=tuple(jobs))
+
+    def narrowed(self, which: Mapping[str, Any], types: Sequence[TypeInfo]) -> dict[str, Any]:
+        """A filter that finds nothing by what is shown to nobody: neither a count, nor a cursor,
+        nor how many were changed tells whether a text stands there.
+
+        `types`: all that are known here.
+        """
+        if which.get("text") is None:
+            return dict(which)
+        if self._redact is not None:  # Who knows of what.
+            return {**which, "unseen": "*"}
+        return {**which, "unseen": [one.name for one in types if one.secret]}
 
     def _without_secrets(self, info: Shown) -> Shown:
         masks = self._of(info.type)
@@ -99,7 +125,10 @@ class Redaction:
             data = masked(data, masks.data) if info.version == masks.version else HIDDEN
         if isinstance(info, ScheduleInfo):
             return msgspec.structs.replace(info, data=data)
-        return msgspec.structs.replace(info, data=data, result=masked(info.result, masks.result))
+        result = info.result
+        if masks.result is not False and result is not None:
+            result = masked(result, masks.result) if info.version == masks.version else HIDDEN
+        return msgspec.structs.replace(info, data=data, result=result)
 
     def _of(self, type_: str) -> Masks | None:
         found = self._kept.get(type_)

@@ -8,7 +8,7 @@ and whatever is looked for. Its statement is made for what is looked for; all va
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from backroom.job import JobStatus, State
@@ -45,10 +45,12 @@ _STATUS: Final = {
 }
 # "C": letters of the alphabet alone, whatever the database knows of languages. What stands in the
 # options is looked at as JSON only where its text has it.
-_TEXT: Final = """(
-    strpos(j.id::text, {text}) > 0 OR strpos(lower(j.type COLLATE "C"), {text}) > 0
-    OR strpos(lower(j.data COLLATE "C"), {text}) > 0
-    OR strpos(lower(j.data COLLATE "C"), {escaped}) > 0
+_NAMES: Final = """(
+    strpos(j.id::text, {text}) > 0 OR strpos(lower(j.type COLLATE "C"), {text}) > 0)"""
+_DATA: Final = """(
+    strpos(lower(j.data COLLATE "C"), {text}) > 0
+    OR strpos(lower(j.data COLLATE "C"), {escaped}) > 0)"""
+_TEXT: Final = """({names} OR {data}
     OR strpos(lower(j.unique_key COLLATE "C"), {text}) > 0
     OR CASE WHEN strpos(lower(j.options COLLATE "C"), {escaped}) > 0 THEN
         EXISTS (SELECT FROM json_array_elements_text(j.options::json->'tags') AS t (tag)
@@ -118,9 +120,20 @@ class Finder:
         if which.text is not None:
             text, escaped = map(to_text, needle(which.text))
             self._text = text
-            self._conditions.append(
-                _TEXT.format(text=self._bind(text), escaped=self._bind(escaped))
-            )
+            self._conditions.append(self._has(text, escaped, which.unseen))
+
+    def _has(self, text: str, escaped: str, unseen: tuple[str, ...] | Literal["*"]) -> str:
+        """That a job has a text in it."""
+        where = {"text": self._bind(text)}
+        names = _NAMES.format(**where)
+        if unseen == "*":
+            return names
+        where["escaped"] = self._bind(escaped)
+        data = _DATA.format(**where)
+        if unseen:
+            self._arguments.append([to_text(one) for one in unseen])
+            data = f"(j.type <> ALL(${len(self._arguments)}::text[]) AND {data})"
+        return _TEXT.format(names=names, data=data, **where)
 
     def _kept(self, name: str, value: Any) -> Any:
         if name == "workflow":

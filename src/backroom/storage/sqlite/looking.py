@@ -7,6 +7,7 @@ and whatever is looked for; and who goes on from there sees each job once.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
 
 from backroom.errors import OptionError
@@ -32,9 +33,11 @@ STATUS: Final = {
     JobStatus.CANCELLED: "j.state = 4 AND j.state BETWEEN 2 AND 4",
 }
 # What stands in the options is looked at as JSON only where its text has it.
+_NAMES: Final = "(instr(lower(j.id), :text) OR instr(lower(j.type), :text))"
+_DATA: Final = "(instr(lower(j.data), :text) OR instr(lower(j.data), :escaped))"
+_SEEN: Final = f"(j.type NOT IN (SELECT value FROM json_each(:unseen)) AND {_DATA})"
 _TEXT: Final = """(
-    instr(lower(j.id), :text) OR instr(lower(j.type), :text) OR instr(lower(j.data), :text)
-    OR instr(lower(j.data), :escaped) OR instr(lower(j.reason), :text)
+    {names} OR {data} OR instr(lower(j.reason), :text)
     OR instr(lower(j.unique_key), :text)
     OR CASE WHEN instr(lower(j.options), :escaped) AND json_valid(j.options) THEN
         EXISTS (SELECT 1 FROM json_each(j.options, '$.tags') WHERE instr(lower(value), :text))
@@ -202,8 +205,12 @@ def matching(which: Filter, now: int) -> tuple[str, dict[str, Any]]:
             conditions.append(condition)
             arguments[name] = value
     if which.text is not None:
-        conditions.append(_TEXT)
         arguments["text"], arguments["escaped"] = needle(which.text)
+        if which.unseen == "*":
+            conditions.append(_NAMES)
+        else:
+            arguments["unseen"] = json.dumps(which.unseen)
+            conditions.append(_TEXT.format(names=_NAMES, data=_SEEN if which.unseen else _DATA))
     return " AND ".join(conditions), arguments
 
 

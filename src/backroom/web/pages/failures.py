@@ -20,5 +20,5 @@ async def failures(call: Call) -> Response:
         "failures",
         stats=await call.looking.stats(),
         said=said_of(query),
-        groups=await call.service.get_failures(),
+        groups=await call.looking.failures(),
     )

@@ -93,7 +93,7 @@ async def jobs(call: Call) -> Response:
     types = sorted(
         {job.type for job in shown.jobs} | {known.name for known in call.service.known_types}
     )
-    kinds = sorted({group.kind for group in await call.service.get_failures()})
+    kinds = sorted({group.kind for group in await call.looking.failures()})
     return page(
         call,
         "jobs.html",

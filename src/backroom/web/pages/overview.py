@@ -48,7 +48,7 @@ async def overview(call: Call) -> Response:
     query: OverviewQuery = call.query
     stats = await call.looking.stats()
     history = await call.service.get_history(SPANS[query.last][1])
-    failures = await call.service.get_failures(10)
+    failures = await call.looking.failures(10)
     alarms = alarms_of(stats, datetime.now(UTC))
     return page(
         call,
