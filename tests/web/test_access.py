@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.requests import Request
 
 from backroom import ConfigurationError, JobService
 from backroom.web import BasicAuth, Bounds, Identity, Role, Token, dashboard, read_credentials
+from backroom.web.passwords import MOST_WAITING
 from backroom.web.route import Route
 from tests.web.conftest import client_of
 
@@ -223,6 +225,82 @@ async def test_wrong_passwords_are_counted_and_right_ones_are_not_refused_for_th
     assert statuses == [401, 401, 401, 429, 429]
     answer = await client.get("/api/v1/stats", headers=WHO[Role.READ])
     assert answer.status_code == 200
+
+
+async def test_passwords_that_come_at_once_are_not_all_tried(
+    service: JobService, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = BasicAuth.make("ada", "operate", "correct horse")
+    tried: list[str] = []
+    fits = BasicAuth.fits
+
+    def counted(self: BasicAuth, password: str) -> bool:
+        tried.append(password)
+        return fits(self, password)
+
+    monkeypatch.setattr(BasicAuth, "fits", counted)
+    client = web(auth=[ada], bounds=Bounds(failures=4))
+    guesses = [client.get("/api/v1/stats", auth=("ada", f"guess {n}")) for n in range(30)]
+    statuses = [answer.status_code for answer in await asyncio.gather(*guesses)]
+    assert (statuses.count(401), statuses.count(429)) == (4, 26)
+    assert len(tried) == 4
+
+
+async def test_no_more_passwords_wait_than_can_be_hashed_soon(service: JobService) -> None:
+    ada = BasicAuth.make("ada", "operate", "correct horse")
+    app = dashboard(service, auth=[ada])
+
+    async def guess(number: int) -> int:
+        async with client_of(app, f"192.0.2.{number}") as client:
+            return (await client.get("/api/v1/stats", auth=("ada", f"no {number}"))).status_code
+
+    statuses = await asyncio.gather(*(guess(number) for number in range(30)))
+    assert (statuses.count(401), statuses.count(503)) == (MOST_WAITING, 30 - MOST_WAITING)
+
+
+async def test_a_right_password_that_comes_often_at_once_is_hashed_once(
+    service: JobService, web: Web
+) -> None:
+    client = web(auth=[BasicAuth.make("ada", "read", "correct horse")], bounds=Bounds(failures=2))
+    for _ in range(2):
+        asked = [client.get("/api/v1/stats", auth=("ada", "correct horse")) for _ in range(20)]
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+
+async def test_who_was_let_in_is_not_refused_for_the_nonsense_of_others(
+    service: JobService, web: Web
+) -> None:
+    client = web(auth=[BasicAuth.make("ada", "read", "correct horse")], bounds=Bounds(failures=3))
+    assert (await client.get("/api/v1/stats", auth=("ada", "correct horse"))).status_code == 200
+    for _ in range(5):
+        await client.get("/api/v1/stats", headers={"Authorization": "Nonsense"})
+    assert (await client.get("/api/v1/stats", auth=("ada", "wrong"))).status_code == 429
+    assert (await client.get("/api/v1/stats", auth=("ada", "correct horse"))).status_code == 200
+
+
+async def test_all_addresses_of_one_network_are_counted_together(service: JobService) -> None:
+    app = dashboard(service, auth=[READ], bounds=Bounds(failures=3))
+    statuses = []
+    for number in range(5):
+        async with client_of(app, f"2001:db8:0:1::{number}") as client:
+            answer = await client.get("/api/v1/stats", headers={"Authorization": "Bearer no"})
+            statuses.append(answer.status_code)
+    assert statuses == [401, 401, 401, 429, 429]
+    async with client_of(app, "2001:db8:0:2::1") as client:
+        answer = await client.get("/api/v1/stats", headers={"Authorization": "Bearer no"})
+        assert answer.status_code == 401
+
+
+async def test_a_wrong_credential_is_logged_without_what_was_said(
+    service: JobService, web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = web(auth=[BasicAuth.make("ada", "read", "correct horse")])
+    await client.get("/api/v1/stats", auth=("ada", "a wrong one"))
+    await client.get("/api/v1/stats", auth=("my-password", ""))
+    assert "from 127.0.0.1, for 'ada'" in caplog.text
+    assert "for a name that is not known" in caplog.text
+    assert "a wrong one" not in caplog.text
+    assert "my-password" not in caplog.text
 
 
 def test_a_credential_survives_being_written_down() -> None:

@@ -132,7 +132,7 @@ class Dashboard:
             found = looked if isinstance(looked, Found) else None
             if found is None or found.route.role is not Role.PUBLIC:
                 # Who may nothing does not learn which paths there are.
-                who = await self.house.gate.identify(request)
+                who = await self._identified(request)
                 if who.role is Role.PUBLIC:
                     raise self.house.gate.unauthorized(request, "say who you are")
             if found is None:
@@ -147,6 +147,15 @@ class Dashboard:
             failed = Problem(500, "failed", "this failed; the log of the server says why")
             response = await self._refused(request, path, who, failed)
         await response(scope, receive, send)
+
+    async def _identified(self, request: Request) -> Identity:
+        seconds = self.house.bounds.seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.house.gate.identify(request)
+        except TimeoutError:
+            raise Problem(503, "too-slow", f"who asks was not known after {seconds:g} seconds",
+                          headers={"Retry-After": "5"}) from None  # fmt: skip
 
     async def _answered(
         self, found: Found, request: Request, who: Identity, receive: Receive

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import hashlib
-import hmac
 import inspect
-import secrets
+import ipaddress
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -21,10 +19,13 @@ from backroom.web.access import NOBODY, Identity, Role
 from backroom.web.credentials import BasicAuth, Credential, Token
 from backroom.web.hosts import host_name, is_loopback_name
 from backroom.web.pace import Pace
+from backroom.web.passwords import Passwords
 from backroom.web.problem import Problem
 from backroom.web.sessions import COOKIE, Sessions
 
 __all__ = ["Authenticate", "Gate", "client_of"]
+
+log = logging.getLogger("backroom.web")
 
 Authenticate = Callable[[Request], "Identity | Awaitable[Identity | None] | None"]
 """The host application's own: who this is; None: it does not say."""
@@ -35,9 +36,7 @@ FORWARDING: Final = (
 )  # fmt: skip
 """How names of headers begin that somebody in between puts on. That none of them is there proves
 nothing: a proxy need not say that it is one."""
-REMEMBERED: Final = 300.0
-"""Seconds for which a password that was right is not hashed again."""
-MOST_REMEMBERED: Final = 1000
+UNKNOWN: Final = "these credentials are not known here"
 LOCAL: Final = Identity("local", Role.ADMIN)
 
 
@@ -68,9 +67,7 @@ class Gate:
         self._link: Token | None = None
         self.sessions = Sessions(self._credentials, session_secret)
         self._failures = Pace(failures, 60.0)
-        self._hashing = asyncio.Semaphore(2)
-        self._seen: dict[bytes, float] = {}
-        self._seen_key = secrets.token_bytes(32)
+        self._passwords = Passwords()
 
     @property
     def is_closed(self) -> bool:
@@ -87,7 +84,7 @@ class Gate:
 
         Raises:
             Problem: 401, what they say is wrong; 403, they are not of this machine; 429, they
-                were wrong too often.
+                were wrong too often; 503, many wait to be checked.
         """
         if self._authenticate is not None:
             found = self._authenticate(request)
@@ -130,7 +127,7 @@ class Gate:
         """The credential of somebody who typed it: a token alone, or a name and a password.
 
         Raises:
-            Problem: 401, it is wrong; 429, it was too often.
+            Problem: 401, it is wrong; 429, it was too often; 503, many wait to be checked.
         """
         return await self._check(request, name, secret)
 
@@ -155,42 +152,59 @@ class Gate:
                 found = credential
         if found is not None:
             return found
-        wait = self._failures.wait(client_of(request), time.monotonic())
+        user = self._credentials.get(name)
+        if not isinstance(user, BasicAuth):
+            # As slow as a wrong password, so that nobody learns which names there are.
+            user = next((one for one in self._credentials.values() if isinstance(one, BasicAuth)),
+                        None)  # fmt: skip
+        if user is not None and self._passwords.remembers(name, user, secret):
+            return user
+        # Counted before it is known: many at once are not to be tried before the first has failed.
+        counted = user is None or not self._passwords.is_checking(name, user, secret)
+        if counted:
+            self._count(request)
+        if user is not None:
+            client = client_of(request)
+            try:
+                fits = await self._passwords.fits(name, user, secret)
+            except Problem:  # It was not tried.
+                if counted:
+                    self._failures.give_back(client)
+                raise
+            if fits:
+                if counted:
+                    self._failures.give_back(client)
+                return user
+        self._tell(request, name)
+        raise self.unauthorized(request, UNKNOWN)
+
+    def _count(self, request: Request) -> None:
+        """One more that may be wrong.
+
+        Raises:
+            Problem: 429, there were too many.
+        """
+        client, now = client_of(request), time.monotonic()
+        wait = self._failures.wait(client, now)
         if wait is not None:
             raise Problem(
                 429, "too-many-failures",
                 "too many wrong credentials came from this address; wait a minute",
                 headers={"Retry-After": str(wait)},
             )  # fmt: skip
-        user = self._credentials.get(name)
-        if not isinstance(user, BasicAuth):
-            # As slow as a wrong password, so that nobody learns which names there are.
-            user = next((one for one in self._credentials.values() if isinstance(one, BasicAuth)),
-                        None)  # fmt: skip
-            if user is not None:
-                await self._fits(user, secret)
-            raise self._unknown(request)
-        if not await self._fits(user, secret):
-            raise self._unknown(request)
-        return user
+        self._failures.count(client, now)
 
-    async def _fits(self, user: BasicAuth, secret: str) -> bool:
-        told = f"{user.mark}\0{secret}".encode("utf-8", "surrogatepass")
-        key = hmac.new(self._seen_key, told, hashlib.sha256).digest()
-        now = time.monotonic()
-        if self._seen.get(key, 0.0) > now:
-            return True
-        async with self._hashing:
-            fits = await asyncio.to_thread(user.fits, secret)
-        if fits:
-            if len(self._seen) >= MOST_REMEMBERED:
-                self._seen.clear()
-            self._seen[key] = now + REMEMBERED
-        return fits
+    def _tell(self, request: Request, name: str) -> None:
+        """For the log. A name that is none of ours may be a secret in the wrong field."""
+        whose = repr(name) if name in self._credentials else "a name that is not known"
+        log.warning("a wrong credential came from %s, for %s",
+                    client_of(request), whose if name else "a token")  # fmt: skip
 
     def _unknown(self, request: Request) -> Problem:
-        self._failures.count(client_of(request), time.monotonic())
-        return self.unauthorized(request, "these credentials are not known here")
+        """What they say is no credential at all."""
+        self._count(request)
+        self._tell(request, "")
+        return self.unauthorized(request, UNKNOWN)
 
     def unauthorized(self, request: Request, detail: str) -> Problem:
         """401, with what may be shown instead."""
@@ -240,8 +254,18 @@ def _is_of_this_machine(address: str) -> bool:
 
 
 def client_of(request: Request) -> str:
-    """The address that asks, to count it by."""
-    return request.client.host if request.client is not None else "?"
+    """The address that asks, to count it by. Of IPv6, the network: whoever has one address there
+    has 2**64 of them."""
+    host = request.client.host if request.client is not None else "?"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
 
 
 def _checked(found: object) -> Identity:

@@ -26,6 +26,11 @@ class Pace:
         late = full_at + self._each - now - self._each * self._most
         return max(1, math.ceil(late)) if late > 1e-9 else None
 
+    def give_back(self, key: str) -> None:
+        """It was counted, and is not to be."""
+        if key in self._full_at:
+            self._full_at[key] -= self._each
+
     def count(self, key: str, now: float) -> None:
         """It was done."""
         self._full_at[key] = max(self._full_at.get(key, now), now) + self._each

@@ -108,12 +108,30 @@ MUTANTS = (
         promises=(17,),
         guard="who is wrong too often waits",
         file="web/gate.py",
-        old="self._failures.count(client_of(request), time.monotonic())",
+        old="self._failures.count(client, now)",
         new="pass",
         tests=(
             "web/test_access.py"
             "::test_wrong_passwords_are_counted_and_right_ones_are_not_refused_for_them",
         ),
+    ),
+    Mutant(
+        name="web-passwords-are-counted-before-they-are-tried",
+        promises=(17,),
+        guard="many passwords at once are not all tried before the first has failed",
+        file="web/gate.py",
+        old="        if counted:\n            self._count(request)",
+        new="        pass",
+        tests=("web/test_access.py::test_passwords_that_come_at_once_are_not_all_tried",),
+    ),
+    Mutant(
+        name="web-bodies-of-strangers-are-few",
+        promises=(17,),
+        guard="how many bodies are on their way is counted for each sender",
+        file="web/bodies.py",
+        old="if self._coming[sender] >= most:",
+        new="if False:",
+        tests=("web/test_guard.py::test_who_holds_forms_back_keeps_nobody_else_out",),
     ),
     Mutant(
         name="web-older-data-is-hidden-whole",
