@@ -43,6 +43,9 @@ def test_what_is_hidden_is_named() -> None:
     assert str(texts.visible("a\u202eb")) == (
         'a<span class="chr" title="U+202E right-to-left override">U+202E</span>b'
     )
+    assert str(texts.visible("a" + "\u202e" * 8000)) == (
+        'a<span class="chr" title="U+202E right-to-left override x 8,000">U+202E x 8,000</span>'
+    )
     assert ">ESC</span>[31m" in texts.visible("\x1b[31m")
     assert texts.plain("a\u202e\nb") == "a[U+202E] b"
 
@@ -228,3 +231,27 @@ def test_a_form_leads_back_to_pages_of_ours_alone(elsewhere: str | None) -> None
 
 def test_a_form_leads_back_to_where_it_was() -> None:
     assert back_to("/jobs?status=failed", "/") == ("/jobs", "status=failed")
+
+
+@pytest.mark.parametrize(
+    "text", ["\u202e" * 400_000, "\u202e\u202d" * 200_000, "a\x00" * 200_000, "<" * 400_000]
+)
+def test_a_long_text_makes_no_long_page(text: str) -> None:
+    shown = str(texts.visible(text))
+    assert len(shown) < 6 * texts.MOST
+    assert "\u202e" not in shown
+    assert "\x00" not in shown
+    cut = str(texts.visible(text, 1000))
+    assert len(cut) < 12_500
+    assert "… 399,000 more characters" in cut
+
+
+def test_no_more_of_a_value_is_written_than_is_shown() -> None:
+    deep: object = list(range(1000))
+    for _ in range(300):
+        deep = [deep, deep]  # More than could ever be written.
+    for value in (deep, ["\u202e" * 1_000_000], list(range(300_000)), {"a": "\x00" * 1_000_000}):
+        assert len(texts.compact_json(value)) == 200
+        assert texts.MOST <= len(texts.json_text(value)) <= 6 * texts.MOST + 1
+        painted = texts.paint_json(value)
+        assert html.unescape(re.sub(r"</?span[^>]*>", "", painted)) == texts.json_text(value)

@@ -6,12 +6,14 @@ import asyncio
 import html
 import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
-from backroom import Cron, JobService, JobStats
-from backroom.web import Token
+from backroom import Cron, Job, JobService, JobStats
+from backroom.web import Token, dashboard
+from tests.web.conftest import client_of
 
 Web = Callable[..., httpx.AsyncClient]
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
@@ -138,3 +140,22 @@ async def test_the_schedule_that_the_empty_page_teaches_can_be_made(web: Web) ->
     exec(html.unescape(code), {"service": taught, "Cron": Cron})
     async with taught:
         assert [one.rule for one in await taught.get_schedules()] == ["0 3 * * *"]
+
+
+async def test_a_page_shows_the_end_of_a_long_log_and_says_where_the_rest_is(web: Web) -> None:
+    service = JobService("memory:")
+
+    @service.handler("LOG")
+    async def log(job: Job[Any]) -> None:
+        for number in range(300):
+            job.log.info("%s %s", f"line-{number:03}", "\u202e\u202d" * 4000)
+
+    async with service, client_of(dashboard(service)) as client:
+        job_id = await service.schedule("LOG")
+        await service.result(job_id, timeout=30)
+        page = (await client.get(f"/jobs/{job_id}")).text
+        assert re.findall(r"line-\d+", page) == [f"line-{number}" for number in range(100, 300)]
+        assert len(page) < 2_500_000
+        assert f'href="/api/v1/jobs/{job_id}"' in page
+        whole = (await client.get(f"/api/v1/jobs/{job_id}")).json()
+        assert len(whole["log"]) == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
@@ -42,6 +43,10 @@ class Extra(msgspec.Struct, frozen=True):
     label: str
 
 
+LOG_LINES: Final = 200
+"""Of the log, the last ones that are shown; the API has all of them."""
+LOG_CHARACTERS: Final = 1000
+"""Of each of them."""
 WAITING: Final = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.BLOCKED)
 EXTRAS: Final = (Extra("reschedule", "Reschedule"), Extra("priority", "Priority"))
 
@@ -55,7 +60,9 @@ async def job(call: Call) -> Response:
     failure = info.errors[-1] if info.errors and info.status is not JobStatus.COMPLETED else None
     trace = tracebacks.frames(failure.traceback) if failure and failure.traceback else []
     lanes = timeline.lanes(info, datetime.now(UTC), await _running_since(call, info))
-    return page(
+    # A page of much text takes a while to make; others are answered meanwhile.
+    return await asyncio.to_thread(
+        page,
         call,
         "job.html",
         "jobs",
@@ -72,6 +79,8 @@ async def job(call: Call) -> Response:
         extras=EXTRAS if info.status in WAITING else (),
         priorities=PRIORITIES,
         can_copy=True,
+        log_lines=LOG_LINES,
+        log_characters=LOG_CHARACTERS,
     )
 
 

@@ -12,6 +12,10 @@ from markupsafe import Markup, escape
 
 __all__ = ["compact_json", "first_line", "json_text", "paint_json", "plain", "urlpart", "visible"]
 
+MOST: Final = 100_000
+"""Characters of one text that a page shows."""
+MOST_CHIPS: Final = 100
+"""Chips of one text; each is about seventy bytes of the page."""
 _SEEN: Final = re.compile(
     # C0 but tab and newline, DEL and C1, the marks and overrides of writing direction, line and
     # paragraph separators, what has no width (but the joiners, which letters and emoji need),
@@ -19,6 +23,7 @@ _SEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_SEEN_AGAIN: Final = re.compile(rf"({_SEEN.pattern})\1*")
 _NAMES: Final = (
     "NUL SOH STX ETX EOT ENQ ACK BEL BS  HT  LF  VT  FF  CR  SO  SI  "
     "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM  SUB ESC FS  GS  RS  US  "
@@ -30,24 +35,35 @@ _TOKEN: Final = re.compile(
 )
 
 
-def visible(text: object) -> Markup:
+def visible(text: object, most: int = MOST) -> Markup:
     """Escaped; a control character, an override of direction and the like is a chip with its
-    name. Tabs and line ends stay."""
+    name, many of the same are one chip. Tabs and line ends stay. Of `most` characters at most; what
+    is left out is said. Where there are more chips than anybody reads, the others are "\ufffd"."""
     said = str(text)
-    if _SEEN.search(said) is None:
-        return escape(said)
-    parts: list[Markup] = []
+    left = len(said) - most
+    if left > 0:
+        said = said[:most]
+    parts: list[str] = []
     at = 0
-    for found in _SEEN.finditer(said):
+    for number, found in enumerate(_SEEN_AGAIN.finditer(said)):
+        if number == MOST_CHIPS:
+            break
         parts.append(escape(said[at : found.start()]))
-        parts.append(
-            Markup('<span class="chr" title="{}">{}</span>').format(
-                _name(found[0]), _sign(found[0])
-            )
-        )
+        parts.append(_chip(found[1], len(found[0])))
         at = found.end()
-    parts.append(escape(said[at:]))
-    return Markup("").join(parts)
+    parts.append(escape(_SEEN.sub("\ufffd", said[at:])))
+    if left > 0:
+        parts.append(_cut(left))
+    return Markup("".join(parts))
+
+
+def _chip(character: str, times: int) -> str:
+    many = f" x {times:,}" if times > 1 else ""
+    return f'<span class="chr" title="{_name(character)}{many}">{_sign(character)}{many}</span>'
+
+
+def _cut(left: int) -> str:
+    return f'<span class="quiet">… {left:,} more characters</span>'
 
 
 def plain(text: object) -> str:
@@ -68,30 +84,45 @@ def first_line(text: str, most: int = 200) -> str:
 
 def json_text(value: Any) -> str:
     """JSON for people to read and to copy, every number exact. A character that would not be seen
-    is written as its escape, which means the same."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return _SEEN.sub(_escape, text)
+    is written as its escape, which means the same. Of about 100,000 characters at most."""
+    text, whole = _written(value, MOST, 2)
+    return text if whole else f"{text}…"
 
 
 def compact_json(value: Any, most: int = 200) -> str:
     """JSON in one line, at most so long; nothing for None."""
     if value is None:
         return ""
-    text = _SEEN.sub(_escape, json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text, whole = _written(value, most, None)
+    return text if whole and len(text) <= most else text[: most - 1] + "…"
 
 
 def paint_json(value: Any) -> Markup:
     """`json_text` with its tokens in spans; the text of the whole is that of `json_text`."""
-    text = json_text(value)
-    parts: list[Markup] = []
+    text, whole = _written(value, MOST, 2)
+    parts: list[str] = []
     at = 0
     for found in _TOKEN.finditer(text):
         parts.append(escape(text[at : found.start()]))
-        parts.append(Markup('<span class="j-{}">{}</span>').format(found.lastgroup, found[0]))
+        parts.append(f'<span class="j-{found.lastgroup}">{escape(found[0])}</span>')
         at = found.end()
     parts.append(escape(text[at:]))
-    return Markup("").join(parts)
+    if not whole:
+        parts.append('<span class="quiet">…</span>')
+    return Markup("".join(parts))
+
+
+def _written(value: Any, most: int, indent: int | None) -> tuple[str, bool]:
+    """The first characters of a value as JSON, and whether that is all of it. No more of it is
+    written than is shown."""
+    parts: list[str] = []
+    size = 0
+    for part in json.JSONEncoder(ensure_ascii=False, indent=indent).iterencode(value):
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            return _SEEN.sub(_escape, "".join(parts)[:most]), False
+    return _SEEN.sub(_escape, "".join(parts)), True
 
 
 def _code(character: str) -> str:
