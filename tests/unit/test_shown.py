@@ -255,3 +255,7 @@ def test_no_more_of_a_value_is_written_than_is_shown() -> None:
         assert texts.MOST <= len(texts.json_text(value)) <= 6 * texts.MOST + 1
         painted = texts.paint_json(value)
         assert html.unescape(re.sub(r"</?span[^>]*>", "", painted)) == texts.json_text(value)
+
+
+def test_a_long_list_is_cut() -> None:
+    assert len(texts.json_text(list(range(100_000)))) == texts.MOST + 1
