@@ -176,12 +176,39 @@ def test_a_key_does_nothing_to_a_row_that_nobody_has_chosen(shop: Site, look: Lo
     page = look("/schedules")
     listens(page, "/schedules")
     page.keyboard.press("r")
+    expect(page.locator("#flash")).to_have_text("Choose a row with j or k first.")
     page.keyboard.press("p")
     page.keyboard.press("j")
+    expect(page.locator("#flash .note")).to_have_count(0)
     page.keyboard.press("p")
     # The first keys have done nothing, or it would go on now.
     expect(page.locator("tbody .status")).to_have_text("paused")
     assert len(shop.do(shop.service.get_jobs())) == 0
+
+
+def test_a_key_of_the_page_does_nothing_to_it_while_one_stands_in_a_row(
+    shop: Site, look: Look
+) -> None:
+    """Whoever stands in a row means that row: here a job of a workflow, and not all of them."""
+
+    async def begin() -> str:
+        async with shop.service.workflow("late") as flow:
+            flow.add("SHIP_ORDER", {"order": 1, "lost": True})
+        await shop.service.wait_for_workflow(flow.id, timeout=30)
+        return flow.id
+
+    flow_id = shop.do(begin())
+    page = look(f"/workflows/{flow_id}")
+    listens(page, flow_id)
+    page.keyboard.press("j")
+    expect(page.locator("tr[data-row]")).to_have_count(1)
+    page.keyboard.press("r")
+    expect(page.locator("#flash")).to_contain_text("Esc leaves the rows")
+    [job] = shop.do(shop.service.get_jobs())
+    assert job.status == "failed"
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    expect(page.locator("#flash .good")).to_be_visible()
 
 
 def test_log_and_progress_come_while_the_job_runs(shop: Site, look: Look, keep: Keep) -> None:

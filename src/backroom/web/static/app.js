@@ -2,6 +2,7 @@
 import * as charts from "./charts.js";
 import * as keys from "./keys.js";
 import * as live from "./live.js";
+import { refused, signedOut, tell } from "./telling.js";
 
 // -- fields: what somebody has touched is theirs until it is sent -------------------------------------
 
@@ -139,8 +140,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr } = event.detail;
   event.detail.shouldSwap = false;
   event.detail.isError = false;
+  if (xhr.status === 401) {
+    signedOut();
+    return;
+  }
   if (xhr.status >= 400) {
-    live.put(xhr.responseText, ["flash"]);
+    if (!live.put(xhr.responseText, ["flash"])) refused(xhr.status, xhr.responseText);
     return;
   }
   const where = new URL(xhr.responseURL || location.href, location.href);
@@ -155,11 +160,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 document.addEventListener("htmx:sendError", () => {
-  const flash = document.getElementById("flash");
-  const note = document.createElement("p");
-  note.className = "note bad";
-  note.textContent = "The server did not answer. Nothing is known of what was asked; look before you ask again.";
-  flash?.replaceChildren(note);
+  tell("silence", "The server did not answer. Nothing is known of what was asked; look before you ask again.");
 });
 
 document.addEventListener("backroom:page", () => {

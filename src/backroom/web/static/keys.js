@@ -1,6 +1,8 @@
 // The keyboard. Every key is an ordinary link or button of the page, pressed from afar, so nothing
 // can be done here that cannot be done with the pointer, and what is not there cannot be pressed.
 
+import { tell, untell } from "./telling.js";
+
 const GO = {
   o: "overview", j: "jobs", f: "failures", q: "queues", w: "workers", s: "schedules",
   g: "workflows", a: "audit",
@@ -15,6 +17,7 @@ const rows = () => [...document.querySelectorAll("[data-rows] > [data-key]")];
 
 function stand(row) {
   for (const other of document.querySelectorAll("[data-row]")) other.removeAttribute("data-row");
+  untell("key");
   if (!row) return;
   row.setAttribute("data-row", "");
   row.querySelector("a")?.focus({ preventScroll: true });
@@ -27,11 +30,16 @@ function step(by) {
   stand(all[Math.min(all.length - 1, Math.max(0, at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by))]);
 }
 
-// Of the row that one stands in, or of the page; never of a row that nobody has chosen.
+// Of the row that one stands in, or, where one stands in none, of the page; never of a row that nobody
+// has chosen. Capital letters are about more than a row.
 function press(key) {
   const row = document.querySelector("[data-row]");
   const all = [...document.querySelectorAll(`[data-press="${key}"]`)];
-  const button = all.find((one) => row?.contains(one)) ?? all.find((one) => !one.closest("[data-rows]"));
+  let button = all.find((one) => row?.contains(one));
+  if (!row || key !== key.toLowerCase()) button ??= all.find((one) => !one.closest("[data-rows]"));
+  if (!button && all.length > 0) {
+    tell("key", row ? `${key} does nothing to this row; Esc leaves the rows.` : "Choose a row with j or k first.");
+  }
   if (!button || button.disabled) return false;
   button.click();
   return true;

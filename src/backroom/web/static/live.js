@@ -1,6 +1,7 @@
 // Keeps the page as the server sees it. The server says that something changed (SSE); the page is
 // asked for again, and only what differs is touched. Hidden tabs rest.
 import { morph } from "./morph.js";
+import { signedOut, told, untell } from "./telling.js";
 
 const LEAST = 1000; // milliseconds from one look to the next
 const SILENT = 5000; // a look where the events do not come
@@ -20,19 +21,23 @@ function say(kind, text) {
 const followers = () => [...document.querySelectorAll("[data-follow]")];
 const atEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 8;
 
-// What the server sent takes its place, part by part, by their ids.
+// What the server sent takes its place, part by part, by their ids. Whether any of it said something.
 export function put(text, parts = ["side", "live"]) {
   state.tag = null;
   const followed = followers().filter(atEnd);
   const page = new DOMParser().parseFromString(text, "text/html");
+  let said = false;
   for (const id of parts) {
     const here = document.getElementById(id);
     const there = page.getElementById(id);
-    if (here && there) morph(here, there);
+    if (!here || !there) continue;
+    morph(here, there);
+    said ||= there.childElementCount > 0;
   }
   for (const list of followed) list.scrollTop = list.scrollHeight;
   if (page.title && parts.includes("live")) document.title = page.title;
   document.dispatchEvent(new Event("backroom:page"));
+  return said;
 }
 
 export async function refresh() {
@@ -45,7 +50,11 @@ export async function refresh() {
   try {
     const headers = { "Backroom-Live": "1" };
     if (state.tag) headers["If-None-Match"] = state.tag;
-    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
+    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
+    // Pages lead nobody elsewhere but to the form to sign in, or a proxy to its own.
+    const out = answer.status === 401 || answer.type === "opaqueredirect";
+    if (out && !told("signed-out")) signedOut();
+    if (!out) untell("signed-out");
     if (answer.ok) {
       const text = await answer.text();
       if (!state.paused) {
@@ -54,6 +63,7 @@ export async function refresh() {
       }
     }
     if (answer.ok || answer.status === 304) say(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
+    else if (out) say("lost", "Signed out");
     else say("lost", answer.status === 404 ? "Gone" : `Error ${answer.status}`);
   } catch {
     say("lost", "No connection");
