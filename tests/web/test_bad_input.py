@@ -33,6 +33,13 @@ JSON = {"Content-Type": "application/json"}
         ("queue=%0a", 422, None, "printable"),
         ("type=%E2%80%AE", 422, None, "printable"),
         ("tag=" + "x" * 501, 400, "query.tag", "<= 500"),
+        (
+            "since=0001-01-01T00:00:00%2B14:00",
+            400,
+            "query.since",
+            "between the years 1970 and 9998",
+        ),
+        ("until=9999-12-31T23:59:59-14:00", 400, "query.until", "between the years 1970 and 9998"),
         ("a=1&" * 3000, 414, "query", "8,192"),
     ],
 )
@@ -45,6 +52,16 @@ async def test_a_filter_that_makes_no_sense(
     problem = answer.json()
     assert (problem["status"], problem.get("at")) == (status, at)
     assert said in problem["detail"]
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/bulk"])
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"]
+)
+async def test_a_page_for_a_moment_that_cannot_be(path: str, moment: str, web: Web) -> None:
+    verb = "verb=retry&" if path == "/bulk" else ""
+    answer = await web().get(f"{path}?{verb}since={moment}")
+    assert (answer.status_code, "between the years 1970 and 9998" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_selected_jobs_are_deleted_by_admins_alone(service: JobService, we
     job_id = await service.schedule("HELLO", {}, delay=60)
     admin, operator = Token.make("ada", "admin"), Token.make("bob", "operate")
     client = web(auth=[admin.token, operator.token])
-    form = {"verb": "delete", "id": [job_id], "back": "/jobs?type=HELLO"}
+    form = {"verb": "delete", "id": [job_id], "back": "/jobs?type=HELLO&path=x"}
 
     async def ask(secret: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {secret}"}
@@ -117,7 +117,7 @@ async def test_selected_jobs_are_deleted_by_admins_alone(service: JobService, we
     assert (await ask(operator.secret)).status_code == 403
     assert (await service.get_job(job_id)).id == job_id
     done = await ask(admin.secret)
-    assert done.headers["location"] == "/jobs?type=HELLO&did=selected-delete&changed=1"
+    assert done.headers["location"] == "/jobs?type=HELLO&path=x&did=selected-delete&changed=1"
     assert len(await service.get_jobs()) == 0
 
 

@@ -71,11 +71,21 @@ async def test_signing_out_takes_the_cookie_away(browser: httpx.AsyncClient) -> 
 @pytest.mark.parametrize(
     "then",
     ["//evil.example", "https://evil.example", "/\\evil.example", "\\\\evil.example",
-     "javascript:alert(1)", "/\t/evil.example", "evil", "///evil.example"],
+     "javascript:alert(1)", "/\t/evil.example", "evil", "///evil.example", "//[", "http://["],
 )  # fmt: skip
 async def test_nobody_is_led_to_another_site(then: str, browser: httpx.AsyncClient) -> None:
     answer = await browser.post("/sign-in", data={"secret": SECRET, "then": then})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("then", ["//[", "http://[/", "/jobs?path=x&self=y"])
+async def test_an_address_that_makes_no_sense_harms_nothing(
+    then: str, browser: httpx.AsyncClient
+) -> None:
+    assert (await browser.get("/sign-in", params={"then": then})).status_code == 200
+    answer = await browser.post("/sign-in", data={"secret": SECRET, "then": then})
+    wanted = then if then.startswith("/jobs") else "/"
+    assert (answer.status_code, answer.headers["location"]) == (303, wanted)
 
 
 def test_a_cookie_ends_with_its_time_or_with_its_credential() -> None:

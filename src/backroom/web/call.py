@@ -85,7 +85,7 @@ class Call:
         """Whether this one may what that role may: which buttons a page shows."""
         return self.who.role >= role
 
-    def url(self, path: str, **query: Any) -> str:
+    def url(self, path: str, /, **query: Any) -> str:
         """The address of a path of ours, wherever we are mounted; None in `query` is left out."""
         root = str(self.request.scope.get("root_path", "")).rstrip("/")
         said = {name: value for name, value in query.items() if value is not None}
@@ -93,6 +93,6 @@ class Call:
             f"?{urlencode(said, doseq=True)}" if said else ""
         )
 
-    def redirect(self, path: str, **query: Any) -> Response:
+    def redirect(self, path: str, /, **query: Any) -> Response:
         """After a form: look there (303)."""
         return RedirectResponse(self.url(path, **query), status_code=303)

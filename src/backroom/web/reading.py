@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 MOST_FIELDS: Final = 2_000
 """Of a query or a form."""
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _AT: Final = re.compile(r"(.*?)(?: - at `\$?(.*)`)?", re.DOTALL)
 _OPENING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
 
@@ -140,9 +143,18 @@ def _convert(said: Any, shape: type[S] | None, where: str, *, strict: bool) -> S
                           at=f"{where}.{name}".rstrip("."))  # fmt: skip
         return None
     try:
-        return msgspec.convert(said, shape, strict=strict)
+        found = msgspec.convert(said, shape, strict=strict)
     except msgspec.ValidationError as error:
         raise _shape_problem(str(error), shape, where) from None
+    for field in shape.__struct_fields__:
+        value = getattr(found, field)
+        if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
+            # Beyond them, the same moment in another zone may be none that can be written.
+            raise Problem(
+                422 if where == "body" else 400, "bad-value",
+                "a moment lies between the years 1970 and 9998", at=f"{where}.{field}",
+            )  # fmt: skip
+    return found
 
 
 def _shape_problem(message: str, shape: type[msgspec.Struct], where: str) -> Problem:

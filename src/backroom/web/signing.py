@@ -98,7 +98,10 @@ def _to(call: Call, target: str) -> Response:
 
 def _own(target: str) -> str:
     """A path of ours, and never another site: "//evil" and "/\\evil" lead there."""
-    split = urlsplit(target)
+    try:
+        split = urlsplit(target)
+    except ValueError:  # "//[": no address at all.
+        return "/"
     strange = any(ord(letter) < 33 or letter == "\\" for letter in target)
     if split.scheme or split.netloc or not target.startswith("/") or strange:
         return "/"
