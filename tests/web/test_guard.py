@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backroom import JobService
+from backroom import JobService, JobStateError, StorageError
 from backroom.web import Bounds, Role, Token, dashboard
 from backroom.web.app import Dashboard
 from backroom.web.guard import CONTENT_SECURITY_POLICY
@@ -240,6 +240,37 @@ async def test_health_is_told_while_all_places_are_taken(service: JobService, we
         assert (await client.get(path)).status_code == 200, path
     hold.set()
     assert (await held).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"), [("late", 503), ("failing", 500), ("away", 503), ("refusing", 409)]
+)
+@pytest.mark.parametrize("page", [False, True])
+async def test_what_may_have_been_changed_is_not_said_to_be_unchanged(
+    broken: str, status: int, page: bool, service: JobService, web: Web
+) -> None:
+    app = dashboard(service, bounds=Bounds(seconds=0.2))
+    pause = service.pause_queue
+
+    async def paused(*args: Any, **kwargs: Any) -> None:
+        if broken == "refusing":
+            raise JobStateError("no")
+        await pause(*args, **kwargs)
+        if broken == "late":
+            await asyncio.Event().wait()
+        raise StorageError("no answer came") if broken == "away" else OSError
+
+    service.pause_queue = paused  # type: ignore[method-assign]
+    client = web(app)
+    if page:
+        form = {"Origin": "http://127.0.0.1"}
+        answer = await client.post("/queues/default/pause", headers=form)
+        said = ("Nothing was changed" in answer.text, "It may have been done" in answer.text)
+        assert (answer.status_code, said) == (status, (status == 409, status != 409))
+    else:
+        answer = await client.post(PAUSE, headers={"Content-Type": "application/json"})
+        wanted = None if status == 409 else "unknown"
+        assert (answer.status_code, answer.json().get("changed")) == (status, wanted)
 
 
 async def test_more_requests_than_can_be_answered_are_told_to_come_again(

@@ -144,7 +144,8 @@ class Dashboard:
             return
         except Exception:
             log.exception("%s %s failed", scope["method"], found.route.path if found else "?")
-            failed = Problem(500, "failed", "this failed; the log of the server says why")
+            failed = Problem(500, "failed", "this failed; the log of the server says why",
+                             unsure=found is not None and found.route.changes)  # fmt: skip
             response = await self._refused(request, path, who, failed)
         await response(scope, receive, send)
 
@@ -196,10 +197,12 @@ class Dashboard:
             raise Problem(
                 503, "too-slow",
                 f"this took more than {self.house.bounds.seconds:g} seconds; ask for less",
-                headers={"Retry-After": "5"},
+                headers={"Retry-After": "5"}, unsure=route.changes,
             ) from None  # fmt: skip
         except BackroomError as error:
-            raise problem_of(error) from error
+            problem = problem_of(error)
+            problem.unsure = route.changes and problem.status >= 500
+            raise problem from error
         if isinstance(value, Response):
             return value
         if not route.api:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -41,10 +41,12 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """What was wrong, and the mend."""
     at: str | None = None
     """Where: "query.limit", "body.data", "path.id", "header.origin"."""
+    changed: Literal["no", "unknown"] = "no"
+    """"unknown": it may have been done, or a part of it; look before you ask again."""
 
 
 class Problem(Exception):
-    """Ends a request; nothing was changed."""
+    """Ends a request; nothing was changed, unless it is `unsure`."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Problem(Exception):
         *,
         at: str | None = None,
         headers: Mapping[str, str] | None = None,
+        unsure: bool = False,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -61,6 +64,8 @@ class Problem(Exception):
         self.detail = detail
         self.at = at
         self.headers = dict(headers or {})
+        self.unsure = unsure
+        """A change was under way: nobody knows how far it came."""
 
     @property
     def document(self) -> ProblemDocument:
@@ -70,6 +75,7 @@ class Problem(Exception):
             status=self.status,
             detail=self.detail,
             at=self.at,
+            changed="unknown" if self.unsure else "no",
         )
 
     def body(self) -> bytes:
