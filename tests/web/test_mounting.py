@@ -13,7 +13,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import backroom.blocking
 from backroom import ConfigurationError, JobService
-from backroom.web import Bounds, Token, dashboard
+from backroom.web import Bounds, Token, dashboard, openapi
+from backroom.web.openapi import described
 from tests.web.conftest import client_of
 
 Web = Callable[..., httpx.AsyncClient]
@@ -36,6 +37,32 @@ async def test_a_dashboard_is_mounted_under_any_path(
         assert document["servers"] == [{"url": prefix}]
         assert (await client.get(f"{prefix}/nothing")).status_code == 404
         assert (await client.get("/api/v1/stats")).status_code == 404
+
+
+async def test_the_document_of_the_api_is_made_once_for_all_paths_that_lead_to_it(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def describe(*args: Any) -> dict[str, Any]:
+        made.append("document")
+        return described(*args)
+
+    monkeypatch.setattr(openapi, "described", describe)
+    app, host = dashboard(service), Starlette()
+    for prefix in ("/one", "/two"):
+        host.mount(prefix, app)
+    async with client_of(host) as client:
+        documents = [
+            (await client.get(f"{prefix}/api/v1/openapi.json")).json()
+            for prefix in ("/one", "/two", "/one")
+        ]
+    assert made == ["document"]
+    assert [one["servers"] for one in documents] == [
+        [{"url": "/one"}], [{"url": "/two"}], [{"url": "/one"}],
+    ]  # fmt: skip
+    assert {**documents[0], "servers": documents[1]["servers"]} == documents[1]
+    assert set(documents[0]) == set(described(app.table, "/one", "Backroom"))
 
 
 async def test_one_mounted_within_another_finds_its_path(service: JobService) -> None:

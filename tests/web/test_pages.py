@@ -13,6 +13,7 @@ import pytest
 
 from backroom import Cron, Job, JobService, JobStats
 from backroom.web import Token, dashboard
+from backroom.web.pages import rendering
 from tests.web.conftest import client_of
 
 Web = Callable[..., httpx.AsyncClient]
@@ -37,6 +38,21 @@ async def test_a_page_that_the_browser_has_is_not_sent_again(web: Web) -> None:
     first = await client.get("/jobs")
     again = await client.get("/jobs", headers={"If-None-Match": first.headers["etag"]})
     assert (first.status_code, again.status_code) == (200, 304)
+
+
+async def test_nobody_who_looks_waits_for_a_template_to_be_compiled(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rendering._templates.cache is not None
+    rendering._templates.cache.clear()
+    client = web()
+
+    def compile_late(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("it was compiled for a request")
+
+    monkeypatch.setattr(rendering._templates, "compile", compile_late)
+    for path in ("/", "/jobs", "/queues", "/schedules", "/workers", "/failures", "/audit"):
+        assert (await client.get(path)).status_code == 200
 
 
 async def test_a_page_that_is_not_there_says_so_as_a_page(web: Web) -> None:

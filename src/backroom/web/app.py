@@ -88,6 +88,7 @@ class Dashboard:
             *pages.routes(),
         ]  # fmt: skip
         self.table = Table([openapi.route_of(served), *served])
+        pages.compile_templates()
         if allowed_hosts is None:
             self._hosts = None if house.gate.is_closed else LOCAL
         else:

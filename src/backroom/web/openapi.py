@@ -64,7 +64,7 @@ def described(routes: Iterable[Route], root_path: str, title: str) -> dict[str, 
             " are RFC 3339, durations seconds. What is refused is a problem document (RFC 9457)"
             " that says what, where, and the mend.",
         },
-        "servers": [{"url": root_path or "/"}],
+        "servers": _servers(root_path),
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "security": [{"token": []}, {"user": []}, {"session": []}],
         "paths": paths,
@@ -82,6 +82,11 @@ def described(routes: Iterable[Route], root_path: str, title: str) -> dict[str, 
             "responses": {f"Problem{status}": _problem(text) for status, text in REFUSALS.items()},
         },
     }
+
+
+def _servers(root_path: str) -> list[dict[str, str]]:
+    """Where the API is; all that differs from one request to another."""
+    return [{"url": root_path or "/"}]
 
 
 def _schemas(routes: Iterable[Route]) -> tuple[dict[int, Any], dict[str, Any]]:
@@ -178,13 +183,17 @@ def _problem(text: str) -> dict[str, Any]:
 
 
 def route_of(table: Iterable[Route]) -> Route:
-    """The route that serves the document of all others."""
+    """The route that serves the document of all others, which is made once, when it is asked for;
+    the routes are those of one dashboard."""
     routes = list(table)
+    made: dict[str, Any] = {}
 
     async def get_openapi(call: Call) -> dict[str, Any]:
         """This document."""
+        if not made:
+            made.update(described([*routes, own], "", call.house.title))
         root = str(call.request.scope.get("root_path", "")).rstrip("/")
-        return described([*routes, own], root, call.house.title)
+        return {**made, "servers": _servers(root)}
 
     own = Route("GET", "/api/v1/openapi.json", Role.READ, get_openapi, returns=dict[str, Any],
                 tag="store")  # fmt: skip

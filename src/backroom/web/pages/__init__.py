@@ -1,5 +1,6 @@
 """The dashboard: pages that the server renders."""
 
+from backroom.web.pages.rendering import compile_templates
 from backroom.web.pages.routes import refusal, routes, sign_in
 
-__all__ = ["refusal", "routes", "sign_in"]
+__all__ = ["compile_templates", "refusal", "routes", "sign_in"]

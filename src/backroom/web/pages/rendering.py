@@ -18,7 +18,7 @@ from backroom.web.call import Call
 from backroom.web.pages import numbers, texts
 from backroom.web.pages.saying import Said
 
-__all__ = ["page"]
+__all__ = ["compile_templates", "page"]
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -72,6 +72,13 @@ def _environment() -> Environment:
 
 
 _templates: Final = _environment()
+
+
+def compile_templates() -> None:
+    """All of them, once in a process, so that nobody's first look waits for it, and no other
+    request behind it. Takes some tenths of a second."""
+    for name in _templates.list_templates():
+        _templates.get_template(name)
 
 
 def page(
