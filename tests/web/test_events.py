@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backroom import Job, JobService, StorageError
-from backroom.web import Bounds, Dashboard, dashboard
+from backroom.web import Bounds, Dashboard, Identity, Role, dashboard
 from backroom.web.feed import Watch
 from backroom.web.streaming import Message
 from tests.web.conftest import client_of
@@ -95,7 +95,7 @@ async def test_one_look_serves_all_who_listen_and_none_is_taken_for_nobody(
         return await look()
 
     service.get_stats = counted  # type: ignore[method-assign]
-    app = dashboard(service)
+    app = dashboard(service, bounds=Bounds(streams_each=50))
     viewers = [Viewer(app, "/api/v1/events") for _ in range(50)]
     for viewer in viewers:
         await viewer.until("stats")
@@ -206,3 +206,41 @@ async def test_who_asks_for_the_head_of_a_stream_is_not_kept(service: JobService
 def test_no_data_ends_an_event_early() -> None:
     hostile = json.dumps("a\nevent: evil\n\ndata: x\r\n").encode()
     assert Message("log", hostile, "1").encode().count(b"\n") == 4
+
+
+async def test_one_viewer_does_not_take_all_places(service: JobService) -> None:
+    app = dashboard(
+        service,
+        authenticate=lambda request: Identity(request.headers.get("last-event-id", ""), Role.READ),
+        bounds=Bounds(streams=5, streams_each=2),
+    )
+    held = [Viewer(app, "/api/v1/events", "ada") for _ in range(2)]
+    for viewer in held:
+        await viewer.until("stats")
+    more = Viewer(app, "/api/v1/events", "ada")
+    await asyncio.wait_for(more.task, 10)
+    assert more.status == 429
+    other = Viewer(app, "/api/v1/events", "bob")
+    await other.until("stats")
+    await held[0].leave()
+    again = Viewer(app, "/api/v1/events", "ada")
+    await again.until("stats")
+    for viewer in (held[1], other, again):
+        await viewer.leave()
+
+
+@pytest.mark.parametrize("now", [None, Identity("ada", Role.READ), Identity("bob", Role.OPERATE)])
+async def test_a_stream_ends_with_the_identity_of_who_listens(
+    now: Identity | None, service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backroom.web.streaming.BEAT", 0.02)
+    who: list[Identity | None] = [Identity("ada", Role.OPERATE)]
+    app = dashboard(service, authenticate=lambda request: who[0])
+    viewer = Viewer(app, "/api/v1/events")
+    await viewer.until("stats")
+    await service.schedule("HELLO", {})
+    await viewer.until("stats", 2)
+    assert not viewer.task.done()
+    who[0] = now
+    await asyncio.wait_for(viewer.task, 10)
+    assert viewer.status == 200

@@ -48,6 +48,15 @@ async def test_the_cookie_is_for_us_alone(browser: httpx.AsyncClient) -> None:
     assert SECRET not in answer.headers["set-cookie"]
 
 
+async def test_the_cookie_is_for_tls_alone_where_a_proxy_speaks_it(service: JobService) -> None:
+    app = dashboard(service, auth=[READ])
+    for site, secure in [(SITE, True), ("http://jobs.example.com", False)]:
+        headers = {"Origin": site}
+        async with client_of(app, base_url="http://jobs.example.com", headers=headers) as client:
+            answer = await client.post("/sign-in", data={"secret": SECRET})
+            assert ("secure" in answer.headers["set-cookie"].lower()) == secure
+
+
 async def test_a_user_signs_in_with_a_name_and_a_password(browser: httpx.AsyncClient) -> None:
     wrong = await browser.post("/sign-in", data={"name": "ada", "secret": "wrong"})
     assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)

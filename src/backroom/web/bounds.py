@@ -38,6 +38,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """How long such a body may take to come."""
     streams: int = 100
     """Viewers that listen to events at once."""
+    streams_each: int = 20
+    """The same, of one identity from one address: one person, or a small office."""
     stream_seconds: float = 900.0
     """After so long a viewer listens anew, and shows anew who it is."""
     mutations: int = 120

@@ -38,7 +38,7 @@ class House:
         self.redaction = redaction
         self.bounds = bounds
         self.title = title
-        self.feed = Feed(bounds.streams)
+        self.feed = Feed(bounds.streams, bounds.streams_each)
         self.bulk = Bulk()
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -125,10 +126,13 @@ class Feed:
 
     Args:
         most: viewers at once, of all of them together.
+        each: of one identity from one address.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, each: int) -> None:
         self._most = most
+        self._each = each
+        self._of: Counter[str] = Counter()
         self._watches: WeakValueDictionary[str, Watch[Any]] = WeakValueDictionary()
         self.viewers = 0
         self.closed = False
@@ -142,21 +146,29 @@ class Feed:
             found = self._watches[key] = Watch(look, encode)
         return found
 
-    def enter(self) -> None:
-        """One viewer more.
+    def enter(self, viewer: str) -> None:
+        """One more; `viewer` is who it is, and from where.
 
         Raises:
-            Problem: 503, there are enough.
+            Problem: 503, there are enough; 429, there are enough of this one.
         """
+        if self._of[viewer] >= self._each:
+            raise Problem(429, "too-many",
+                          f"{self._each} streams of events are open from here; close one first",
+                          headers={"Retry-After": "10"})  # fmt: skip
         if self.viewers >= self._most:
             raise Problem(503, "busy",
                           f"{self._most} viewers listen to events already; come again later",
                           headers={"Retry-After": "10"})  # fmt: skip
         self.viewers += 1
+        self._of[viewer] += 1
 
-    def leave(self) -> None:
+    def leave(self, viewer: str) -> None:
         """One viewer less."""
         self.viewers -= 1
+        self._of[viewer] -= 1
+        if not self._of[viewer]:
+            del self._of[viewer]
 
     def close(self) -> None:
         """Every stream ends."""

@@ -77,7 +77,7 @@ def _signed_in(call: Call, credential: Credential, then: str) -> Response:
         call.house.gate.sessions.make(credential, time.time()),
         max_age=LASTS,
         path=call.url("/"),
-        secure=call.request.url.scheme == "https",
+        secure=_is_over_tls(call),
         httponly=True,
         samesite="lax",
     )
@@ -89,6 +89,13 @@ async def sign_out(call: Call) -> Response:
     response = _to(call, "/sign-in" if call.house.gate.takes_sign_in else "/")
     response.delete_cookie(COOKIE, path=call.url("/"), httponly=True, samesite="lax")
     return response
+
+
+def _is_over_tls(call: Call) -> bool:
+    """The scheme is that of the last hop: a proxy in front may speak TLS where we do not, and the
+    browser says in what it asked for the form."""
+    origin = call.request.headers.get("origin", "")
+    return call.request.url.scheme == "https" or origin.startswith("https://")
 
 
 def _to(call: Call, target: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -11,9 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from backroom.web.call import Call
 from backroom.web.feed import State, Watch
-from backroom.web.problem import problem_of
+from backroom.web.gate import client_of
+from backroom.web.problem import Problem, problem_of
 
 __all__ = ["BEAT", "Message", "stream"]
+
+log = logging.getLogger("backroom.web")
 
 BEAT: Final = 15.0
 """Seconds after which a line is sent though nothing has happened, so that nobody in between takes
@@ -50,13 +54,14 @@ class _Stream(StreamingResponse):
             media_type="text/event-stream",
         )
         self._feed = call.house.feed
-        self._feed.enter()
+        self._viewer = f"{call.who.name} {client_of(call.request)}"
+        self._feed.enter(self._viewer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._feed.leave()
+            self._feed.leave(self._viewer)
 
 
 def stream(call: Call, watch: Watch[Any], tell: Tell) -> StreamingResponse:
@@ -72,12 +77,17 @@ async def _lines(call: Call, watch: Watch[Any], tell: Tell) -> AsyncIterator[byt
     ends = asyncio.get_running_loop().time() + call.house.bounds.stream_seconds
     last = call.request.headers.get("last-event-id", "")
     seen: State[Any] = State(None, "", None)
+    asks_at = asyncio.get_running_loop().time() + BEAT
     yield f"retry: {AGAIN}\n\n".encode()
     with watch.viewing():
         while not call.house.feed.closed:
             left = ends - asyncio.get_running_loop().time()
             if left <= 0:
                 return
+            if asyncio.get_running_loop().time() >= asks_at:
+                if not await _is_still(call):
+                    return
+                asks_at = asyncio.get_running_loop().time() + BEAT
             state = watch.state
             if state is seen or (state.value is None and state.trouble is None):
                 state = await watch.changed(state, min(BEAT, left))
@@ -92,3 +102,15 @@ async def _lines(call: Call, watch: Watch[Any], tell: Tell) -> AsyncIterator[byt
             last = ""
             if told:
                 yield told
+
+
+async def _is_still(call: Call) -> bool:
+    """Whether who listens is still who it was: sessions end, and credentials are taken away."""
+    try:
+        who = await call.house.gate.identify(call.request)
+    except Problem:
+        return False
+    except Exception:  # The host application's own hook.
+        log.exception("who listens cannot be told any more; the stream ends")
+        return False
+    return who == call.who
