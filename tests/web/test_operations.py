@@ -60,6 +60,19 @@ async def test_jobs_are_changed_by_their_ids(service: JobService, web: Web) -> N
     ]  # fmt: skip
 
 
+async def test_of_ids_only_how_many_they_were_is_kept(service: JobService, web: Web) -> None:
+    [job_id] = await some(service, 1)
+    client = web()
+    body = {"verb": "cancel", "ids": [job_id, "none-such"]}
+    begun = await client.post("/api/v1/operations", json=body)
+    ended = await operation(client, begun.headers["location"])
+    assert (ended["which"], ended["changed"]) == ({"ids": 2}, 1)
+    assert (await client.get(f"/operations/{ended['id']}")).status_code == 200
+    body = {"verb": "cancel", "ids": ["x" * 65]}
+    refused = await client.post("/api/v1/operations", json=body)
+    assert (refused.status_code, refused.json()["at"]) == (422, "body.ids[0]")
+
+
 async def test_failed_jobs_are_retried_where_no_status_is_said(web: Web) -> None:
     service = JobService("memory:", default_retry_limit=0)
     healthy = asyncio.Event()

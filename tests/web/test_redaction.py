@@ -173,6 +173,32 @@ async def test_data_may_be_hidden_from_a_role(done: str, service: JobService, we
     assert HUSH in (await client.get("/api/v1/jobs", headers=operator)).text
 
 
+async def test_what_others_searched_for_is_not_told_to_who_may_not(done: str, web: Web) -> None:
+    client = web(auth=[READ, OPERATE], hide_data_from="read")
+    reader = {"Authorization": f"Bearer {READER}"}
+    operator = {"Authorization": f"Bearer {OPERATOR}"}
+    body = {"verb": "cancel", "text": HUSH}
+    begun = (await client.post("/api/v1/operations", json=body, headers=operator)).json()
+    one = f"operations/{begun['id']}"
+    for path in ("/api/v1/operations", f"/api/v1/{one}", f"/{one}", "/api/v1/audit", "/audit"):
+        told = [(await client.get(path, headers=who)).text for who in (reader, operator)]
+        assert [HUSH in one for one in told] == [False, True], path
+        assert "(hidden)" in told[0]
+
+
+async def test_a_long_value_of_a_signal_is_told_by_its_length(
+    service: JobService, web: Web
+) -> None:
+    job_id = await service.schedule("HELLO", delay=3600)
+    await service.signal(job_id, "short", "x" * 4000)
+    for number in range(10):
+        await service.signal(job_id, f"long-{number}", "x" * 1_000_000)
+    answer = await web().get(f"/api/v1/jobs/{job_id}")
+    values = [one["value"] for one in answer.json()["signals"]]
+    assert values == ["x" * 4000, *["(1,000,002 bytes)"] * 10]
+    assert len((await web().get(f"/jobs/{job_id}")).text) < 50_000
+
+
 async def test_the_application_has_the_last_word(done: str, web: Web) -> None:
     def redact(info: JobInfo) -> JobInfo:
         return msgspec.structs.replace(info, data={"user": "somebody"}, error=None)

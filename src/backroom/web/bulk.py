@@ -41,7 +41,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     verb: BulkVerb
     which: dict[str, Any]
-    """The filter, as it was said; or `ids`."""
+    """The filter, as it was said; or of how many jobs there were `ids`."""
     actor: str
     state: Literal["running", "done", "failed", "stopped"] = "running"
     expected: int
@@ -61,7 +61,7 @@ class _Running:
     """One of them, and the task that does it."""
 
     def __init__(self, operation: Operation) -> None:
-        self.operation = operation
+        self.operation = operation  # Kept when it has ended, so without a thousand ids.
         self.task: asyncio.Task[None] | None = None
 
     def tell(self, progress: BulkProgress) -> None:
@@ -96,13 +96,14 @@ class Bulk:
                 503, "busy", f"{MOST_RUNNING} changes of many jobs are running; wait for one of"
                 " them, or stop it", headers={"Retry-After": "5"},
             )  # fmt: skip
+        told = {**which, "ids": len(which["ids"])} if "ids" in which else dict(which)
         one = _Running(
             Operation(
-                id=secrets.token_hex(8), verb=verb, which=dict(which), actor=actor,
+                id=secrets.token_hex(8), verb=verb, which=told, actor=actor,
                 expected=count.jobs, exact=count.exact, begun_at=datetime.now(UTC),
             )
         )  # fmt: skip
-        one.task = asyncio.create_task(self._run(one, operations, said), name=f"bulk {verb}")
+        one.task = asyncio.create_task(self._run(one, operations, which, said), name=f"bulk {verb}")
         self._known[one.operation.id] = one
         self._forget()
         await asyncio.wait([one.task], timeout=SOON)
@@ -111,12 +112,13 @@ class Bulk:
             raise error
         return one.operation
 
-    async def _run(self, one: _Running, operations: Operations, said: Mapping[str, Any]) -> None:
+    async def _run(
+        self, one: _Running, operations: Operations, which: Mapping[str, Any],
+        said: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         operation = one.operation
         try:
-            changed = await operations.change_jobs(
-                operation.verb, operation.which, one.tell, **said
-            )
+            changed = await operations.change_jobs(operation.verb, which, one.tell, **said)
         except asyncio.CancelledError:
             one.end("stopped")
             raise

@@ -9,9 +9,11 @@ import msgspec
 
 from backroom.job import JobStatus, Priority
 
-__all__ = ["JobFilter", "Limit", "ListJobs", "ListPage", "Moment"]
+__all__ = ["JobFilter", "JobKey", "Limit", "ListJobs", "ListPage", "Moment"]
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most.")]
+JobKey = Annotated[str, msgspec.Meta(max_length=64)]
+"""The id of a job; more characters has none."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 

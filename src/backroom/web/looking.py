@@ -88,7 +88,8 @@ class Looking:
     ) -> ActionList:
         """What operators did, newest first."""
         page = await self._service.get_actions(limit=limit, cursor=cursor, actor=actor, verb=verb)
-        return ActionList(tuple(page), page.cursor)
+        shown = tuple(self._redaction.action(info, self._who) for info in page)
+        return ActionList(shown, page.cursor)
 
     async def limits(self) -> tuple[LimitInfo, ...]:
         return tuple(await self._service.get_limits())

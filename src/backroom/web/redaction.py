@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from backroom.action import ActionInfo
 from backroom.describing import Masks, TypeInfo
 from backroom.errors import ConfigurationError
 from backroom.flow import WorkflowInfo
-from backroom.job import FailureGroup, JobInfo
+from backroom.job import FailureGroup, JobInfo, SignalInfo
 from backroom.schedule import ScheduleInfo
 from backroom.secret import HIDDEN, masked
 from backroom.web.access import Identity, Role, role_of
@@ -19,6 +20,9 @@ __all__ = ["Redact", "Redaction"]
 
 Redact = Callable[[JobInfo], JobInfo]
 """The application's own: the job as it may be shown."""
+
+MOST_OF_A_SIGNAL: Final = 4096
+"""Bytes of the value of a signal, as JSON, that are shown."""
 
 Shown = TypeVar("Shown", JobInfo, ScheduleInfo)
 
@@ -73,6 +77,8 @@ class Redaction:
             )
         else:
             info = self._without_secrets(info)
+            if info.signals:
+                info = msgspec.structs.replace(info, signals=tuple(map(_short, info.signals)))
         if self._redact is None:
             return info
         shown = self._redact(info)
@@ -102,6 +108,19 @@ class Redaction:
             for one in info.jobs
         )
         return msgspec.structs.replace(info, jobs=tuple(jobs))
+
+    def said(self, said: Mapping[str, Any], who: Identity) -> dict[str, Any]:
+        """What somebody has said of jobs, as a filter: a text out of data that this one does not
+        see is not told him."""
+        if "text" in said and self.hides_data_from(who):
+            return {**said, "text": HIDDEN}
+        return dict(said)
+
+    def action(self, info: ActionInfo, who: Identity) -> ActionInfo:
+        """The same of what was done."""
+        if not isinstance(info.detail, Mapping):
+            return info
+        return msgspec.structs.replace(info, detail=self.said(info.detail, who))
 
     def narrowed(self, which: Mapping[str, Any], types: Sequence[TypeInfo]) -> dict[str, Any]:
         """A filter that finds nothing by what is shown to nobody: neither a count, nor a cursor,
@@ -137,6 +156,14 @@ class Redaction:
             if found is not None:
                 self._kept[type_] = found
         return found
+
+
+def _short(signal: SignalInfo) -> SignalInfo:
+    """Without its value, where that is long: a hundred of a megabyte each may wait for one job."""
+    size = len(msgspec.json.encode(signal.value))
+    if size <= MOST_OF_A_SIGNAL:
+        return signal
+    return msgspec.structs.replace(signal, value=f"({size:,} bytes)")
 
 
 def _without_result(step: Any) -> Any:

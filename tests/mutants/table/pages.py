@@ -21,14 +21,8 @@ MUTANTS = (
         promises=(15,),
         guard="text of jobs is escaped, also where nothing in it is hidden",
         file="web/pages/texts.py",
-        old="""
-            if _SEEN.search(said) is None:
-                return escape(said)
-        """,
-        new="""
-            if _SEEN.search(said) is None:
-                return Markup(said)
-        """,
+        old='parts.append(escape(_SEEN.sub("\\ufffd", said[at:])))',
+        new='parts.append(_SEEN.sub("\\ufffd", said[at:]))',
         tests=("unit/test_shown.py", "web/test_pages.py"),
     ),
     Mutant(

@@ -12,19 +12,19 @@ from backroom.web.access import Role
 from backroom.web.answering import Answer
 from backroom.web.bulk import Operation
 from backroom.web.call import Call
-from backroom.web.filters import JobFilter, Moment
+from backroom.web.filters import JobFilter, JobKey, Moment
 from backroom.web.operations import BulkVerb
 from backroom.web.problem import Problem
 from backroom.web.route import Route
 
-__all__ = ["begin", "routes"]
+__all__ = ["begin", "routes", "shown"]
 
 
 class ChangeJobs(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be done, with which jobs."""
 
     verb: BulkVerb
-    ids: list[str] | None = None
+    ids: list[JobKey] | None = None
     """In the place of a filter: up to 1,000 jobs, one by one."""
     run_at: Moment | None = None
     """To reschedule: when they are to run."""
@@ -88,17 +88,22 @@ _SAID: Final = {
 
 async def list_operations(call: Call) -> tuple[Operation, ...]:
     """Those that this process runs, or ran, newest first."""
-    return call.house.bulk.all()
+    return tuple(shown(call, one) for one in call.house.bulk.all())
 
 
 async def get_operation(call: Call) -> Operation:
     """How far one of them is."""
-    return call.house.bulk.find(call.params["id"])
+    return shown(call, call.house.bulk.find(call.params["id"]))
 
 
 async def stop_operation(call: Call) -> Operation:
     """Ends one of them; what was done stands."""
-    return await call.house.bulk.stop(call.params["id"])
+    return shown(call, await call.house.bulk.stop(call.params["id"]))
+
+
+def shown(call: Call, one: Operation) -> Operation:
+    """As this one may see it."""
+    return msgspec.structs.replace(one, which=call.house.redaction.said(one.which, call.who))
 
 
 def routes() -> list[Route]:

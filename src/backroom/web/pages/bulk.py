@@ -6,7 +6,8 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from backroom.web.api.bulk import ChangeJobs, begin
+from backroom.secret import HIDDEN
+from backroom.web.api.bulk import ChangeJobs, begin, shown
 from backroom.web.call import Call
 from backroom.web.filters import JobFilter
 from backroom.web.pages.jobs import query_of
@@ -49,7 +50,8 @@ async def change(call: Call) -> Response:
 async def operation(call: Call) -> Response:
     """How far it is."""
     query: Asked = call.query
-    one = call.house.bulk.find(call.params["id"])
+    one = shown(call, call.house.bulk.find(call.params["id"]))
+    linked = {name: value for name, value in one.which.items() if name != "ids" and value != HIDDEN}
     return page(
         call,
         "operation.html",
@@ -58,7 +60,7 @@ async def operation(call: Call) -> Response:
         said=said_of(query),
         operation=one,
         verb=VERBS.get(one.verb) or Verb(one.verb, one.verb.capitalize(), ""),
-        filter_query=query_of(one.which),
+        filter_query=query_of(linked),
     )
 
 

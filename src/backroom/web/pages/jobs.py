@@ -15,7 +15,7 @@ from backroom.errors import JobNotFoundError, JobStateError
 from backroom.job import PRIORITIES, JobStats, JobStatus, Priority
 from backroom.web.access import Role
 from backroom.web.call import Call
-from backroom.web.filters import Moment
+from backroom.web.filters import JobKey, Moment
 from backroom.web.pages.numbers import iso
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, back_to, said_of
@@ -55,7 +55,7 @@ class SelectedForm(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is done with the jobs that were ticked on a page."""
 
     verb: Literal["retry", "cancel", "delete"]
-    id: list[str] = []
+    id: list[JobKey] = []
     back: str | None = None
 
 
