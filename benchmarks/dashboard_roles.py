@@ -114,7 +114,7 @@ async def web(place: str) -> dict[str, Any]:
     app = dashboard(
         service,
         authenticate=lambda request: Identity("bench", Role.ADMIN),
-        bounds=Bounds(requests=256),
+        bounds=Bounds(requests=256, streams_each=100),
     )
     await serve(
         app, service, host="127.0.0.1", port=0,

@@ -52,6 +52,7 @@ def test_the_dashboard_of_an_application_is_served_until_it_is_told_to_stop(
         assert stream.status_code == 200
         child.signal(signal.SIGTERM)
         assert child.ends() == 0, child.text
+    browser.close()
     assert "Traceback" not in child.text
 
 

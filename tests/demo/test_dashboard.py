@@ -36,5 +36,6 @@ def test_the_dashboard_shows_the_example_while_it_runs(family: Family) -> None:
     assert names == {"weather-report", "heartbeat"}
     [flow] = client.get("/api/v1/workflows").json()["workflows"]
     assert (flow["name"], flow["total"]) == ("yearly weather", 5)
+    client.close()
     child.signal(signal.SIGINT)
     assert child.ends(60) == 0, child.text
