@@ -148,13 +148,15 @@ HEADS = {
 def test_who_answers_a_byte_now_and_then_is_out_of_time(kind: str) -> None:
     """Without a deadline, each would be done in some 10 seconds, and taken for a success."""
     gone = threading.Event()
+    sent: list[int] = []
 
     def answer(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
             connection.recv(65536)
             connection.sendall(HEADS[kind])
-            for _ in range(500):
+            for number in range(500):
+                sent.append(number)
                 connection.sendall(b"x")
                 if gone.wait(0.02):
                     return
@@ -170,6 +172,7 @@ def test_who_answers_a_byte_now_and_then_is_out_of_time(kind: str) -> None:
         finally:
             gone.set()
             thread.join()
+    assert len(sent) < 500, "it was read to its end"
 
 
 def test_a_name_that_nobody_resolves_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
