@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 from backroom.errors import level_of
@@ -54,11 +54,16 @@ class Recorder:
         """Outcomes that are not written yet."""
         self._dirty: set[Job[Any]] = set()
         self._reporting: asyncio.TimerHandle | None = None
+        self.counted: Container[str] = ()
+        """Queues that operators have limited. What they hold is counted there, also of jobs that
+        were made and claimed without it: with their outcomes room becomes free."""
         self.lost = 0
         """Outcomes that were refused, because the lease had gone to another."""
 
     def record(self, claim: Claim, transition: Transition) -> None:
         """Takes an outcome."""
+        if self.counted and claim.queue in self.counted:
+            transition.tied = True
         if not self._batch:
             self._loop.call_soon(self._flush)
         self._batch.append((claim, transition))

@@ -227,7 +227,7 @@ class Transition(msgspec.Struct, array_like=True, gc=False):
         """`started_at`: when user code began; a job that has begun in time does not expire."""
         return cls(
             claim.key, claim.token, State.WAITING, None, claim.attempt, started_at, None, None,
-            None, tied=claim.tied, options=options,
+            None, tied=claim.tied or is_tied(options), options=options,
         )  # fmt: skip
 
     def unkept(self, now: int) -> Transition:

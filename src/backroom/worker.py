@@ -646,6 +646,7 @@ class Worker:
         if operated == limited.operated:
             return
         limited.operated = operated
+        self._recorder.counted = operated.keys()
         for lanes in self._lanes:
             owing = limited.unsaid(lanes.claims())
             for claim in lanes.empty(partial(_is_one_of, owing)):

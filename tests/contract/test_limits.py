@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backroom.job import SECOND, JobStatus
-from backroom.limit import LimitInfo, LimitRecord, Need
+from backroom.limit import UNLIMITED, LimitInfo, LimitRecord, Need
 from backroom.ports import Filter, Want
 from backroom.tie import tied
 from backroom.transition import Claim, Transition
@@ -605,3 +605,94 @@ async def test_a_queue_that_nobody_limits_any_more_is_not_among_the_limits(bench
     assert (found.name, found.most, found.own) == ("queue q", 7, 7)
     await bench.storage.limit_queue("q", None)
     assert await bench.storage.limits() == []
+
+
+async def sent_back(bench: Bench, worker: int, claims: list[Claim], queue: str = "default") -> None:
+    """As a worker does it that hears of a limit: what has not begun is kept with it from now on,
+    and asks for room when it is claimed again."""
+    need = Need(f"queue {queue}", "", 1, UNLIMITED)
+    outcomes = [
+        Transition.released(claim, options=tied(claim.options, limits=[need])) for claim in claims
+    ]
+    assert await bench.finish(worker, *outcomes) == [True] * len(claims)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+async def test_what_was_claimed_ahead_of_the_limit_of_an_operator_is_claimed_again_as_it_allows(
+    bench: Bench, most: int
+) -> None:
+    jobs = await bench.add_many(6)
+    worker = await bench.enlist()
+    claims = await bench.claim(worker)
+    await bench.storage.limit_queue("default", most)
+    assert (await limit(bench, "queue default")).used == 6
+    await sent_back(bench, worker, claims)
+    assert (await limit(bench, "queue default")).used == 0, "what nobody holds takes no room"
+    done: list[str] = []
+    while len(done) < len(jobs):
+        again = await claimed(bench, worker)
+        left = len(jobs) - len(done)
+        assert len(again) == min(most, left), "room is used, and no more than there is"
+        found = await limit(bench, "queue default")
+        assert (found.used, found.blocked) == (len(again), left - len(again))
+        await bench.storage.free_up(bench.now)
+        assert await bench.finish(worker, *map(bench.completed, again)) == [True] * len(again)
+        done += [claim.id for claim in again]
+    assert sorted(done) == sorted(jobs)
+    assert (await limit(bench, "queue default")).used == 0
+
+
+async def test_whoever_has_just_been_claimed_and_asks_for_room_holds_none_yet(
+    bench: Bench,
+) -> None:
+    """Whatever was left behind of a holding that has ended."""
+    job = await bench.add()
+    other = await bench.add(queue="other")
+    worker = await bench.enlist()
+    claims = await bench.claim(worker, queues=None)
+    await bench.storage.limit_queue("default", 1)
+    # Of a worker of before, which says nothing of it: the permit stays behind.
+    need = Need("queue default", "", 1, UNLIMITED)
+    outcomes = [
+        Transition.released(claim, options=tied(claim.options, limits=[need])) for claim in claims
+    ]
+    for outcome in outcomes:
+        outcome.tied = False
+    await bench.finish(worker, *outcomes)
+    again = await claimed(bench, worker, queues=None)
+    assert len(again) == 1
+    await bench.storage.free_up(bench.now)
+    assert (await limit(bench, "queue default")).used == 1
+    await bench.finish(worker, *map(bench.completed, again))
+    [last] = await claimed(bench, worker, queues=None)
+    assert {again[0].id, last.id} == {job, other}
+
+
+async def test_what_nobody_holds_is_found_and_loses_its_permit_alone(bench: Bench) -> None:
+    """Not its place in a line, where it waits for room."""
+    first, second = await bench.add_many(2)
+    worker = await bench.enlist()
+    claims = await bench.claim(worker)
+    await bench.storage.limit_queue("default", 1)
+    await sent_back(bench, worker, claims)
+    [claim] = await claimed(bench, worker)
+    assert (await limit(bench, "queue default")).blocked == 1
+    for _ in range(3):
+        await bench.storage.free_up(bench.now)
+    found = await limit(bench, "queue default")
+    assert (found.used, found.blocked) == (1, 1)
+    await bench.finish(worker, bench.completed(claim))
+    [other] = await claimed(bench, worker)
+    assert {claim.id, other.id} == {first, second}
+
+
+async def test_what_comes_back_untouched_takes_no_room_in_the_limit_of_an_operator(
+    bench: Bench,
+) -> None:
+    await bench.add_many(3)
+    worker = await bench.enlist()
+    await bench.claim(worker)
+    await bench.storage.limit_queue("default", 3)
+    assert (await limit(bench, "queue default")).used == 3
+    await bench.storage.give_back(worker, [])
+    assert (await limit(bench, "queue default")).used == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -122,3 +123,33 @@ async def test_a_limit_that_is_none_is_refused(world: World, most: Any) -> None:
     with pytest.raises(OptionError, match="1 to 10,000"):
         await world.viewer.limit_queue("default", most)
     assert await world.viewer.get_limits() == []
+
+
+@pytest.mark.parametrize("most", [2, 7, 50])
+async def test_what_workers_have_claimed_ahead_of_a_limit_runs_within_it_and_without_a_pause(
+    world: World, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    meter, starts = Meter(), list[float]()
+    jobs = world.service(concurrency=8)
+
+    @jobs.handler("WORK")
+    async def work(job: Job[Any]) -> None:
+        starts.append(world.elapsed)
+        await meter.run(job.queue, 0.2)
+
+    async with jobs:
+        ids = [await jobs.schedule("WORK") for _ in range(120)]
+        while len(starts) < 20:
+            await asyncio.sleep(0.01)
+        await limit(world, most)
+        await asyncio.sleep(0.3)  # What ran when it came has ended.
+        meter.most.clear()
+        for id_ in ids:
+            await jobs.result(id_, timeout=60)
+        assert meter.most == {"default": min(most, 8)}
+        [found] = await jobs.get_limits()
+        assert (found.used, found.blocked) == (0, 0)
+    assert len(starts) == 120
+    pauses = [after - before for before, after in pairwise(starts)]
+    assert max(pauses) < 1
+    assert not [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")]

@@ -18,6 +18,42 @@ WEAVING = "storage/postgres/weaving.py"
 
 MUTANTS = (
     Mutant(
+        name="limits-what-goes-back-leaves-no-permit",
+        promises=(9,),
+        guard="what was claimed ahead of an operator's limit takes no room when it has gone back",
+        file="transition.py",
+        old="tied=claim.tied or is_tied(options), options=options,",
+        new="tied=claim.tied, options=options,",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-who-ends-makes-room-where-an-operator-limits",
+        promises=(9,),
+        guard="what ran when an operator limited its queue makes room when it ends",
+        file="recorder.py",
+        old="            transition.tied = True",
+        new="            pass",
+        tests=("engine/test_operated_limits.py",),
+    ),
+    Mutant(
+        name="limits-of-a-holding-of-before-nothing-counts",
+        promises=(9, 12),
+        guard="PostgreSQL: whoever asks for room holds none yet, whatever was left behind",
+        file=SERVER,
+        old='        await link.execute(text["not_yet"], ids)\n',
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
+        name="limits-of-a-holding-of-before-nothing-counts-in-a-file",
+        promises=(9,),
+        guard="SQLite: whoever asks for room holds none yet, whatever was left behind",
+        file=SQLITE,
+        old="    ledger.run(NOT_YET, (asked,))\n",
+        new="",
+        tests=(CONTRACT,),
+    ),
+    Mutant(
         name="limits-count-what-runs",
         promises=(9,),
         guard="who is admitted counts for those behind it",
@@ -175,12 +211,8 @@ MUTANTS = (
         promises=(12,),
         guard="who lets go waits for who counts, and sees whom it has put aside",
         file=STATEMENTS,
-        old="""
-        ORDER BY g.name, g.key FOR UPDATE;
-        """,
-        new="""
-        ORDER BY g.name, g.key;
-        """,
+        old="    ORDER BY g.name, g.key FOR UPDATE\n)",
+        new="    ORDER BY g.name, g.key\n)",
         tests=("postgres/test_limits.py",),
     ),
     Mutant(

@@ -65,10 +65,15 @@ class Limits:
 
     async def limit_queue(self, queue: str, most: int | None) -> None:
         """See the protocol."""
-        name = to_text(f"{QUEUE}{queue}")
-        await self._base.fetch("limit_queue", name, UNLIMITED, most)
-        if most is not None:
-            await self._base.fetch("count_held", name, to_text(queue))
+        text, name = self._base.statements, to_text(f"{QUEUE}{queue}")
+
+        async def say(link: Any) -> None:
+            await link.execute(text["limit_queue"], name, UNLIMITED, most)
+            if most is not None:
+                await lock(link, text, [(name, "")])
+                await link.execute(text["count_held"], name, to_text(queue))
+
+        await self._base.change(say)
         await self.free_up(self._base.clock.now())
         self._base.ring(Wake.CONTROL, Wake.JOBS)
 
@@ -85,7 +90,9 @@ class Limits:
             return 0
 
         async def orphans(link: Any) -> None:
-            await let_go(link, text, [row[0] for row in await link.fetch(text["unheld"])], now)
+            ids = [row[0] for row in await link.fetch(text["unheld"])]
+            if ids and await link.fetch(text["lock_gates_of"], ids):
+                await _free(link, text, await link.fetch(text["drop_unheld"], ids), now)
 
         async def look(link: Any) -> int:
             rows = await link.fetch(text["places_after"], *self._freed_to, PLACES)
@@ -177,7 +184,9 @@ class Admitting:
         limited = [one for one in limited if one[0].key not in gone]
         places = sorted({place_of(need) for _, needs in limited for need in needs})
         await lock(link, text, places)
-        rows = await link.fetch(text["answer"], [to_id(claim.key) for claim, _ in limited])
+        ids = [to_id(claim.key) for claim, _ in limited]
+        await link.execute(text["not_yet"], ids)
+        rows = await link.fetch(text["answer"], ids)
         stood = {to_key(row[0]): row[1] for row in rows}
         asking = [
             Asking(one, needs, (one.priority, stood.get(one.key, one.run_at), one.key))
@@ -273,7 +282,11 @@ async def let_go(link: Any, text: Statements, ids: Sequence[Any], now: int) -> i
     is free, and as many as have room now are called. How many."""
     if not ids or not await link.fetch(text["lock_gates_of"], ids):
         return 0
-    rows = await link.fetch(text["drop_permits"], ids)
+    return await _free(link, text, await link.fetch(text["drop_permits"], ids), now)
+
+
+async def _free(link: Any, text: Statements, rows: Sequence[Any], now: int) -> int:
+    """Calls whoever has room now at these places: name, key, whether it is a rate."""
     rates = [(row[0], row[1]) for row in rows if row[2]]
     return await let_in(link, text, [(row[0], row[1]) for row in rows], now, rates)
 

@@ -15,8 +15,9 @@ ON CONFLICT DO NOTHING;
 INSERT INTO {limits} (name, most, per, burst, own) VALUES ($1, $2, 0, 1, $3)
 ON CONFLICT (name) DO UPDATE SET own = excluded.own;
 
--- count_held: name, queue -> nothing: what somebody holds of this queue counts. Whoever made these jobs
---     did not say so: when they end, `unheld` finds what is left
+-- count_held: name, queue -> nothing: what somebody holds of this queue counts. The gate is locked, so that
+--     whom its holder asks room for has been let in or put aside. Of those that end at this moment,
+--     and of those whose worker has not heard of the limit, `unheld` finds what is left
 INSERT INTO {permits} (job, name, key, slots)
 SELECT j.id, $1, '', 1 FROM {held} AS h, unnest(h.ids) AS i (id),
 LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = i.id LIMIT 1) AS j WHERE j.queue = $2
@@ -47,11 +48,16 @@ SELECT g.name FROM {gates} AS g JOIN unnest($1::text[], $2::text[]) AS w (name, 
     ON g.name = w.name AND g.key = w.key
 ORDER BY g.name, g.key FOR UPDATE OF g;
 
--- lock_gates_of: jobs -> a row for each gate at which they hold something, or wait; held until the end
-SELECT g.name FROM {gates} AS g WHERE (g.name, g.key) IN (
+-- lock_gates_of: jobs -> a row for each place at which they hold something, or wait; its gate, if it is
+--     there, held until the end
+WITH places AS MATERIALIZED (
     SELECT p.name, p.key FROM {permits} AS p WHERE p.job = ANY($1::uuid[])
-    UNION SELECT b.name, b.key FROM {blocked} AS b WHERE b.id = ANY($1::uuid[]))
-ORDER BY g.name, g.key FOR UPDATE;
+    UNION SELECT b.name, b.key FROM {blocked} AS b WHERE b.id = ANY($1::uuid[])
+), locked AS MATERIALIZED (
+    SELECT g.name FROM {gates} AS g WHERE (g.name, g.key) IN (SELECT name, key FROM places)
+    ORDER BY g.name, g.key FOR UPDATE
+)
+SELECT p.name FROM places AS p WHERE (SELECT count(*) FROM locked) >= 0;
 
 -- gates: names, keys -> how each stands. Said when they are locked, so that it sees what was done by
 --     those who held them before
@@ -94,9 +100,13 @@ WITH far AS MATERIALIZED (
 )
 UPDATE {blocked} SET called_at = NULL WHERE id IN (SELECT id FROM gone);
 
+-- not_yet: jobs that have just been claimed, and ask for room -> nothing: they hold none yet
+DELETE FROM {permits} WHERE job = ANY($1::uuid[]);
+
 -- grant: jobs, names, keys, slots -> nothing
 INSERT INTO {permits} (job, name, key, slots)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]);
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+ON CONFLICT (job, name, key) DO UPDATE SET slots = excluded.slots;
 
 -- pace: names, keys, moments -> nothing
 UPDATE {gates} AS g SET free_at = w.free_at
@@ -202,6 +212,14 @@ SELECT EXISTS (SELECT FROM {gates}) OR EXISTS (SELECT FROM {permits})
 -- unheld: -> jobs that have permits, and that nobody holds
 SELECT DISTINCT job FROM {permits}
 WHERE job NOT IN (SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id));
+
+-- drop_unheld: jobs -> as `drop_permits`, of what is free, now that it is certain that nobody holds them: the gates
+--     are locked. Where they wait is not touched
+WITH gone AS (
+    DELETE FROM {permits} WHERE job = ANY($1::uuid[])
+    AND job NOT IN (SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)) RETURNING name, key
+)
+SELECT DISTINCT g.name, g.key, l.per > 0 AS rate FROM gone AS g JOIN {limits} AS l USING (name);
 
 -- idle_gates: how many, since when -> nothing: those at which nobody is, and nobody waits, go
 DELETE FROM {gates} WHERE ctid = ANY(ARRAY(

@@ -49,7 +49,8 @@ PUT_OWN: Final = """
     ON CONFLICT (name) DO UPDATE SET own = excluded.own
 """
 OWN: Final = "SELECT name, own FROM limits WHERE own IS NOT NULL"
-# Whoever made them did not say that they are counted: when they end, `free_up` finds these.
+# Whoever made them did not say that they are counted: of those whose worker has not heard of it
+# when they end, `free_up` finds what is left.
 COUNT_ACTIVE: Final = """
     INSERT OR IGNORE INTO permit (job, name, key, slots)
     SELECT key, ?1, '', 1 FROM job INDEXED BY job_active WHERE state = 1 AND queue = ?2
@@ -76,10 +77,12 @@ GATE: Final = f"""
     WHERE limits.name = ?1
 """
 GRANT: Final = Bulk(
-    "INSERT INTO permit (job, name, key, slots)"
+    "INSERT OR REPLACE INTO permit (job, name, key, slots)"
     " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
     width=4,
 )
+# Who has just been claimed holds none yet.
+NOT_YET: Final = "DELETE FROM permit WHERE job IN (SELECT value FROM json_each(?1))"
 ASIDE: Final = """
     UPDATE job SET state = 5, worker = NULL WHERE key IN (SELECT value->>0 FROM json_each(?1))
 """
@@ -210,7 +213,9 @@ def admitted(ledger: Ledger, worker: int, claims: list[Claim], now: int) -> list
     limited = [(one, needs) for one in claims if (needs := limits_of(one.options))]
     if not limited:
         return claims
-    stood = dict(ledger.run(ANSWER, (encode([claim.key for claim, _ in limited]),)))
+    asked = encode([claim.key for claim, _ in limited])
+    ledger.run(NOT_YET, (asked,))
+    stood = dict(ledger.run(ANSWER, (asked,)))
     asking = [
         Asking(one, needs, (one.priority, stood.get(one.key, one.run_at), one.key))
         for one, needs in limited

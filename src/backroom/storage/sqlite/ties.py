@@ -19,7 +19,8 @@ from backroom.tie import TIED
 
 __all__ = ["held", "loosen"]
 
-_TIED = f"instr(options, '{TIED}')"
+# Also what is counted in a limit that was put while it was held.
+_TIED = f"(instr(options, '{TIED}') OR EXISTS (SELECT 1 FROM permit WHERE permit.job = job.key))"
 LOOSE: Final = f"""
     SELECT key, state FROM job
     WHERE key IN (SELECT value FROM json_each(?)) AND state <> 1 AND {_TIED}
