@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from backroom.job import JobIds
 from backroom.limit import Need
 from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
 from backroom.storage.postgres.limits import Admitting
@@ -171,3 +172,48 @@ async def test_a_job_that_waits_for_ever_has_no_turn_to_take(postgres_url: Postg
             job, SignalRecord("x", "approved", "1", bench.now), bench.now
         )
         assert [one.id for one in await bench.claim(worker)] == [job]
+
+
+async def test_a_limit_that_comes_between_a_claim_and_its_count_loses_nobody(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Who is put aside then is nobody's, and takes no room in it; who is let in is counted."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, first = await held(bench)  # So there is a gate.
+        await bench.finish(worker, bench.completed(first))
+        jobs = [await bench.add(options=limited()) for _ in range(3)]
+        other, counting = await at_the_gate(yard, bench)
+        claiming = asyncio.create_task(bench.claim(worker))
+        await someone_waits(yard)
+        await (await yard.bench()).storage.limit_queue("default", 5)
+        await counting.commit()
+        [claim] = await claiming
+        used = {one.name: (one.used, one.blocked) for one in await bench.storage.limits()}
+        assert used == {"queue default": (1, 0), "tenant": (1, 2)}
+        done = [claim.id]
+        while len(done) < len(jobs):
+            await bench.storage.free_up(bench.now)
+            assert await bench.finish(worker, bench.completed(claim)) == [True]
+            [claim] = await bench.claim(worker)
+            done.append(claim.id)
+        assert done == jobs
+        await other.close()
+
+
+async def test_what_holds_room_where_no_gate_is_makes_room_all_the_same(
+    postgres_url: PostgresPlace,
+) -> None:
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, claim = await held(bench)
+        assert await yard.ask("DELETE FROM background_jobs_gates RETURNING name") == "tenant"
+        await bench.finish(worker, bench.completed(claim))
+        [limit] = await bench.storage.limits()
+        assert limit.used == 0
+        text: Statements = yard.storages[0]._statements
+        gone = JobIds()(bench.now)
+        await yard.side.execute(text["grant"], [gone], ["tenant"], ["a"], [1])
+        await bench.storage.free_up(bench.now)
+        [limit] = await bench.storage.limits()
+        assert limit.used == 0

@@ -40,7 +40,7 @@ MUTANTS = (
         promises=(9, 12),
         guard="PostgreSQL: whoever asks for room holds none yet, whatever was left behind",
         file=SERVER,
-        old='        await link.execute(text["not_yet"], ids)\n',
+        old='        await link.execute(text["not_yet"], ids, *_columns(places))\n',
         new="",
         tests=(CONTRACT,),
     ),

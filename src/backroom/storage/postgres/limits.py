@@ -185,7 +185,7 @@ class Admitting:
         places = sorted({place_of(need) for _, needs in limited for need in needs})
         await lock(link, text, places)
         ids = [to_id(claim.key) for claim, _ in limited]
-        await link.execute(text["not_yet"], ids)
+        await link.execute(text["not_yet"], ids, *_columns(places))
         rows = await link.fetch(text["answer"], ids)
         stood = {to_key(row[0]): row[1] for row in rows}
         asking = [
@@ -198,7 +198,9 @@ class Admitting:
         await self._grant(link, admission, gates)
         aside = admission.blocked
         if aside:
-            await link.execute(text["keep"], tokens, [to_id(one.claim.key) for one, _ in aside])
+            ids = [to_id(one.claim.key) for one, _ in aside]
+            await link.execute(text["keep"], tokens, ids)
+            await link.execute(text["hold_none"], ids)
             await link.execute(text["drop_empty"], worker)
             await line_up(
                 link, text, [(to_id(one.claim.key), need, one.line[1]) for one, need in aside]

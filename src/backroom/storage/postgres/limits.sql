@@ -100,7 +100,12 @@ WITH far AS MATERIALIZED (
 )
 UPDATE {blocked} SET called_at = NULL WHERE id IN (SELECT id FROM gone);
 
--- not_yet: jobs that have just been claimed, and ask for room -> nothing: they hold none yet
+-- not_yet: jobs that have just been claimed, and the names and keys where they ask for room -> nothing: they
+--     hold none there yet
+DELETE FROM {permits} WHERE job = ANY($1::uuid[])
+AND (name, key) IN (SELECT name, key FROM unnest($2::text[], $3::text[]) AS g (name, key));
+
+-- hold_none: jobs that are put aside, as nobody's -> nothing: also what they were counted in since the claim
 DELETE FROM {permits} WHERE job = ANY($1::uuid[]);
 
 -- grant: jobs, names, keys, slots -> nothing
