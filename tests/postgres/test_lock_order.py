@@ -366,3 +366,78 @@ async def test_who_takes_back_what_was_claimed_just_now_waits_for_its_flow_first
         assert (await reclaiming).workers == ()
         claims = [bench.completed(member), bench.completed(new)]
         assert await bench.finish(worker, *claims) == [True, True]
+
+
+async def test_who_rearranges_comes_to_gates_before_it_has_jobs(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Who holds a gate tells the one that waits there its moment."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        _, _, waits = await one_in_line(bench)
+        async with another(yard) as (other, text):
+            assert await other.fetch(text["lock_gates"], ["tenant"], ["a"])
+            changing = asyncio.create_task(bench.storage.rearrange(Filter(), bench.now, None, 3))
+            await someone_waits(yard)
+            await other.fetch(text["tell"], [waits], [bench.later(5)])
+        assert await changing == 1
+        info = await bench.info(waits)
+        assert (info.status, info.priority) == (JobStatus.PENDING, "low")
+
+
+async def test_what_is_no_more_what_was_looked_for_is_not_rearranged(
+    postgres_url: PostgresPlace,
+) -> None:
+    """It becomes something else between the look and the change."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        _, _, waits = await one_in_line(bench)
+        async with another(yard) as (other, text):
+            assert await other.fetch(text["lock_gates"], ["tenant"], ["a"])
+            which = Filter(status=JobStatus.BLOCKED)
+            changing = asyncio.create_task(bench.storage.rearrange(which, bench.now, None, 3))
+            await someone_waits(yard)
+            await other.fetch(text["tell"], [waits], [bench.later(5)])
+        assert await changing == 0
+        info = await bench.info(waits)
+        assert (info.status, info.priority) == (JobStatus.SCHEDULED, "normal")
+
+
+async def test_who_has_a_gate_waits_for_nobody_who_has_a_job_or_its_place(
+    postgres_url: PostgresPlace,
+) -> None:
+    """Somebody who has one comes to the gate. Many jobs are changed without this one, and the one
+    that was named when it is free."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        worker, claim, waits = await one_in_line(bench)
+        assert await bench.finish(worker, bench.completed(claim)) == [True]  # It is called.
+        lock_place = "SELECT FROM background_jobs_ready WHERE id = $1 FOR UPDATE"
+        for lock in (lock_place, yard.storages[0]._statements["lock_job"]):
+            async with another(yard) as (other, text):
+                assert len(await other.fetch(lock, waits)) == 1
+                assert await bench.storage.rearrange(Filter(), bench.now, None, 3) == 0
+                changing = asyncio.create_task(bench.storage.rearrange(waits, bench.now, None, 3))
+                await someone_waits(yard)
+                assert await other.fetch(text["lock_gates"], ["tenant"], ["a"])
+            assert await changing == 1
+            assert (await bench.info(waits)).priority == "low"
+            assert await bench.storage.rearrange(waits, bench.now, None, 2) == 1
+
+
+async def test_who_gives_turns_has_the_jobs_before_their_places(
+    postgres_url: PostgresPlace,
+) -> None:
+    """One that somebody else moves just now takes its turn the next time."""
+    async with a_yard(postgres_url, WEEK) as yard:
+        bench = await yard.bench()
+        job = await bench.add(options=tied(None, fair="a"), delay=5)
+        bench.clock.advance(6)
+        async with another(yard) as (other, text):
+            assert len(await other.fetch(text["lock_jobs"], [job])) == 1
+            assert await bench.storage.free_up(bench.now) == 0
+            moved = await other.fetch(text["rearrange"], [job], None, 1, [], [])
+            assert len(moved) == 1
+        bench.clock.advance(1)
+        assert await bench.storage.free_up(bench.now) == 1
+        assert (await bench.info(job)).priority == "high"

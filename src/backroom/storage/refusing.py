@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from backroom.job import State
 
-__all__ = ["why_not_rearranged"]
+__all__ = ["busy", "why_not_rearranged"]
+
+
+def busy(job_id: str) -> str:
+    """Of one that waits, and that others were at each time."""
+    return f"job {job_id} is being changed by others just now; ask again"
 
 
 def why_not_rearranged(job_id: str, state: State) -> str:

@@ -48,8 +48,8 @@ SELECT g.name FROM {gates} AS g JOIN unnest($1::text[], $2::text[]) AS w (name, 
     ON g.name = w.name AND g.key = w.key
 ORDER BY g.name, g.key FOR UPDATE OF g;
 
--- lock_gates_of: jobs -> a row for each place at which they hold something, or wait; its gate, if it is
---     there, held until the end
+-- lock_gates_of: jobs -> name and key of each place at which they hold something, or wait; its gate, if it
+--     is there, held until the end
 WITH places AS MATERIALIZED (
     SELECT p.name, p.key FROM {permits} AS p WHERE p.job = ANY($1::uuid[])
     UNION SELECT b.name, b.key FROM {blocked} AS b WHERE b.id = ANY($1::uuid[])
@@ -57,7 +57,7 @@ WITH places AS MATERIALIZED (
     SELECT g.name FROM {gates} AS g WHERE (g.name, g.key) IN (SELECT name, key FROM places)
     ORDER BY g.name, g.key FOR UPDATE
 )
-SELECT p.name FROM places AS p WHERE (SELECT count(*) FROM locked) >= 0;
+SELECT p.name, p.key FROM places AS p WHERE (SELECT count(*) FROM locked) >= 0;
 
 -- gates: names, keys -> how each stands. Said when they are locked, so that it sees what was done by
 --     those who held them before

@@ -22,6 +22,7 @@ ON CONFLICT (name) DO UPDATE SET paused = $2;
 
 -- whereabouts: ids -> of each job its place, those that are there locked against a change
 SELECT j.id, j.queue, j.priority, j.run_at, j.type, e.state,
+       CASE WHEN j.attempt = 0 AND j.started_at IS NULL THEN j.expires_at END AS expires_at,
        EXISTS (SELECT FROM {held} AS h WHERE j.id = ANY(h.ids)) AS active
 FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id)
 WHERE j.id = ANY($1::uuid[]) ORDER BY j.id;
@@ -104,22 +105,33 @@ WITH gone AS (
 INSERT INTO {ready} (queue, priority, run_at, id)
 SELECT queue, priority, $2, id FROM fresh RETURNING id;
 
--- rearrange: ids, moment (null: as it is), priority (null: as it is) -> those that waited, and do so there.
---     Who stands in the line of a limit, or was called there, has been given another moment by that: what
+-- rearrange: ids, moment (null: as it is), priority (null: as it is), names and keys of gates that are
+--     locked -> those that waited, and do so there. What somebody else has, or waits at another gate, is
+--     left alone: who holds gates and rows of jobs waits for nobody. Who stands in the line of a limit, or was called there, has been given another moment by that: what
 --     it waits for is where it stands. What waits for other jobs stays where it is, its flow locked
 WITH wanted AS MATERIALIZED (
     SELECT g.id, j.type, j.queue, j.priority, j.run_at FROM unnest($1::uuid[]) AS g (id),
     LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j
     WHERE NOT coalesce($2::bigint >= j.expires_at AND j.attempt = 0 AND j.started_at IS NULL, false)
+    AND (SELECT true FROM {blocked} AS b WHERE b.id = j.id AND ((b.name, b.key) IN (
+        SELECT * FROM unnest($4::text[], $5::text[]))) IS NOT TRUE LIMIT 1) IS NULL
 ), ready AS (
-    DELETE FROM {ready} AS r USING wanted AS w WHERE r.queue = w.queue AND r.priority = w.priority
-    AND r.run_at = w.run_at AND r.id = w.id RETURNING r.id, r.expires_at
+    DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
+        SELECT p.place FROM wanted AS w, LATERAL (
+            SELECT ctid AS place FROM {ready} AS r WHERE r.queue = w.queue
+            AND r.priority = w.priority AND r.run_at = w.run_at AND r.id = w.id
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS p))
+    RETURNING id, expires_at
 ), parked AS (
-    DELETE FROM {parked} AS r USING wanted AS w WHERE r.queue = w.queue AND r.type = w.type
-    AND r.priority = w.priority AND r.run_at = w.run_at AND r.id = w.id RETURNING r.id, r.expires_at
+    DELETE FROM {parked} WHERE ctid = ANY(ARRAY(
+        SELECT p.place FROM wanted AS w, LATERAL (
+            SELECT ctid AS place FROM {parked} AS r WHERE r.queue = w.queue AND r.type = w.type
+            AND r.priority = w.priority AND r.run_at = w.run_at AND r.id = w.id
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS p))
+    RETURNING id, expires_at
 ), in_line AS MATERIALIZED (
     SELECT b.id, b.expires_at FROM {blocked} AS b
-    WHERE b.id = ANY(ARRAY(SELECT id FROM wanted)) AND b.called_at IS NULL FOR UPDATE
+    WHERE b.id = ANY(ARRAY(SELECT id FROM wanted)) AND b.called_at IS NULL FOR UPDATE SKIP LOCKED
 ), back AS (
     SELECT id, expires_at, false AS stays FROM ready UNION ALL SELECT id, expires_at, false FROM parked
     UNION ALL SELECT id, expires_at, false FROM in_line
@@ -137,8 +149,18 @@ WITH wanted AS MATERIALIZED (
 )
 SELECT id FROM fresh;
 
--- lock_jobs: ids -> nothing: whoever puts them aside, or takes a signal, waits
-SELECT FROM {jobs} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE;
+-- lock_jobs: ids -> those of them that nobody else has, locked: whoever puts them aside, moves them, or
+--     sends them a signal waits
+SELECT id FROM {jobs} WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- wait_for_job: job -> nothing, when nobody else has its row
+SELECT FROM {jobs} WHERE id = $1 FOR SHARE;
+
+-- wait_for_place: job -> nothing, when nobody else has its place among those that wait
+SELECT FROM {jobs} AS j, LATERAL (
+    SELECT FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
+    AND r.run_at = j.run_at AND r.id = j.id LIMIT 1 FOR SHARE) AS r
+WHERE j.id = $1;
 
 -- drop_waiting: ids -> those that waited, and are in no place now
 WITH ready AS (

@@ -30,7 +30,7 @@ from backroom.stepping import active
 from backroom.storage.matching import LOOKED, Done
 from backroom.storage.postgres import counts, turns
 from backroom.storage.postgres.finding import Finder, Found, identity
-from backroom.storage.postgres.rearranging import rearrange
+from backroom.storage.postgres.rearranging import Place, rearrange
 from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
@@ -254,22 +254,31 @@ class Inspector:
         await turns.take_again(self._connection, self._statements, again, now)
         return len(again)
 
-    async def rearrange(
-        self, job_id: str, now: int, run_at: int | None, priority: int | None
-    ) -> None:
-        """One job that waits gets another moment, or another priority."""
+    async def rearrange(self, job_id: str, now: int, place: Place) -> Any:
+        """One job that waits gets another moment, or another priority. None, or the key of a job
+        that others are at in this moment: nothing is changed."""
         key, _ = await self._place(job_id)
         await self._check_here(key, job_id)
-        if not await rearrange(self._connection, self._statements, [key], now, run_at, priority):
-            _, place = await self._place(job_id)
-            state = State.ACTIVE if place["active"] else State(place["state"] or State.WAITING)
-            raise JobStateError(why_not_rearranged(job_id, state))
+        if (await self.rearrange_some(Filter(), [key], now, place)).changed:
+            return None
+        _, found = await self._place(job_id)
+        state = State.ACTIVE if found["active"] else State(found["state"] or State.WAITING)
+        ends = found["expires_at"]
+        if state is State.WAITING and (ends is None or place.run_at is None or place.run_at < ends):
+            return key
+        raise JobStateError(why_not_rearranged(job_id, state))
 
     async def rearrange_some(
-        self, keys: Sequence[Any], now: int, run_at: int | None, priority: int | None
+        self, which: Filter, keys: Sequence[Any], now: int, place: Place
     ) -> Done:
-        """The same of those of these jobs that wait."""
-        changed = await rearrange(self._connection, self._statements, keys, now, run_at, priority)
+        """The same of those of these jobs that wait, and still are what was looked for."""
+
+        async def still(ids: Sequence[Any]) -> list[Any]:
+            if which == Filter():
+                return list(ids)
+            return await Finder(self._connection, self._statements, which, now).matching(ids)
+
+        changed = await rearrange(self._connection, self._statements, keys, now, place, still)
         return Done(len(changed), len(keys) - len(changed))
 
     async def cancel(self, job_id: str, now: int) -> int:

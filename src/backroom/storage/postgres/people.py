@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from backroom.errors import JobStateError
 from backroom.job import FailureGroup, JobInfo, JobStats
 from backroom.ports import Counted, Filter, Looked, Outlook, Progress, Wake, Which
 from backroom.storage.matching import Done, Tally, whole_page
@@ -16,7 +17,9 @@ from backroom.storage.postgres.counts import Counts, stats
 from backroom.storage.postgres.finding import FIRST
 from backroom.storage.postgres.limits import Limits
 from backroom.storage.postgres.looking import Inspector
+from backroom.storage.postgres.rearranging import TRIES, Place
 from backroom.storage.postgres.texts import from_text, to_text
+from backroom.storage.refusing import busy
 
 __all__ = ["People"]
 
@@ -128,14 +131,25 @@ class People(Limits, Counts, Actions):
         priority: int | None,
         progress: Progress | None = None,
     ) -> int:
+        place = Place(run_at, priority)
         if isinstance(which, str):
-            await self._steer(lambda jobs: jobs.rearrange(which, now, run_at, priority), Wake.JOBS)
+            await self._rearrange_one(which, now, place)
             return 1
 
-        async def change(jobs: Inspector, _: Filter, keys: Sequence[Any]) -> Done:
-            return await jobs.rearrange_some(keys, now, run_at, priority)
+        async def change(jobs: Inspector, filter_: Filter, keys: Sequence[Any]) -> Done:
+            return await jobs.rearrange_some(filter_, keys, now, place)
 
         return await self._bulk(which, now, "wait", change, progress, Wake.JOBS)
+
+    async def _rearrange_one(self, job_id: str, now: int, place: Place) -> None:
+        for _ in range(TRIES):
+            key = await self._steer(lambda jobs: jobs.rearrange(job_id, now, place), Wake.JOBS)
+            if key is None:
+                return
+            # Here nothing is held that they may wait for.
+            await self._base.fetch("wait_for_job", key)
+            await self._base.fetch("wait_for_place", key)
+        raise JobStateError(busy(job_id))
 
     async def _bulk(
         self,

@@ -11,6 +11,11 @@ come back; what waits in a queue or a line, where it ends that; claims, by token
 limits, by name and key; places of those who were called there. Who holds a claim or a gate takes
 of what waits only what nobody else has. What waits for other jobs is its flow's.
 
+The rows of jobs stand before the places of these jobs: who moves one has both. An outcome has those
+of jobs that were claimed, and comes to gates with them; who has a gate may wait for those of jobs
+in its line, which nobody has who comes to gates. Who rearranges jobs, or gives them their turn,
+does not know where they are: it takes only rows that nobody else has, when it has the gates.
+
 While a worker's row is held it neither claims nor starts jobs, nor extends its lease: so who holds
 one waits for no flow. Those of jobs that it claimed while its row was waited for are taken if they
 are free (`hold_more_of`); if not, all is let go, and the transaction begins anew.

@@ -127,7 +127,16 @@ async def take_late(link: Any, text: Statements, now: int) -> int:
     moved = 0
     for _ in range(LOOKS):  # Those that do not wait any more hide nobody behind them.
         rows = await link.fetch(text["due_turns"], now, LATE)
-        asked = [(row[0], (row[1], row[2], turn_of(row[3]) or "")) for row in rows if row["waits"]]
+        waiting = [row for row in rows if row["waits"]]
+        # The rows of jobs before their places, as all do who move them.
+        there = await link.fetch(text["lock_jobs"], [row[0] for row in waiting])
+        free = {row[0] for row in there}
+        busy = [row[0] for row in waiting if row[0] not in free]
+        if busy:  # Somebody moves them just now: they take their turn the next time.
+            await link.fetch(text["wait_turn"], busy, [now + 1] * len(busy))
+        asked = [
+            (row[0], (row[1], row[2], turn_of(row[3]) or "")) for row in waiting if row[0] in free
+        ]
         if asked:
             stamps = await _stamps(link, text, [turn for _, turn in asked], now)
             await link.execute(text["move_turns"], [id_ for id_, _ in asked], stamps)

@@ -50,7 +50,7 @@ SELECT j.id, j.queue, j.priority, j.options,
 FROM gone AS g LEFT JOIN LATERAL (SELECT * FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j ON true
 ORDER BY j.run_at, j.id;
 
--- move_turns: ids, moments -> nothing: those of them that still wait do so there
+-- move_turns: ids, moments -> nothing: those of them that still wait do so there; their rows are locked
 WITH gone AS (
     DELETE FROM {ready} WHERE ctid = ANY(ARRAY(
         SELECT r.place FROM unnest($1::uuid[]) AS g (id),
