@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from backroom.counting import Counts
 from backroom.crew import WorkerReport
-from backroom.errors import StorageError, level_of
+from backroom.errors import BackroomError, StorageError, level_of
 from backroom.figure import Figures
 from backroom.history import FINE, begin_of
 from backroom.lifecycle import Loop
@@ -48,6 +48,8 @@ class Teller:
         self._counts = counts
         self._untold: deque[_Telling] = deque()
         self._number = 0
+        self._told = True
+        """The last telling came to its end."""
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """The one that it belongs to."""
@@ -64,6 +66,7 @@ class Teller:
         Raises:
             StorageError: something is left to tell.
         """
+        self._told = False
         if self._counts or (report is not None and not self._untold):
             at = begin_of(self._clock.now(), FINE)
             self._number += 1
@@ -75,6 +78,7 @@ class Teller:
             await self._storage.tell(telling.worker, telling.number, said, telling.figures)
             if self._untold and self._untold[0] is telling:
                 self._untold.popleft()
+        self._told = True
 
     # -- where no worker tells -------------------------------------------------------------------
 
@@ -92,7 +96,7 @@ class Teller:
     async def _tell_alone(self) -> None:
         try:
             await self.tell(None, None)
-        except StorageError as error:
+        except Exception as error:
             _wait(error)
             self.soon()
 
@@ -106,14 +110,24 @@ class Teller:
             self._timer = None
 
     async def tell_last(self, worker: int | None, within: float) -> None:
-        """Tells what is left, as nobody will later; if the storage takes it in time."""
-        await self.settle()
-        if not self.news:
-            return
+        """Tells what is left, as nobody will later; if the storage takes it in time. One that did
+        not take the last telling is not asked again. Whatever it raises, who ends goes on."""
         try:
-            await asyncio.wait_for(self.tell(worker, None), within)
-        except (StorageError, TimeoutError) as error:
-            log.warning("what was counted last is not part of the statistics: %r", error)
+            async with asyncio.timeout(within):
+                await self.settle()
+                if self.news and self._told:
+                    await self.tell(worker, None)
+        except Exception as error:
+            log.warning(
+                "what was counted last is not part of the statistics: %r", error,
+                exc_info=not isinstance(error, (BackroomError, TimeoutError)),
+            )  # fmt: skip
+        else:
+            if self.news:
+                log.warning(
+                    "what was counted last is not part of the statistics: the storage did not take"
+                    " what came before"
+                )
 
     def _fold(self) -> None:
         """The first one stays as it is, since it was tried."""
@@ -130,10 +144,12 @@ class Teller:
         del self._untold[1]
 
 
-def _wait(error: StorageError) -> None:
+def _wait(error: Exception) -> None:
     """Who runs jobs says it louder."""
-    level = level_of(error, logging.INFO)
-    log.log(level, "figures wait to be told until the storage answers: %r", error)
+    odd = not isinstance(error, StorageError)
+    level = level_of(error, logging.ERROR if odd else logging.INFO)
+    said = "figures wait to be told until the storage answers: %r"
+    log.log(level, said, error, exc_info=odd)
 
 
 class Reporter(Loop):
@@ -161,6 +177,13 @@ class Reporter(Loop):
         self._next_report = 0.0
         self._sampled = 0
         """When the stretch began of which depths were last looked at."""
+
+    async def leave(self, within: float) -> None:
+        """`stop`; a telling that is not answered in time is given up."""
+        try:
+            await asyncio.wait_for(self.stop(), within)
+        except TimeoutError:
+            log.debug("a telling is given up: no answer within %g s", within)
 
     async def turn(self) -> float | None:
         try:

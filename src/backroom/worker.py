@@ -284,7 +284,7 @@ class Worker:
         gone()
 
     async def _retire(self) -> None:
-        await self._reporter.stop()
+        await self._reporter.leave(LEAVE)
         await self._teller.tell_last(self._lease.worker, LEAVE)
         await self._lease.stop()
         if self._lease.stands():

@@ -307,3 +307,50 @@ async def test_jobs_of_a_worker_that_died_are_counted_as_rescued(world: World) -
         counted = await totals_of(service, "slow", "WAIT")
     assert counted.rescued == 1
     assert str(await world.viewer.get_job_status(job)) in ("active", "pending")
+
+
+async def test_an_odd_error_of_the_statistics_stops_no_worker_and_keeps_none(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A storage raises what nobody expects, while it works, when it ends, and where none works."""
+    world.faults.fail("tell", "before", times=500, error=TypeError("never expected"))
+    service = world.service(world.faults.store, concurrency=5)
+    service.handler("WORK")(_nothing)
+    async with service:
+        await asyncio.sleep(12)
+        job_id = await service.schedule("WORK")
+        await service.result(job_id, timeout=5)
+        begun = world.elapsed
+    assert world.elapsed - begun < 1
+    assert await world.viewer.get_workers() == []
+    assert "never expected" in caplog.text
+    alone = world.service(world.faults.store)
+    alone.declare("WORK")
+    await alone.open()
+    await alone.schedule("WORK")
+    before = world.faults.calls["tell"]
+    await asyncio.sleep(12)
+    assert world.faults.calls["tell"] - before == 2  # It goes on to try.
+    await alone.stop()
+
+
+@pytest.mark.parametrize("moment", [1, 7])
+async def test_who_ends_waits_once_for_a_storage_that_does_not_answer(
+    world: World, moment: float
+) -> None:
+    """A telling is on its way when it begins to end, or is the last one."""
+    service = world.service(world.faults.store, concurrency=5)
+    service.handler("WORK")(_nothing)
+    await service.start()
+    await service.result(await service.schedule("WORK"), timeout=5)
+    replies = [world.faults.keep_back("tell") for _ in range(9)]
+    await asyncio.sleep(moment)
+    begun = world.elapsed
+    await service.stop()
+    assert world.elapsed - begun < 5.5
+    assert await world.viewer.get_workers() == []
+    assert len([one for one in replies if one.applied.is_set()]) == 1
+
+
+async def _nothing(job: Job[Any]) -> None:
+    return
