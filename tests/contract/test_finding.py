@@ -334,3 +334,19 @@ async def test_jobs_are_found_by_their_workflow(bench: Bench) -> None:
     assert await found(bench, workflow=flows.id, status=JobStatus.BLOCKED) == [flows.ids["b"]]
     assert await found(bench, workflow=UNKNOWN) == []
     assert await found(bench, workflow="no id") == []
+
+
+async def test_how_many_were_looked_at_is_what_a_change_of_many_has_come_to(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is full long before the look has come to its end."""
+    for room in ("backroom.storage.embedded", "backroom.storage.postgres.people"):
+        monkeypatch.setattr(f"{room}.BULK", 10)
+    await bench.add_many(25, type="A")
+    await bench.add_many(5, type="B")
+    told: list[BulkProgress] = []
+
+    changed = await bench.storage.cancel(Filter(type="A"), bench.now, progress=told.append)
+
+    assert changed == 25
+    assert [one.looked for one in told] == [10, 20, 30]

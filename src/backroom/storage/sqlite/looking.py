@@ -168,7 +168,11 @@ class Look:
             {**self.arguments, "low": after + 1, "high": high, "limit": limit},
         )
         keys = [key for (key,) in rows]
-        if len(keys) == limit:
+        if len(keys) == limit:  # Those behind the last one are for the next look.
+            [(seen,)] = self._run(
+                f"SELECT count(*) FROM {self._source.seen} AND {key} > :after AND {key} <= :last",
+                {**self.arguments, "after": after, "last": keys[-1]},
+            )
             return Chosen(keys, keys[-1], seen)
         return Chosen(keys, high if seen == most else None, seen)
 
