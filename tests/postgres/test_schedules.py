@@ -13,13 +13,10 @@ import msgspec
 import pytest
 
 from backroom import DatabaseJobStorage, Job, JobService
-from backroom.storage.postgres.migrations import MIGRATIONS
-from backroom.storage.postgres.schema import Schema
 from tests.contract.parts import Bench, SettableClock
 from tests.contract.plans import Plans
 from tests.postgres.bustle import by_way_of
 from tests.postgres.parts import beside, storage
-from tests.postgres.test_migrations import versions
 from tests.process.parts import Family, eventually_async
 from tests.servers.fixtures import PostgresPlace
 from tests.servers.proxy import Proxy
@@ -175,16 +172,15 @@ async def test_however_many_fire_it_is_one_transaction_of_few_statements(
         assert len(await plans.jobs()) == 200
 
 
-async def test_a_worker_of_the_version_before_goes_on_and_runs_what_is_fired(
+async def test_a_worker_that_knows_of_no_schedules_runs_what_is_fired(
     postgres_url: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As one of a version before them, which is at work while a new one opens the store."""
     old = DatabaseJobStorage(postgres_url.url, schema=postgres_url.schema)
-    old._schema = Schema(old.url, old._statements, MIGRATIONS[:1])
 
     async def nothing(now: int, limit: int) -> bool:
         return False
 
-    # It knows of no schedules, and of no ticks.
     monkeypatch.setattr(
         old, "capabilities", msgspec.structs.replace(old.capabilities, planning=False)
     )
@@ -199,15 +195,11 @@ async def test_a_worker_of_the_version_before_goes_on_and_runs_what_is_fired(
     async with service:
         before = await service.schedule("SEND_DIGEST", {})
         await eventually_async(lambda: before in ended, "it works")
-        async with beside(postgres_url) as link:
-            assert (await versions(link))["schema"] == 1
-            async with planning(postgres_url) as plans:
-                assert (await versions(link))["schema"] == MIGRATIONS[-1].version
-                assert MIGRATIONS[1].compatible == 1
-                firings = [plans.firing(await plans.put(f"s{n}")) for n in range(20)]
-                assert await plans.fire(*firings) == [True] * 20
-                wanted = {firing.jobs[0].id for firing in firings}
-                await eventually_async(lambda: wanted <= ended, "what was fired has run")
+        async with planning(postgres_url) as plans:
+            firings = [plans.firing(await plans.put(f"s{n}")) for n in range(20)]
+            assert await plans.fire(*firings) == [True] * 20
+            wanted = {firing.jobs[0].id for firing in firings}
+            await eventually_async(lambda: wanted <= ended, "what was fired has run")
         after = await service.schedule("SEND_DIGEST", {})
         await service.result(after, timeout=10)  # It still works, and the outcomes are kept.
         stats = await service.get_stats()
