@@ -118,13 +118,13 @@ class Teller:
                 if self.news and self._told:
                     await self.tell(worker, None)
         except Exception as error:
-            log.warning(
+            log.info(
                 "what was counted last is not part of the statistics: %r", error,
                 exc_info=not isinstance(error, (BackroomError, TimeoutError)),
             )  # fmt: skip
         else:
             if self.news:
-                log.warning(
+                log.info(
                     "what was counted last is not part of the statistics: the storage did not take"
                     " what came before"
                 )
