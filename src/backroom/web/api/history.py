@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
-from backroom.figure import Percentiles
-from backroom.history import LONGEST, SHORTEST, Depth, ErrorCount, HistoryPoint
+from backroom.history import LONGEST, SHORTEST, History
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.route import Route
@@ -24,49 +22,6 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 3600
     queue: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
-
-
-class Stood(msgspec.Struct, frozen=True):
-    """How many jobs stood where at one moment."""
-
-    pending: int
-    scheduled: int
-    blocked: int
-    active: int
-    oldest: float | None
-    """For how many seconds the job that had waited longest was due; null: none was."""
-
-
-class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One step."""
-
-    at: datetime
-    scheduled: int
-    completed: int
-    failed: int
-    retried: int
-    cancelled: int
-    put_off: int
-    rescued: int
-    waiting: Percentiles
-    running: Percentiles
-    depth: dict[str, Stood]
-    """By queue; empty where nobody looked."""
-    total: Stood | None
-    """Of all queues together; null: no worker was there to look."""
-
-
-class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a stretch of time, step by step."""
-
-    step: float
-    """Seconds from one point to the next."""
-    points: tuple[Point, ...]
-    """In their order, without gaps; the last one is not over yet."""
-    errors: tuple[ErrorCount, ...]
-    """Of the whole stretch, the most frequent ones first."""
-    waiting: Percentiles
-    running: Percentiles
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,17 +40,10 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     """By kind of error: attempts."""
 
 
-async def get_history(call: Call) -> Story:
+async def get_history(call: Call) -> History:
     """What became of jobs over time, as workers have told it."""
     query: Stretch = call.query
-    found = await call.service.get_history(query.last, queue=query.queue, type=query.type)
-    return Story(
-        step=found.step,
-        points=tuple(_point(point) for point in found.points),
-        errors=found.errors,
-        waiting=found.waiting,
-        running=found.running,
-    )
+    return await call.service.get_history(query.last, queue=query.queue, type=query.type)
 
 
 async def list_totals(call: Call) -> tuple[Total, ...]:
@@ -107,23 +55,9 @@ async def list_totals(call: Call) -> tuple[Total, ...]:
     )
 
 
-def _point(point: HistoryPoint) -> Point:
-    return Point(
-        at=point.at, scheduled=point.scheduled, completed=point.completed, failed=point.failed,
-        retried=point.retried, cancelled=point.cancelled, put_off=point.put_off,
-        rescued=point.rescued, waiting=point.waiting, running=point.running,
-        depth={name: _stood(depth) for name, depth in point.depth.items()},
-        total=None if point.total is None else _stood(point.total),
-    )  # fmt: skip
-
-
-def _stood(depth: Depth) -> Stood:
-    return Stood(depth.pending, depth.scheduled, depth.blocked, depth.active, depth.oldest)
-
-
 def routes() -> list[Route]:
     return [
-        Route("GET", "/api/v1/history", Role.READ, get_history, query=Stretch, returns=Story,
+        Route("GET", "/api/v1/history", Role.READ, get_history, query=Stretch, returns=History,
               tag="store"),
         Route("GET", "/api/v1/totals", Role.READ, list_totals, returns=tuple[Total, ...],
               tag="store"),
