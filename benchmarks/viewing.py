@@ -18,19 +18,25 @@ SHARE: Final = 10
 """And so many times as long as the last look took."""
 
 
+ROUND: Final = 1.1
+"""Seconds at least between two looks of whoever is timed: a page is kept for one second."""
+
+
 def timed(url: str, paths: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each answer, by path; one after the other over one connection, each path in
-    turn."""
+    turn, and each made anew."""
     host = urlsplit(url).netloc
     connection = http.client.HTTPConnection(host, timeout=60)
     took: dict[str, list[float]] = {path: [] for path in paths}
     for path in paths:  # Templates are read once, statements prepared.
         _get(connection, path)
     for _ in range(rounds):
+        next_round = time.perf_counter() + ROUND
         for path in paths:
             began = time.perf_counter()
             _get(connection, path)
             took[path].append((time.perf_counter() - began) * 1000)
+        time.sleep(max(0.0, next_round - time.perf_counter()))
     connection.close()
     return took
 
