@@ -73,6 +73,11 @@ class JobScheduler(Protocol):
 class JobServiceProtocol(JobScheduler, Protocol):
     """The whole contract of a service."""
 
+    async def schedule_once(
+        self, key: str, type: str, data: Mapping[str, Any] | None = None, /,
+        **options: Unpack[JobOptions],
+    ) -> tuple[JobId[Any], bool]: ...  # fmt: skip
+    async def copy_job(self, job_id: str | UUID) -> JobId[Any]: ...
     async def search_jobs(
         self,
         *,

@@ -207,6 +207,9 @@ async def look(service: JobServiceProtocol) -> None:
     await service.reprioritize_jobs("high", priority="low")
     await service.reprioritize_job("019c", "high")
     await service.limit_queue("mail", None)
+    made = await service.schedule_once("order 7", "BARE", {"n": 1}, priority="low")
+    reveal_type(made)  # R: tuple[backroom.job.JobId[Any], bool]
+    reveal_type(await service.copy_job(made[0]))  # R: backroom.job.JobId[Any]
     async with service.recorded("ada", "pause", "queue mail") as action:
         action.changed = 1
     await service.cancel_jobs(status="pending")
