@@ -11,7 +11,7 @@ from backroom.job import SECOND, JobIds, JobInfo, JobRecord, JobStatus
 from backroom.ports import Claimed, Clock, Filter, Inserted, Reclaimed, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 
-__all__ = ["DAY", "LEASE", "WEEK", "Bench", "MakeStore", "Place", "SettableClock"]
+__all__ = ["DAY", "LEASE", "START", "WEEK", "Bench", "MakeStore", "Place", "SettableClock"]
 
 DAY = 86_400.0
 WEEK = 7 * DAY
@@ -26,11 +26,14 @@ look at the same jobs, if that kind of storage is durable or shared."""
 _IDS = JobIds()
 
 
+START = 1_750_000_000 * SECOND
+
+
 class SettableClock:
     """Stands still until a test moves it."""
 
     def __init__(self) -> None:
-        self._now = 1_750_000_000 * SECOND
+        self._now = START
         self._uptime = 5000.0
 
     def now(self) -> int:

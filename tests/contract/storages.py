@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from backroom.storage import FileJobStorage, MemoryJobStorage
 from backroom.storage.postgres import DatabaseJobStorage
-from tests.contract.parts import MakeStore
+from tests.contract.parts import START, MakeStore, SettableClock
 from tests.servers.binaries import Binaries
-from tests.servers.fixtures import other_version, shared_pgbouncer, shared_place
+from tests.servers.fixtures import (
+    WEEK,
+    PostgresPlace,
+    made_place,
+    other_version,
+    shared_pgbouncer,
+    shared_place,
+)
 
 __all__ = ["STORAGES", "WAYS", "Prepare", "other_server"]
 
@@ -31,10 +38,20 @@ async def file(folder: Path) -> AsyncIterator[MakeStore]:
 
 @asynccontextmanager
 async def postgres(folder: Path, binaries: Binaries | None = None) -> AsyncIterator[MakeStore]:
-    with shared_place(binaries) as place:
-        yield lambda clock, retention: DatabaseJobStorage(
-            place.url, schema=place.schema, retention=retention, clock=clock
-        )
+    with ExitStack() as stack:
+        places: list[PostgresPlace] = []
+
+        def make(clock: SettableClock, retention: float | None) -> DatabaseJobStorage:
+            if not places:
+                # Most tests begin with a storage like any other: its tables are copied.
+                ready = made_place(binaries, START) if retention == WEEK else shared_place(binaries)
+                places.append(stack.enter_context(ready))
+            [place] = places
+            return DatabaseJobStorage(
+                place.url, schema=place.schema, retention=retention, clock=clock
+            )
+
+        yield make
 
 
 @asynccontextmanager

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from backroom import DatabaseJobStorage, JobService
 from tests.postgres.clients import CLIENTS, FEW, Client
 from tests.process.fixtures import family
-from tests.servers.fixtures import PostgresPlace
+from tests.servers.fixtures import PostgresPlace, made_place
 from tests.servers.postgres import Postgres
 
 __all__ = ["family"]
 
 
 @pytest.fixture
-def place(
-    postgres_server: Postgres, postgres_database: str, postgres_url: PostgresPlace
-) -> PostgresPlace:
+def place(postgres_server: Postgres) -> Iterator[PostgresPlace]:
     """Where the application keeps its orders."""
-    create = f"CREATE TABLE {postgres_url.schema}.orders (name text PRIMARY KEY)"
-    postgres_server.execute(create.encode(), postgres_database)
-    return postgres_url
+    with made_place() as place:
+        create = f"CREATE TABLE {place.schema}.orders (name text PRIMARY KEY)"
+        postgres_server.execute(create.encode(), place.database)
+        yield place
 
 
 @pytest.fixture

@@ -82,10 +82,6 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def database(place: PostgresPlace) -> str:
-    return place.url.rpartition("/")[2]
-
-
 # -- it goes, and comes back ----------------------------------------------------------------------
 
 
@@ -193,7 +189,7 @@ async def test_without_a_server_a_schedule_fails_at_once_and_clearly(
 async def test_connections_to_what_has_become_a_standby_are_left(
     server: PostgresServer, place: PostgresPlace, service: JobService
 ) -> None:
-    setting = f'ALTER DATABASE "{database(place)}" {{}} default_transaction_read_only'
+    setting = f'ALTER DATABASE "{place.database}" {{}} default_transaction_read_only'
     server.execute((setting.format("SET") + " = on").encode())
     await asyncio.to_thread(end_sessions, server, place)
     with pytest.raises(StorageError, match=r"is read-only, a standby.*nothing was changed"):
@@ -209,9 +205,9 @@ async def test_of_several_servers_the_one_that_takes_changes_is_used(
     server: PostgresServer, place: PostgresPlace
 ) -> None:
     with PostgresServer(choose(find_binaries())) as standby:
-        standby.create_database(database(place))
+        standby.create_database(place.database)
         standby.execute(
-            f'ALTER DATABASE "{database(place)}" SET default_transaction_read_only = on'.encode()
+            f'ALTER DATABASE "{place.database}" SET default_transaction_read_only = on'.encode()
         )
         hosts = f"127.0.0.1:{standby.port},127.0.0.1:{server.port}"
         url = place.url.replace(f"127.0.0.1:{server.port}", hosts)
@@ -253,7 +249,7 @@ async def test_a_disk_that_is_full_refuses_and_takes_jobs_again_when_it_is_not(
 ) -> None:
     name = f"small_{uuid.uuid4().hex[:8]}"
     server.execute(f"CREATE TABLESPACE {name} LOCATION '{small_disk}'".encode())
-    server.execute(f'ALTER DATABASE "{database(place)}" SET default_tablespace = {name}'.encode())
+    server.execute(f'ALTER DATABASE "{place.database}" SET default_tablespace = {name}'.encode())
     try:
         bustle = Bustle(DatabaseJobStorage(place.url, schema=place.schema))
         async with bustle.at_work():
@@ -279,9 +275,9 @@ async def test_a_disk_that_is_full_refuses_and_takes_jobs_again_when_it_is_not(
         assert len(warnings(caplog)) <= 2, warnings(caplog)
         assert "the disk of the server is full" in caplog.text
     finally:
-        server.drop_database(database(place))
-        server.create_database(database(place))
-        server.execute(f'CREATE SCHEMA "{place.schema}"'.encode(), database(place))
+        server.drop_database(place.database)
+        server.create_database(place.database)
+        server.execute(f'CREATE SCHEMA "{place.schema}"'.encode(), place.database)
         server.execute(f"DROP TABLESPACE {name}".encode())
 
 
@@ -290,8 +286,8 @@ async def test_where_connections_are_few_they_are_shared(
 ) -> None:
     role = f"app_{uuid.uuid4().hex[:8]}"
     server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'app' CONNECTION LIMIT 3".encode())
-    server.execute(f'GRANT CREATE ON DATABASE "{database(place)}" TO {role}'.encode())
-    server.execute(f'ALTER SCHEMA "{place.schema}" OWNER TO {role}'.encode(), database(place))
+    server.execute(f'GRANT CREATE ON DATABASE "{place.database}" TO {role}'.encode())
+    server.execute(f'ALTER SCHEMA "{place.schema}" OWNER TO {role}'.encode(), place.database)
     url = place.url.replace("postgres:backroom@", f"{role}:app@")
     try:
         bustle = Bustle(DatabaseJobStorage(url, schema=place.schema), lease=8)
@@ -304,8 +300,8 @@ async def test_where_connections_are_few_they_are_shared(
         assert not bustle.unknown
         assert "lease" not in " ".join(warnings(caplog))
     finally:
-        server.execute(f"REASSIGN OWNED BY {role} TO postgres".encode(), database(place))
-        server.execute(f"DROP OWNED BY {role}".encode(), database(place))
+        server.execute(f"REASSIGN OWNED BY {role} TO postgres".encode(), place.database)
+        server.execute(f"DROP OWNED BY {role}".encode(), place.database)
         server.execute(f"DROP ROLE {role}".encode())
 
 
@@ -381,7 +377,7 @@ async def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(
 async def test_what_an_admin_sets_for_all_ends_no_statement_of_ours(
     server: PostgresServer, place: PostgresPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name = database(place)
+    name = place.database
     for setting in ("statement_timeout = 1", "lock_timeout = 1", "idle_session_timeout = 300"):
         server.execute(f'ALTER DATABASE "{name}" SET {setting}'.encode())
     bustle = Bustle(DatabaseJobStorage(place.url, schema=place.schema))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from backroom.clock import SystemClock
+from backroom.storage.postgres import DatabaseJobStorage
 from tests.servers.binaries import Binaries, find_binaries
 from tests.servers.pgbouncer import NO_PGBOUNCER, PgBouncer, find_pgbouncer
 from tests.servers.postgres import Postgres, PostgresServer
@@ -21,6 +26,7 @@ __all__ = [
     "a_postgres",
     "choose",
     "close_shared",
+    "made_place",
     "other_version",
     "postgres_database",
     "postgres_server",
@@ -36,12 +42,26 @@ NONE_FOUND = (
 )
 
 
+SCHEMA = "jobs"
+"""Of places that are made before a test begins."""
+WEEK = 7 * 24 * 3600.0
+"""For which a storage keeps history unless it is told otherwise."""
+IN_TRANSACTION = b"""
+    SELECT query FROM pg_stat_activity
+    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
 @dataclass(frozen=True)
 class PostgresPlace:
     """Where a test has tables of its own. The URL says nothing of the schema."""
 
     url: str
     schema: str
+
+    @property
+    def database(self) -> str:
+        return unquote(urlsplit(self.url).path.removeprefix("/"))
 
 
 _open = contextlib.ExitStack()
@@ -71,6 +91,7 @@ def close_shared() -> None:
     _open.close()
     shared_pgbouncer.cache_clear()
     shared_postgres.cache_clear()
+    _made.cache_clear()
 
 
 def shared_place(
@@ -79,6 +100,51 @@ def shared_place(
     """An empty schema in the database of this process, on its server or on that of these."""
     # None is not passed on: for who keeps what was made, that would be another server.
     return a_place(*(shared_postgres() if binaries is None else shared_postgres(binaries)))
+
+
+@contextlib.contextmanager
+def made_place(binaries: Binaries | None = None, now: int | None = None) -> Iterator[PostgresPlace]:
+    """A database of its own on the same server, with the tables as a storage that keeps history for
+    a week makes them at this moment: to copy them takes half as long as to make them. Now is the
+    time at which this process made the first."""
+    server, _ = shared_postgres() if binaries is None else shared_postgres(binaries)
+    name = f"backroom_{uuid.uuid4().hex[:12]}"
+    copy = f"CREATE DATABASE {name} TEMPLATE {_made(server, now)}"
+    server.execute((copy if server.version < 15 else f"{copy} STRATEGY FILE_COPY").encode())
+    try:
+        yield PostgresPlace(server.url(name), SCHEMA)
+    finally:
+        left = server.execute(IN_TRANSACTION, name)
+        server.drop_database(name)
+        assert not left, f"a test left transactions open: {left}"
+
+
+class _Stopped(SystemClock):
+    """At one moment."""
+
+    def __init__(self, moment: int) -> None:
+        self._moment = moment
+
+    def now(self) -> int:
+        return self._moment
+
+
+@functools.cache
+def _made(server: Postgres, now: int | None) -> str:
+    """The name of a database in which the tables are, to which nobody is connected."""
+    name = f"backroom_made_{uuid.uuid4().hex[:12]}"
+    url = server.create_database(name)
+    _open.callback(server.drop_database, name)
+    clock = SystemClock() if now is None else _Stopped(now)
+
+    async def make() -> None:
+        storage = DatabaseJobStorage(url, schema=SCHEMA, retention=WEEK, clock=clock)
+        await storage.open()
+        await storage.close()
+
+    with ThreadPoolExecutor(1) as thread:  # This one may have a loop that runs.
+        thread.submit(lambda: asyncio.run(make())).result()
+    return name
 
 
 @pytest.fixture(scope="session")
