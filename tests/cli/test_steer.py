@@ -284,3 +284,15 @@ async def test_what_commands_change_is_written_down_with_who_did_it_and_what_cam
     assert "queue mail" in shown.out
     assert "cancel" not in shown.out
     assert len(json.loads(backroom("audit", "--json", *place.on).out)["actions"]) == 4
+
+
+async def test_what_is_scheduled_at_a_terminal_is_written_down_without_its_data(
+    place: Place,
+) -> None:
+    assert backroom("jobs", "schedule", "QUICK", '{"password": "x"}', *place.on).code == 0
+    assert backroom("jobs", "schedule", "QUICK", "--queue", "", *place.on).code == 1
+
+    refused, done = await place.service.get_actions(verb="schedule")
+
+    assert (done.target, done.outcome, done.changed, done.detail) == ("QUICK", "done", 1, None)
+    assert (refused.target, refused.outcome) == ("QUICK", "refused")

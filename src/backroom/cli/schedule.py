@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backroom.cli.commands import Command, on_storage, option
 from backroom.cli.complete import complete_queues, complete_types
+from backroom.cli.recording import recorded
 from backroom.cli.statuses import PRIORITIES
 from backroom.cli.values import duration, json_value, moment
+
+if TYPE_CHECKING:
+    from backroom.service import JobService
 
 __all__ = ["schedule"]
 
@@ -74,7 +79,13 @@ def schedule(
         service.declare(type_)
     options["tags"] = tags
     said = {name: value for name, value in options.items() if value not in (None, ())}
-    job_id = ask(service, lambda service: service.schedule(type_, data, **said))
+
+    async def make(service: JobService) -> str:
+        # The data is kept with the job alone: the record is read by more people.
+        change = partial(service.schedule, type_, data, **said)
+        return await recorded(service, "schedule", type_, change, changed=lambda job_id: 1)
+
+    job_id = ask(service, make)
     with printing():
         if as_json:
             to_json({"id": job_id})
