@@ -46,6 +46,7 @@ __all__ = [
     "Report",
     "Rescued",
     "Store",
+    "Stranded",
     "Transactional",
     "Wake",
     "Want",
@@ -408,6 +409,16 @@ class Outlook(msgspec.Struct, frozen=True, gc=False):
     error: str | None
 
 
+class Stranded(msgspec.Struct, frozen=True):
+    """What a look for jobs that nobody would ever run has found."""
+
+    ids: tuple[str, ...]
+    following: str | None
+    """Where the next look begins; None: that was all."""
+    seen: int
+    """How many jobs were looked at one by one."""
+
+
 class Inspection(Protocol):
     """What people ask: kept apart so that the hot path stays small."""
 
@@ -465,6 +476,18 @@ class Inspection(Protocol):
 
     async def recount(self) -> None:
         """Makes all numbers anew. Goes through all jobs while nobody writes."""
+        ...
+
+    async def stranded(self, after: str | None, most: int) -> Stranded:
+        """Of the next `most` jobs behind `after`, those that have not ended and that no claim, no
+        reclaim and no end of another job would ever come to: as when a row was lost that said where
+        they are. Nobody waits for such a look."""
+        ...
+
+    async def requeue(self, ids: Sequence[str], now: int) -> int:
+        """Those of these that are stranded still wait in their queues again, where a claim finds
+        them; how many. One that a worker had which is unknown is charged for an attempt if that
+        may have begun. Safe while workers run, and from several places at once."""
         ...
 
     async def retry(

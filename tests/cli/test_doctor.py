@@ -10,6 +10,9 @@ from typing import Any
 import apsw
 import pytest
 
+from backroom.cli import stranded
+from backroom.cli.diagnosis import diagnose
+from backroom.cli.target import service_of
 from tests.cli.parts import Terminal, backroom
 from tests.process.parts import Family, eventually_async, scheduling
 
@@ -43,7 +46,7 @@ def change(jobs: Path, *statements: str) -> None:
 def test_a_sound_store_has_nothing_but_what_is_well(jobs: Path) -> None:
     found = examine(jobs)
     assert {finding["level"] for finding in found.values()} == {"ok"}
-    looks = "storage clock counts types waiting sqlite permissions disk schema workers"
+    looks = "storage clock counts places types waiting sqlite permissions disk schema workers"
     assert set(found) == set(looks.split())
 
 
@@ -57,6 +60,44 @@ def test_numbers_that_are_wrong_are_told_and_made_anew(jobs: Path) -> None:
     shown = backroom("doctor", "--recount", "--json", "--storage", f"file:{jobs}")
     assert shown.code == 0, shown
     assert examine(jobs)["counts"]["level"] == "ok"
+
+
+async def test_jobs_that_have_lost_their_place_are_told_and_run_once_they_are_put_back(
+    family: Family,
+) -> None:
+    async with scheduling(family.jobs) as service:
+        ids = [await service.schedule("QUICK") for _ in range(4)]
+        change(family.jobs, "UPDATE job SET state = 5")
+        found = examine(family.jobs, 1)["places"]
+        assert found["level"] == "error"
+        assert "4 jobs that nobody would ever run" in found["says"]
+        assert f"{ids[0]}, {ids[1]}, {ids[2]} and 1 more" in found["says"]
+        assert "--requeue" in found["mend"]
+        family.ready()
+
+        shown = backroom("doctor", "--requeue", "--json", "--storage", f"file:{family.jobs}")
+
+        assert shown.code == 0, shown
+        for job_id in ids:
+            await service.result(job_id, timeout=20)
+        [action] = await service.get_actions()
+        assert (action.verb, action.outcome, action.changed) == ("requeue", "done", 4)
+
+
+def test_a_look_for_lost_jobs_that_takes_too_long_says_how_far_it_came(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(jobs, "DELETE FROM queue", *[
+        "INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token)"
+        f" VALUES ('{n}', 'QUICK', 'default', 2, 5, 0, 0, '{{}}', 1)" for n in range(5)
+    ], "INSERT INTO blocked (job, name, key, slots, queue, priority, run_at)"
+       " SELECT key, 'l', '', 1, queue, priority, run_at FROM job")  # fmt: skip
+    monkeypatch.setattr(stranded, "WITHIN", 0.0)
+    monkeypatch.setattr(stranded, "AT_ONCE", 2)
+    service = service_of(None, f"file:{jobs}")
+    [found] = [one for one in diagnose(service) if one.check == "places"]
+    assert found.level == "warning"
+    assert "of the first 2 jobs" in found.says
 
 
 def test_people_see_lines_with_colours_on_a_terminal_only(jobs: Path) -> None:

@@ -228,11 +228,12 @@ class Place:
 
     async def close(self) -> None:
         """Whatever the test has done to the jobs, the numbers that are kept are those that are
-        there."""
+        there, and each that has not ended is where somebody comes for it."""
         try:
             for storage in self._opened[:1]:
                 with suppress(StorageClosedError):
                     assert await storage.miscounted() == []
+                    assert (await storage.stranded(None, 10**6)).ids == ()
         finally:
             while self._opened:
                 await self._opened.pop().close()

@@ -208,6 +208,9 @@ class Checker:
             "hears the result": self._hears, "calm": self._calms,
             "keeps a schedule": self._ticks.kept, "switches a schedule": self._ticks.switched,
             "miscounts": lambda e: self._wrong(13, f"numbers are wrong: {e.more['numbers']}"),
+            "strands": lambda e: self._wrong(
+                12, f"job {e.job} is where nobody would ever come for it", e.job or 0
+            ),
             "fires": self._ticks.fires, "stand still": self._ticks.stands_still,
         }  # fmt: skip
         for event in self._world.history.events:

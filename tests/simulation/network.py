@@ -31,7 +31,8 @@ VERBS: Final = {
     "report", "reclaim", "prune", "find", "outlook", "page", "stats", "queues", "retry", "cancel",
     "delete", "pause", "insert_flow", "flow", "put_limits", "limits", "free_up", "fold",
     "put_schedule", "pause_schedule", "schedule", "schedules", "due_schedules", "fire", "ticks",
-    "tell", "sample", "past", "totals", "crew", "drain",
+    "tell", "sample", "past", "totals", "crew", "drain", "limit_queue", "operated", "stranded",
+    "requeue",
 }  # fmt: skip
 SAID_AGAIN: Final = {
     "insert", "insert_flow", "finish", "extend", "start", "retire", "put_schedule",

@@ -136,10 +136,13 @@ class Server:
         return answer
 
     def count(self, backend: Any) -> None:
-        """Notes which numbers that are kept are not those that are there."""
+        """Notes which numbers that are kept are not those that are there, and which jobs are where
+        nobody would ever come for them."""
         wrong = self._run(backend.miscounted)
         if wrong:
             self._note("miscounts", numbers=wrong)
+        for id_ in self._run(lambda: backend.stranded(None, 10**6)).ids:
+            self._note("strands", self.ids[id_])
 
     def begun(self, remote: Remote, worker: int, claim: Claim) -> None:
         """User code of a claim begins, in its process."""

@@ -18,6 +18,7 @@ from backroom.cli.asking import database_of, directory_of
 from backroom.cli.finding import Finding
 from backroom.cli.on_its_way import on_its_way
 from backroom.cli.plain import count_of
+from backroom.cli.stranded import places
 from backroom.errors import BackroomError
 from backroom.job import JobStats
 from backroom.service import JobService
@@ -53,9 +54,10 @@ class Enlisted(msgspec.Struct, frozen=True):
     until: float
 
 
-def diagnose(service: JobService, recount: bool = False) -> list[Finding]:
+def diagnose(service: JobService, recount: bool = False, requeue: bool = False) -> list[Finding]:
     """All findings; what cannot be looked at because of another one is left out. `recount`: the
-    numbers that the store keeps are made anew before."""
+    numbers that the store keeps are made anew before; `requeue`: jobs that nobody would ever run
+    are put back into their queues before."""
     directory = directory_of(service)
     findings: list[Finding] = []
     dead: set[str] = set()
@@ -78,7 +80,7 @@ def diagnose(service: JobService, recount: bool = False) -> list[Finding]:
             findings += loop.run_until_complete(diagnose_database(database))
             if any(finding.level == "error" for finding in findings):
                 return findings
-        return loop.run_until_complete(_reach(service, dead, recount)) + findings
+        return loop.run_until_complete(_reach(service, dead, recount, requeue)) + findings
     finally:
         loop.close()
 
@@ -86,7 +88,9 @@ def diagnose(service: JobService, recount: bool = False) -> list[Finding]:
 # -- what the storage answers ------------------------------------------------------------------
 
 
-async def _reach(service: JobService, dead: set[str], recount: bool) -> list[Finding]:
+async def _reach(
+    service: JobService, dead: set[str], recount: bool, requeue: bool
+) -> list[Finding]:
     url = service.storage.url
     try:
         began = time.monotonic()
@@ -94,6 +98,7 @@ async def _reach(service: JobService, dead: set[str], recount: bool) -> list[Fin
         stats = await asyncio.wait_for(service.get_stats(), PATIENCE)
         took = time.monotonic() - began
         newest = await service.get_jobs(limit=1)
+        where = await places(service, requeue)
         counts = await _counts(service, recount)
         away = [finding async for finding in on_its_way(service.storage)]
     except TimeoutError:
@@ -110,6 +115,7 @@ async def _reach(service: JobService, dead: set[str], recount: bool) -> list[Fin
         Finding("ok", "storage", f"{url} answers ({took * 1000:.0f} ms)"),
         _clock(ahead),
         counts,
+        where,
         *away,
         *_types(service, stats),
         *_waiting(stats, [worker.name for worker in stats.workers if worker.name not in dead]),

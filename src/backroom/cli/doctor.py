@@ -13,7 +13,11 @@ __all__ = ["doctor"]
 @click.command(cls=Command, short_help="Look for what is wrong with a store.")
 @on_storage
 @click.option("--recount", is_flag=True, help="First count all jobs anew; who writes waits for it.")
-def doctor(target: str | None, storage: str | None, as_json: bool, recount: bool) -> None:
+@click.option("--requeue", is_flag=True, help="First put jobs that nobody would ever run back into"
+              " their queues; workers may run.")  # fmt: skip
+def doctor(
+    target: str | None, storage: str | None, as_json: bool, recount: bool, requeue: bool
+) -> None:
     """Look for what is wrong with a store, and say how to mend it.
 
     Exit codes: 0 nothing, or only warnings; 1 errors; 2 wrong usage.
@@ -27,7 +31,7 @@ def doctor(target: str | None, storage: str | None, as_json: bool, recount: bool
     from backroom.cli.target import service_of
 
     with said_once():
-        findings = diagnose(service_of(target, storage), recount)
+        findings = diagnose(service_of(target, storage), recount, requeue)
     with printing():
         if as_json:
             to_json(findings)

@@ -34,6 +34,7 @@ from backroom.ports import (
     Pruned,
     Reclaimed,
     Report,
+    Stranded,
     Wake,
     Want,
     Which,
@@ -54,6 +55,7 @@ from backroom.storage.sqlite import (
     retention,
     steering,
     steps,
+    stranded,
     workers,
 )
 from backroom.storage.sqlite.inspect import Inspector
@@ -331,6 +333,12 @@ class EmbeddedStorage:
 
     async def recount(self) -> None:
         await self._write(counts.recount)
+
+    async def stranded(self, after: str | None, most: int) -> Stranded:
+        return await self._read(lambda jobs: stranded.look(jobs.connection.execute, after, most))
+
+    async def requeue(self, ids: Sequence[str], now: int) -> int:
+        return await self._write(stranded.requeue, ids, now)
 
     async def queues(self) -> dict[str, bool]:
         return await self._read(Inspector.queues)

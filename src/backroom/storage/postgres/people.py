@@ -18,6 +18,7 @@ from backroom.storage.postgres.finding import FIRST
 from backroom.storage.postgres.limits import Limits
 from backroom.storage.postgres.looking import Inspector
 from backroom.storage.postgres.rearranging import TRIES, Place
+from backroom.storage.postgres.stranded import Rescuing
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.refusing import busy
 
@@ -31,7 +32,7 @@ BULK: Final = 1000
 """How many jobs one transaction of a bulk change touches."""
 
 
-class People(Limits, Counts, Actions):
+class People(Limits, Counts, Rescuing, Actions):
     """`Inspection`, and what people see of limits."""
 
     def __init__(self, base: Base) -> None:

@@ -19,7 +19,7 @@ LONGEST_NAME: Final = 40
 _FILES: Final = (
     "inserts", "keys", "presence", "claims", "outcomes", "retention", "history", "look", "moving",
     "schedules", "steps", "ties", "flows", "limits", "turns", "away", "actions", "figures",
-    "counts",
+    "counts", "stranded",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _HEAD: Final = re.compile(r"^-- (\w+):", re.MULTILINE)
@@ -88,6 +88,20 @@ _COUNTED: Final = """EXISTS (
             SELECT FROM {begun} AS l, unnest(l.ids, l.tokens) AS b (id, token)
             WHERE l.worker = h.worker AND b.id = o.id AND b.token = h.token)))"""
 """Whether the code of a job `o` may have begun."""
+_NOWHERE: Final = """(SELECT true FROM {ended} AS e WHERE e.id = j.id LIMIT 1) IS NULL
+    AND (SELECT true FROM {ready} AS r WHERE r.queue = j.queue AND r.priority = j.priority
+         AND r.run_at = j.run_at AND r.id = j.id
+         AND EXISTS (SELECT FROM {queues} AS q WHERE q.name = j.queue) LIMIT 1) IS NULL
+    AND (SELECT true FROM {parked} AS p WHERE p.queue = j.queue AND p.type = j.type
+         AND p.priority = j.priority AND p.run_at = j.run_at AND p.id = j.id
+         AND EXISTS (SELECT FROM {queues} AS q WHERE q.name = j.queue) LIMIT 1) IS NULL
+    AND (SELECT true FROM {waiting} AS w WHERE w.id = j.id AND (w.waits > 0 OR EXISTS (
+             SELECT FROM {members} AS m JOIN {away} AS a ON a.id = m.flow WHERE m.job = w.id))
+         LIMIT 1) IS NULL
+    AND (SELECT true FROM {blocked} AS b WHERE b.id = j.id AND b.called_at IS NULL LIMIT 1) IS NULL
+    AND j.id NOT IN (SELECT i.id FROM {held} AS h, unnest(h.ids) AS i (id)
+                     WHERE h.worker IN (SELECT id FROM {workers}))"""
+"""Whether a job `j` has not ended, and is in none of the places where anybody comes for it."""
 _HOLDING: Final = """(k.held_until > {now} OR k.held_until = 0 AND (
         SELECT o.attempt = 0 AND o.started_at IS NULL
             AND NOT {counted}
@@ -228,6 +242,7 @@ def _sections() -> dict[str, str]:
         .replace("{now}", "$3")
         .replace("{counted}", _COUNTED)
         .replace("{bytes}", _BYTES)
+        .replace("{nowhere}", _NOWHERE)
         for name, text in texts.items()
     }
     for counts in ("waits", "runs", "errors"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf
 from typing import Final, NamedTuple
 
@@ -14,7 +14,16 @@ from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.outcomes import trim_errors
 from backroom.storage.sqlite.ties import loosen
 
-__all__ = ["Enlisted", "enlist", "extend", "known_since", "reclaim", "retire", "workers"]
+__all__ = [
+    "Enlisted",
+    "enlist",
+    "extend",
+    "known_since",
+    "reclaim",
+    "retire",
+    "take_back",
+    "workers",
+]
 
 CHARGE: Final = (
     RELEASE.format(reason="?5", more=", attempt = attempt + 1, crashes = crashes + 1")
@@ -24,6 +33,7 @@ RESCUED: Final = """
     SELECT queue, type, count(*), sum(key IN (SELECT value FROM json_each(?2))) FROM job
     WHERE worker = ?1 AND state = 1 GROUP BY queue, type
 """
+OF_WORKER: Final = "UPDATE job SET worker = ?2 WHERE key IN (SELECT value FROM json_each(?1))"
 CRASH_ERRORS: Final = """
     INSERT INTO job_error (job, attempt, at, kind, message)
     SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
@@ -125,6 +135,14 @@ def reclaim(
         untouched += give_back(ledger, worker, (), now)
         ledger.dismiss(worker)
     return Reclaimed(tuple(names), crashed, untouched, rescued=tuple(rescued))
+
+
+def take_back(ledger: Ledger, worker: int, keys: Sequence[int], now: int) -> None:
+    """These claims of a worker that has no row, or of none: whether their code had begun is known
+    to nobody, so each is charged for it."""
+    text = json.dumps(list(keys))
+    ledger.run(OF_WORKER, (text, worker))
+    _charge(ledger, worker, f"{worker}, of which nothing else is known,", set(keys), now)
 
 
 def _charge(ledger: Ledger, worker: int, name: str, keys: set[int], now: int) -> int:
