@@ -74,6 +74,8 @@ class Moved(msgspec.Struct):
     """Schedules that are in the target now, and were in the source."""
     paused: tuple[str, ...] = ()
     """Queues that are paused in the target as they are in the source."""
+    limited: tuple[str, ...] = ()
+    """Queues whose operators' limits the target has from the source now."""
     checksum: str = ""
     """Over all that is kept of the jobs moved, as they were packed and as they arrived."""
     seconds: float = 0.0
@@ -183,6 +185,7 @@ class Move:
         await self.look()
         try:
             await self._take_over_pauses()
+            await self._take_over_limits()
             while await self._source.pack_schedules(PARCEL, self._number, self._target.url):
                 pass
             await self._deliver_left()
@@ -259,6 +262,15 @@ class Move:
         self._moved.paused = tuple(sorted(name for name, paused in queues.items() if paused))
         for name in self._moved.paused:
             await self._target.pause(name, True)
+
+    async def _take_over_limits(self) -> None:
+        """What operators have said of queues; what they have said of them in the target stands."""
+        there = await self._target.operated()
+        said = await self._source.operated()
+        new = {queue: most for queue, most in said.items() if queue not in there}
+        self._moved.limited = tuple(sorted(new))
+        for queue in self._moved.limited:
+            await self._target.limit_queue(queue, new[queue])
 
     async def _parcels(self, after: int = 0) -> AsyncIterator[Parcel]:
         """Those of the source, behind the one of this number."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -542,3 +542,37 @@ async def test_a_move_brings_schedules_with_the_jobs(ends: Ends) -> None:
     assert await house(ends.source).parcel() is None
     again = await Move(house(ends.source), house(ends.target)).run()
     assert again.schedules == 0
+
+
+# -- what operators said -------------------------------------------------------------------------
+
+
+async def test_limits_that_operators_put_on_queues_are_there_before_the_first_job(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = house(ends.source), house(ends.target)
+    await source.limit_queue("mail", 3)
+    await source.limit_queue("é\0", 1)
+    await ends.source.add(queue="mail")
+    unpack, limits = target.unpack, []
+
+    async def seen(jobs: Sequence[Baggage]) -> Any:
+        limits.append(await target.operated())
+        return await unpack(jobs)
+
+    monkeypatch.setattr(target, "unpack", seen)
+
+    moved = await Move(source, target).run()
+
+    assert moved.limited == ("mail", "é\0")
+    assert limits == [{"mail": 3, "é\0": 1}]
+
+
+async def test_what_an_operator_has_said_of_a_queue_in_the_target_stands(ends: Ends) -> None:
+    source, target = house(ends.source), house(ends.target)
+    await source.limit_queue("mail", 3)
+    await target.limit_queue("mail", 7)
+
+    assert (await Move(source, target).run()).limited == ()
+
+    assert await target.operated() == {"mail": 7}

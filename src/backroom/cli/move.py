@@ -122,6 +122,8 @@ def _show(moved: Moved) -> None:
         rows.append(("cancelled", f"{moved.cancelled:,} of these, whose unique keys were held"))
     if moved.paused:
         rows.append(("paused queues", ", ".join(moved.paused)))
+    if moved.limited:
+        rows.append(("limited queues", ", ".join(moved.limited)))
     if moved.active:
         rows.append(("still active", f"{moved.active:,} in the source; run this again"))
     if moved.stayed:

@@ -19,6 +19,26 @@ STATEMENTS = "storage/postgres/away.sql"
 
 MUTANTS = (
     Mutant(
+        name="limits-of-operators-move",
+        promises=(9,),
+        guard="what operators say of queues holds in the target before the first job arrives",
+        file="moving.py",
+        old="            await self._take_over_limits()\n",
+        new="",
+        tests=(
+            f"{SCHEDULES}::test_limits_that_operators_put_on_queues_are_there_before_the_first_job",
+        ),
+    ),
+    Mutant(
+        name="limits-of-operators-stand",
+        promises=(9,),
+        guard="what an operator has said of a queue in the target stands",
+        file="moving.py",
+        old="for queue, most in said.items() if queue not in there}",
+        new="for queue, most in said.items()}",
+        tests=(f"{SCHEDULES}::test_what_an_operator_has_said_of_a_queue_in_the_target_stands",),
+    ),
+    Mutant(
         name="away-is-not-claimed",
         promises=(2,),
         guard="no job of a flow that leaves is claimed, in a folder",
