@@ -336,6 +336,17 @@ MUTANTS = (
             "test_a_job_that_runs_cannot_be_deleted",
         ),
     ),
+    Mutant(
+        name="pg-bell-of-who-has-gone",
+        promises=(5,),
+        guard="a change that stands is told of, also where its caller has gone",
+        file=f"{ROOM}/base.py",
+        old="                self.ring(*wakes)",
+        new="                pass",
+        tests=(
+            "postgres/test_steering.py::test_who_waits_hears_of_a_change_whose_caller_has_gone",
+        ),
+    ),
     # -- starts ---------------------------------------------------------------------------------
     Mutant(
         name="pg-counted-before-the-run",

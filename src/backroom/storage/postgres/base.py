@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -70,12 +70,17 @@ class Base:
         work: Callable[[asyncpg.Connection], Awaitable[T]],
         within: float | None = None,
         apart: bool = True,
+        wakes: Sequence[Wake] = (),
     ) -> T:
-        """In a transaction of its own, within so many seconds; `apart` as in `Links.run`."""
+        """In a transaction of its own, within so many seconds; `apart` as in `Links.run`. `wakes`:
+        whom to wake when it stands, also where its caller has gone by then."""
 
         async def whole(link: asyncpg.Connection) -> T:
             async with link.transaction():
-                return await work(link)
+                answer = await work(link)
+            if wakes:
+                self.ring(*wakes)
+            return answer
 
         return await self.links.run(whole, within=within, apart=apart)
 

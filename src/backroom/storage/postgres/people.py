@@ -48,12 +48,9 @@ class People(Limits, Counts, Rescuing, Actions):
         return await self._base.links.run(ask, within=within)
 
     async def _steer(self, change: Callable[[Inspector], Awaitable[T]], *wakes: Wake) -> T:
-        answer = await self._base.change(
-            lambda link: change(Inspector(self._base.statements, link)), LONGEST
+        return await self._base.change(
+            lambda link: change(Inspector(self._base.statements, link)), LONGEST, wakes=wakes
         )
-        if wakes:
-            self._base.ring(*wakes)
-        return answer
 
     async def find(self, job_id: str, now: int) -> JobInfo | None:
         return await self._ask(lambda jobs: jobs.find(job_id, now))

@@ -168,9 +168,8 @@ class Weaving:
             jobs = [row[0] for row in await link.fetch(text["going_on"], UUID(flow_id))]
             return await Inspector(text, link).cancel_some(Filter(), jobs, now)
 
-        count = await self._base.change(cancel, LONGEST)
-        self._base.ring(Wake.CONTROL, Wake.FINISHED, Wake.JOBS)
-        return count
+        wakes = (Wake.CONTROL, Wake.FINISHED, Wake.JOBS)
+        return await self._base.change(cancel, LONGEST, wakes=wakes)
 
     async def retry_flow(self, flow_id: str, now: int) -> int:
         """See the protocol."""
@@ -179,9 +178,7 @@ class Weaving:
             undone = await self._lock_flow(link, flow_id)
             return await retry(link, self._base.statements, UUID(flow_id), undone, now)
 
-        count = await self._base.change(again, LONGEST)
-        self._base.ring(Wake.JOBS)
-        return count
+        return await self._base.change(again, LONGEST, wakes=(Wake.JOBS,))
 
     async def _lock_flow(self, link: Any, flow_id: str) -> bool:
         if identity(flow_id) is None:
