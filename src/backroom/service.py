@@ -553,7 +553,8 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
 
     async def stop(self, grace: float | timedelta = 30) -> bool:
         """Stops claiming, gives back what has not begun, lets running jobs end within `grace`
-        seconds (then releases them, which costs them no attempt), and closes the storage.
+        seconds (then releases them, which costs them no attempt), and closes the storage: all
+        within ten seconds more, also where a server does not answer.
 
         Safe to call twice, or unstarted: a second call joins the first, and may shorten its
         grace. A caller that is cancelled stops waiting; the stop goes on.

@@ -53,6 +53,12 @@ and again, for a tenth of its time."""
 LEAVE: Final = 5.0
 """Seconds that interrupted coroutines have to end when a worker leaves, and a storage to take
 the last outcomes."""
+SETTLE: Final = 1.0
+"""Seconds after the grace period that a storage may take to answer what was asked before, and to
+take back what has not begun."""
+GONE: Final = 7.0
+"""Seconds after the grace period that a worker is gone, and its code, whatever its storage does.
+With what a storage may take to close, these are the ten of `docs/operate.md`."""
 SHOWN: Final = 100
 """Jobs that run, of which a worker tells."""
 LOOK_UP: Final = 1.0
@@ -164,6 +170,7 @@ class Worker:
         """People asked it to claim nothing any more."""
         self._grace_ends = float("inf")
         """On the loop's clock, once it is leaving."""
+        self._hurried = asyncio.Event()
         self.enlisted = True
         """It may still hold claims in the storage."""
         self._cancelled: frozenset[int] = frozenset()
@@ -240,6 +247,26 @@ class Worker:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
+        await self._in_time(self._end_loops(), SETTLE)
+        await self._drain(lambda: self._grace_ends)
+        if self._runner.running:
+            now = asyncio.get_running_loop().time()
+            self._runner.stop_all("release")
+            await self._drain(lambda: now + LOOK_UP)
+            await self._drain(lambda: now + LEAVE, coroutines_only=True)
+        await self._processes.close()
+        await self._recorder.stop(min(LEAVE, max(0.0, self._left_of(GONE))))
+        left = self._left()
+        if left and self._lease.stands():
+            log.warning("code of %d jobs runs on; they keep their lease until it ends", len(left))
+            await self._in_time(self._disown(left), GONE)
+            self._seeing_out = asyncio.create_task(self._see_out(gone))
+            return False
+        await self._retire()
+        return True
+
+    async def _end_loops(self) -> None:
+        """Nothing is claimed any more, and what has not begun is given back."""
         if self._scheduler is not None:
             await self._scheduler.stop()
         for claimer in self._claimers.values():
@@ -252,24 +279,31 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._give_back_unstarted()
-        await self._drain(lambda: self._grace_ends)
-        if self._runner.running:
-            now = asyncio.get_running_loop().time()
-            self._runner.stop_all("release")
-            await self._drain(lambda: now + LOOK_UP)
-            await self._drain(lambda: now + LEAVE, coroutines_only=True)
-        await self._processes.close()
-        await self._recorder.stop(LEAVE)
-        left = self._left()
-        if left and self._lease.stands():
-            log.warning("code of %d jobs runs on; they keep their lease until it ends", len(left))
-            with _logged("they will be charged an attempt"):
-                await self._storage.give_back(self._lease.worker, _holds(left))
-                await self._storage.disown(self._lease.worker, [claim.key for claim in left])
-            self._seeing_out = asyncio.create_task(self._see_out(gone))
-            return False
-        await self._retire()
-        return True
+
+    def _left_of(self, seconds: float) -> float:
+        """How many of so many seconds after the grace period are left."""
+        return self._grace_ends + seconds - asyncio.get_running_loop().time()
+
+    async def _in_time(self, work: Coroutine[Any, Any, None], seconds: float) -> None:
+        """Waits for what the storage has to answer, up to so many seconds after the grace period,
+        whose end may come nearer: then it is given up."""
+        task = asyncio.ensure_future(work)
+        while not task.done() and (left := self._left_of(seconds)) > 0:
+            self._hurried.clear()
+            hurried = asyncio.ensure_future(self._hurried.wait())
+            await asyncio.wait([task, hurried], timeout=left, return_when="FIRST_COMPLETED")
+            hurried.cancel()
+        if not task.done():
+            log.warning("the leaving worker does not wait any longer for its storage to answer")
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    async def _disown(self, left: Sequence[Claim]) -> None:
+        with _logged("they will be charged an attempt"):
+            await self._storage.give_back(self._lease.worker, _holds(left))
+            await self._storage.disown(self._lease.worker, [claim.key for claim in left])
 
     def _left(self) -> list[Claim]:
         """Those whose code still runs, and could still have an outcome."""
@@ -280,22 +314,27 @@ class Worker:
         while self._left() and self._lease.stands():
             await asyncio.sleep(0.05)
         await self._recorder.stop(LEAVE)
+        self._grace_ends = asyncio.get_running_loop().time()
         await self._retire()
         gone()
 
     async def _retire(self) -> None:
+        await self._in_time(self._take_leave(), GONE)
+        self._threads.close()
+        self.enlisted = False
+
+    async def _take_leave(self) -> None:
         await self._reporter.leave(LEAVE)
         await self._teller.tell_last(self._lease.worker, LEAVE)
         await self._lease.stop()
         if self._lease.stands():
             with _logged("what it held comes back when its lease has ended"):
                 await self._storage.retire(self._lease.worker)
-        self._threads.close()
-        self.enlisted = False
 
     def hurry(self, grace: float) -> None:
         """The grace period of a `stop` ends this long from now, if not sooner."""
         self._grace_ends = min(self._grace_ends, asyncio.get_running_loop().time() + grace)
+        self._hurried.set()
 
     async def _give_back_unstarted(self) -> None:
         for lanes in self._lanes:

@@ -7,10 +7,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
-from backroom import DatabaseJobStorage, JobService
+from backroom import DatabaseJobStorage, Job, JobService
 from backroom.errors import StorageError
 from backroom.ports import Wake, Want, WorkerSpec
 from tests.postgres.bustle import Bustle, audit, by_way_of, short
@@ -242,6 +243,30 @@ async def test_closing_does_not_wait_for_who_does_not_answer(
     began = time.monotonic()
     await storage.close()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(("way", "working"), [("up", False), ("down", True)])
+async def test_a_service_stops_in_time_though_its_server_is_silent(
+    way: str, working: bool, proxy: Proxy, postgres_url: PostgresPlace
+) -> None:
+    """With the patience that it has where nobody tests it."""
+    service = JobService(DatabaseJobStorage(proxy.of(postgres_url.url), schema=postgres_url.schema))
+    begun = asyncio.Event()
+
+    @service.handler("WORK")
+    async def work(job: Job[Any]) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    await service.start()
+    if working:
+        for _ in range(20):  # Some wait in a lane.
+            await service.schedule("WORK")
+        await begun.wait()
+    proxy.swallow(way)  # type: ignore[arg-type]
+    began = time.monotonic()
+    await service.stop(grace=1)
+    assert time.monotonic() - began < 1 + 10, "as `docs/operate.md` says"
 
 
 # -- wake-ups -------------------------------------------------------------------------------------

@@ -347,6 +347,28 @@ MUTANTS = (
             "postgres/test_steering.py::test_who_waits_hears_of_a_change_whose_caller_has_gone",
         ),
     ),
+    Mutant(
+        name="pg-silence-ends-with-the-grace",
+        promises=(11,),
+        guard="who stops does not wait for a server that does not answer",
+        file="worker.py",
+        old="            task.cancel()\n            await asyncio.wait([task])",
+        new="            await asyncio.wait([task])",
+        tests=(
+            "postgres/test_faults.py::test_a_service_stops_in_time_though_its_server_is_silent",
+        ),
+    ),
+    Mutant(
+        name="pg-silence-ends-with-the-store",
+        promises=(11,),
+        guard="what nobody answers is given up where a store is closed",
+        file=f"{ROOM}/storage.py",
+        old="call_later(CLOSE, self._links.give_up)",
+        new="call_later(60, self._links.give_up)",
+        tests=(
+            "postgres/test_faults.py::test_a_service_stops_in_time_though_its_server_is_silent",
+        ),
+    ),
     # -- starts ---------------------------------------------------------------------------------
     Mutant(
         name="pg-counted-before-the-run",

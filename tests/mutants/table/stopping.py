@@ -213,7 +213,7 @@ MUTANTS = (
         file="worker.py",
         old="""
         await self._processes.close()
-        await self._recorder.stop(LEAVE)
+        await self._recorder.stop(min(LEAVE, max(0.0, self._left_of(GONE))))
         """,
         new="""
         await self._processes.close()

@@ -87,6 +87,9 @@ class Links:
             self.deafness = Outage(f"{masked(str(listen_url))}, for wake-ups,")
         self._loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
         self.open = False
+        self._given_up = False
+        """Who closes it has waited long enough."""
+        self._connecting: dict[asyncio.Timeout, asyncio.AbstractEventLoop] = {}
         self.cuts = 0
         """How often a connection was cut, or led to a server that does not take changes."""
 
@@ -103,10 +106,19 @@ class Links:
             self.outage.note(said)
             return said
 
-        return await connect(
-            self.source, told, settings=self.settings, pooled=self.pooled, within=within,
-            arrive=self.arrive, attributes="prefer-standby" if self.read_only else "read-write",
-        )  # fmt: skip
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._connecting[patience] = asyncio.get_running_loop()
+                return await connect(
+                    self.source, told, settings=self.settings, pooled=self.pooled, within=within,
+                    arrive=self.arrive,
+                    attributes="prefer-standby" if self.read_only else "read-write",
+                )  # fmt: skip
+        except TimeoutError as error:
+            raise told(error) from error
+        finally:
+            del self._connecting[patience]
 
     async def connect_to_listen(self) -> asyncpg.Connection:
         """A connection of one's own for wake-ups.
@@ -126,6 +138,8 @@ class Links:
         return type(said)(f"no wake-ups: {said}; jobs are found by looking every poll_interval")
 
     async def _take(self, ours: OfLoop, within: float, sure: bool, own: bool) -> asyncpg.Connection:
+        if self._given_up:
+            raise self._closed()
         pool = None if own else self.source.pool_here()
         if pool is not None:
             return await self.source.borrow(pool, min(within, CONNECT))
@@ -183,9 +197,12 @@ class Links:
         task.add_done_callback(ours.has_run)
         return await asyncio.shield(task)
 
+    def _closed(self) -> StorageClosedError:
+        return StorageClosedError(f"the job store {masked(self.url)} is not open")
+
     def _here(self) -> OfLoop:
         if not self.open:
-            raise StorageClosedError(f"the job store {masked(self.url)} is not open")
+            raise self._closed()
         loop = asyncio.get_running_loop()
         ours = self._loops.get(loop)
         if ours is None:
@@ -208,7 +225,7 @@ class Links:
             await self._enter(ours, sure)
             try:
                 link = await self._take(ours, within, sure, own)
-                ours.busy += 1
+                ours.lent.add(link)
                 late = loop.call_later(within, link.terminate)
                 try:
                     answer = await work(link)
@@ -226,7 +243,7 @@ class Links:
                     return answer
                 finally:
                     late.cancel()
-                    ours.busy -= 1
+                    ours.lent.discard(link)
                     ours.back.set()
             finally:
                 ours.room.release()
@@ -235,7 +252,7 @@ class Links:
                 self.cuts += 1
                 again, fresh = fresh and not (once and mishap is Mishap.CUT), False
                 sure = sure and mishap is Mishap.STALE
-            if not again:
+            if not again or self._given_up:
                 said = self._told(failure, sure)
                 if said is failure:
                     raise said
@@ -258,7 +275,7 @@ class Links:
                 link = ours.take()
                 if link is not None:
                     return link
-                if ours.busy:
+                if ours.lent:
                     ours.back.clear()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(ours.back.wait(), within)
@@ -305,6 +322,16 @@ class Links:
             self.outage.note(said)
         return said
 
+    def give_up(self) -> None:
+        """Whoever still waits on this loop for an answer hears that there is none."""
+        loop = asyncio.get_running_loop()
+        self._given_up = True
+        for patience, its in self._connecting.items():
+            if its is loop:
+                patience.reschedule(loop.time())
+        if loop in self._loops:
+            self._loops[loop].give_up()
+
     async def close(self) -> None:
         """Ends what runs on this loop, and all connections."""
         self.open = False
@@ -312,6 +339,7 @@ class Links:
         here = loops.pop(asyncio.get_running_loop(), None)
         if here is not None:
             await here.close()
+        self._given_up = False
         for loop, theirs in loops.items():
             with suppress(RuntimeError):  # It has ended, and its connections with it.
                 loop.call_soon_threadsafe(theirs.minding.cancel)

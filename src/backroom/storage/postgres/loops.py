@@ -25,7 +25,7 @@ class OfLoop:
 
     def __init__(self, most: int) -> None:
         self.idle: list[asyncpg.Connection] = []
-        self.busy = 0
+        self.lent: set[asyncpg.Connection] = set()
         """Those that are in use."""
         self._wanted = False
         """The next one that comes back is for another loop."""
@@ -59,7 +59,7 @@ class OfLoop:
 
     def spare_some(self) -> None:
         """Another loop has none: what idles goes, or else the next one that comes back."""
-        self._wanted = not self.idle and self.busy > 0
+        self._wanted = not self.idle and bool(self.lent)
         self.drop_idle()
 
     def put_back(self, link: asyncpg.Connection, mishap: Mishap) -> None:
@@ -76,6 +76,11 @@ class OfLoop:
         for link in self.idle:
             link.terminate()
         self.idle.clear()
+
+    def give_up(self) -> None:
+        """Those that are in use answer no more."""
+        for link in self.lent:
+            link.terminate()
 
     async def close(self) -> None:
         """When all that runs has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -59,6 +60,8 @@ from backroom.transition import Claim, Transition
 __all__ = ["DatabaseJobStorage"]
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
+CLOSE: Final = 2.0
+"""Seconds that the server may take, where it is closed, for what was asked before."""
 SPOOLED: Final = 100_000
 """Jobs that wait on this machine for the server at most."""
 
@@ -207,6 +210,13 @@ class DatabaseJobStorage(Spooling, Schedules, Leaving, Departures, Stepping, Wea
         if self._users > 0 or not self._links.open:
             return
         self._ready = False
+        late = asyncio.get_running_loop().call_later(CLOSE, self._links.give_up)
+        try:
+            await self._close()
+        finally:
+            late.cancel()
+
+    async def _close(self) -> None:
         if self._spool is not None:
             await self._spool.close()
         await self._adding.close()
