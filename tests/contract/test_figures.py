@@ -8,7 +8,7 @@ from backroom.figure import OTHER, Figures
 from backroom.history import COARSE, FINE, WHOLE, Depth, begin_of
 from backroom.job import SECOND, to_datetime
 from backroom.ports import WorkerSpec
-from backroom.storage.told import KEPT
+from backroom.storage.told import KEPT, MOST_SERIES, UNUSED
 from backroom.watching import Past
 from tests.contract.parts import LEASE, WEEK, Bench, Place
 
@@ -147,6 +147,22 @@ async def test_beyond_a_thousand_kinds_of_jobs_the_others_are_counted_together(
     await bench.storage.tell(None, 0, None, [counted(bench, "mail", "T0007", completed=1)])
     [known] = [one for one in await bench.storage.totals() if one.type == "T0007"]
     assert known.completed == 2
+
+
+async def test_the_thousand_are_those_that_are_used(bench: Bench) -> None:
+    """A name without figures for a day makes room, and no job is forgotten or counted twice."""
+    first = [counted(bench, "mail", f"T{n:04}", completed=1) for n in range(MOST_SERIES)]
+    await bench.storage.tell(None, 0, None, [*first, counted(bench, "mail", "LATE", completed=1)])
+    bench.clock.advance(UNUSED / 2)
+    await bench.storage.tell(None, 0, None, [counted(bench, "mail", "T0007", completed=1)])
+    bench.clock.advance(UNUSED / 2 - COARSE)
+    await bench.storage.prune(bench.now, 100)
+    assert len(await bench.storage.totals()) == MOST_SERIES + 1, "all were used within a day"
+    bench.clock.advance(2 * COARSE)
+    await bench.storage.prune(bench.now, 100)
+    await bench.storage.tell(None, 0, None, [counted(bench, "mail", "LATE", completed=1)])
+    totals = {one.type: one.completed for one in await bench.storage.totals()}
+    assert totals == {OTHER: MOST_SERIES, "T0007": 2, "LATE": 1}
 
 
 async def test_any_printable_kind_of_error_is_kept_as_it_was(bench: Bench) -> None:

@@ -22,12 +22,15 @@ __all__ = [
     "ALL",
     "EVER",
     "KEPT",
+    "MOST_SERIES",
     "STEPS",
+    "UNUSED",
     "due_samples",
     "earliest",
     "read_figures",
     "read_sample",
     "rows_of",
+    "together",
     "unchanged",
     "write_sample",
 ]
@@ -39,6 +42,9 @@ KEPT: Final = {FINE: 2 * 3600 + 2 * COARSE, COARSE: LONGEST + 2 * COARSE}
 """For how many seconds stretches of these lengths are kept."""
 MOST_SERIES: Final = 1000
 """Queues and job types of which a store keeps figures by name."""
+UNUSED: Final = 86_400
+"""Seconds without figures after which one lets go its name, where there are so many: what was
+counted of it since the store was made goes to that of the others."""
 ALL: Final = ""
 """Stands for all job types of a queue together, or for all queues: none has this name. So who asks
 for them need not read each."""
@@ -70,6 +76,15 @@ def rows_of(figures: Iterable[Figures], known: Collection[Series]) -> list[tuple
                 whole.add(one)
                 whole.errors.clear()  # They are counted by job type.
     return [(key[0], key[1], *_values(rows[key])) for key in sorted(rows)]
+
+
+def together(figures: Iterable[Figures]) -> list[tuple[Any, ...]]:
+    """The row, as of `rows_of`, that what was counted of these since the store was made is to be
+    added to, as that of others."""
+    whole = Figures(OTHER, OTHER)
+    for one in figures:
+        whole.add(one)
+    return [(EVER, 0, *_values(whole))]
 
 
 def _row(

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from backroom.crew import WorkerInfo, WorkerReport
-from backroom.figure import Figures
-from backroom.history import FINE, depths_of
-from backroom.job import to_datetime
+from backroom.figure import OTHER, Figures
+from backroom.history import COARSE, FINE, depths_of
+from backroom.job import SECOND, to_datetime
 from backroom.ports import Wake
 from backroom.storage.postgres.people import People
+from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.told import (
     ALL,
     KEPT,
+    MOST_SERIES,
+    UNUSED,
     due_samples,
     read_figures,
     read_sample,
     rows_of,
+    together,
     unchanged,
     write_sample,
 )
 from backroom.watching import Past
 
-__all__ = ["Watching"]
+__all__ = ["Watching", "let_go_series"]
 
 
 class Watching(People):
@@ -56,8 +60,7 @@ class Watching(People):
                 if not fresh:
                     return
             if figures:
-                columns = zip(*map(_row, rows_of(figures, known)), strict=True)
-                await link.execute(text["add_figures"], *map(list, columns))
+                await _add(link, text, rows_of(figures, known))
 
         await self._base.change(tell)
 
@@ -123,6 +126,23 @@ class Watching(People):
         if found:
             self._base.ring(Wake.CONTROL)
         return found
+
+
+async def let_go_series(link: Any, text: Statements, now: int) -> None:
+    """Names that are unused, where there are many: what was counted of them is that of others."""
+    if len(await link.fetch(text["series"])) < MOST_SERIES:
+        return
+    async with link.transaction():
+        await _add(link, text, together([]))  # Its row comes first, and then nobody is waited for.
+        since = now - UNUSED * SECOND
+        rows = await link.fetch(text["let_go_series"], to_text(OTHER), COARSE, since)
+        if rows:
+            await _add(link, text, together(map(_figures, rows)))
+
+
+async def _add(link: Any, text: Statements, rows: Iterable[tuple[Any, ...]]) -> None:
+    columns = zip(*map(_row, rows), strict=True)
+    await link.execute(text["add_figures"], *map(list, columns))
 
 
 def _row(row: tuple[Any, ...]) -> tuple[Any, ...]:

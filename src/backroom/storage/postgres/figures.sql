@@ -77,6 +77,16 @@ WITH samples AS (
 )
 SELECT count(*) FROM gone;
 
+-- let_go_series: the name of others, a step, a moment -> figures since the store was made of those that
+--     have none of that step from then on, and nobody is at: they have gone
+DELETE FROM {figures} WHERE ctid = ANY(ARRAY(
+    SELECT f.ctid FROM {figures} AS f WHERE f.step = 0 AND f.queue <> $1
+    AND (f.queue, f.type) NOT IN (
+        SELECT u.queue, u.type FROM {figures} AS u WHERE u.step = $2 AND u.at >= $3)
+    FOR UPDATE SKIP LOCKED))
+RETURNING queue, type, at, scheduled, completed, failed, retried, cancelled, put_off, rescued, waited, ran,
+    waits, runs, errors;
+
 -- crew: our own key (null: no session tells), lease time (null: told by beats) -> every worker, how many
 --     claims it has, and whether it is gone
 SELECT w.id, w.name, w.started_at, w.draining, r.report,

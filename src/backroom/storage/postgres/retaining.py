@@ -10,6 +10,7 @@ from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
+from backroom.storage.postgres.figures import let_go_series
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
 from backroom.storage.postgres.ties import hold_members, look_and_loosen
 from backroom.storage.told import KEPT, earliest
@@ -114,6 +115,7 @@ class Retaining:
             self._base.statements["forget_figures"], steps, [earliest(now, one) for one in steps],
             FOLDED,
         )  # fmt: skip
+        await let_go_series(link, self._base.statements, now)
         parts = await self._history.look(link)
         if await self._history.ahead(link, parts, now):
             parts = await self._history.look(link)

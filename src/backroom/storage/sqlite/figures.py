@@ -8,20 +8,23 @@ from typing import Any, Final
 import msgspec
 
 from backroom.crew import WorkerInfo, WorkerReport
-from backroom.figure import Figures
-from backroom.history import FINE, depths_of
-from backroom.job import JobStats, to_datetime
+from backroom.figure import OTHER, Figures
+from backroom.history import COARSE, FINE, depths_of
+from backroom.job import SECOND, JobStats, to_datetime
 from backroom.ports import Wake
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.told import (
     ALL,
     EVER,
     KEPT,
+    MOST_SERIES,
+    UNUSED,
     due_samples,
     earliest,
     read_figures,
     read_sample,
     rows_of,
+    together,
     unchanged,
     write_sample,
 )
@@ -62,6 +65,11 @@ ERRORS: Final = """
     WHERE f.step = ?1 AND f.at >= ?2 AND f.at < ?3 AND f.errors <> '{}'
     AND (?4 IS NULL OR f.queue = ?4) AND (?5 IS NULL OR f.type = ?5)
     GROUP BY e.key, f.type
+"""
+UNUSED_SERIES: Final = f"""
+    DELETE FROM figure WHERE step = {EVER} AND queue <> ?1
+    AND (queue, type) NOT IN (SELECT queue, type FROM figure WHERE step = ?2 AND at >= ?3)
+    RETURNING queue, type, at, {_COLUMNS}
 """
 
 
@@ -167,8 +175,8 @@ def drain(ledger: Ledger, worker: int, on: bool) -> bool:
 
 
 def forget(ledger: Ledger, now: int, limit: int) -> bool:
-    """Removes up to `limit` rows of each kind whose time has passed, and what workers told that
-    are no more; whether there may be more."""
+    """Removes up to `limit` rows of each kind whose time has passed, what workers told that are
+    no more, and names that are unused where there are many; whether there may be more."""
     more = False
     for step in KEPT:
         gone = ledger.run(
@@ -179,4 +187,10 @@ def forget(ledger: Ledger, now: int, limit: int) -> bool:
         more = len(list(gone)) >= limit or more
         ledger.run("DELETE FROM depth WHERE step = ?1 AND at < ?2", (step, earliest(now, step)))
     ledger.run("DELETE FROM worker_report WHERE worker NOT IN (SELECT id FROM worker)")
+    [(series,)] = ledger.run("SELECT count(*) FROM figure WHERE step = ?", (EVER,))
+    if series >= MOST_SERIES:
+        unused = (OTHER, COARSE, now - UNUSED * SECOND)
+        rows = list(ledger.run(UNUSED_SERIES, unused))
+        if rows:
+            ledger.run(ADD, (encode(together(map(read_figures, rows))),))
     return more
