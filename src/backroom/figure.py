@@ -116,8 +116,8 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     retried: int = 0
     """Attempts that failed, whose job is tried again."""
     cancelled: int = 0
-    """By a worker: in their attempt, or before it. Those that people cancelled while they waited
-    are not known to any."""
+    """Jobs that people or their handler gave up, or that expired: under a worker, or while they
+    waited."""
     put_off: int = 0
     """Attempts that had begun, and were snoozed, or wait for a signal or the end of a sleep, or
     were given back by a worker that goes."""

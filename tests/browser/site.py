@@ -31,6 +31,18 @@ class SendEmail:
 SEND_EMAIL = JobType("SEND_EMAIL", SendEmail)
 
 
+class Server(uvicorn.Server):
+    """One that says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.begun = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.begun.set()
+
+
 class Site:
     """`url`: where the dashboard is. `broken`: the mail server refuses connections."""
 
@@ -63,8 +75,7 @@ class Site:
         async def generate_report(job: Job[dict[str, Any]]) -> dict[str, Any]:
             job.progress(0.4, "drawing")
             job.log.info("page 1 of 2")
-            while not self.hold.is_set():
-                await asyncio.sleep(0.02)
+            await asyncio.to_thread(self.hold.wait)
             job.log.info("page 2 of 2")
             job.progress(1.0, "done")
             return {"pages": 2, "sum": 2**70}
@@ -79,14 +90,13 @@ class Site:
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         app = dashboard(self.service, auth=self.auth)
-        server = uvicorn.Server(
+        server = Server(
             uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         )
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         async with self.service:
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await server.begun.wait()
             ready.set()
             await self._stop.wait()
             app.close()

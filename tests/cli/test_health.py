@@ -18,7 +18,7 @@ import pytest
 from backroom.cli.managed import keep_telling
 from backroom.systemd import Manager
 from tests.cli.parts import backroom
-from tests.process.parts import Child, Family, eventually
+from tests.process.parts import Child, Family, eventually, eventually_async
 
 APP = """
 import logging
@@ -212,17 +212,29 @@ def test_figures_of_several_processes_are_refused_with_the_mend() -> None:
 async def test_a_worker_whose_lease_does_not_stand_gives_no_sign_of_life(
     tmp_path: Path, listener: Listener
 ) -> None:
-    stands = True
+    stands, asked = True, 0
+
+    def works() -> bool:
+        nonlocal asked
+        asked += 1
+        return stands
+
+    async def is_asked(times: int) -> None:
+        seen = asked
+        await eventually_async(lambda: asked >= seen + times, "it is asked whether it works")
+
+    def signs() -> int:
+        return listener.hear().count("WATCHDOG=1")
+
     manager = Manager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000"})
-    telling = asyncio.create_task(keep_telling(manager, lambda: stands))
+    telling = asyncio.create_task(keep_telling(manager, works))
     try:
-        while listener.hear().count("WATCHDOG=1") < 2:
-            await asyncio.sleep(0.005)
+        await eventually_async(lambda: signs() >= 2, "signs of life")
         stands = False
-        await asyncio.sleep(0.02)
-        before = listener.hear().count("WATCHDOG=1")
-        await asyncio.sleep(0.1)  # Three times as long as the manager waits.
-        assert listener.hear().count("WATCHDOG=1") == before
+        await is_asked(1)  # What it said before has arrived.
+        before = signs()
+        await is_asked(9)  # Three times as long as the manager waits.
+        assert signs() == before
     finally:
         telling.cancel()
 
@@ -233,8 +245,7 @@ async def test_a_busy_event_loop_is_no_reason_to_be_killed(
     manager = Manager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000"})
     telling = asyncio.create_task(keep_telling(manager, lambda: True))
     try:
-        while "WATCHDOG=1" not in listener.hear():
-            await asyncio.sleep(0.005)
+        await eventually_async(lambda: "WATCHDOG=1" in listener.hear(), "a sign of life")
         before = listener.hear().count("WATCHDOG=1")
         eventually(lambda: listener.hear().count("WATCHDOG=1") > before + 2, "signs of life")
     finally:

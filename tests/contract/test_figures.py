@@ -6,8 +6,8 @@ import pytest
 from backroom.crew import RunningJob, WorkerReport
 from backroom.figure import OTHER, Figures
 from backroom.history import COARSE, FINE, WHOLE, Depth, begin_of
-from backroom.job import SECOND, to_datetime
-from backroom.ports import WorkerSpec
+from backroom.job import SECOND, JobStatus, to_datetime
+from backroom.ports import Filter, WorkerSpec
 from backroom.storage.told import KEPT, MOST_SERIES, UNUSED
 from backroom.watching import Past
 from tests.contract.parts import LEASE, WEEK, Bench, Place
@@ -147,6 +147,34 @@ async def test_beyond_a_thousand_kinds_of_jobs_the_others_are_counted_together(
     await bench.storage.tell(None, 0, None, [counted(bench, "mail", "T0007", completed=1)])
     [known] = [one for one in await bench.storage.totals() if one.type == "T0007"]
     assert known.completed == 2
+
+
+async def test_who_ends_while_it_waits_is_counted_with_those_that_workers_end(
+    bench: Bench,
+) -> None:
+    """Each job that is made has one end, or waits: the figures of a stretch add up."""
+    worker = await bench.enlist()
+    await bench.storage.tell(worker, 1, None, [counted(bench, scheduled=12)])
+    made = {"queue": "mail", "type": "SEND"}
+    one, runs = await bench.add(**made), await bench.add(**made, priority=0)
+    await bench.add_many(4, **made, run_at=bench.later(3600))
+    await bench.add_many(3, **made, expires_at=bench.later(60))
+    await bench.add_many(3, **made)
+    claim = await bench.claim_one(worker, queues=None)
+    assert claim.id == runs
+    for _ in range(2):  # What has ended is not counted again.
+        await bench.storage.cancel(one, bench.now)
+        await bench.storage.cancel(runs, bench.now)  # Its worker will tell of it.
+        await bench.storage.cancel(Filter(status=JobStatus.SCHEDULED), bench.now)
+    bench.clock.advance(61)
+    for _ in range(2):
+        await bench.storage.prune(bench.now, 100)
+    [whole] = await bench.storage.totals()
+    assert whole.cancelled == 1 + 4 + 3
+    assert summed((await of_the_last(bench, 600)).figures).cancelled == whole.cancelled
+    counts = (await bench.storage.stats(bench.now)).by_status
+    waits = counts["pending"] + counts["active"]
+    assert whole.scheduled == whole.completed + whole.failed + whole.cancelled + waits
 
 
 async def test_the_thousand_are_those_that_are_used(bench: Bench) -> None:

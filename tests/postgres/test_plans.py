@@ -95,7 +95,7 @@ KNOWN: Final = [
     "free_keys", "gates", "going_on", "graft", "grant", "heads", "held_by_nobody", "held_now",
     "here", "hold", "hold_back", "hold_members", "hold_none", "hold_still", "holders", "holds",
     "holds_member", "hurry", "idle_gates", "in_the_way", "jobs_of_flow", "keep", "keep_steps",
-    "keep_waiting", "keys_after", "kinds_of", "know_limits", "last_samples", "leave_lines",
+    "keep_waiting", "keys_after", "kinds", "kinds_of", "know_limits", "last_samples", "leave_lines",
     "let_go", "let_go_for", "let_go_in_time", "let_go_of", "let_go_series", "let_in", "let_move",
     "limit_queue", "limited", "limited_behind", "line_up", "lock_active", "lock_claims",
     "lock_flow", "lock_flows", "lock_flows_of", "lock_gates", "lock_gates_of", "lock_held",

@@ -28,6 +28,39 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="names-of-figures-are-those-in-use",
+        promises=(15,),
+        guard="a name without figures for a day makes room for another",
+        file="storage/sqlite/figures.py",
+        old="    if series >= MOST_SERIES:",
+        new="    if False:",
+        tests=("contract/test_figures.py::test_the_thousand_are_those_that_are_used[memory]",),
+    ),
+    Mutant(
+        name="who-ends-while-it-waits-is-counted",
+        promises=(3,),
+        guard="jobs that are cancelled while they wait are in the figures",
+        file="storage/sqlite/steering.py",
+        old="    figures.count_cancelled(ledger, ended, now)",
+        new="    pass",
+        tests=(
+            "contract/test_figures.py"
+            "::test_who_ends_while_it_waits_is_counted_with_those_that_workers_end[memory]",
+        ),
+    ),
+    Mutant(
+        name="pg-who-ends-while-it-waits-is-counted",
+        promises=(3,),
+        guard="jobs that are cancelled while they wait are in the figures",
+        file="storage/postgres/looking.py",
+        old="        await count_cancelled(self._connection, self._statements, ended, now)\n",
+        new="",
+        tests=(
+            "contract/test_figures.py"
+            "::test_who_ends_while_it_waits_is_counted_with_those_that_workers_end[postgres]",
+        ),
+    ),
+    Mutant(
         name="tellings-that-wait-are-bounded",
         promises=(15,),
         guard="beyond sixty tellings that wait, the oldest become one",

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from backroom.crew import WorkerInfo, WorkerReport
-from backroom.figure import OTHER, Figures
-from backroom.history import COARSE, FINE, depths_of
-from backroom.job import SECOND, to_datetime
+from backroom.figure import Figures
+from backroom.history import FINE, depths_of
+from backroom.job import to_datetime
 from backroom.ports import Wake
 from backroom.storage.postgres.people import People
-from backroom.storage.postgres.statements import Statements
+from backroom.storage.postgres.series import add, read
 from backroom.storage.postgres.texts import from_text, to_text
 from backroom.storage.told import (
     ALL,
     KEPT,
-    MOST_SERIES,
-    UNUSED,
     due_samples,
-    read_figures,
     read_sample,
     rows_of,
-    together,
     unchanged,
     write_sample,
 )
 from backroom.watching import Past
 
-__all__ = ["Watching", "let_go_series"]
+__all__ = ["Watching"]
 
 
 class Watching(People):
@@ -60,7 +56,7 @@ class Watching(People):
                 if not fresh:
                     return
             if figures:
-                await _add(link, text, rows_of(figures, known))
+                await add(link, text, rows_of(figures, known))
 
         await self._base.change(tell)
 
@@ -96,7 +92,7 @@ class Watching(People):
                 errors = await link.fetch(text["past_errors"], *stretch, *which)
                 samples = await link.fetch(text["past_samples"], *stretch)
             return Past(
-                [_figures(row) for row in rows],
+                [read(row) for row in rows],
                 [(kind, from_text(name), number) for kind, name, number in errors],
                 [read_sample(at, from_text(queues)) for at, queues in samples],
             )
@@ -105,7 +101,7 @@ class Watching(People):
 
     async def totals(self) -> list[Figures]:
         """See `Watching.totals`."""
-        figures = [_figures(row) for row in await self._base.fetch("totals")]
+        figures = [read(row) for row in await self._base.fetch("totals")]
         return sorted(figures, key=lambda one: (one.queue, one.type))
 
     async def crew(self) -> list[WorkerInfo]:
@@ -126,31 +122,3 @@ class Watching(People):
         if found:
             self._base.ring(Wake.CONTROL)
         return found
-
-
-async def let_go_series(link: Any, text: Statements, now: int) -> None:
-    """Names that are unused, where there are many: what was counted of them is that of others."""
-    if len(await link.fetch(text["series"])) < MOST_SERIES:
-        return
-    async with link.transaction():
-        await _add(link, text, together([]))  # Its row comes first, and then nobody is waited for.
-        since = now - UNUSED * SECOND
-        rows = await link.fetch(text["let_go_series"], to_text(OTHER), COARSE, since)
-        if rows:
-            await _add(link, text, together(map(_figures, rows)))
-
-
-async def _add(link: Any, text: Statements, rows: Iterable[tuple[Any, ...]]) -> None:
-    columns = zip(*map(_row, rows), strict=True)
-    await link.execute(text["add_figures"], *map(list, columns))
-
-
-def _row(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As the table holds it."""
-    step, at, queue, type_, *others = row
-    return (step, at, to_text(queue), to_text(type_), *others)
-
-
-def _figures(row: Any) -> Figures:
-    queue, type_, *others = row
-    return read_figures((from_text(queue), from_text(type_), *others))

@@ -77,6 +77,10 @@ WITH samples AS (
 )
 SELECT count(*) FROM gone;
 
+-- kinds: jobs -> how many of them there are of each queue and type
+SELECT j.queue, j.type, count(*) FROM unnest($1::uuid[]) AS g (id),
+LATERAL (SELECT queue, type FROM {jobs} AS o WHERE o.id = g.id LIMIT 1) AS j GROUP BY j.queue, j.type;
+
 -- let_go_series: the name of others, a step, a moment -> figures since the store was made of those that
 --     have none of that step from then on, and nobody is at: they have gone
 DELETE FROM {figures} WHERE ctid = ANY(ARRAY(

@@ -32,6 +32,7 @@ from backroom.storage.postgres import counts, turns
 from backroom.storage.postgres.finding import Finder, Found, identity
 from backroom.storage.postgres.rearranging import Place, rearrange
 from backroom.storage.postgres.reopening import apart, barred, check_keys, reopened
+from backroom.storage.postgres.series import count_cancelled
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text
 from backroom.storage.postgres.ties import hold, hold_members, look_and_loosen
@@ -310,6 +311,7 @@ class Inspector:
                 break
         # After the rows of claims: gates come behind these.
         await look_and_loosen(self._connection, self._statements, ended, now)
+        await count_cancelled(self._connection, self._statements, ended, now)
         return changed + len(ended)
 
     async def delete(self, job_id: str) -> None:

@@ -10,8 +10,8 @@ from backroom.ports import Pruned, Wake
 from backroom.storage.decided import MORE_TICKS, MOST_TICKS
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
-from backroom.storage.postgres.figures import let_go_series
 from backroom.storage.postgres.history import FIRST, LAST, History, Part
+from backroom.storage.postgres.series import count_cancelled, let_go_series
 from backroom.storage.postgres.ties import hold_members, look_and_loosen
 from backroom.storage.told import KEPT, earliest
 
@@ -55,6 +55,7 @@ class Retaining:
             ids = [id_ for id_ in ids if not members.get(id_)]
             gone = [row[0] for row in await link.fetch(text["expire"], now, ids)]
             await look_and_loosen(link, text, gone, now)
+            await count_cancelled(link, text, gone, now)
             return len(gone)
 
         touched, more = await self._base.links.run(lambda link: self._keep_house(link, now, limit))

@@ -30,7 +30,17 @@ from backroom.storage.told import (
 )
 from backroom.watching import Past
 
-__all__ = ["crew", "drain", "forget", "keep_sample", "needless", "past", "tell", "totals"]
+__all__ = [
+    "count_cancelled",
+    "crew",
+    "drain",
+    "forget",
+    "keep_sample",
+    "needless",
+    "past",
+    "tell",
+    "totals",
+]
 
 _COUNTS: Final = (
     "scheduled", "completed", "failed", "retried", "cancelled", "put_off", "rescued", "waited",
@@ -66,6 +76,10 @@ ERRORS: Final = """
     AND (?4 IS NULL OR f.queue = ?4) AND (?5 IS NULL OR f.type = ?5)
     GROUP BY e.key, f.type
 """
+KINDS: Final = """
+    SELECT queue, type, count(*) FROM job WHERE key IN (SELECT value FROM json_each(?1))
+    GROUP BY queue, type
+"""
 UNUSED_SERIES: Final = f"""
     DELETE FROM figure WHERE step = {EVER} AND queue <> ?1
     AND (queue, type) NOT IN (SELECT queue, type FROM figure WHERE step = ?2 AND at >= ?3)
@@ -89,8 +103,19 @@ def tell(
         if taken is not None and taken[0] >= number:
             return
     if figures:
-        known = set(ledger.run("SELECT queue, type FROM figure WHERE step = ?", (EVER,)))
-        ledger.run(ADD, (encode(rows_of(figures, known)),))
+        _add(ledger, figures)
+
+
+def count_cancelled(ledger: Ledger, keys: Sequence[int], now: int) -> None:
+    """Counts jobs that were cancelled, or have expired, while they waited: no worker knows."""
+    if keys:
+        kinds = list(ledger.run(KINDS, (encode(list(keys)),)))
+        _add(ledger, [Figures(queue, type_, now, cancelled=count) for queue, type_, count in kinds])
+
+
+def _add(ledger: Ledger, figures: Sequence[Figures]) -> None:
+    known = set(ledger.run("SELECT queue, type FROM figure WHERE step = ?", (EVER,)))
+    ledger.run(ADD, (encode(rows_of(figures, known)),))
 
 
 def needless(run: Any, now: int, stats: JobStats | None = None) -> bool:

@@ -74,6 +74,7 @@ def prune(ledger: Ledger, cutoff: int, now: int, limit: int) -> Pruned:
         ended = [key for (key,) in ledger.run(EXPIRE.format(keys=expired), (now, limit))]
         if ended:
             loosen(ledger, ended, now)
+            figures.count_cancelled(ledger, ended, now)
             ledger.wakes.add(Wake.FINISHED)
         touched += len(ended)
         more = more or len(ended) == limit

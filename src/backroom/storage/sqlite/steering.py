@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from backroom.errors import JobStateError
+from backroom.job import State
 from backroom.ports import Filter, Wake
 from backroom.storage.matching import Done
-from backroom.storage.sqlite import away, limits, reopening, retention, steps, turns
+from backroom.storage.sqlite import away, figures, limits, reopening, retention, steps, turns
 from backroom.storage.sqlite.inspect import Inspector
 from backroom.storage.sqlite.keys import free
-from backroom.storage.sqlite.ledger import Ledger
+from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.sqlite.ties import loosen
 
 __all__ = ["cancel", "cancel_some", "delete", "delete_some", "pause", "retry", "retry_some"]
+
+WAITS: Final = f"NOT BETWEEN {State.ACTIVE:d} AND {State.CANCELLED:d}"
 
 
 def retry(ledger: Ledger, job_id: str, now: int, from_step: int | None) -> int:
@@ -64,8 +68,9 @@ def cancel(ledger: Ledger, job_id: str, now: int) -> int:
     """See `Inspection.cancel`, of one job."""
     jobs = Inspector(ledger.connection)
     away.check(ledger, jobs.key(job_id), job_id)
+    waited = _in_state(ledger, [jobs.key(job_id)], WAITS)
     key, changed = jobs.cancel(job_id, now)
-    _cancelled(ledger, [key], now)
+    _cancelled(ledger, [key], waited, now)
     return changed
 
 
@@ -73,14 +78,22 @@ def cancel_some(ledger: Ledger, which: Filter, now: int, keys: Sequence[int]) ->
     """Of those of these jobs that have not ended, and still are what was looked for."""
     gone = away.away(ledger, keys)
     here = [key for key in keys if key not in gone]
+    waited = _in_state(ledger, here, WAITS)
     changed = Inspector(ledger.connection).cancel_some(which, now, here)
-    _cancelled(ledger, here, now)
+    _cancelled(ledger, here, waited, now)
     return Done(changed, len(keys) - changed)
 
 
-def _cancelled(ledger: Ledger, keys: Sequence[int], now: int) -> None:
+def _cancelled(ledger: Ledger, keys: Sequence[int], waited: Sequence[int], now: int) -> None:
+    ended = _in_state(ledger, waited, f"= {State.CANCELLED:d}")
     loosen(ledger, keys, now)
+    figures.count_cancelled(ledger, ended, now)
     ledger.wakes |= {Wake.CONTROL, Wake.FINISHED}
+
+
+def _in_state(ledger: Ledger, keys: Sequence[int], state: str) -> list[int]:
+    some = f"SELECT key FROM job WHERE key IN (SELECT value FROM json_each(?1)) AND state {state}"
+    return [key for (key,) in ledger.run(some, (encode(list(keys)),))]
 
 
 def delete(ledger: Ledger, job_id: str) -> int:
