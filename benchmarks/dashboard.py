@@ -30,12 +30,12 @@ BOUND: Final = 100.0
 PAGES: Final = (
     "/", "/?last=24h", "/?last=7d", "/jobs", "/jobs?status=failed", "/jobs?status=pending",
     "/jobs?type=TYPE7&queue=cold", "/jobs?tag=shop7&status=failed", "/jobs?text=needle",
-    "/jobs?error=ValueError", "/jobs/{failed}", "/jobs/{first}", "/failures", "/queues", "/workers",
+    "/jobs?error=OSError", "/jobs/{failed}", "/jobs/{first}", "/failures", "/queues", "/workers",
     "/schedules", "/workflows", "/audit", "/bulk?verb=retry&status=failed",
 )  # fmt: skip
 ANSWERS: Final = (
     "/api/v1/stats", "/api/v1/jobs", "/api/v1/jobs?status=failed&limit=100",
-    "/api/v1/jobs?text=needle", "/api/v1/jobs?error=KeyError&type=FAILING3",
+    "/api/v1/jobs?text=needle", "/api/v1/jobs?error=OSError&type=FAILING3",
     "/api/v1/jobs/{failed}", "/api/v1/jobs/count?status=failed", "/api/v1/jobs/count?text=needle",
     "/api/v1/queues",
     "/api/v1/queues/cold", "/api/v1/workers", "/api/v1/history?last=3600",

@@ -32,10 +32,9 @@ def made(place: str, **settings: Any) -> JobService:
         return int(job.data["number"])
 
     async def failing(job: Job[Any]) -> None:
-        kinds = (ValueError, KeyError, TimeoutError, ConnectionError)
-        if job.data["number"] % 8 == 7:
-            raise FailJob("550 no such mailbox")
-        raise kinds[job.data["number"] % 4](f"the address {job.data['number']} does not answer")
+        kinds = (ValueError, KeyError, TimeoutError, ConnectionError, FailJob)
+        number = job.data["number"]
+        raise kinds[number // 200 % 5](f"the address {number} does not answer")
 
     service.register_handler("HOT", quick)
     for number in range(KINDS):
@@ -48,7 +47,7 @@ def request(number: int, name: str, queue: str, **more: Any) -> JobRequest:
     text = NEEDLE if number == 0 else f"dear customer {number}, your order has been shipped"
     data = {"number": number, "address": f"customer{number}@example.com", "text": text}
     return JobRequest(
-        f"{name}{number % KINDS}", data, queue=queue, tags=[f"shop{number % 50}"], **more
+        f"{name}{number // 10 % KINDS}", data, queue=queue, tags=[f"shop{number % 50}"], **more
     )
 
 
