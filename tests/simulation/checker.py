@@ -18,7 +18,7 @@ from backroom.lanes import EVERY
 from backroom.transition import MAX_CRASHES
 from tests.simulation.history import Event
 from tests.simulation.ticks import TickBooks
-from tests.simulation.world import LATER_BY, START, TIMEOUT, World
+from tests.simulation.world import HEARD, LATER_BY, START, TIMEOUT, TOLD, World
 
 __all__ = ["Violation", "check"]
 
@@ -30,6 +30,10 @@ AHEAD: Final = 16
 SWEEPS: Final = 8.0
 """Seconds beyond its lease in which the claims of a dead worker are taken back, where nothing
 but deaths befalls the workers."""
+
+
+HEARING: Final = {"crash", "clock", "kill at once", "people", "term", "twice", "unheard"}
+"""Troubles under which each worker hears within seconds what operators say."""
 
 
 class Violation(NamedTuple):
@@ -180,6 +184,9 @@ class Checker:
         """The same, its lease's thread included."""
         self._cut: dict[str, float] = defaultdict(lambda: -1e9)
         self._paused: set[str] = set()
+        self._operated: dict[str, tuple[int | None, float]] = {}
+        """By queue: what an operator has said of it, and since when it is that."""
+        self._calm_since = 0.0
         self._starts: dict[int, list[int]] = defaultdict(list)
         """By lane, when jobs of it were granted."""
         self._ticks = TickBooks(self._wrong)
@@ -208,6 +215,7 @@ class Checker:
             "hears the result": self._hears, "calm": self._calms,
             "keeps a schedule": self._ticks.kept, "switches a schedule": self._ticks.switched,
             "miscounts": lambda e: self._wrong(13, f"numbers are wrong: {e.more['numbers']}"),
+            "limits": self._limits,
             "strands": lambda e: self._wrong(
                 12, f"job {e.job} is where nobody would ever come for it", e.job or 0
             ),
@@ -381,6 +389,34 @@ class Checker:
         if len(held) > most:
             self._wrong(9, f"{len(held)} jobs of lane {lane} are held at once, not {most}", *held)
 
+    def _limits(self, event: Event) -> None:
+        queue, most = event.more["queue"], event.more["most"]
+        if self._operated.get(queue, (None, 0.0))[0] != most:
+            self._operated[queue] = most, event.at
+
+    def _check_operated(self, begun: Book) -> None:
+        """Whether an operator's limit lets it begin, once all who are well have heard of that. What
+        began while some had not is counted by nobody."""
+        most, since = self._operated.get(begun.queue, (None, 0.0))
+        if not self._plan.troubles <= HEARING or "block" in self._plan.acts:
+            since = max(since, self._calm_since if self._calm else self._at)
+        heard = since + (HEARD if "unheard" in self._plan.troubles else TOLD)
+        if most is None or self._at < heard:
+            return
+        running = [
+            book.n
+            for book in self._jobs.values()
+            if book.queue == begun.queue
+            and book.hold is not None
+            and book.hold.token in book.runs
+            and not since <= book.began[book.hold.token] < heard
+        ]
+        if len(running) > most:
+            self._wrong(
+                9, f"{len(running)} jobs of queue {begun.queue} run at once, where an operator has"
+                f" said {most} {self._at - since:.1f} s ago", *running,
+            )  # fmt: skip
+
     def _check_pace(self, granted: Book, now: int) -> None:
         """Whether it starts no sooner than its rate lets it, by the clocks of who asked."""
         plan = self._plan
@@ -484,6 +520,7 @@ class Checker:
             self._wrong(11, f"job {book.n} began after {process} was told to stop", book.n)
         book.began[token] = event.at
         book.runs[token] = book.process[token] = process
+        self._check_operated(book)
 
     def _returns(self, event: Event) -> None:
         book, token = self._book(event), event.more["token"]
@@ -727,6 +764,7 @@ class Checker:
 
     def _calms(self, event: Event) -> None:
         self._calm = True
+        self._calm_since = event.at
 
     def _stands_still(self, event: Event) -> None:
         until = event.at + event.more["seconds"]

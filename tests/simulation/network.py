@@ -67,6 +67,8 @@ class Network:
     ) -> None:
         self.limited = False
         """Some jobs have limits."""
+        self.operated = False
+        """Operators limit queues."""
         self._loop = loop
         self._chance = random.Random(seed)
         self.server = server
@@ -173,6 +175,7 @@ _WAKES: Final[dict[str, tuple[Wake, ...]]] = {
     "retry": (Wake.JOBS,),
     "cancel": (Wake.CONTROL, Wake.FINISHED, Wake.JOBS),
     "pause": (Wake.CONTROL, Wake.JOBS),
+    "limit_queue": (Wake.CONTROL, Wake.JOBS),
     "put_schedule": (Wake.CONTROL,),
     "pause_schedule": (Wake.CONTROL,),
     "fire": (Wake.JOBS,),
@@ -244,6 +247,8 @@ class Remote:
         async def call(*args: Any, **kwargs: Any) -> Any:
             if verb == "free_up" and not self._network.limited:
                 return 0  # A world without limits is what it was before there were any.
+            if verb == "operated" and not self._network.operated:
+                return {}
             if verb == "give_back":  # What was sent before, and nobody waits for, goes before.
                 await asyncio.gather(*self._abandoned, return_exceptions=True)
             asking = self._network.ask(self, verb, args, kwargs)

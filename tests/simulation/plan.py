@@ -83,6 +83,8 @@ class Plan(msgspec.Struct):
     """How many of these at once."""
     turns: bool = False
     """The lanes take turns."""
+    operated: bool = False
+    """Somebody limits queues, and lifts that, while workers hold jobs of them ahead."""
     crowd: bool = False
     """One of them has more jobs than can be run, and the other one has some now and then."""
 
@@ -151,7 +153,10 @@ def make_plan(seed: int, *, shared_clock: bool = False) -> Plan:
         # Apart, so that all other seeds mean what they meant.
         unique=not flood and random.Random(f"unique {seed}").random() < 0.3,
         flows=not flood and random.Random(f"flows {seed}").random() < 0.5,
+        operated="people" in troubles and random.Random(f"operators of {seed}").random() < 0.4,
     )
+    if plan.operated:
+        plan = msgspec.structs.replace(plan, seconds=10.0)
     return _crowded(plan) if crowd else plan
 
 

@@ -130,6 +130,8 @@ class Server:
             self._look(remote, verb, "" if not isinstance(args[0], str) else args[0])
         elif verb == "pause":
             self._note("pauses" if args[1] else "resumes", queue=args[0])
+        elif verb == "limit_queue":
+            self._note("limits", queue=args[0], most=args[1])
         self._calls += 1
         if self._calls % COUNTED == 0:
             self.count(remote.backend)

@@ -310,6 +310,20 @@ def rates_overlooked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "take", lambda self, need, now: None if self.per else take(self, need, now))
 
 
+def operators_unheard(patch: pytest.MonkeyPatch) -> None:
+    """Workers hear nothing of what operators say of queues."""
+
+    async def nothing(self: Worker, *, quietly: bool = False) -> None:
+        await asyncio.sleep(0)
+
+    patch.setattr(Worker, "_learn_limits", nothing)
+
+
+def operators_overruled(patch: pytest.MonkeyPatch) -> None:
+    """What operators say of a queue is kept, and holds over nothing."""
+    patch.setattr(limits, "GATE", limits.GATE.replace("ifnull(own, most)", "most"))
+
+
 def permits_kept(patch: pytest.MonkeyPatch) -> None:
     """What a job has held is nobody's again."""
     patch.setattr(limits, "let_go", lambda ledger, keys, now: None)
@@ -333,7 +347,7 @@ PLANTS: list[Plant] = [
     keys_held_too_long, running_jobs_replaced, jobs_of_flows_replaced, keys_of_flows_forgotten,
     ticks_unfenced, skipped_without_a_word, tick_lost, tick_doubled, turns_ignored,
     turns_never_behind, limits_overlooked, rates_overlooked, permits_kept, children_forgotten,
-    flows_unfinished,
+    flows_unfinished, operators_unheard, operators_overruled,
 ]  # fmt: skip
 TRIES = 120
 """Worlds in which each must be found."""
@@ -342,6 +356,8 @@ SEEN = {
     nothing_starves_alone: 42,
     result_told_early: 122,
     jobs_of_flows_replaced: 64,
+    operators_unheard: 14,
+    operators_overruled: 30,
 }
 """Of what is seen in few worlds, one: it is looked at first."""
 

@@ -46,9 +46,11 @@ from tests.simulation.plan import Beat, Plan
 from tests.simulation.server import Row, Server, at_once
 
 __all__ = [
+    "HEARD",
     "LATER_BY",
     "START",
     "TIMEOUT",
+    "TOLD",
     "Backends",
     "Memory",
     "Process",
@@ -65,6 +67,10 @@ was an hour wrong is due as well."""
 PATIENCE: Final = 240.0
 """Seconds in which, once all is well, every job must end."""
 TIMEOUT: Final = 3.0
+HEARD: Final = 6.0
+"""Seconds after which all workers have heard of an operator's limit, with the way to them."""
+TOLD: Final = 1.0
+"""The same where nobody's wake-up is lost."""
 QUEUES: Final = ("default", "mail")
 LANES: Final = 2
 """Keys of the limit, in worlds that have one."""
@@ -344,11 +350,14 @@ class World:
         self.chance = random.Random(plan.seed + 1)
         self.whim = random.Random(plan.seed + 3)
         """Of unique keys."""
+        self.rule = random.Random(plan.seed + 5)
+        """Of limits that operators put."""
         self.history = History(loop.time)
         self.clock = backends.own
         self.server = Server(self.history, self.clock, backends.run, self._next_number)
         self.network = Network(loop, plan.seed + 2, self.server, self.history, plan.weather)
-        self.network.limited = plan.lanes
+        self.network.limited = plan.lanes or plan.operated
+        self.network.operated = plan.operated
         self.processes: list[Process] = []
         self.runs: dict[int, int] = {}
         """How often each job's handler was called."""
@@ -580,6 +589,26 @@ class World:
                     await service.get_stats()
                     await service.get_jobs(status=JobStatus.ACTIVE)
 
+    async def _rule(self, process: Process, service: JobService) -> None:
+        """An operator who limits queues, and lifts that, as many jobs of them have just come."""
+        rule = self.rule
+        while not self.calm:
+            queue, most = rule.choice(QUEUES), rule.choice((1, 1, 2, 4, None))
+            made = [
+                self._note(process, [rule.choice(("ok", "ok", "slow"))], "WORK", {
+                    "queue": queue, "retries": 4,
+                })
+                for _ in range(rule.choice((0, 5, 12)))
+            ]  # fmt: skip
+            with suppress(BackroomError):
+                await service.schedule_many(
+                    [JobRequest(type_, data, **options) for _, (type_, data), options in made]
+                )
+            await asyncio.sleep(rule.choice((0.01, 0.1, 0.5)))
+            with suppress(BackroomError):
+                await service.limit_queue(queue, most)
+            await asyncio.sleep(rule.random() * 4)
+
     async def _meddle(self, service: JobService) -> None:
         """Somebody who pauses schedules, and resumes them."""
         chance = self.chance
@@ -670,6 +699,8 @@ class World:
             self._let(process, self._people(process.service))
             if plan.beats:
                 self._let(process, self._meddle(process.service))
+            if plan.operated:
+                self._let(process, self._rule(process, process.service))
         self.loop.spawn(None, self.nemesis())
         await asyncio.sleep(plan.seconds)
         await self._calm_down()
@@ -698,14 +729,19 @@ class World:
         until = self.loop.time() + PATIENCE
         people = self.spawn(works=False)
         service = people.make_service()
+        lasting = self.rule.choice((None, 3, 5))
         if self.plan.beats:
             await self._end_schedules(people, service)
         while self.loop.time() < until:
             stand = self.server.outlooks(people.backend).values()
             if self._is_produced() and all(outlook.status.terminal for outlook in stand):
+                if self.plan.operated:  # What was counted as limits came, and ended unheard.
+                    await asyncio.sleep(HEARD)
                 return
             for queue in QUEUES:  # Again and again: what people said may arrive late.
                 await service.resume_queue(queue)
+                if self.plan.operated:
+                    await service.limit_queue(queue, lasting)
             await asyncio.sleep(1)
 
     async def _end_schedules(self, people: Process, service: JobService) -> None:
