@@ -21,6 +21,7 @@ __all__ = [
     "Freight",
     "Membership",
     "Parcel",
+    "PastError",
     "PastTick",
     "Refusal",
     "Unpacked",
@@ -51,6 +52,17 @@ class Membership(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """JSON, as it was kept with it."""
 
 
+class PastError(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What went wrong in one attempt, as `AttemptError`. Encodes as a JSON array in this order."""
+
+    attempt: int
+    at: int
+    kind: str
+    message: str
+    traceback: str | None
+    began: int | None = None
+
+
 class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A job that nobody holds. Encodes as a JSON array in this order."""
 
@@ -75,8 +87,8 @@ class Baggage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: str | None = None
     progress: float | None = None
     progress_message: str | None = None
-    errors: tuple[tuple[int, int, str, str, str | None], ...] = ()
-    """Attempt, moment, kind, message, traceback; the oldest first."""
+    errors: tuple[PastError, ...] = ()
+    """The oldest first."""
     log: tuple[tuple[int, int, str, str], ...] = ()
     """Moment, attempt, level, message."""
     steps: tuple[StepRecord, ...] = ()

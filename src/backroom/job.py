@@ -253,6 +253,9 @@ class AttemptError(msgspec.Struct, frozen=True):
     """At most 4 KiB."""
     traceback: str | None
     """At most 16 KiB: its head and its tail."""
+    started_at: datetime | None = None
+    """When its code began; None where nobody knows: it never did, its worker died before it told
+    that, or it is of an earlier version of the tables."""
 
 
 class LogLine(msgspec.Struct, frozen=True):

@@ -117,6 +117,8 @@ def test_one_job_is_shown_with_all_that_is_known_of_it(store: Store) -> None:
     assert shown.code == 0
     assert '{"to":"ada@example.com"}' in shown.out
     assert '{"said":{"to":"ada@example.com"}}' in shown.out
+    shown = backroom("jobs", "show", store.ids["failed"], "--storage", store.url)
+    assert re.search(r"attempt 1 .*, 0\.\d{3} s after its begin, ", shown.out)
     shown = backroom("jobs", "show", store.ids["failed"], "--storage", store.url, "--json")
     info = json.loads(shown.out)
     assert info["status"] == "failed"

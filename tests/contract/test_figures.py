@@ -285,6 +285,43 @@ async def test_what_a_dead_worker_told_is_forgotten_with_it(bench: Bench) -> Non
     assert await bench.storage.crew() == []
 
 
+async def test_what_a_dead_worker_told_says_when_its_attempts_began(bench: Bench) -> None:
+    job, worker, claim = await bench.running()
+    began = bench.now
+    bench.clock.advance(3)
+
+    async def tell(number: int, attempt: int) -> None:
+        runs = RunningJob(job, claim.type, claim.queue, attempt, to_datetime(began))
+        await bench.storage.tell(worker, number, report(bench, running=(runs,), active=1), [])
+
+    await tell(1, 1)
+    await bench.end_leases()
+    [error] = (await bench.info(job)).errors
+    assert (error.kind, error.started_at) == ("crash", to_datetime(began))
+
+    # Of the attempt before it, or of a run of the same one that was over: nothing is known.
+    for untold in (1, 2):
+        worker = await bench.enlist()
+        again = await bench.claim_one(worker)
+        await bench.begin(worker, again)
+        began = bench.now
+        await tell(1, again.attempt + 1 if untold == 2 else again.attempt)
+        if untold == 2:
+            await bench.finish(worker, bench.snoozed(again, 0))
+            bench.clock.advance(1)
+            await bench.begin(worker, await bench.claim_one(worker))
+        await bench.end_leases()
+        assert [one.started_at for one in (await bench.info(job)).errors[1:]] == [None] * untold
+
+
+async def test_a_report_that_cannot_be_read_keeps_no_job_of_the_dead(bench: Bench) -> None:
+    job, worker, _ = await bench.running()
+    odd = msgspec.structs.replace(report(bench), running=(1,))  # As another version might tell it.
+    await bench.storage.tell(worker, 1, odd, [])
+    assert (await bench.end_leases()).crashed == 1
+    assert [one.started_at for one in (await bench.info(job)).errors] == [None]
+
+
 async def test_a_worker_that_is_to_drain_is_told_with_its_heartbeat(bench: Bench) -> None:
     worker, other = await bench.enlist(), await bench.enlist()
     assert not (await bench.storage.extend(worker)).draining

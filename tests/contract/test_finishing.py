@@ -50,6 +50,23 @@ async def test_a_failed_job_keeps_its_error(bench: Bench) -> None:
     assert await bench.claim(worker) == []
 
 
+async def test_each_attempt_that_failed_keeps_its_begin_and_its_end(bench: Bench) -> None:
+    job, worker, claim = await bench.running()
+    kept = []
+    for seconds, ends in ((3, bench.retried), (40, bench.retried), (0.5, bench.failed)):
+        began = bench.now
+        bench.clock.advance(seconds)
+        outcome = ends(claim)
+        outcome.started_at = began
+        assert await bench.finish(worker, outcome) == [True]
+        kept.append((to_datetime(began), to_datetime(bench.now)))
+        bench.clock.advance(7)
+        for claim in await bench.claim(worker):
+            await bench.begin(worker, claim)
+    info = await bench.info(job)
+    assert [(error.started_at, error.at) for error in info.errors] == kept
+
+
 async def test_a_job_may_fail_without_having_started(bench: Bench) -> None:
     job, worker = await bench.add(), await bench.enlist()
     claim = await bench.claim_one(worker)
@@ -57,6 +74,7 @@ async def test_a_job_may_fail_without_having_started(bench: Bench) -> None:
     await bench.finish(worker, Transition.failed(claim, None, bench.now, 0, failure))
     info = await bench.info(job)
     assert (info.status, info.attempt, info.started_at) == (JobStatus.FAILED, 0, None)
+    assert info.errors[0].started_at is None
 
 
 async def test_a_snoozed_job_waits_and_has_cost_no_attempt(bench: Bench) -> None:

@@ -148,6 +148,13 @@ async def test_a_job_is_all_that_it_was(ends: Ends) -> None:
     assert (await ends.target.page())[0] == came[::-1]
 
 
+async def test_a_parcel_of_a_version_that_kept_no_begins_is_opened() -> None:
+    job = Baggage("x", "T", "q", 2, 0, 0, "{}", None, None, None, 3)
+    text = msgspec.json.encode([msgspec.structs.replace(job, errors=((1, 5, "E", "no", None),))])
+    [one] = Parcel.opened(1, 2, "there", text.decode()).jobs[0].errors
+    assert (one.at, one.kind, one.began) == (5, "E", None)
+
+
 async def test_what_is_parked_waits_for_the_same_version_there(ends: Ends) -> None:
     made: dict[int, str] = {}
     for version in (1, 2):

@@ -13,7 +13,7 @@ from backroom.errors import StorageError
 from backroom.job import JobStatus
 from backroom.storage import FileJobStorage
 from backroom.storage.backup import back_up, restore
-from backroom.storage.sqlite import migrations
+from backroom.storage.sqlite import migrations, outcomes
 from backroom.transition import Transition
 from tests.contract.parts import Bench, SettableClock
 from tests.contract.plans import Plans
@@ -94,14 +94,18 @@ async def test_who_has_it_open_meanwhile_goes_on_and_an_older_one_may_still_come
     await plans.bench.storage.close()
 
 
-async def test_its_jobs_are_counted_once_and_then_whatever_changes_them(tmp_path: Path) -> None:
-    """Also by statements of one who knows nothing of counts."""
+async def test_its_jobs_are_counted_once_and_then_whatever_changes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by statements of one who knows nothing of counts, nor of when attempts began."""
+    of_then = outcomes.FINISH_ERRORS.replace(", began)", ")").replace(", value->>5", "")
+    monkeypatch.setattr(outcomes, "FINISH_ERRORS", of_then)
     old = await opened_by_an_older_one(tmp_path, migrations.MIGRATIONS.index("0010_counts"))
     worker = await old.enlist()
     await old.add_many(4, type="A")
     claims = await old.claim(worker)
-    outcomes = [old.failed(claims[0]), old.retried(claims[1], 60), Transition.parked(claims[2])]
-    await old.finish(worker, *outcomes, old.completed(claims[3]))
+    ends = [old.failed(claims[0]), old.retried(claims[1], 60), Transition.parked(claims[2])]
+    await old.finish(worker, *ends, old.completed(claims[3]))
     await old.add_many(3, delay=3600)
     await old.add()
     await old.storage.close()
@@ -113,6 +117,9 @@ async def test_its_jobs_are_counted_once_and_then_whatever_changes_them(tmp_path
         "scheduled": 4, "pending": 2, "blocked": 0, "active": 0, "completed": 1, "failed": 1,
         "cancelled": 0,
     }  # fmt: skip
+    [failed], _ = await bench.page(status=JobStatus.FAILED)
+    [error] = (await bench.info(failed)).errors
+    assert (error.kind, error.started_at) == ("OSError", None)
     [group] = await bench.storage.failures(10)
     assert (group.type, group.kind, group.jobs) == ("A", "OSError", 1)
     with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as connection:
@@ -121,7 +128,8 @@ async def test_its_jobs_are_counted_once_and_then_whatever_changes_them(tmp_path
             "UPDATE job SET state = 0, run_at = 5 WHERE state = 3",
             "UPDATE OR IGNORE job SET state = 3, queue = 'other' WHERE state = 2",
             "UPDATE job SET options = '{\"version\":3}' WHERE state = 6",
-            "INSERT INTO job_error SELECT key, 1, 0, 'late', '', NULL FROM job WHERE state = 3",
+            "INSERT INTO job_error (job, attempt, at, kind, message)"
+            " SELECT key, 1, 0, 'late', '' FROM job WHERE state = 3",
             "INSERT INTO job (id, type, queue, priority, state, run_at, created_at, data, token)"
             " VALUES ('x', 'B', 'q', 1, 5, 0, 0, '{}', 0)",
             "UPDATE job SET state = 1 WHERE state IN (0, 5)",

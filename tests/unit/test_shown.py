@@ -102,8 +102,9 @@ def a_job(status: JobStatus, **said: Any) -> JobInfo:
     )
 
 
-def error(attempt: int, seconds: float) -> AttemptError:
-    return AttemptError(attempt, at(seconds), "ValueError", "no", None)
+def error(attempt: int, seconds: float, began: float | None = None) -> AttemptError:
+    started_at = None if began is None else at(began)
+    return AttemptError(attempt, at(seconds), "ValueError", "no", None, started_at)
 
 
 def kinds(job: JobInfo, now: float = 100) -> list[list[str]]:
@@ -123,6 +124,18 @@ def test_an_attempt_whose_begin_is_not_kept_is_drawn_as_not_known() -> None:
         finished_at=at(30),
     )  # fmt: skip
     assert kinds(job) == [["unknown"], ["wait", "bad"]]
+
+
+def test_each_attempt_is_drawn_from_its_begin_to_its_end() -> None:
+    job = a_job(
+        JobStatus.FAILED, attempt=2, started_at=at(25), finished_at=at(30),
+        errors=(error(1, 10, began=4), error(2, 30, began=25)),
+        log=(LogLine(at(6), 1, "info", "later than its begin"),),
+    )  # fmt: skip
+    drawn = [
+        [(span.kind, span.seconds) for span in lane.spans] for lane in timeline.lanes(job, at(99))
+    ]
+    assert drawn == [[("wait", 4), ("bad", 6)], [("wait", 15), ("bad", 5)]]
 
 
 def test_the_first_line_of_a_log_tells_that_the_attempt_ran_by_then() -> None:

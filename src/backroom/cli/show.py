@@ -16,7 +16,7 @@ from rich.text import Text
 from backroom.action import ActionInfo
 from backroom.cli.output import say
 from backroom.cli.plain import plain
-from backroom.job import FIRST, JobInfo, JobPage, JobStats, JobStatus, QueueStats
+from backroom.job import FIRST, AttemptError, JobInfo, JobPage, JobStats, JobStatus, QueueStats
 from backroom.limit import LimitInfo
 
 __all__ = [
@@ -178,7 +178,7 @@ def job(info: JobInfo) -> None:
         out.print()
         out.print(
             Text(f"attempt {error.attempt}", style="red"),
-            _text(f"{_when(error.at)} {error.kind}: {error.message}"),
+            _text(f"{_when(error.at)}{_ran(error)} {error.kind}: {error.message}"),
         )
         if error.traceback:
             out.print(_text(error.traceback.rstrip(), "dim"))
@@ -187,6 +187,13 @@ def job(info: JobInfo) -> None:
         for line in info.log:
             start = Text(f"{_when(line.at)} {line.level:7} [{line.attempt}] ")
             out.print(start, _text(line.message), sep="")
+
+
+def _ran(error: AttemptError) -> str:
+    """For how long it had run; empty where nobody knows."""
+    if error.started_at is None:
+        return ""
+    return f", {(error.at - error.started_at).total_seconds():.3f} s after its begin,"
 
 
 def _waits(info: JobInfo) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from backroom.crew import RunningJob
 from backroom.figure import OTHER, Figures
 from backroom.history import (
     COARSE,
@@ -16,7 +18,7 @@ from backroom.history import (
     Depth,
     begin_of,
 )
-from backroom.job import SECOND
+from backroom.job import SECOND, microseconds
 
 __all__ = [
     "ALL",
@@ -25,6 +27,7 @@ __all__ = [
     "MOST_SERIES",
     "STEPS",
     "UNUSED",
+    "begins_of",
     "due_samples",
     "earliest",
     "read_figures",
@@ -50,6 +53,21 @@ ALL: Final = ""
 for them need not read each."""
 
 Series = tuple[str, str]
+
+
+class _Told(msgspec.Struct):
+    """What is needed of a `WorkerReport`."""
+
+    running: tuple[RunningJob, ...] = ()
+
+
+def begins_of(report: str | None) -> dict[tuple[str, int], int]:
+    """When the attempts that a worker ran had begun, by job id and attempt, as far as it has told.
+    A report that cannot be read tells nothing: the jobs of the dead come back all the same."""
+    with suppress(msgspec.MsgspecError, TypeError):
+        told = msgspec.json.decode(report or "{}", type=_Told)
+        return {(one.id, one.attempt): microseconds(one.since) for one in told.running}
+    return {}
 
 
 def rows_of(figures: Iterable[Figures], known: Collection[Series]) -> list[tuple[Any, ...]]:

@@ -61,6 +61,42 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="begin-of-the-run-that-died",
+        promises=(4,),
+        guard="what was told of a run that was over is not the begin of the one that died",
+        file="storage/sqlite/workers.py",
+        old="began if began > before else None",
+        new="began or None",
+        tests=(
+            "contract/test_figures.py"
+            "::test_what_a_dead_worker_told_says_when_its_attempts_began[memory]",
+        ),
+    ),
+    Mutant(
+        name="unreadable-report-keeps-no-job",
+        promises=(5, 15),
+        guard="a report of a dead worker that cannot be read does not keep its jobs",
+        file="storage/told.py",
+        old="with suppress(msgspec.MsgspecError, TypeError):",
+        new="with suppress(TypeError):",
+        tests=(
+            "contract/test_figures.py"
+            "::test_a_report_that_cannot_be_read_keeps_no_job_of_the_dead[memory]",
+        ),
+    ),
+    Mutant(
+        name="pg-begin-of-the-run-that-died",
+        promises=(4,),
+        guard="what was told of a run that was over is not the begin of the one that died",
+        file="storage/postgres/claims.sql",
+        old=" AND t.began > coalesce(c.started_at, 0);",
+        new=";",
+        tests=(
+            "contract/test_figures.py"
+            "::test_what_a_dead_worker_told_says_when_its_attempts_began[postgres]",
+        ),
+    ),
+    Mutant(
         name="tellings-that-wait-are-bounded",
         promises=(15,),
         guard="beyond sixty tellings that wait, the oldest become one",

@@ -210,13 +210,18 @@ SELECT s.worker, s.ids, ARRAY(
     WHERE l.worker = s.worker AND b.token = s.token AND b.id = ANY(s.ids)) AS started
 FROM seized AS s;
 
--- charge: ids, now, reason -> nothing
+-- told_by: worker -> its last report
+SELECT report FROM {reports} WHERE worker = $1;
+
+-- charge: ids, now, reason, and of attempts that were told of: ids, attempts, begins -> nothing
 WITH charged AS (
     UPDATE {jobs} SET attempt = attempt + 1, crashes = crashes + 1, reason = $3
-    WHERE id = ANY($1::uuid[]) RETURNING id, attempt
+    WHERE id = ANY($1::uuid[]) RETURNING id, attempt, started_at
 )
-INSERT INTO {errors} (job, attempt, at, kind, message)
-SELECT id, attempt, $2, 'crash', $3 FROM charged;
+INSERT INTO {errors} (job, attempt, at, kind, message, began)
+SELECT c.id, c.attempt, $2, 'crash', $3, t.began
+FROM charged AS c LEFT JOIN unnest($4::text[], $5::integer[], $6::bigint[]) AS t (id, attempt, began)
+    ON t.id = c.id::text AND t.attempt = c.attempt AND t.began > coalesce(c.started_at, 0);
 
 -- kinds_of: ids, some of these -> queue, type, how many, and how many of the second
 SELECT j.queue, j.type, count(*), count(*) FILTER (WHERE j.id = ANY($2::uuid[]))

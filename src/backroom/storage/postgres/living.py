@@ -15,6 +15,7 @@ from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.texts import from_text, to_id
 from backroom.storage.postgres.ties import hold_all_of, hold_more_of, look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
+from backroom.storage.told import begins_of
 
 __all__ = ["Living"]
 
@@ -196,7 +197,12 @@ class Living:
             back += ids
             if started:
                 reason = f"the worker {dead[worker]} died while it ran this job"
-                await link.execute(text["charge"], started, now, reason)
+                [told] = await link.fetch(text["told_by"], worker) or [(None,)]
+                begins = begins_of(told[0])
+                await link.execute(
+                    text["charge"], started, now, reason, [id_ for id_, _ in begins],
+                    [attempt for _, attempt in begins], list(begins.values()),
+                )  # fmt: skip
                 await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
                 crashed += started
         rescued: list[Rescued] = []

@@ -8,7 +8,7 @@ SELECT j.id, j.type, j.run_at, e.state, e.result, CASE WHEN e.id IS NULL THEN j.
 FROM {jobs} AS j LEFT JOIN {ended} AS e USING (id) WHERE j.id = ANY($1::uuid[]);
 
 -- errors: job -> errors
-SELECT attempt, at, kind, message, traceback FROM {errors} WHERE job = $1 ORDER BY seq;
+SELECT attempt, at, kind, message, traceback, began FROM {errors} WHERE job = $1 ORDER BY seq;
 
 -- log: job -> lines
 SELECT at, attempt, level, message FROM {logs} WHERE job = $1 ORDER BY seq;

@@ -99,8 +99,10 @@ class Inspector:
             rows[0],
             now,
             tuple(
-                AttemptError(a, to_datetime(at), from_text(kind), from_text(m), from_text(t))
-                for a, at, kind, m, t in errors
+                AttemptError(
+                    a, to_datetime(at), from_text(kind), from_text(m), from_text(t), _moment(began)
+                )
+                for a, at, kind, m, t, began in errors
             ),
             tuple(LogLine(to_datetime(at), a, level, from_text(m)) for at, a, level, m in lines),
         )

@@ -57,6 +57,12 @@ MIGRATIONS: Final = (
     Migration(9, "figures over time", read("migrations/0009_figures"), compatible=1),
     Migration(10, "what operators do", read("migrations/0010_steering"), compatible=1),
     Migration(11, "counts that are kept", read("migrations/0011_counts"), compatible=1),
+    Migration(
+        12,
+        "when attempts that failed began",
+        read("migrations/0012_begins_of_attempts"),
+        compatible=1,
+    ),
 )
 """All, in their order. The SQL of the next one goes to `migrations/0007_what_it_does.sql`, and is
 `read("migrations/0007_what_it_does")` here. One that was released never changes."""

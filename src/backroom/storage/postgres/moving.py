@@ -15,6 +15,7 @@ from backroom.baggage import (
     Baggage,
     Membership,
     Parcel,
+    PastError,
     Refusal,
     Unpacked,
     compare,
@@ -227,10 +228,18 @@ class Moving:
             gone = [job.id for job in jobs if job.id not in added]
             await link.execute(text["free_keys"], gone)
         errors = [
-            (job.id, attempt, at, to_text(kind), to_text(message), to_text(trace))
+            (
+                job.id,
+                one.attempt,
+                one.at,
+                to_text(one.kind),
+                to_text(one.message),
+                to_text(one.traceback),
+                one.began,
+            )
             for job in jobs
             if job.id in added
-            for attempt, at, kind, message, trace in job.errors
+            for one in job.errors
         ]
         if errors:
             await link.execute(text["add_errors"], *map(list, zip(*errors, strict=True)))
@@ -345,7 +354,10 @@ def _baggage(
     return Baggage(
         *(
             *values,
-            tuple((a, at, from_text(k), from_text(m), from_text(t)) for a, at, k, m, t in errors),
+            tuple(
+                PastError(a, at, from_text(k), from_text(m), from_text(t), began)
+                for a, at, k, m, t, began in errors
+            ),
             tuple((at, a, level, from_text(m)) for at, a, level, m in log),
             steps,
             signals,

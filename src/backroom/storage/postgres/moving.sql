@@ -58,7 +58,7 @@ LEFT JOIN {parked} AS p ON p.queue = j.queue AND p.type = j.type AND p.priority 
 WHERE j.id = ANY($1::uuid[]) ORDER BY j.id;
 
 -- errors_of: ids -> errors
-SELECT job, attempt, at, kind, message, traceback FROM {errors}
+SELECT job, attempt, at, kind, message, traceback, began FROM {errors}
 WHERE job = ANY($1::uuid[]) ORDER BY job, seq;
 
 -- log_of: ids -> lines

@@ -127,7 +127,7 @@ class Outcomes:
                 self._statements["add_errors"], [to_id(t.key) for t, _ in failed],
                 [f.attempt for _, f in failed], [f.at for _, f in failed],
                 [to_text(f.kind) for _, f in failed], [to_text(f.message) for _, f in failed],
-                [to_text(f.traceback) for _, f in failed],
+                [to_text(f.traceback) for _, f in failed], [t.started_at for t, _ in failed],
             )  # fmt: skip
             many = [to_id(t.key) for t, f in failed if f.attempt > self.ERRORS]
             if many:

@@ -119,9 +119,10 @@ SELECT set_config('idle_in_transaction_session_timeout', $1::text, true);
 SELECT g.id FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
 JOIN {held} AS h USING (token) WHERE g.id = ANY(h.ids);
 
--- add_errors: jobs, attempts, moments, kinds, messages, tracebacks -> nothing
-INSERT INTO {errors} (job, attempt, at, kind, message, traceback)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[]);
+-- add_errors: jobs, attempts, moments, kinds, messages, tracebacks, begins -> nothing
+INSERT INTO {errors} (job, attempt, at, kind, message, traceback, began)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                     $7::bigint[]);
 
 -- trim_errors: jobs, how many are kept -> nothing
 DELETE FROM {errors} AS e USING unnest($1::uuid[]) AS g (job)

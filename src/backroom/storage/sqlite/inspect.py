@@ -99,9 +99,9 @@ class Inspector:
             return None
         key = row[0]
         errors = tuple(
-            AttemptError(attempt, to_datetime(at), kind, message, traceback)
-            for attempt, at, kind, message, traceback in self._run(
-                "SELECT attempt, at, kind, message, traceback FROM job_error"
+            AttemptError(attempt, to_datetime(at), kind, message, traceback, _moment(began))
+            for attempt, at, kind, message, traceback, began in self._run(
+                "SELECT attempt, at, kind, message, traceback, began FROM job_error"
                 " WHERE job = ? ORDER BY rowid",
                 (key,),
             )

@@ -26,6 +26,7 @@ MIGRATIONS: Final = (
     "0009_figures",
     "0010_counts",
     "0011_steering",
+    "0012_begins_of_attempts",
 )
 """The files of all versions, from the first. One that was released never changes: what it made
 is what a later one finds."""

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec.structs import astuple
 
-from backroom.baggage import Baggage, Parcel, Refusal, Unpacked, compare, encode, fitting
+from backroom.baggage import Baggage, Parcel, PastError, Refusal, Unpacked, compare, encode, fitting
 from backroom.job import State
 from backroom.ports import Wake
 from backroom.step import SignalRecord, StepRecord
@@ -91,7 +91,7 @@ HOLDERS: Final = f"""
     AND job.unique_key IS NOT NULL AND job.state NOT BETWEEN 2 AND 4
 """
 READ_ERRORS: Final = """
-    SELECT job, attempt, at, kind, message, traceback FROM job_error
+    SELECT job, attempt, at, kind, message, traceback, began FROM job_error
     WHERE job IN (SELECT value FROM json_each(?)) ORDER BY rowid
 """
 READ_LOG: Final = """
@@ -112,9 +112,9 @@ BRING: Final = Bulk(
     width=21,
 )
 ADD_ERRORS: Final = Bulk(
-    "INSERT INTO job_error (job, attempt, at, kind, message, traceback)"
+    "INSERT INTO job_error (job, attempt, at, kind, message, traceback, began)"
     " SELECT rows.* FROM {rows} AS rows WHERE column1 IS NOT NULL",
-    width=6,
+    width=7,
 )
 ADD_LOG: Final = Bulk(
     "INSERT INTO job_log (job, at, attempt, level, message)"
@@ -204,7 +204,7 @@ def read(run: Run, keys: Sequence[int]) -> dict[int, Baggage]:
         key: Baggage(
             *(
                 *row,
-                tuple(errors.get(key, ())),
+                tuple(PastError(*one) for one in errors.get(key, ())),
                 tuple(log.get(key, ())),
                 tuple(StepRecord(*one) for one in steps.get(key, ())),
                 tuple(SignalRecord(*one) for one in signals.get(key, ())),
@@ -304,7 +304,7 @@ def _keep(ledger: Ledger, jobs: Sequence[Baggage], places: dict[str, int | None]
     keys = range(first, first + len(jobs))
     BRING.run(ledger, [(key, *_row(job)) for key, job in zip(keys, jobs, strict=True)])
     mine = list(zip(keys, jobs, strict=True))
-    ADD_ERRORS.run(ledger, [(key, *one) for key, job in mine for one in job.errors])
+    ADD_ERRORS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.errors])
     ADD_LOG.run(ledger, [(key, *one) for key, job in mine for one in job.log])
     ADD_STEPS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.steps])
     ADD_SIGNALS.run(ledger, [(key, *astuple(one)) for key, job in mine for one in job.signals])

@@ -62,9 +62,9 @@ _COMPLETED: Final = int(State.COMPLETED)
 _FENCED = """EXISTS (SELECT 1 FROM job
     WHERE job.key = t.value->>0 AND job.token = t.value->>1 AND job.state = 1)"""
 FINISH_ERRORS: Final = f"""
-    INSERT INTO job_error (job, attempt, at, kind, message, traceback)
+    INSERT INTO job_error (job, attempt, at, kind, message, traceback, began)
     SELECT value->>0, value->>'$[9][0]', value->>'$[9][1]', value->>'$[9][2]',
-           value->>'$[9][3]', value->>'$[9][4]'
+           value->>'$[9][3]', value->>'$[9][4]', value->>5
     FROM jsonb_each(?1) AS t WHERE value->>9 IS NOT NULL AND {_FENCED}
 """
 ADD_LOG: Final = f"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from backroom.job import SECOND
 from backroom.ports import Heartbeat, Reclaimed, Rescued, Wake, WorkerSpec
@@ -13,6 +13,7 @@ from backroom.storage.sqlite.claims import RELEASE, give_back
 from backroom.storage.sqlite.ledger import Ledger
 from backroom.storage.sqlite.outcomes import trim_errors
 from backroom.storage.sqlite.ties import loosen
+from backroom.storage.told import begins_of
 
 __all__ = [
     "Enlisted",
@@ -35,9 +36,8 @@ RESCUED: Final = """
 """
 OF_WORKER: Final = "UPDATE job SET worker = ?2 WHERE key IN (SELECT value FROM json_each(?1))"
 CRASH_ERRORS: Final = """
-    INSERT INTO job_error (job, attempt, at, kind, message)
-    SELECT key, attempt + 1, ?2, 'crash', ?3 FROM job
-    WHERE key IN (SELECT value FROM json_each(?1))
+    INSERT INTO job_error (job, attempt, at, kind, message, began)
+    SELECT value->>0, value->>1, ?2, 'crash', ?3, value->>2 FROM json_each(?1)
 """
 
 
@@ -147,14 +147,20 @@ def take_back(ledger: Ledger, worker: int, keys: Sequence[int], now: int) -> Non
 
 def _charge(ledger: Ledger, worker: int, name: str, keys: set[int], now: int) -> int:
     reason = f"the worker {name} died while it ran this job"
-    rows = ledger.run(
-        "SELECT key FROM job WHERE worker = ? AND state = 1"
-        " AND key IN (SELECT value FROM json_each(?))",
+    rows: Sequence[Any] = ledger.run(
+        "SELECT key, id, attempt + 1, ifnull(started_at, 0) FROM job"
+        " WHERE worker = ? AND state = 1 AND key IN (SELECT value FROM json_each(?))",
         (worker, json.dumps(sorted(keys))),
-    )
-    held = [key for (key,) in rows]
+    ).fetchall()
+    told = ledger.run("SELECT report FROM worker_report WHERE worker = ?", (worker,)).fetchone()
+    begins = begins_of(told[0] if told else None)
+    crashed = []
+    for key, id_, attempt, before in rows:
+        began = begins.get((id_, attempt), 0)
+        crashed.append((key, attempt, began if began > before else None))
+    held = [key for key, *_ in crashed]
     text = json.dumps(held)
-    ledger.run(CRASH_ERRORS, (text, now, reason))
+    ledger.run(CRASH_ERRORS, (json.dumps(crashed), now, reason))
     for key in held:
         trim_errors(ledger, key)
     ledger.run(CHARGE, (worker, ledger.fresh_token(), now, text, reason))

@@ -1,7 +1,7 @@
 """The attempts of a job on one line of time: when it waited, when it ran, how each ended. Pure.
 
-What is kept of an attempt that failed is when it ended; of the last one that ended, when it began,
-too. Where a begin is not kept, the first line of its log tells that it ran by then; what lies
+Each attempt that failed is kept with its begin and its end. Where nobody knows the begin, as of one
+whose worker died soon after it, the first line of its log tells that it ran by then; what lies
 before that may have been either, and is drawn so.
 """
 
@@ -83,7 +83,7 @@ def _rows(job: JobInfo, now: datetime, running_since: datetime | None) -> Iterat
         # Older attempts are not kept: the line begins with the first that is.
         before = job.errors[0].at
     for error in job.errors:
-        began = _began(job, error.attempt, error.at)
+        began = error.started_at or _began(job, error.attempt, error.at)
         yield _Row(
             f"Attempt {error.attempt}", _waited_and_ran(before, began, error.at, "bad"), error.kind
         )
