@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from backroom.handle import Job
     from backroom.handlers import JobHandler
     from backroom.history import Depth, ErrorCount, History, HistoryPoint, Totals
+    from backroom.inspecting import BulkProgress
     from backroom.job import (
         AttemptError,
         Cancel,
@@ -97,7 +98,6 @@ if TYPE_CHECKING:
     )
     from backroom.limit import Concurrency, LimitInfo, Rate
     from backroom.options import HandlerOptions
-    from backroom.ports import BulkProgress
     from backroom.protocols import JobScheduler, JobServiceProtocol
     from backroom.registry import JobType
     from backroom.retry import Backoff, exponential, fixed, linear
@@ -319,7 +319,7 @@ _ROOMS = {
         "WorkerStats",
     ),
     "limit": ("Concurrency", "LimitInfo", "Rate"),
-    "ports": ("BulkProgress",),
+    "inspecting": ("BulkProgress",),
     "protocols": (
         "JobScheduler",
         "JobServiceProtocol",

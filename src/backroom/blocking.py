@@ -31,6 +31,7 @@ from backroom.declaring import JobRegistry
 from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.filtering import JobFilter
 from backroom.handlers import HandlerWrapper, JobHandler
+from backroom.inspecting import Progress
 from backroom.job import (
     Count,
     FailureGroup,
@@ -45,7 +46,7 @@ from backroom.limit import Concurrency, LimitInfo
 from backroom.listening import Listeners
 from backroom.options import Isolation
 from backroom.portal import Portal, hand_over
-from backroom.ports import Progress, Store
+from backroom.ports import Store
 from backroom.protocols import BulkDecorator, HandlerDecorator
 from backroom.registry import JobType
 from backroom.scheduling import JobRequest

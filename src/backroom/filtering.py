@@ -8,9 +8,9 @@ from typing import Any, Final, Literal, TypedDict
 from uuid import UUID
 
 from backroom.errors import ConfigurationError, JobNotFoundError, OptionError
+from backroom.inspecting import Filter
 from backroom.job import PRIORITIES, JobStatus, moment
 from backroom.options import check_name, check_queue
-from backroom.ports import Filter
 from backroom.registry import JobType
 
 __all__ = [

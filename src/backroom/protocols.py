@@ -18,6 +18,7 @@ from backroom.filtering import JobFilter
 from backroom.flow import OnFailure, WorkflowInfo, WorkflowPage
 from backroom.handle import Job
 from backroom.history import History, Totals
+from backroom.inspecting import Progress
 from backroom.job import (
     Cancel,
     Count,
@@ -31,7 +32,6 @@ from backroom.job import (
     Snooze,
 )
 from backroom.limit import Concurrency, LimitInfo
-from backroom.ports import Progress
 from backroom.registry import JobType
 from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from backroom.errors import JobNotFoundError, ServiceStoppedError, level_of
+from backroom.inspecting import Inspection, Outlook
 from backroom.job import State, status_of
-from backroom.ports import Clock, Inspection, JobStorage, Outlook, Wake
+from backroom.ports import Clock, JobStorage, Wake
 from backroom.transition import Claim, Transition
 
 __all__ = ["Results"]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from backroom.errors import level_of
+from backroom.inspecting import Inspection
 from backroom.job import SECOND, JobIds, microseconds
 from backroom.lifecycle import Loop
 from backroom.planning import Planning
-from backroom.ports import Clock, Inspection
+from backroom.ports import Clock
 from backroom.schedule import Firing, ScheduleRecord
 from backroom.ticking import Last, decide, read_rule
 

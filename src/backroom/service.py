@@ -47,7 +47,7 @@ from backroom.listening import Listening
 from backroom.observing import Observing
 from backroom.once import check_once_key, insert_once
 from backroom.options import Isolation, check_isolation, check_name, check_retries
-from backroom.ports import Along, Store
+from backroom.ports import Store
 from backroom.recurring import Recurring
 from backroom.registry import Defaults, JobType, Registry, check_type
 from backroom.reporter import Teller
@@ -65,6 +65,7 @@ from backroom.settings import (
 from backroom.steering import Steering
 from backroom.storage.urls import open_storage
 from backroom.tracing import Tracing
+from backroom.transacting import Along
 from backroom.transactions import Prepared, transactional
 from backroom.webhooks import DELIVERY, QUEUE, RETRIES, RETRY_DELAY, TIMEOUT, Webhooks
 from backroom.worker import Worker

@@ -13,10 +13,10 @@ from backroom.event import QueuePaused, QueueResumed
 from backroom.events import Events
 from backroom.filtering import JobFilter, check_ids, check_job_id, read_filter
 from backroom.finding import Finding
+from backroom.inspecting import Filter, Progress
 from backroom.job import PRIORITIES, SECOND, JobIds, JobStatus, duration, moment, to_datetime
 from backroom.limit import check_most
 from backroom.options import check_priority, check_queue
-from backroom.ports import Filter, Progress
 from backroom.replay import check_step
 from backroom.settings import Settings
 from backroom.step import MAX_STEPS, SignalRecord

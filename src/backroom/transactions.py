@@ -22,7 +22,8 @@ from backroom.errors import (
 )
 from backroom.flow import FlowRecord, Piece
 from backroom.job import JobId, JobRecord
-from backroom.ports import Along, Store, Transactional
+from backroom.ports import Store
+from backroom.transacting import Along, Transactional
 from backroom.transition import Claim, Transition
 
 __all__ = [

@@ -13,8 +13,9 @@ import pytest
 from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage, Unpacked, checksum
 from backroom.errors import JobStateError, StorageError
+from backroom.inspecting import Filter
 from backroom.moving import Move
-from backroom.ports import Filter, House
+from backroom.ports import House
 from tests.cli.parts import Terminal, backroom
 from tests.contract.flows import Flows
 from tests.contract.parts import Bench, SettableClock

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from backroom.errors import StorageClosedError
+from backroom.inspecting import Filter
 from backroom.job import SECOND, JobIds, JobInfo, JobRecord, JobStatus
-from backroom.ports import Claimed, Clock, Filter, Inserted, Reclaimed, Store, Want, WorkerSpec
+from backroom.ports import Claimed, Clock, Inserted, Reclaimed, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 
 __all__ = ["DAY", "LEASE", "START", "WEEK", "Bench", "MakeStore", "Place", "SettableClock"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from backroom.inspecting import Filter
 from backroom.job import to_datetime
-from backroom.ports import Filter
 from backroom.transition import Failure, Transition
 from tests.contract.parts import DAY, Bench
 

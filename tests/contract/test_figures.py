@@ -6,8 +6,9 @@ import pytest
 from backroom.crew import RunningJob, WorkerReport
 from backroom.figure import OTHER, Figures
 from backroom.history import COARSE, FINE, WHOLE, Depth, begin_of
+from backroom.inspecting import Filter
 from backroom.job import SECOND, JobStatus, to_datetime
-from backroom.ports import Filter, WorkerSpec
+from backroom.ports import WorkerSpec
 from backroom.storage.told import KEPT, MOST_SERIES, UNUSED
 from backroom.watching import Past
 from tests.contract.parts import LEASE, WEEK, Bench, Place

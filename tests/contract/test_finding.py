@@ -10,8 +10,8 @@ import pytest
 
 from backroom.errors import OptionError
 from backroom.flow import Member, Piece, Role
+from backroom.inspecting import BulkProgress, Filter
 from backroom.job import JobStatus
-from backroom.ports import BulkProgress, Filter
 from tests.contract.flows import KEYED, Flows
 from tests.contract.parts import Bench
 

@@ -8,8 +8,8 @@ import pytest
 
 from backroom.errors import JobStateError, LeaseLostError, WorkflowNotFoundError
 from backroom.flow import Member, Piece, WorkflowStatus
+from backroom.inspecting import Filter
 from backroom.job import JobStatus, to_datetime
-from backroom.ports import Filter
 from tests.contract.flows import Flows
 from tests.contract.parts import WEEK, Bench, Place
 

@@ -10,8 +10,8 @@ import pytest
 
 from backroom.errors import DuplicateJobError, JobStateError
 from backroom.flow import WorkflowStatus
+from backroom.inspecting import Filter
 from backroom.job import Hold, JobStatus
-from backroom.ports import Filter
 from backroom.storage.postgres.looking import Inspector as PostgresInspector
 from backroom.storage.sqlite.inspect import Inspector as SqliteInspector
 from backroom.unique import OnConflict

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from backroom.errors import LeaseLostError
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter, WorkerSpec
+from backroom.ports import WorkerSpec
 from backroom.transition import Claim, Transition
 from tests.contract.parts import LEASE, Bench, Place
 

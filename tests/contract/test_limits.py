@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from backroom.inspecting import Filter
 from backroom.job import SECOND, JobStatus
 from backroom.limit import UNLIMITED, LimitInfo, LimitRecord, Need
-from backroom.ports import Filter, Want
+from backroom.ports import Want
 from backroom.tie import tied
 from backroom.transition import Claim, Transition
 from tests.contract.parts import Bench, Place

@@ -3,8 +3,8 @@
 import pytest
 
 from backroom.errors import OptionError
+from backroom.inspecting import Filter
 from backroom.job import JobStatus, to_datetime
-from backroom.ports import Filter
 from backroom.transition import Transition
 from tests.contract.parts import Bench
 

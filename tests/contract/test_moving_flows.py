@@ -12,10 +12,10 @@ from backroom import moving
 from backroom.baggage import Parcel
 from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
 from backroom.flow import FlowView, Piece, WorkflowStatus
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
 from backroom.limit import Need
 from backroom.moving import Move, Moved
-from backroom.ports import Filter
 from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
 from backroom.storage import arriving
 from backroom.tie import tied

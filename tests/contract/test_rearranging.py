@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from backroom.errors import JobNotFoundError, JobStateError
+from backroom.inspecting import BulkProgress, Filter
 from backroom.job import JobStatus, to_datetime
-from backroom.ports import BulkProgress, Filter
 from backroom.transition import Transition
 from tests.contract.flows import Flows
 from tests.contract.parts import Bench, Place

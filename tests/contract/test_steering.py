@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from backroom.errors import JobNotFoundError, JobStateError
+from backroom.inspecting import Filter
 from backroom.job import JobStatus, to_datetime
-from backroom.ports import Filter
 from tests.contract.parts import Bench
 
 UNKNOWN = "0197a1b2-0000-7000-8000-000000000000"

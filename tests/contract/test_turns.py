@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from backroom.flow import Member, Role
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
 from backroom.limit import Need
-from backroom.ports import Filter
 from backroom.tie import tied
 from tests.contract.flows import Flows
 from tests.contract.parts import Bench, Place

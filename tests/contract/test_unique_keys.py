@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from backroom.errors import JobStateError
+from backroom.inspecting import Filter
 from backroom.job import JobRecord, JobStatus
-from backroom.ports import Filter
 from backroom.transition import Transition
 from tests.contract.parts import Bench, Place
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from backroom.errors import DuplicateJobError, JobStateError
+from backroom.inspecting import Filter
 from backroom.job import Hold, JobRecord, JobStatus
-from backroom.ports import Filter
 from backroom.transition import Transition
 from tests.contract.parts import DAY, WEEK, Bench, Place
 

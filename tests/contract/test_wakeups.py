@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from backroom.ports import Filter, Wake
+from backroom.inspecting import Filter
+from backroom.ports import Wake
 from backroom.transition import Transition
 from tests.contract.parts import Bench, Place
 

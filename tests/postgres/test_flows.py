@@ -13,8 +13,8 @@ import pytest
 
 from backroom.errors import JobStateError, StorageError, WorkflowNotFoundError
 from backroom.flow import Piece, WorkflowStatus
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter
 from backroom.storage.postgres import history, reopening
 from tests.contract.flows import Flows
 from tests.contract.parts import DAY, WEEK

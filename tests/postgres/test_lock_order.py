@@ -15,9 +15,10 @@ from typing import Any
 import asyncpg
 
 from backroom.flow import Member, Piece
+from backroom.inspecting import Filter
 from backroom.job import SECOND, JobStatus
 from backroom.limit import Need
-from backroom.ports import Filter, Want
+from backroom.ports import Want
 from backroom.step import SignalRecord, StepKind, StepRecord
 from backroom.storage.postgres.limits import HOUR
 from backroom.storage.postgres.statements import Statements

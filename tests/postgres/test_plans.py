@@ -16,8 +16,8 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter
 from backroom.storage.postgres.connecting import SESSION
 from backroom.storage.postgres.looking import Inspector
 from tests.postgres.yard import Yard, a_yard

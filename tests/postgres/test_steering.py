@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from backroom.ports import Filter, Wake
+from backroom.inspecting import Filter
+from backroom.ports import Wake
 from tests.contract.flows import Flows
 from tests.contract.parts import WEEK, Bench
 from tests.postgres.yard import Yard, a_yard

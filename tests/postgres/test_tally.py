@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from backroom.errors import JobStateError
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter
 from backroom.storage.postgres import history
 from backroom.transition import Transition
 from tests.contract.parts import DAY, WEEK, Bench

@@ -22,10 +22,11 @@ from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage
 from backroom.flow import FlowRecord, FlowView, Member, Piece
 from backroom.flowing import Flowing
+from backroom.inspecting import Filter
 from backroom.job import SECOND, JobIds, JobRecord
 from backroom.moving import Move
 from backroom.planning import Planning
-from backroom.ports import Filter, House, Want, WorkerSpec
+from backroom.ports import House, Want, WorkerSpec
 from backroom.schedule import ScheduleRecord
 from backroom.tie import tied
 

@@ -1,7 +1,7 @@
 """A storage as a plain Python model: one dict of jobs, one of workers, and no cleverness.
 
-It is what `ports.py` says, written down a second time. Where the contract leaves a choice, the
-model offers the sets to choose from instead of an answer.
+It is what `ports.py` and `inspecting.py` say, written down a second time. Where the contract leaves
+a choice, the model offers the sets to choose from instead of an answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from backroom.errors import DuplicateJobError, JobNotFoundError, JobStateError, LeaseLostError
+from backroom.inspecting import Filter
 from backroom.job import PRIORITIES, JobRecord, JobStatus, State, status_of, to_datetime
-from backroom.ports import Filter, Want
+from backroom.ports import Want
 from backroom.transition import Claim, Transition
 from backroom.versions import version_of
 

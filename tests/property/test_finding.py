@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from backroom.inspecting import Filter
 from backroom.job import JobInfo, JobStatus, microseconds
-from backroom.ports import Filter
 from backroom.transition import Transition
 from tests.contract.parts import Bench, Place, SettableClock
 from tests.contract.storages import STORAGES

@@ -14,9 +14,10 @@ import msgspec
 
 from backroom.errors import DuplicateJobError
 from backroom.flow import FlowRecord, Kept, Piece, Role
+from backroom.inspecting import Outlook
 from backroom.job import PRIORITIES, Hold, JobRecord, State, microseconds
 from backroom.limit import LimitInfo
-from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Outlook, Reclaimed, Store
+from backroom.ports import Claimed, Clock, Heartbeat, Inserted, Reclaimed, Store
 from backroom.schedule import Firing, ScheduleRecord, Tick
 from backroom.transition import Claim, Transition
 from tests.simulation.history import History

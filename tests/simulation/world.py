@@ -35,9 +35,10 @@ from backroom import (
 )
 from backroom import scheduler as scheduling
 from backroom.flow import Kept, OnFailure
+from backroom.inspecting import Outlook
 from backroom.job import SECOND, JobIds
 from backroom.limit import LimitInfo
-from backroom.ports import Outlook, Store
+from backroom.ports import Store
 from backroom.schedule import ScheduleRecord
 from tests.simulation.history import History
 from tests.simulation.loop import Machine, SimLoop

@@ -18,8 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from backroom import Cron, JobService, MemoryJobStorage, Schedule, StorageError
+from backroom.inspecting import Filter
 from backroom.job import SECOND
-from backroom.ports import Clock, Filter
+from backroom.ports import Clock
 from backroom.schedule import Missed, Overlap, ScheduleRecord, Tick
 from backroom.scheduler import Scheduler
 from backroom.ticking import COUNTED, Every, Rule, read_rule

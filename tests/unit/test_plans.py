@@ -9,8 +9,9 @@ from typing import Any
 import apsw
 import pytest
 
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter, Report
+from backroom.ports import Report
 from backroom.storage import MemoryJobStorage
 from backroom.transition import Transition
 from tests.contract.parts import Bench, SettableClock

@@ -152,7 +152,7 @@ async def test_a_change_of_many_jobs_is_stopped_and_what_was_done_stands(
     held = asyncio.Event()
 
     async def slow(*, progress: Callable[[Any], None], **which: Any) -> int:
-        from backroom.ports import BulkProgress
+        from backroom.inspecting import BulkProgress
 
         progress(BulkProgress(1000, 7, 0))
         held.set()

@@ -10,7 +10,7 @@ from typing import Final
 from backroom.cli.finding import Finding
 from backroom.cli.plain import count_of
 from backroom.cli.recording import recorded
-from backroom.ports import Stranded
+from backroom.inspecting import Stranded
 from backroom.service import JobService
 
 __all__ = ["places"]

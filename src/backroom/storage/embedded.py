@@ -18,26 +18,20 @@ import apsw
 from backroom.action import ActionInfo, ActionRecord, Outcome
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
+from backroom.inspecting import Counted, Filter, Looked, Outlook, Progress, Stranded, Which
 from backroom.job import SECOND, FailureGroup, JobInfo, JobRecord, JobStats, duration
 from backroom.limit import LimitInfo, LimitRecord
 from backroom.ports import (
     Capabilities,
     Claimed,
     Clock,
-    Counted,
-    Filter,
     Heartbeat,
     Inserted,
-    Looked,
-    Outlook,
-    Progress,
     Pruned,
     Reclaimed,
     Report,
-    Stranded,
     Wake,
     Want,
-    Which,
     WorkerSpec,
 )
 from backroom.sizes import Sizes

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from backroom.inspecting import BulkProgress, Looked, Progress
 from backroom.job import JobInfo
-from backroom.ports import BulkProgress, Looked, Progress
 
 __all__ = ["LOOKED", "Done", "Needle", "Tally", "is_id", "needle", "whole_page"]
 

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from backroom.errors import BackroomError
+from backroom.inspecting import BulkProgress
 from backroom.job import Count
-from backroom.ports import BulkProgress
 from backroom.web.operations import BulkVerb, Operations
 from backroom.web.problem import Problem
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from backroom.audit import Recorded
+from backroom.inspecting import BulkProgress
 from backroom.job import JobId, JobStatus
-from backroom.ports import BulkProgress
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.web.access import Identity

@@ -16,7 +16,8 @@ from unittest.mock import patch
 import apsw
 
 from backroom import BackroomError, FileJobStorage
-from backroom.ports import Filter, Want, WorkerSpec
+from backroom.inspecting import Filter
+from backroom.ports import Want, WorkerSpec
 from backroom.storage import folder
 from backroom.storage.folder import Folder
 from backroom.storage.sqlite.connect import connect

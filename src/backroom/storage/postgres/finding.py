@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+from backroom.inspecting import Filter
 from backroom.job import JobStatus, State
-from backroom.ports import Filter
 from backroom.storage.matching import is_id, needle
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import to_text

@@ -10,6 +10,7 @@ import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError, OptionError
 from backroom.flowing import belongs, on_its_way
+from backroom.inspecting import Counted, Filter, Looked, Outlook
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -24,7 +25,6 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.limit import OURS, full
-from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
 from backroom.storage.matching import LOOKED, Done

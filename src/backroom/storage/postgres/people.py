@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from backroom.errors import JobStateError
+from backroom.inspecting import Counted, Filter, Looked, Outlook, Progress, Which
 from backroom.job import FailureGroup, JobInfo, JobStats
-from backroom.ports import Counted, Filter, Looked, Outlook, Progress, Wake, Which
+from backroom.ports import Wake
 from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.postgres.actions import Actions
 from backroom.storage.postgres.base import Base

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from backroom.errors import JobNotFoundError, StorageError
+from backroom.inspecting import Outlook, Progress, Which
 from backroom.job import JobInfo
-from backroom.ports import Outlook, Progress, Which
 from backroom.storage.postgres.figures import Watching
 from backroom.storage.postgres.links import is_away
 from backroom.storage.postgres.moving import Moving

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from backroom.ports import Stranded, Wake
+from backroom.inspecting import Stranded
+from backroom.ports import Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.looking import identity

@@ -21,8 +21,9 @@ from backroom.flow import (
     kept,
 )
 from backroom.flowing import followed, keyed, no_flow, stranger, told_to_stop, too_late
+from backroom.inspecting import Filter
 from backroom.job import JobId, JobRecord, State, status_of
-from backroom.ports import Filter, Wake
+from backroom.ports import Wake
 from backroom.stepping import lost
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from backroom.errors import JobNotFoundError, JobStateError
+from backroom.inspecting import Counted, Filter, Looked, Outlook
 from backroom.job import (
     FIRST,
     PRIORITIES,
@@ -28,7 +29,6 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.limit import OURS, full
-from backroom.ports import Counted, Filter, Looked, Outlook
 from backroom.step import shown
 from backroom.storage.matching import LOOKED
 from backroom.storage.sqlite import counts

@@ -11,8 +11,8 @@ import json
 from typing import Any, Final, NamedTuple
 
 from backroom.errors import OptionError
+from backroom.inspecting import Filter
 from backroom.job import JobStatus
-from backroom.ports import Filter
 from backroom.storage.matching import is_id, needle
 
 __all__ = ["Chosen", "Look", "Range", "matching", "read_cursor"]

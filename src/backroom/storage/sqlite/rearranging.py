@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backroom.errors import JobStateError
+from backroom.inspecting import Filter
 from backroom.job import State
-from backroom.ports import Filter, Wake
+from backroom.ports import Wake
 from backroom.storage.matching import Done
 from backroom.storage.refusing import why_not_rearranged
 from backroom.storage.sqlite import away, limits, turns

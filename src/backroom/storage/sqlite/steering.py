@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Final
 
 from backroom.errors import JobStateError
+from backroom.inspecting import Filter
 from backroom.job import State
-from backroom.ports import Filter, Wake
+from backroom.ports import Wake
 from backroom.storage.matching import Done
 from backroom.storage.sqlite import away, figures, limits, reopening, retention, steps, turns
 from backroom.storage.sqlite.inspect import Inspector

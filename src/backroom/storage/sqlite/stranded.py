@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from backroom.inspecting import Stranded
 from backroom.job import State
-from backroom.ports import Stranded, Wake
+from backroom.ports import Wake
 from backroom.storage.sqlite import limits, turns
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.sqlite.workers import take_back
