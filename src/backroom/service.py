@@ -9,50 +9,43 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, TypeVar, Unpack, overload
-from uuid import UUID
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from backroom.accepting import Accepting
 from backroom.audit import Audit
 from backroom.composing import Composing
 from backroom.counting import Counts
 from backroom.declaring import Declaring, JobRegistry
-from backroom.describing import Masks, TypeInfo, type_info
 from backroom.errors import (
     ConfigurationError,
-    DuplicateJobError,
     OptionError,
     ServiceError,
     ServiceStoppedError,
     StorageError,
 )
 from backroom.event import (
-    JobScheduled,
     WorkerStarted,
     WorkerStopped,
 )
 from backroom.events import Events
 from backroom.handlers import HandlerWrapper
 from backroom.job import (
-    JobId,
     JobIds,
-    JobOptions,
-    JobRecord,
     duration,
     to_datetime,
 )
 from backroom.limit import Concurrency
 from backroom.listening import Listening
 from backroom.observing import Observing
-from backroom.once import check_once_key, insert_once
 from backroom.options import Isolation, check_isolation, check_name, check_retries
 from backroom.ports import Store
 from backroom.recurring import Recurring
 from backroom.registry import Defaults, JobType, Registry, check_type
 from backroom.reporter import Teller
 from backroom.results import Results
-from backroom.scheduling import JobRequest, RecordMaker
+from backroom.scheduling import RecordMaker
 from backroom.settings import (
     LEAST_MEMORY,
     Settings,
@@ -62,11 +55,10 @@ from backroom.settings import (
     check_seconds,
     check_slots,
 )
+from backroom.standing import Standing
 from backroom.steering import Steering
 from backroom.storage.urls import open_storage
 from backroom.tracing import Tracing
-from backroom.transacting import Along
-from backroom.transactions import Prepared, transactional
 from backroom.webhooks import DELIVERY, QUEUE, RETRIES, RETRY_DELAY, TIMEOUT, Webhooks
 from backroom.worker import Worker
 
@@ -78,15 +70,13 @@ R = TypeVar("R")
 log = logging.getLogger("backroom")
 
 MAX_PAYLOAD: Final = 1 << 20
-MAX_BATCH: Final = 100_000
-"""Jobs in one `schedule_many`."""
 LAST: Final = 5.0
 """Seconds in which a storage may take the last figures, where no worker told them."""
-CHUNK: Final = 500
-"""Records made before the loop gets a turn."""
 
 
-class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing, Audit):
+class JobService(
+    Declaring, Steering, Accepting, Recurring, Composing, Listening, Observing, Standing, Audit
+):
     """Schedules typed jobs and, once started, runs them.
 
     The storage opens by itself at first use, so a process that only schedules never calls
@@ -283,197 +273,6 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
                 timeout=4 * TIMEOUT,
             )  # fmt: skip
 
-    # -- schedule --------------------------------------------------------------------------------
-
-    @overload
-    async def schedule(
-        self, type: JobType[T, R], data: T, /, *, connection: object = None,
-        **options: Unpack[JobOptions],
-    ) -> JobId[R]: ...  # fmt: skip
-    @overload
-    async def schedule(
-        self, type: str, data: Mapping[str, Any] | None = None, /, *, connection: object = None,
-        **options: Unpack[JobOptions],
-    ) -> JobId[Any]: ...  # fmt: skip
-    async def schedule(
-        self, type: Any, data: Any = None, /, *, connection: object = None, **options: Any
-    ) -> JobId[Any]:
-        """Keeps a job; when this returns, it will run.
-
-        With a `connection` of the application's to the same PostgreSQL, the job is part of its
-        transaction: it is there, and a worker is woken, when that commits, and never was when it
-        is rolled back. It may be a connection of asyncpg, psycopg 3 or psycopg2, a session or
-        connection of SQLAlchemy, or `django.db.connection`; along one without asyncio, the
-        statements run in the thread that calls. Outside a transaction the job has one of its own.
-
-        Returns its id; where it is `unique` and another job holds its key, that job's id.
-
-        Raises:
-            DuplicateJobError: another job holds its key, and it was to be told so
-                (`Unique(on_conflict="raise")`); nothing was stored.
-            UnknownJobTypeError, JobTypeError, OptionError, PayloadTooLargeError: nothing was
-                stored; the message says what to mend.
-            ConfigurationError: the storage has no transactions, or the connection leads to
-                another database.
-            ServiceStoppedError: after `stop`.
-            StorageError: the storage did not answer; see its message. What is at fault with the
-                application's connection is raised as its driver raises it.
-        """
-        if connection is not None:
-            prepared = await self._prepare(self._along(connection), type, data, options)
-            [job_id] = await prepared.insert()
-            return job_id
-        if not self._opened:
-            await self._ready()
-        if self._tracing is not None:
-            with self._tracing.sending() as sending:
-                record = self._records.make(type, data, options, self._clock.now())
-                sending.made([record])
-                return await self._keep(record)
-        return await self._keep(self._records.make(type, data, options, self._clock.now()))
-
-    async def _keep(self, record: JobRecord) -> JobId[Any]:
-        worker = self._worker
-        if worker is not None:
-            inserted = await worker.insert(record)
-        else:
-            [inserted] = await self.storage.insert([record], record.created_at)
-        if inserted.created:
-            self._count_made((record,))
-            if self._events.schedules:
-                self._tell_scheduled([record])
-        return JobId(inserted.id)
-
-    async def schedule_many(
-        self, requests: Sequence[JobRequest[R]], *, connection: object = None
-    ) -> list[JobId[R]]:
-        """Keeps all these jobs or none. At most 100,000. With a `connection`, as `schedule`.
-
-        Raises:
-            like `schedule`; the error's `index` and text say which request was refused.
-        """
-        if connection is not None:
-            prepared = await self._prepare_many(self._along(connection), requests)
-            return await prepared.insert()
-        await self._ready()
-        if self._tracing is None:
-            now = self._clock.now()
-            return await self._keep_all(await self._make_all(requests, now), now)
-        with self._tracing.sending() as sending:
-            now = self._clock.now()
-            records = await self._make_all(requests, now)
-            sending.made(records)
-            return await self._keep_all(records, now)
-
-    async def _keep_all(self, records: list[JobRecord], now: int) -> list[JobId[Any]]:
-        if not records:
-            return []
-        try:
-            inserted = await self.storage.insert(records, now)
-        except DuplicateJobError as error:
-            raise error.numbered() from None
-        made = [record for record, one in zip(records, inserted, strict=True) if one.created]
-        self._count_made(made)
-        if self._events.schedules:
-            self._tell_scheduled(made)
-        return [JobId(one.id) for one in inserted]
-
-    def _count_made(self, records: Sequence[JobRecord]) -> None:
-        """These jobs were made here, or are about to be along a connection."""
-        self._counts.made(records)
-        if self._worker is None:
-            self._teller.soon()
-
-    def _tell_scheduled(self, records: Sequence[JobRecord]) -> None:
-        self._events.tell(
-            [
-                JobScheduled(
-                    at=to_datetime(record.created_at),
-                    job_id=JobId(record.id),
-                    type=record.type,
-                    queue=record.queue,
-                    run_at=to_datetime(record.run_at),
-                )
-                for record in records
-            ]
-        )
-
-    async def schedule_once(
-        self, key: str, type: str, data: Mapping[str, Any] | None = None, /,
-        **options: Unpack[JobOptions],
-    ) -> tuple[JobId[Any], bool]:  # fmt: skip
-        """As `schedule`, for who may have to ask again because no answer came: whoever says the
-        same key within a day gets the job that the first call made, as long as that is kept.
-
-        Returns its id, and whether this call has made it.
-
-        Raises:
-            like `schedule`. OptionError: the key is no text of 1 to 255 printable characters, or
-                was used for another type or other data.
-        """
-        key = check_once_key(key)
-        await self._ready()
-        now = self._clock.now()
-        record = self._records.make(type, data, options, now)
-        job_id, created = await insert_once(self.storage, key, record, now)
-        if created:
-            self._count_made((record,))
-        return JobId(job_id), created
-
-    async def copy_job(self, job_id: str | UUID) -> JobId[Any]:
-        """Schedules a new job with the data, as it was written, and the options of this one, which
-        runs at once; without its unique key, which this one may hold. Its type need not be known
-        here: the copy is of the version of this one, and is brought forward by who runs it.
-
-        Raises:
-            JobNotFoundError. JobTypeError, OptionError: it cannot be made again; nothing was
-            stored.
-        """
-        info = await self.get_job(job_id)
-        return await self._keep(self._records.copied(info, self._clock.now()))
-
-    async def _make_all(self, requests: Sequence[JobRequest[Any]], now: int) -> list[JobRecord]:
-        try:
-            requests = list(requests)
-        except TypeError:
-            raise OptionError(
-                f"schedule_many takes a list of JobRequests, got {requests!r}"
-            ) from None
-        if len(requests) > MAX_BATCH:
-            raise OptionError(f"schedule_many takes {MAX_BATCH:,} jobs, got {len(requests):,}")
-        records = []
-        for start in range(0, len(requests), CHUNK):
-            records += self._records.make_all(requests[start : start + CHUNK], now, start)
-            await asyncio.sleep(0)
-        return records
-
-    def _along(self, connection: object) -> Along:
-        """In the thread that uses the connection."""
-        return transactional(self.storage).along(connection)
-
-    async def _prepare(
-        self, along: Along, type: Any, data: Any, options: Mapping[str, Any]
-    ) -> Prepared:
-        """All of a `schedule` along a connection but the writing itself, which may be done in
-        another thread."""
-        await self._ready()
-        now = self._clock.now()
-        records = [self._records.make(type, data, options, now)]
-        return await self._prepared(along, records, now, many=False)
-
-    async def _prepare_many(self, along: Along, requests: Sequence[JobRequest[Any]]) -> Prepared:
-        """The same of a `schedule_many`."""
-        await self._ready()
-        now = self._clock.now()
-        return await self._prepared(along, await self._make_all(requests, now), now, many=True)
-
-    async def _prepared(
-        self, along: Along, records: list[JobRecord], now: int, *, many: bool
-    ) -> Prepared:
-        await along.prepare({record.queue for record in records})
-        self._count_made(records)
-        return Prepared(along, records, now, many)
-
     # -- life ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -639,89 +438,6 @@ class JobService(Declaring, Steering, Recurring, Composing, Listening, Observing
             else check_slots("concurrency", concurrency),
             only=settings.only if only is None else check_queues(only),
         )
-
-    @property
-    def concurrency(self) -> int:
-        """Jobs at once, beside the queues that have slots of their own."""
-        return self._settings.concurrency
-
-    @property
-    def queues_text(self) -> str:
-        """The queues this service works on, for people."""
-        only, own = self._settings.only, self._settings.queues
-        parts = [f"{queue} ({slots} slots)" for queue, slots in own.items()
-                 if only is None or queue in only]  # fmt: skip
-        parts += ["all others"] if only is None and own else []
-        parts += [queue for queue in only or () if queue not in own]
-        return ", ".join(parts) or "all"
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that it is open on; None while it is closed."""
-        return self._loop if self._opened else None
-
-    @property
-    def inherited(self) -> bool:
-        """Whether the process that this one was forked from opened it: then it is of no use
-        here."""
-        return self._opened and self._process != os.getpid()
-
-    @property
-    def started(self) -> bool:
-        """Whether jobs are being processed here."""
-        return self._worker is not None
-
-    @property
-    def holds_lease(self) -> bool:
-        """Whether jobs are being processed here, also while it stops, and the lease under which
-        they are stands."""
-        worker = self._worker or self._leaving
-        return worker is not None and worker.holds_lease
-
-    @property
-    def slots(self) -> list[tuple[str, int, int]]:
-        """Of each group of queues that share slots here: which queues, how many slots, and how
-        many of them are taken; empty if no jobs are processed here."""
-        return [] if self._worker is None else self._worker.slots
-
-    async def probe(self) -> None:
-        """Asks the storage the least question that there is.
-
-        Raises:
-            StorageError: it does not answer. ServiceStoppedError: this service was stopped.
-        """
-        await self._ready()
-        await self.storage.queues()
-
-    @property
-    def idle(self) -> bool:
-        """Nothing runs here, and the last look found nothing due."""
-        return self._worker is None or self._worker.idle
-
-    @property
-    def attempts_ended(self) -> int:
-        """Attempts whose code has ended here since `start`."""
-        return 0 if self._worker is None else self._worker.ended
-
-    @property
-    def known_types(self) -> list[TypeInfo]:
-        """The job types that were declared here, by name."""
-        return [type_info(known) for known in self._registry.known]
-
-    def masks(self, type: str) -> Masks | None:
-        """What nobody is shown of the jobs of a type; None: it is not known here."""
-        known = next((one for one in self._registry.known if one.name == type), None)
-        return None if known is None else Masks.of(known)
-
-    @property
-    def handled_types(self) -> list[str]:
-        """The job types that have a handler here."""
-        return list(self._registry.handled)
-
-    @property
-    def handled_versions(self) -> dict[str, int]:
-        """By job type that has a handler here: the version of data that it takes."""
-        return self._registry.handled
 
     async def __aenter__(self) -> JobService:
         await self.start()
