@@ -8,6 +8,18 @@ __all__ = ["MUTANTS"]
 
 MUTANTS = (
     Mutant(
+        name="schedule-at-a-terminal-is-recorded",
+        promises=(17,),
+        guard="what is scheduled at a terminal is written down",
+        file="cli/schedule.py",
+        old='return await recorded(service, "schedule", type_, change, changed=lambda job_id: 1)',
+        new="return await change()",
+        tests=(
+            "cli/test_steer.py"
+            "::test_what_is_scheduled_at_a_terminal_is_written_down_without_its_data",
+        ),
+    ),
+    Mutant(
         name="web-who-is-nobody-is-asked",
         promises=(17,),
         guard="whoever does not say who they are is refused, whatever they ask for",
