@@ -80,6 +80,10 @@ class Site:
             job.progress(1.0, "done")
             return {"pages": 2, "sum": 2**70}
 
+        @service.handler("APPROVE_ORDER", retries=0)
+        async def approve_order(job: Job[dict[str, Any]]) -> Any:
+            return await job.wait_for("approved")
+
         @service.handler("SHIP_ORDER", retries=0)
         async def ship_order(job: Job[dict[str, Any]]) -> None:
             if job.data.get("lost"):

@@ -29,6 +29,7 @@ def fill(shop: Site) -> dict[str, str]:
         for number in range(6):
             await service.schedule("SHIP_ORDER", {"order": number, "lost": number % 2 == 0})
         await service.schedule("SHIP_ORDER", {"order": 99}, delay=3600, priority="high")
+        asked = await service.schedule("APPROVE_ORDER", {"order": 8})
         running = await service.schedule("GENERATE_REPORT", {"years": [2025]}, queue="reports")
         async with service.workflow("order 4711") as flow:
             first = flow.add("SHIP_ORDER", {"order": 1})
@@ -44,6 +45,7 @@ def fill(shop: Site) -> dict[str, str]:
         flow_id = (await service.get_workflows())[0].id
         return {
             "overview": "/",
+            "overview-of-one": "/?last=24h&queue=reports&type=GENERATE_REPORT",
             "jobs": "/jobs",
             "jobs-failed": "/jobs?status=failed",
             "job-failed": f"/jobs/{failed}",
@@ -56,6 +58,9 @@ def fill(shop: Site) -> dict[str, str]:
             "workflows": "/workflows",
             "workflow": f"/workflows/{flow_id}",
             "bulk": "/bulk?status=failed&verb=retry",
+            "bulk-moment": "/bulk?status=scheduled&verb=reschedule",
+            "bulk-priority": "/bulk?status=scheduled&verb=reprioritize",
+            "job-asked": f"/jobs/{asked}",
             "audit": "/audit",
         }
 
@@ -73,6 +78,8 @@ def test_every_page_can_be_read_by_everybody(
     for name, path in pages.items():
         page.goto(path)
         page.locator("#live").wait_for()
+        for menu in page.locator("details.menu summary").all()[-1:]:
+            menu.click()
         found = Axe().run(page, options=AXE).response["violations"]
         keep(page, f"{name}-{'dark' if dark else 'light'}-{width}")
         told += [
@@ -84,6 +91,21 @@ def test_every_page_can_be_read_by_everybody(
             told.append(f"{name}: wider than the screen")
         told += [f"{name}: {complaint}" for complaint in page.evaluate("window.complaints")]
     assert told == []
+
+
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 400)])
+def test_the_page_that_asks_can_be_read_by_everybody(
+    shop: Site, look: Look, keep: Keep, dark: bool, width: int
+) -> None:
+    shop.do(shop.service.cron("0 3 1 1 *", "SHIP_ORDER", {"order": 1}, name="yearly"))
+    page = look("/schedules/yearly", width=width, dark=dark)
+    page.evaluate("document.querySelector('form[action$=delete]').submit()")  # As without scripts.
+    page.get_by_role("heading", name="Delete the schedule yearly?").wait_for()
+    assert Axe().run(page, options=AXE).response["violations"] == []
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    keep(page, f"confirm-{'dark' if dark else 'light'}-{width}")
+    page.get_by_role("link", name="Do nothing").click()
+    page.get_by_role("heading", name="yearly").wait_for()
 
 
 def test_pages_without_anything_say_what_to_type(shop: Site, look: Look, keep: Keep) -> None:

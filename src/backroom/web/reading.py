@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -13,7 +13,7 @@ import msgspec
 
 from backroom.web.problem import Problem
 
-__all__ = ["read_form", "read_json", "read_query"]
+__all__ = ["read_form", "read_json", "read_query", "read_value"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -22,6 +22,8 @@ MOST_FIELDS: Final = 2_000
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _AT: Final = re.compile(r"(.*?)(?: - at `\$?(.*)`)?", re.DOTALL)
+_MINUTE: Final = re.compile(r"^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:\d\d)$")
+"""A moment without seconds, as people type it."""
 _OPENING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -58,7 +60,7 @@ def _pairs(text: bytes, where: str) -> list[tuple[str, str]]:
 
 
 def _read_pairs(pairs: Sequence[tuple[str, str]], shape: type[S] | None, where: str) -> S | None:
-    lists = _lists(shape)
+    lists, moments = _lists(shape), _moments(shape)
     said: dict[str, Any] = {}
     for name, value in pairs:
         if name in lists:
@@ -67,18 +69,24 @@ def _read_pairs(pairs: Sequence[tuple[str, str]], shape: type[S] | None, where: 
             raise Problem(400, "said-twice", f"{name} is said twice; say it once",
                           at=f"{where}.{name}")  # fmt: skip
         elif value != "":  # As an empty field of a form: nothing is said.
-            said[name] = value
+            said[name] = _MINUTE.sub(r"\1:00\2", value) if name in moments else value
     return _convert(said, shape, where, strict=False)
 
 
 def _lists(shape: type[msgspec.Struct] | None) -> frozenset[str]:
+    return _named(shape, lambda type_: type_.startswith(("list", "tuple")))
+
+
+def _moments(shape: type[msgspec.Struct] | None) -> frozenset[str]:
+    return _named(shape, lambda type_: "datetime.datetime" in type_)
+
+
+def _named(shape: type[msgspec.Struct] | None, is_one: Callable[[str], bool]) -> frozenset[str]:
+    """The fields whose type, as text, is such a one."""
     if shape is None:
         return frozenset()
-    return frozenset(
-        field.encode_name
-        for field in msgspec.structs.fields(shape)
-        if str(field.type).startswith(("list", "tuple"))
-    )
+    fields = msgspec.structs.fields(shape)
+    return frozenset(field.encode_name for field in fields if is_one(str(field.type)))
 
 
 def read_json(body: bytes, shape: type[S] | None, depth: int) -> S | None:
@@ -92,17 +100,30 @@ def read_json(body: bytes, shape: type[S] | None, depth: int) -> S | None:
         if shape is None:
             return None
         body = b"{}"
+    return _convert(_decoded(body, depth, "body"), shape, "body", strict=True)
+
+
+def read_value(text: str, depth: int, at: str) -> Any:
+    """A field of a form that is JSON; empty: null.
+
+    Raises:
+        Problem: 400, as `read_json`.
+    """
+    return _decoded(text.encode("utf-8", "surrogatepass"), depth, at) if text.strip() else None
+
+
+def _decoded(body: bytes, depth: int, at: str) -> Any:
+    what = at.rpartition(".")[2]
     if _is_deeper(body, depth):
-        raise Problem(400, "too-deep", f"the body is nested more than {depth} deep", at="body")
+        raise Problem(400, "too-deep", f"the {what} is nested more than {depth} deep", at=at)
     try:
         json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
-        said = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except _Twice as error:
         raise Problem(400, "said-twice", f"the key {error} stands twice in one object",
-                      at="body") from None  # fmt: skip
+                      at=at) from None  # fmt: skip
     except (ValueError, RecursionError) as error:
-        raise Problem(400, "bad-json", f"the body is no JSON: {error}", at="body") from None
-    return _convert(said, shape, "body", strict=True)
+        raise Problem(400, "bad-json", f"the {what} is no JSON: {error}", at=at) from None
 
 
 class _Twice(Exception):

@@ -134,6 +134,16 @@ class Redaction:
             return {**which, "unseen": "*"}
         return {**which, "unseen": [one.name for one in types if one.secret]}
 
+    def searched(self, who: Identity, types: Sequence[TypeInfo]) -> str | None:
+        """What a text is looked for in, for people; None: this one may not look for any."""
+        if self.hides_data_from(who):
+            return None
+        if self._redact is not None:
+            return "in ids and types"
+        if any(one.secret for one in types):
+            return "in ids, types; data, tags, errors of types without secrets"
+        return "in ids, types, data, tags, errors"
+
     def _without_secrets(self, info: Shown) -> Shown:
         masks = self._of(info.type)
         if masks is None or (masks.data is False and masks.result is False):

@@ -8,6 +8,33 @@ __all__ = ["MUTANTS"]
 
 MUTANTS = (
     Mutant(
+        name="asked-before-a-job-is-deleted",
+        promises=(10,),
+        guard="a job is deleted from its page once that was confirmed",
+        file="web/pages/job.py",
+        old="if not call.body.confirmed:",
+        new="if False:",
+        tests=("web/test_steering_pages.py::test_a_job_is_deleted_once_that_was_confirmed",),
+    ),
+    Mutant(
+        name="asked-before-a-schedule-is-deleted",
+        promises=(7,),
+        guard="a schedule is deleted from its page once that was confirmed",
+        file="web/pages/schedules.py",
+        old="if not call.body.confirmed:",
+        new="if False:",
+        tests=("web/test_steering_pages.py::test_a_schedule_is_deleted_once_that_was_confirmed",),
+    ),
+    Mutant(
+        name="values-of-signals-are-read-as-bodies-are",
+        promises=(15,),
+        guard="a value in a form is nested no deeper than a body may be",
+        file="web/reading.py",
+        old="if _is_deeper(body, depth):",
+        new="if False:",
+        tests=("web/test_steering_pages.py::test_a_value_that_is_no_json_is_refused_and_not_sent",),
+    ),
+    Mutant(
         name="pages-escape",
         promises=(15,),
         guard="what stands in a page is text, unless it was made as markup",

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from starlette.responses import Response
 
+from backroom.job import PRIORITIES
 from backroom.secret import HIDDEN
 from backroom.web.api.bulk import ChangeJobs, begin, shown
+from backroom.web.bulk import BulkVerb
 from backroom.web.call import Call
 from backroom.web.filters import JobFilter
 from backroom.web.pages.jobs import query_of
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
-from backroom.web.pages.verbs import VERBS, Verb
+from backroom.web.pages.verbs import VERBS
 from backroom.web.problem import Problem
 
 __all__ = ["ChangeJobs", "Preview", "change", "operation", "preview", "stop"]
 
 
 class Preview(JobFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    verb: Literal["retry", "cancel", "delete"]
+    verb: BulkVerb
 
 
 async def preview(call: Call) -> Response:
@@ -35,6 +35,7 @@ async def preview(call: Call) -> Response:
         "jobs",
         stats=await call.looking.stats(),
         verb=VERBS[query.verb],
+        priorities=PRIORITIES,
         count=await call.looking.count(**which),
         filter_query=query_of(which),
         which=which,
@@ -59,7 +60,7 @@ async def operation(call: Call) -> Response:
         stats=await call.looking.stats(),
         said=said_of(query),
         operation=one,
-        verb=VERBS.get(one.verb) or Verb(one.verb, one.verb.capitalize(), ""),
+        verb=VERBS[one.verb],
         filter_query=query_of(linked),
     )
 

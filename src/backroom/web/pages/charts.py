@@ -73,8 +73,10 @@ class Chart(msgspec.Struct, frozen=True):
         return found
 
 
-def charts_of(history: History) -> list[tuple[Chart, str]]:
-    """The charts of the overview, each with a line that sums it up."""
+def charts_of(history: History, *, of_type: bool = False) -> list[tuple[Chart, str]]:
+    """The charts of the overview, each with a line that sums it up. `of_type`: of one job type,
+    which depths know nothing of."""
+    whatever = ", whatever their type" if of_type else ""
     points = history.points
     at = [point.at.timestamp() for point in points]
     minutes = history.step / 60
@@ -111,8 +113,8 @@ def charts_of(history: History) -> list[tuple[Chart, str]]:
             _latency("Running time", at, [point.running for point in points]),
             _percentiles(history.running),
         ),
-        (_depth(at, points), "jobs that are due and wait"),
-        (_oldest(at, points), "how long the job that has waited longest was due"),
+        (_depth(at, points), f"jobs that are due and wait{whatever}"),
+        (_oldest(at, points), f"how long the job that has waited longest was due{whatever}"),
     ]
 
 

@@ -14,12 +14,14 @@ from backroom.flow import WorkflowInfo
 from backroom.job import PRIORITIES, JobInfo, JobStatus, Priority
 from backroom.web.call import Call
 from backroom.web.pages import graph, timeline, tracebacks
+from backroom.web.pages.asking import ask_to_delete
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
+from backroom.web.reading import read_value
 
 __all__ = [
-    "PriorityForm", "RescheduleForm", "RetryForm", "cancel", "copy", "delete", "job",
-    "reprioritize", "reschedule", "retry",
+    "PriorityForm", "RescheduleForm", "RetryForm", "SignalForm", "cancel", "copy",
+    "delete", "job", "reprioritize", "reschedule", "retry", "signal", "signals_of",
 ]  # fmt: skip
 
 
@@ -36,6 +38,12 @@ class PriorityForm(msgspec.Struct, forbid_unknown_fields=True):
     priority: Priority
 
 
+class SignalForm(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    value: str = ""
+    """JSON; empty: null."""
+
+
 class Extra(msgspec.Struct, frozen=True):
     """What is done by a form of its own."""
 
@@ -49,6 +57,7 @@ LOG_CHARACTERS: Final = 1000
 """Of each of them."""
 WAITING: Final = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.BLOCKED)
 EXTRAS: Final = (Extra("reschedule", "Reschedule"), Extra("priority", "Priority"))
+SIGNAL: Final = Extra("signal", "Send a signal")
 
 
 async def job(call: Call) -> Response:
@@ -59,6 +68,7 @@ async def job(call: Call) -> Response:
     flow = await _flow(call, info)
     failure = info.errors[-1] if info.errors and info.status is not JobStatus.COMPLETED else None
     trace = tracebacks.frames(failure.traceback) if failure and failure.traceback else []
+    signals = signals_of(info)
     lanes = timeline.lanes(info, datetime.now(UTC), await _running_since(call, info))
     # A page of much text takes a while to make; others are answered meanwhile.
     return await asyncio.to_thread(
@@ -76,12 +86,23 @@ async def job(call: Call) -> Response:
         has_unknown=any(span.kind == "unknown" for lane in lanes for span in lane.spans),
         flow=flow,
         graph=graph.draw(flow.jobs) if flow and 1 < len(flow.jobs) <= graph.MOST else None,
-        extras=EXTRAS if info.status in WAITING else (),
+        extras=(*(EXTRAS if info.status in WAITING else ()), *((SIGNAL,) if signals else ())),
+        signals=signals,
         priorities=PRIORITIES,
         can_copy=True,
         log_lines=LOG_LINES,
         log_characters=LOG_CHARACTERS,
     )
+
+
+def signals_of(info: JobInfo) -> list[str]:
+    """The names of signals that it is known to take, first that for which it waits; none of a job
+    that has ended."""
+    if info.status.terminal:
+        return []
+    waits = info.waits_for
+    steps = (step for step in (*([waits] if waits else []), *info.steps) if step.kind == "signal")
+    return list(dict.fromkeys([*(one.name for one in steps), *(one.name for one in info.signals)]))
 
 
 async def _running_since(call: Call, info: JobInfo) -> datetime | None:
@@ -136,6 +157,14 @@ async def reprioritize(call: Call) -> Response:
     return call.redirect(f"/jobs/{id_}", did="reprioritized")
 
 
+async def signal(call: Call) -> Response:
+    """Sends it a value that its handler waits for."""
+    id_, form = call.params["id"], call.body
+    value = read_value(form.value, call.house.bounds.depth, "body.value")
+    await call.operations.signal_job(id_, form.name, value)
+    return call.redirect(f"/jobs/{id_}", did="signalled")
+
+
 async def copy(call: Call) -> Response:
     """Makes a new job with the same data and options."""
     made = await call.operations.copy_job(call.params["id"])
@@ -143,6 +172,13 @@ async def copy(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Forgets it."""
+    """Forgets it, once that was asked."""
+    id_ = call.params["id"]
+    if not call.body.confirmed:
+        info = await call.looking.job(id_)
+        return ask_to_delete(
+            call, "jobs", f"Delete this job of the type {info.type}?",
+            f"{id_}, with all that is kept of it.", f"/jobs/{id_}",
+        )  # fmt: skip
     await call.operations.delete_job(call.params["id"])
     return call.redirect("/jobs", did="deleted")

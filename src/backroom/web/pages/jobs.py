@@ -22,7 +22,16 @@ from backroom.web.pages.saying import Asked, back_to, said_of
 from backroom.web.pages.verbs import verbs_for
 from backroom.web.problem import Problem
 
-__all__ = ["FILTER", "JobsQuery", "SelectedForm", "filter_of", "jobs", "query_of", "selected"]
+__all__ = [
+    "FILTER",
+    "Field",
+    "JobsQuery",
+    "SelectedForm",
+    "filter_of",
+    "jobs",
+    "query_of",
+    "selected",
+]
 
 PAGE: Final = 50
 """Jobs on one page."""
@@ -90,9 +99,8 @@ async def jobs(call: Call) -> Response:
     which = filter_of(query)
     stats = await call.looking.stats()
     shown = await call.looking.jobs(limit=PAGE, cursor=query.cursor, **which)
-    types = sorted(
-        {job.type for job in shown.jobs} | {known.name for known in call.service.known_types}
-    )
+    types_known = call.service.known_types
+    types = sorted({job.type for job in shown.jobs} | {known.name for known in types_known})
     kinds = sorted({group.kind for group in await call.looking.failures()})
     return page(
         call,
@@ -108,7 +116,7 @@ async def jobs(call: Call) -> Response:
         filter=query,
         filtered=bool(which.keys() - {"status"}),
         fields=_fields(
-            query, stats, types, kinds, searches=not call.house.redaction.hides_data_from(call.who)
+            query, stats, types, kinds, call.house.redaction.searched(call.who, types_known)
         ),
         statuses=[status.value for status in JobStatus],
         by_status=dict(stats.by_status),
@@ -162,20 +170,29 @@ def _with(which: Mapping[str, Any]) -> Callable[..., str]:
 
 
 def _fields(
-    query: JobsQuery, stats: JobStats, types: list[str], kinds: list[str], *, searches: bool
+    query: JobsQuery, stats: JobStats, types: list[str], kinds: list[str], searched: str | None
 ) -> list[Field]:
+    """`searched`: what a text is looked for in; None: this one may not search for texts."""
     queues = tuple(queue.name for queue in stats.queues)
     search = Field(
         "text", "Search", query.text, wide=True, search=True, key="/", input="search",
-        placeholder="in ids, types, data, tags, errors",
+        placeholder=searched or "",
     )  # fmt: skip
 
     def moment(at: datetime | None) -> str | None:
         return None if at is None else iso(at)
 
     return [
-        *([search] if searches else []),
-        Field("type", "Type", query.type, tuple(types), search=not searches),
+        *([] if searched is None else [search]),
+        Field(
+            "type",
+            "Type",
+            query.type,
+            tuple(types),
+            search=searched is None,
+            key="/" if searched is None else "",
+            placeholder="texts in data are hidden from you" if searched is None else "",
+        ),
         Field("queue", "Queue", query.queue, queues),
         Field("error", "Kind of error", query.error, tuple(kinds)),
         Field("tag", "Tag", query.tag),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from starlette.responses import Response
@@ -12,6 +12,7 @@ from backroom.job import JobStats, JobStatus
 from backroom.web.call import Call
 from backroom.web.pages import numbers
 from backroom.web.pages.charts import charts_of
+from backroom.web.pages.jobs import Field, query_of
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
 
@@ -23,8 +24,13 @@ LONG: Final = timedelta(minutes=5)
 """A job that is due and has waited longer than this is worth a word."""
 
 
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
 class OverviewQuery(Asked, kw_only=True, forbid_unknown_fields=True):
     last: Literal["1h", "24h", "7d"] = "1h"
+    queue: Name | None = None
+    type: Name | None = None
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -47,8 +53,11 @@ async def overview(call: Call) -> Response:
     """What is going on: counts, queues, workers, failures."""
     query: OverviewQuery = call.query
     stats = await call.looking.stats()
-    history = await call.service.get_history(SPANS[query.last][1])
+    history = await call.service.get_history(
+        SPANS[query.last][1], queue=query.queue, type=query.type
+    )
     failures = await call.looking.failures(10)
+    types = sorted({known.name for known in call.service.known_types})
     alarms = alarms_of(stats, datetime.now(UTC))
     return page(
         call,
@@ -62,7 +71,13 @@ async def overview(call: Call) -> Response:
         alarms=alarms,
         worst="bad" if any(alarm.tone == "bad" for alarm in alarms) else "warn",
         tiles=tiles_of(stats),
-        charts=charts_of(history),
+        charts=charts_of(history, of_type=query.type is not None),
+        fields=[
+            Field("queue", "Queue", query.queue, tuple(one.name for one in stats.queues)),
+            Field("type", "Type", query.type, tuple(types)),
+        ],
+        filtered=query.queue is not None or query.type is not None,
+        with_filter=lambda **said: query_of({"queue": query.queue, "type": query.type, **said}),
         failures=failures,
     )
 

@@ -21,6 +21,10 @@ from backroom.web.pages.saying import Said
 __all__ = ["compile_templates", "page"]
 
 
+OURS: Final = "Backroom-Page"
+"""A header of every page, by which a script knows that it was not a proxy that answered."""
+
+
 class _Page(msgspec.Struct, frozen=True):
     """An entry of the list of pages."""
 
@@ -100,7 +104,7 @@ def page(
         stats: for the numbers beside that list.
         said: what was done, or refused, just before.
         draws: it has charts.
-        events: what tells it that something has changed.
+        events: what tells it that something has changed; empty: it is not looked at again.
     """
     now = datetime.now(UTC)
     text = _templates.get_template(template).render(
@@ -123,7 +127,7 @@ def page(
     )
     body = text.encode("utf-8", "backslashreplace")
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "no-store, private"}
+    headers = {"ETag": tag, "Cache-Control": "no-store, private", OURS: "1"}
     return Response(body, status, headers, media_type="text/html")
 
 

@@ -20,6 +20,7 @@ from backroom.web.pages import (
     workers,
     workflows,
 )
+from backroom.web.pages.asking import Confirmed
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, Said
 from backroom.web.pages.shared import changing, shared
@@ -41,7 +42,8 @@ def routes() -> list[Route]:
         _change("/jobs/{id}/copy", job.copy),
         _change("/jobs/{id}/reschedule", job.reschedule, job.RescheduleForm),
         _change("/jobs/{id}/priority", job.reprioritize, job.PriorityForm),
-        _change("/jobs/{id}/delete", job.delete, role=Role.ADMIN),
+        _change("/jobs/{id}/signal", job.signal, job.SignalForm),
+        _change("/jobs/{id}/delete", job.delete, Confirmed, role=Role.ADMIN),
         _look("/bulk", bulk.preview, bulk.Preview, role=Role.OPERATE),
         _change("/bulk", bulk.change, bulk.ChangeJobs),
         _look("/operations/{id}", bulk.operation),
@@ -60,7 +62,7 @@ def routes() -> list[Route]:
         _change("/schedules/{name:path}/run", schedules.run),
         _change("/schedules/{name:path}/pause", schedules.pause),
         _change("/schedules/{name:path}/resume", schedules.resume),
-        _change("/schedules/{name:path}/delete", schedules.delete, role=Role.ADMIN),
+        _change("/schedules/{name:path}/delete", schedules.delete, Confirmed, role=Role.ADMIN),
         _look("/workflows", workflows.workflows, workflows.WorkflowsQuery),
         _look("/workflows/{id}", workflows.workflow),
         _change("/workflows/{id}/cancel", workflows.cancel),

@@ -34,6 +34,7 @@ _WORDS: Final[dict[str, str]] = {
     "deleted": "The job is deleted, with all that was kept of it.",
     "rescheduled": "The job has another moment.",
     "reprioritized": "The job has another priority.",
+    "signalled": "The signal is sent. It is kept until the handler takes it.",
     "copied": "This is the copy. It is a job of its own.",
     "paused": "The queue is paused: none of its jobs starts. What runs goes on.",
     "resumed": "The queue goes on.",

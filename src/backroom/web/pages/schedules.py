@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from backroom.web.call import Call
+from backroom.web.pages.asking import ask_to_delete
 from backroom.web.pages.rendering import page
 from backroom.web.pages.saying import Asked, said_of
+from backroom.web.pages.texts import urlpart
 
 __all__ = ["ScheduleQuery", "delete", "pause", "resume", "run", "schedule", "schedules"]
 
@@ -68,6 +70,13 @@ async def resume(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Forgets it; its jobs stay."""
-    await call.operations.delete_schedule(call.params["name"])
+    """Forgets it, once that was asked; its jobs stay."""
+    name = call.params["name"]
+    if not call.body.confirmed:
+        one = await call.looking.schedule(name)
+        return ask_to_delete(
+            call, "schedules", f"Delete the schedule {one.name}?",
+            "It ticks no more. Its jobs stay.", f"/schedules/{urlpart(name)}",
+        )  # fmt: skip
+    await call.operations.delete_schedule(name)
     return call.redirect("/schedules", did="schedule-deleted")

@@ -21,6 +21,8 @@ class Verb(msgspec.Struct, frozen=True):
     means: str
     press: str = ""
     bad: bool = False
+    short: str = ""
+    """Its label where there is little room."""
 
 
 VERBS: Final[dict[BulkVerb, Verb]] = {
@@ -31,6 +33,17 @@ VERBS: Final[dict[BulkVerb, Verb]] = {
         "cancel",
         "Cancel",
         "Those that wait are cancelled at once; those that run are asked to stop.",
+    ),
+    "reschedule": Verb(
+        "reschedule",
+        "Reschedule",
+        "Those that wait get another moment; the others stay as they are.",
+    ),
+    "reprioritize": Verb(
+        "reprioritize",
+        "Change the priority of",
+        "Those that wait do so in another priority; the others stay as they are.",
+        short="Priority of",
     ),
     "delete": Verb(
         "delete", "Delete", "They are forgotten, with all that is kept of them.", bad=True
@@ -44,6 +57,8 @@ def verbs_for(call: Call, status: str | None, *, filtered: bool) -> list[Verb]:
     found = [VERBS["retry"]] if ended else []
     if not ended and (status or filtered):
         found.append(VERBS["cancel"])
+        if status != "active":
+            found += [VERBS["reschedule"], VERBS["reprioritize"]]
     if ended and call.may(Role.ADMIN):
         found.append(VERBS["delete"])
     return found

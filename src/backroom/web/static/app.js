@@ -2,7 +2,7 @@
 import * as charts from "./charts.js";
 import * as keys from "./keys.js";
 import * as live from "./live.js";
-import { refused, signedOut, tell } from "./telling.js";
+import { OURS, refused, signedOut, tell } from "./telling.js";
 
 // -- fields: what somebody has touched is theirs until it is sent -------------------------------------
 
@@ -133,6 +133,7 @@ document.addEventListener("submit", (event) => {
   const { submitter } = event;
   const path = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
   const values = submitter?.name ? { [submitter.name]: submitter.value } : {};
+  if (submitter && "asks" in submitter.dataset) values.confirmed = "true"; // It was asked here.
   htmx.ajax("POST", path, { source: form, swap: "none", values });
 });
 
@@ -146,6 +147,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
   if (xhr.status >= 400) {
     if (!live.put(xhr.responseText, ["flash"])) refused(xhr.status, xhr.responseText);
+    return;
+  }
+  if (!xhr.getResponseHeader(OURS)) {
+    live.lost();
     return;
   }
   const where = new URL(xhr.responseURL || location.href, location.href);

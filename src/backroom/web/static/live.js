@@ -1,7 +1,7 @@
 // Keeps the page as the server sees it. The server says that something changed (SSE); the page is
 // asked for again, and only what differs is touched. Hidden tabs rest.
 import { morph } from "./morph.js";
-import { signedOut, told, untell } from "./telling.js";
+import { OURS, foreign, signedOut, told, untell } from "./telling.js";
 
 const LEAST = 1000; // milliseconds from one look to the next
 const SILENT = 5000; // a look where the events do not come
@@ -55,6 +55,12 @@ export async function refresh() {
     const out = answer.status === 401 || answer.type === "opaqueredirect";
     if (out && !told("signed-out")) signedOut();
     if (!out) untell("signed-out");
+    const ours = answer.headers.has(OURS);
+    if (ours) untell("foreign");
+    if (answer.ok && !ours) {
+      lost();
+      return;
+    }
     if (answer.ok) {
       const text = await answer.text();
       if (!state.paused) {
@@ -76,6 +82,12 @@ export async function refresh() {
       soon();
     }
   }
+}
+
+// Somebody else has answered in place of the dashboard: what is shown stays, and is not the news.
+export function lost() {
+  if (!told("foreign")) foreign();
+  say("lost", "Offline");
 }
 
 // A server that takes long to answer is asked less often.
