@@ -12,12 +12,13 @@ from backroom.ports import Heartbeat, Reclaimed, Rescued, Wake, WorkerSpec
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.begun import Begun
 from backroom.storage.postgres.outcomes import Outcomes
+from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.texts import from_text, to_id
 from backroom.storage.postgres.ties import hold_all_of, hold_more_of, look_and_loosen
 from backroom.storage.postgres.watch import Doomed, Seen, Watch
 from backroom.storage.told import begins_of
 
-__all__ = ["Living"]
+__all__ = ["Living", "charge"]
 
 T = TypeVar("T")
 
@@ -196,14 +197,7 @@ class Living:
         for worker, ids, started in await link.fetch(text["seize"], list(dead)):
             back += ids
             if started:
-                reason = f"the worker {dead[worker]} died while it ran this job"
-                [told] = await link.fetch(text["told_by"], worker) or [(None,)]
-                begins = begins_of(told[0])
-                await link.execute(
-                    text["charge"], started, now, reason, [id_ for id_, _ in begins],
-                    [attempt for _, attempt in begins], list(begins.values()),
-                )  # fmt: skip
-                await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
+                await charge(link, text, worker, dead[worker], started, now)
                 crashed += started
         rescued: list[Rescued] = []
         if back:
@@ -215,3 +209,17 @@ class Living:
         return Reclaimed(
             tuple(dead.values()), len(crashed), len(back) - len(crashed), rescued=tuple(rescued)
         )
+
+
+async def charge(
+    link: Any, text: Statements, worker: int, name: str, started: Sequence[Any], now: int
+) -> None:
+    """An attempt of each of these, which may have begun when their worker died."""
+    reason = f"the worker {name} died while it ran this job"
+    [told] = await link.fetch(text["told_by"], worker) or [(None,)]
+    begins = begins_of(told[0])
+    await link.execute(
+        text["charge"], started, now, reason, [id_ for id_, _ in begins],
+        [attempt for _, attempt in begins], list(begins.values()),
+    )  # fmt: skip
+    await link.execute(text["trim_errors"], started, Outcomes.ERRORS)

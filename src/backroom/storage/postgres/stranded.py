@@ -15,15 +15,14 @@ from backroom.inspecting import Stranded
 from backroom.ports import Wake
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
+from backroom.storage.postgres.living import charge
 from backroom.storage.postgres.looking import identity
-from backroom.storage.postgres.outcomes import Outcomes
 from backroom.storage.postgres.statements import Statements
 from backroom.storage.postgres.ties import hold, look_and_loosen
 
 __all__ = ["Rescuing"]
 
 NEWEST: Final = UUID(int=2**128 - 1)
-REASON: Final = "the worker {}, of which nothing else is known, died while it ran this job"
 
 
 class Rescuing:
@@ -77,6 +76,6 @@ async def _charge(link: Any, text: Statements, workers: Sequence[int], now: int)
     if workers:
         for worker, _, started in await link.fetch(text["seize"], workers):
             if started:
-                await link.execute(text["charge"], started, now, REASON.format(worker))
-                await link.execute(text["trim_errors"], started, Outcomes.ERRORS)
+                name = f"{worker}, of which nothing else is known,"
+                await charge(link, text, worker, name, started, now)
         await link.execute(text["dismiss"], workers)
