@@ -79,22 +79,16 @@ if TYPE_CHECKING:
     from backroom.job import (
         AttemptError,
         Cancel,
-        Count,
-        FailureGroup,
         JobId,
         JobInfo,
         JobOptions,
         JobPage,
-        JobStats,
         JobStatus,
         LogLine,
-        ParkedStats,
         Priority,
-        QueueStats,
         SignalInfo,
         Snooze,
         StepInfo,
-        WorkerStats,
     )
     from backroom.limit import Concurrency, LimitInfo, Rate
     from backroom.options import HandlerOptions
@@ -105,6 +99,7 @@ if TYPE_CHECKING:
     from backroom.scheduling import JobRequest
     from backroom.secret import Secret
     from backroom.service import JobService
+    from backroom.stats import Count, FailureGroup, JobStats, ParkedStats, QueueStats, WorkerStats
     from backroom.storage import DatabaseJobStorage, FileJobStorage, MemoryJobStorage
     from backroom.tasks import Task, current_job
     from backroom.timetable import HandlerSchedules, Schedule
@@ -294,32 +289,26 @@ _ROOMS = {
         "WorkflowPage",
         "WorkflowStatus",
     ),
+    "handle": ("Job",),
     "handlers": ("JobHandler",),
     "history": ("Depth", "ErrorCount", "History", "HistoryPoint", "Totals"),
-    "options": ("HandlerOptions",),
-    "handle": ("Job",),
+    "inspecting": ("BulkProgress",),
     "job": (
         "AttemptError",
         "Cancel",
-        "Count",
-        "FailureGroup",
         "JobId",
         "JobInfo",
         "JobOptions",
         "JobPage",
-        "JobStats",
         "JobStatus",
         "LogLine",
-        "ParkedStats",
         "Priority",
-        "QueueStats",
         "SignalInfo",
         "Snooze",
         "StepInfo",
-        "WorkerStats",
     ),
     "limit": ("Concurrency", "LimitInfo", "Rate"),
-    "inspecting": ("BulkProgress",),
+    "options": ("HandlerOptions",),
     "protocols": (
         "JobScheduler",
         "JobServiceProtocol",
@@ -339,6 +328,14 @@ _ROOMS = {
     "scheduling": ("JobRequest",),
     "secret": ("Secret",),
     "service": ("JobService",),
+    "stats": (
+        "Count",
+        "FailureGroup",
+        "JobStats",
+        "ParkedStats",
+        "QueueStats",
+        "WorkerStats",
+    ),
     "storage": (
         "DatabaseJobStorage",
         "FileJobStorage",

@@ -32,16 +32,7 @@ from backroom.errors import ConfigurationError, StorageClosedError
 from backroom.filtering import JobFilter
 from backroom.handlers import HandlerWrapper, JobHandler
 from backroom.inspecting import Progress
-from backroom.job import (
-    Count,
-    FailureGroup,
-    JobId,
-    JobInfo,
-    JobOptions,
-    JobPage,
-    JobStats,
-    JobStatus,
-)
+from backroom.job import JobId, JobInfo, JobOptions, JobPage, JobStatus
 from backroom.limit import Concurrency, LimitInfo
 from backroom.listening import Listeners
 from backroom.options import Isolation
@@ -52,6 +43,7 @@ from backroom.registry import JobType
 from backroom.scheduling import JobRequest
 from backroom.service import MAX_PAYLOAD
 from backroom.service import JobService as AsyncJobService
+from backroom.stats import Count, FailureGroup, JobStats
 from backroom.tasks import Task as AsyncTask
 from backroom.timetable import HandlerSchedules
 from backroom.tracing import Tracing

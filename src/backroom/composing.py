@@ -21,7 +21,8 @@ from backroom.flow import (
 )
 from backroom.flowing import Flowing, no_flow
 from backroom.handle import Job
-from backroom.job import JobIds, JobRecord, duration
+from backroom.identity import JobIds
+from backroom.job import JobRecord, duration
 from backroom.ports import Clock, Store, Wake
 from backroom.scheduling import JobRequest, RecordMaker
 from backroom.settings import Settings

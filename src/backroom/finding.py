@@ -10,11 +10,12 @@ from uuid import UUID
 from backroom.errors import JobCancelledError, JobFailedError, JobNotFoundError, OptionError
 from backroom.filtering import JobFilter, check_cursor, check_job_id, check_limit, read_filter
 from backroom.inspecting import Filter
-from backroom.job import Count, FailureGroup, JobId, JobInfo, JobPage, JobStats, JobStatus, duration
+from backroom.job import JobId, JobInfo, JobPage, JobStatus, duration
 from backroom.limit import LimitInfo
 from backroom.ports import Clock, Store
 from backroom.registry import Registry
 from backroom.results import Results
+from backroom.stats import Count, FailureGroup, JobStats
 
 __all__ = ["Finding", "Pace"]
 

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from backroom.figure import Figures, Histogram, Percentiles, add_counts, percentiles
-from backroom.job import SECOND, JobStats, to_datetime
+from backroom.job import SECOND, to_datetime
+from backroom.stats import JobStats
 
 __all__ = [
     "COARSE",

@@ -7,7 +7,8 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from backroom.job import FailureGroup, JobInfo, JobStats, JobStatus
+from backroom.job import JobInfo, JobStatus
+from backroom.stats import FailureGroup, JobStats
 
 __all__ = [
     "BulkProgress",

@@ -5,9 +5,7 @@ Inside, a moment is an `int`: microseconds since 1970 in UTC. People get aware `
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
@@ -25,28 +23,20 @@ __all__ = [
     "SECOND",
     "AttemptError",
     "Cancel",
-    "Count",
-    "FailureGroup",
     "Hold",
     "JobId",
-    "JobIds",
     "JobInfo",
     "JobOptions",
     "JobPage",
     "JobRecord",
-    "JobStats",
     "JobStatus",
     "LogLine",
-    "ParkedStats",
     "Priority",
-    "QueueStats",
     "SignalInfo",
     "Snooze",
     "State",
     "StepInfo",
-    "WorkerStats",
     "duration",
-    "first_line",
     "microseconds",
     "moment",
     "status_of",
@@ -91,73 +81,6 @@ class JobId(str, Generic[R]):
     """A job's id: a UUIDv7 as text, which remembers the type of the job's result."""
 
     __slots__ = ()
-
-
-class JobIds:
-    """Makes job ids: UUIDv7 as text, each of which sorts behind those made before it.
-
-    The 12 bits after the version hold the fraction of the millisecond, as RFC 9562 (6.2,
-    method 3) allows; of the 62 bits that follow, the first is 0 and the others are random. Within
-    one microsecond, and where the clock has stepped back, they grow by a random step instead
-    (method 2). Random bytes are fetched from the system a page at a time, and never shared with
-    a forked child.
-    """
-
-    def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
-        self._entropy = entropy
-        self._tails: list[str] = []
-        self._last = -1
-        self._tail = ""
-        self._millisecond = -1
-        self._head = ""
-        _id_sources.add(self)
-
-    def __call__(self, now: int) -> str:
-        """A new id for `now`, in microseconds since 1970."""
-        if not self._tails:
-            page = self._entropy(4096).hex()
-            self._tails = [_tail(page[at : at + 16]) for at in range(0, len(page), 16)]
-        tail = self._tails.pop()
-        if now <= self._last:
-            now, tail = self._last, _behind(self._tail, tail)
-        self._last, self._tail = now, tail
-        millisecond, microsecond = divmod(now, 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._head = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
-        return f"{self._head}{_FRACTION[microsecond]}-{tail}"
-
-    def forget(self) -> None:
-        """Drops the bytes that are left."""
-        self._tails = []
-        self._last = -1
-
-
-def _tail(digits: str) -> str:
-    """The last two groups: their first digit holds the two bits of the variant."""
-    return f"{_VARIANT[digits[0]]}{digits[1:4]}-{digits[4:]}"
-
-
-def _behind(tail: str, chance: str) -> str:
-    """A tail that sorts behind this one, by a step between 1 and 2**32."""
-    step = 1 + int(chance[-8:], 16)
-    digits = f"{int(tail.replace('-', ''), 16) + step:016x}"
-    return f"{digits[:4]}-{digits[4:]}"
-
-
-_FRACTION: Final = [f"{microsecond << 2:03x}" for microsecond in range(1000)]
-_VARIANT: Final = {digit: "89"[int(digit, 16) & 1] for digit in "0123456789abcdef"}
-"""The first digit after the version holds the two bits of the variant, a 0 and a random one."""
-
-_id_sources: weakref.WeakSet[JobIds] = weakref.WeakSet()
-
-
-def _forget_entropy() -> None:
-    for source in _id_sources:
-        source.forget()
-
-
-os.register_at_fork(after_in_child=_forget_entropy)
 
 
 class JobOptions(TypedDict, total=False):
@@ -384,91 +307,6 @@ class JobPage(Sequence[JobInfo]):
 
     def __repr__(self) -> str:
         return f"JobPage({len(self._jobs)} jobs, cursor={self.cursor!r})"
-
-
-class Count(msgspec.Struct, frozen=True):
-    """How many jobs match."""
-
-    jobs: int
-    exact: bool
-    """False: there was no time to look at all; there are at least so many."""
-
-
-class QueueStats(msgspec.Struct, frozen=True):
-    """One queue at one moment."""
-
-    name: str
-    paused: bool
-    scheduled: int
-    pending: int
-    active: int
-    oldest_pending: datetime | None
-    """When the longest waiting job became due."""
-    blocked: int = 0
-    """Jobs that wait for others, or for room in a limit."""
-
-
-class WorkerStats(msgspec.Struct, frozen=True):
-    """One living worker."""
-
-    name: str
-    """host:pid."""
-    started_at: datetime
-    active: int
-    """Jobs it has claimed, the waiting ones included."""
-
-
-class ParkedStats(msgspec.Struct, frozen=True):
-    """Jobs that wait for a worker that knows their type and the version of their data."""
-
-    type: str
-    version: int
-    """A worker whose code is of this version or a newer one runs them."""
-    jobs: int
-
-    @property
-    def name(self) -> str:
-        """For people: the type, and the version of the data if it is not the first."""
-        return self.type if self.version == FIRST else f"{self.type} (version {self.version})"
-
-
-class JobStats(msgspec.Struct, frozen=True):
-    """The whole store at one moment."""
-
-    by_status: dict[str, int]
-    queues: tuple[QueueStats, ...]
-    workers: tuple[WorkerStats, ...]
-    unknown_types: dict[str, int] = msgspec.field(default_factory=dict)
-    """Job types that no worker that looked knew, or not in so new a version, with how many jobs
-    wait for one."""
-    parked: tuple[ParkedStats, ...] = ()
-    """The same, for each version of their data by itself."""
-
-
-LINE: Final = 200
-"""Characters of the line that tells a group of failures."""
-
-
-class FailureGroup(msgspec.Struct, frozen=True):
-    """The failed jobs of one type whose last errors were of one kind."""
-
-    type: str
-    kind: str
-    """Of the last error: the class of what was raised, or `timeout`, `crash` and the like."""
-    jobs: int
-    """How many are there now: those that were retried, deleted or forgotten are not."""
-    last_at: datetime
-    """When the newest of them failed."""
-    message: str
-    """Of its error the first line, of at most 200 characters."""
-    job_id: JobId[Any]
-    """The newest of them."""
-
-
-def first_line(message: str) -> str:
-    """Of an error, as a list shows it."""
-    line = next((line.strip() for line in message.splitlines() if line.strip()), "")
-    return line if len(line) <= LINE else line[: LINE - 1] + "…"
 
 
 def duration(name: str, value: object, *, zero: bool = True) -> float:

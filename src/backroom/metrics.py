@@ -21,10 +21,10 @@ from backroom import __version__
 from backroom.crew import WorkerInfo
 from backroom.figure import Histogram
 from backroom.history import Totals
-from backroom.job import JobStats
 from backroom.schedule import ScheduleInfo
 from backroom.service import JobService
 from backroom.sizes import BOUNDS, Sizes
+from backroom.stats import JobStats
 
 __all__ = ["MOST_QUEUES", "MOST_SCHEDULES", "Slots", "exposition"]
 

@@ -19,22 +19,12 @@ from backroom.flow import OnFailure, WorkflowInfo, WorkflowPage
 from backroom.handle import Job
 from backroom.history import History, Totals
 from backroom.inspecting import Progress
-from backroom.job import (
-    Cancel,
-    Count,
-    FailureGroup,
-    JobId,
-    JobInfo,
-    JobOptions,
-    JobPage,
-    JobStats,
-    JobStatus,
-    Snooze,
-)
+from backroom.job import Cancel, JobId, JobInfo, JobOptions, JobPage, JobStatus, Snooze
 from backroom.limit import Concurrency, LimitInfo
 from backroom.registry import JobType
 from backroom.schedule import Missed, Overlap, ScheduleInfo, TickPage
 from backroom.scheduling import JobRequest
+from backroom.stats import Count, FailureGroup, JobStats
 from backroom.timetable import TickOptions
 from backroom.workflow import Workflow
 

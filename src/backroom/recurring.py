@@ -13,7 +13,8 @@ import msgspec
 
 from backroom.cron import Cron
 from backroom.errors import OptionError, ScheduleNotFoundError
-from backroom.job import FIRST, PRIORITIES, SECOND, JobId, JobIds, to_datetime
+from backroom.identity import JobIds
+from backroom.job import FIRST, PRIORITIES, SECOND, JobId, to_datetime
 from backroom.limit import OURS
 from backroom.ports import Clock, Store
 from backroom.registry import JobType, Registry

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from backroom.errors import level_of
+from backroom.identity import JobIds
 from backroom.inspecting import Inspection
-from backroom.job import SECOND, JobIds, microseconds
+from backroom.job import SECOND, microseconds
 from backroom.lifecycle import Loop
 from backroom.planning import Planning
 from backroom.ports import Clock

@@ -31,11 +31,8 @@ from backroom.event import (
 )
 from backroom.events import Events
 from backroom.handlers import HandlerWrapper
-from backroom.job import (
-    JobIds,
-    duration,
-    to_datetime,
-)
+from backroom.identity import JobIds
+from backroom.job import duration, to_datetime
 from backroom.limit import Concurrency
 from backroom.listening import Listening
 from backroom.observing import Observing

@@ -13,8 +13,9 @@ from backroom.event import QueuePaused, QueueResumed
 from backroom.events import Events
 from backroom.filtering import JobFilter, check_ids, check_job_id, read_filter
 from backroom.finding import Finding
+from backroom.identity import JobIds
 from backroom.inspecting import Filter, Progress
-from backroom.job import PRIORITIES, SECOND, JobIds, JobStatus, duration, moment, to_datetime
+from backroom.job import PRIORITIES, SECOND, JobStatus, duration, moment, to_datetime
 from backroom.limit import check_most
 from backroom.options import check_priority, check_queue
 from backroom.replay import check_step

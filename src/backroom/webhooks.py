@@ -17,7 +17,8 @@ from backroom.errors import ConfigurationError, DeliveryError, FailJob
 from backroom.event import Event, JobCancelled, JobCompleted, JobFailed
 from backroom.events import event_of
 from backroom.handle import Job
-from backroom.job import JobIds, JobRecord, State
+from backroom.identity import JobIds
+from backroom.job import JobRecord, State
 from backroom.options import check_name
 from backroom.posting import Answer, check_url, post
 from backroom.registry import JobType

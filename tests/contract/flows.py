@@ -17,7 +17,8 @@ from backroom.flow import (
     WorkflowStatus,
 )
 from backroom.flowing import Flowing
-from backroom.job import Hold, JobIds, JobRecord, JobStatus
+from backroom.identity import JobIds
+from backroom.job import Hold, JobRecord, JobStatus
 from backroom.tie import tied
 from backroom.transition import Claim
 from tests.contract.parts import Bench

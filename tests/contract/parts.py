@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from backroom.errors import StorageClosedError
+from backroom.identity import JobIds
 from backroom.inspecting import Filter
-from backroom.job import SECOND, JobIds, JobInfo, JobRecord, JobStatus
+from backroom.job import SECOND, JobInfo, JobRecord, JobStatus
 from backroom.ports import Claimed, Clock, Inserted, Reclaimed, Store, Want, WorkerSpec
 from backroom.transition import Claim, Failure, Transition
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from backroom.errors import JobNotFoundError, JobStateError, LeaseLostError
-from backroom.job import JobIds, JobStatus
+from backroom.identity import JobIds
+from backroom.job import JobStatus
 from backroom.step import FOREVER, MAX_SIGNALS, SignalRecord, StepKind, StepRecord
 from backroom.transition import Claim, Transition
 from tests.contract.parts import WEEK, Bench, Place

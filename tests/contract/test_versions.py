@@ -6,7 +6,8 @@ import asyncio
 
 import msgspec
 
-from backroom.job import JobIds, JobStatus
+from backroom.identity import JobIds
+from backroom.job import JobStatus
 from backroom.ports import Wake
 from backroom.ticking import Last, decide, job_of, read_rule
 from backroom.transition import Transition

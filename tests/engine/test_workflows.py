@@ -25,7 +25,8 @@ from backroom import (
     WorkflowNotFoundError,
     WorkflowStatus,
 )
-from backroom.job import SECOND, JobIds
+from backroom.identity import JobIds
+from backroom.job import SECOND
 from backroom.service import JobService
 from backroom.workflow import made_again
 from tests.engine.world import World

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from backroom.job import JobIds
+from backroom.identity import JobIds
 from backroom.limit import Need
 from backroom.step import FOREVER, SignalRecord, StepKind, StepRecord
 from backroom.storage.postgres.limits import Admitting

@@ -18,7 +18,8 @@ import pytest
 
 from backroom import DatabaseJobStorage, JobStatus
 from backroom.errors import LeaseLostError
-from backroom.job import JobIds, JobRecord
+from backroom.identity import JobIds
+from backroom.job import JobRecord
 from backroom.ports import Reclaimed, Want, WorkerSpec
 from backroom.storage.postgres.presence import LONGEST_LEASE
 from backroom.storage.postgres.watch import GRACE

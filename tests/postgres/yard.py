@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from backroom import DatabaseJobStorage
-from backroom.job import JobIds
+from backroom.identity import JobIds
 from backroom.storage.postgres.history import History, Part
 from tests.contract.parts import Bench, SettableClock
 from tests.servers.fixtures import PostgresPlace

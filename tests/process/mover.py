@@ -22,8 +22,9 @@ from backroom import DatabaseJobStorage, FileJobStorage, moving
 from backroom.baggage import Baggage
 from backroom.flow import FlowRecord, FlowView, Member, Piece
 from backroom.flowing import Flowing
+from backroom.identity import JobIds
 from backroom.inspecting import Filter
-from backroom.job import SECOND, JobIds, JobRecord
+from backroom.job import SECOND, JobRecord
 from backroom.moving import Move
 from backroom.planning import Planning
 from backroom.ports import House, Want, WorkerSpec

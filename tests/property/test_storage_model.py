@@ -27,8 +27,9 @@ from hypothesis.stateful import (
 
 from backroom import MemoryJobStorage
 from backroom.errors import DuplicateJobError
+from backroom.identity import JobIds
 from backroom.inspecting import Filter
-from backroom.job import SECOND, Hold, JobIds, JobRecord, JobStatus
+from backroom.job import SECOND, Hold, JobRecord, JobStatus
 from backroom.ports import House, Inserted, Pruned, Store, Want, WorkerSpec
 from backroom.storage.sqlite import moving
 from backroom.transition import Claim, Failure, Transition

@@ -35,8 +35,9 @@ from backroom import (
 )
 from backroom import scheduler as scheduling
 from backroom.flow import Kept, OnFailure
+from backroom.identity import JobIds
 from backroom.inspecting import Outlook
-from backroom.job import SECOND, JobIds
+from backroom.job import SECOND
 from backroom.limit import LimitInfo
 from backroom.ports import Store
 from backroom.schedule import ScheduleRecord

@@ -202,7 +202,7 @@ async def look(service: JobServiceProtocol) -> None:
     await service.retry_jobs(type=REPORT, tag="big")
     found = await service.search_jobs(text="ada", error="ValueError", priority="low", within=0.1)
     reveal_type(found)  # R: backroom.job.JobPage
-    reveal_type(await service.count_jobs(status="failed"))  # R: backroom.job.Count
+    reveal_type(await service.count_jobs(status="failed"))  # R: backroom.stats.Count
     await service.reschedule_jobs(delay=60, ids=[uuid4(), "019c"], progress=print)
     await service.reprioritize_jobs("high", priority="low")
     await service.reprioritize_job("019c", "high")
@@ -417,7 +417,7 @@ def plain_code() -> None:
     reveal_type(ids)  # R: list[backroom.job.JobId[accepted.Report]]
     for info in blocking.get_jobs(status="failed", type=ORDER):
         reveal_type(info)  # R: backroom.job.JobInfo
-    reveal_type(blocking.get_stats())  # R: backroom.job.JobStats
+    reveal_type(blocking.get_stats())  # R: backroom.stats.JobStats
     reveal_type(blocking.get_limits())  # R: list[backroom.limit.LimitInfo]
     with wrapping as entered:
         reveal_type(entered)  # R: backroom.blocking.JobService

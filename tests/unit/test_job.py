@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 
 from backroom import Cancel, JobId, JobPage, JobStatus, OptionError, Snooze
-from backroom.job import (
-    LONGEST,
-    JobIds,
-    State,
-    duration,
-    microseconds,
-    moment,
-    status_of,
-    to_datetime,
-)
+from backroom.identity import JobIds
+from backroom.job import LONGEST, State, duration, microseconds, moment, status_of, to_datetime
 
 NOW = microseconds(datetime(2026, 3, 1, 12, tzinfo=UTC))
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from backroom import Cron
-from backroom.job import SECOND, JobIds, microseconds
+from backroom.identity import JobIds
+from backroom.job import SECOND, microseconds
 from backroom.schedule import CAUGHT_UP, Firing, ScheduleRecord, Tick
 from backroom.ticking import (
     COUNTED,

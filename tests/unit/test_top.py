@@ -10,7 +10,8 @@ from backroom.cli.top.board import LEAVE, Board, Look, Wish
 from backroom.cli.top.keys import keys_of
 from backroom.cli.top.picture import picture
 from backroom.crew import RunningJob, WorkerInfo, WorkerReport
-from backroom.job import FailureGroup, JobId, JobStats, JobStatus, QueueStats
+from backroom.job import JobId, JobStatus
+from backroom.stats import FailureGroup, JobStats, QueueStats
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

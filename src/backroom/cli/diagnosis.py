@@ -20,8 +20,8 @@ from backroom.cli.on_its_way import on_its_way
 from backroom.cli.plain import count_of
 from backroom.cli.stranded import places
 from backroom.errors import BackroomError
-from backroom.job import JobStats
 from backroom.service import JobService
+from backroom.stats import JobStats
 from backroom.storage.folder import DATABASE, Folder, boot_id
 from backroom.storage.sqlite.connect import FIXED_SQLITE
 from backroom.storage.sqlite.ledger import APPLICATION_ID, SCHEMA_VERSION

@@ -13,8 +13,8 @@ from backroom.cli.output import printing, say, to_json
 from backroom.cli.plain import count_of, plain
 from backroom.cli.work import banner
 from backroom.errors import BackroomError
-from backroom.job import JobStats
 from backroom.service import JobService
+from backroom.stats import JobStats
 
 if TYPE_CHECKING:
     from backroom.storage.postgres import DatabaseJobStorage

@@ -16,8 +16,9 @@ from rich.text import Text
 from backroom.action import ActionInfo
 from backroom.cli.output import say
 from backroom.cli.plain import plain
-from backroom.job import FIRST, AttemptError, JobInfo, JobPage, JobStats, JobStatus, QueueStats
+from backroom.job import FIRST, AttemptError, JobInfo, JobPage, JobStatus
 from backroom.limit import LimitInfo
+from backroom.stats import JobStats, QueueStats
 
 __all__ = [
     "ago",

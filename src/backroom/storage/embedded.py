@@ -19,7 +19,7 @@ from backroom.action import ActionInfo, ActionRecord, Outcome
 from backroom.clock import SystemClock
 from backroom.errors import BackroomError, ConfigurationError
 from backroom.inspecting import Counted, Filter, Looked, Outlook, Progress, Stranded, Which
-from backroom.job import SECOND, FailureGroup, JobInfo, JobRecord, JobStats, duration
+from backroom.job import SECOND, JobInfo, JobRecord, duration
 from backroom.limit import LimitInfo, LimitRecord
 from backroom.ports import (
     Capabilities,
@@ -35,6 +35,7 @@ from backroom.ports import (
     WorkerSpec,
 )
 from backroom.sizes import Sizes
+from backroom.stats import FailureGroup, JobStats
 from backroom.step import SignalRecord, StepRecord
 from backroom.stepping import lost
 from backroom.storage.matching import Done, Tally, whole_page

@@ -16,7 +16,8 @@ import msgspec
 
 from backroom.errors import BackroomError, RetryJob, StorageError
 from backroom.handle import Job
-from backroom.job import JobId, JobIds, JobInfo, JobRecord, JobStatus, moment
+from backroom.identity import JobIds
+from backroom.job import JobId, JobInfo, JobRecord, JobStatus, moment
 from backroom.registry import Known
 from backroom.service import JobService
 from backroom.testing.findings import Interruption, Kind, Seen

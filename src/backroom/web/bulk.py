@@ -17,7 +17,7 @@ import msgspec
 
 from backroom.errors import BackroomError
 from backroom.inspecting import BulkProgress
-from backroom.job import Count
+from backroom.stats import Count
 from backroom.web.operations import BulkVerb, Operations
 from backroom.web.problem import Problem
 

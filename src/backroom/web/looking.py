@@ -10,10 +10,11 @@ import msgspec
 
 from backroom.action import ActionInfo
 from backroom.flow import WorkflowInfo
-from backroom.job import Count, FailureGroup, JobInfo, JobStats
+from backroom.job import JobInfo
 from backroom.limit import LimitInfo
 from backroom.schedule import ScheduleInfo, TickInfo
 from backroom.service import JobService
+from backroom.stats import Count, FailureGroup, JobStats
 from backroom.web.access import Identity
 from backroom.web.problem import Problem
 from backroom.web.redaction import Redaction

@@ -11,9 +11,10 @@ from backroom.action import ActionInfo
 from backroom.describing import Masks, TypeInfo
 from backroom.errors import ConfigurationError
 from backroom.flow import WorkflowInfo
-from backroom.job import FailureGroup, JobInfo, SignalInfo
+from backroom.job import JobInfo, SignalInfo
 from backroom.schedule import ScheduleInfo
 from backroom.secret import HIDDEN, masked
+from backroom.stats import FailureGroup
 from backroom.web.access import Identity, Role, role_of
 
 __all__ = ["Redact", "Redaction"]

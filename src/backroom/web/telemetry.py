@@ -14,8 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from backroom.crew import WorkerInfo
 from backroom.figure import Percentiles
 from backroom.health import troubles
-from backroom.job import JobStats, QueueStats
 from backroom.scaling import MOST, Demand, wanted_workers
+from backroom.stats import JobStats, QueueStats
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.problem import Problem

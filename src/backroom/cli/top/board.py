@@ -10,7 +10,7 @@ import msgspec
 from backroom.cli.plain import count_of
 from backroom.crew import RunningJob, WorkerInfo
 from backroom.history import HistoryPoint
-from backroom.job import FailureGroup, JobStats
+from backroom.stats import FailureGroup, JobStats
 
 __all__ = ["LEAVE", "Board", "Look", "Panel", "Wish"]
 

@@ -13,19 +13,8 @@ import asyncpg
 import msgspec
 
 from backroom.errors import StorageError
-from backroom.job import (
-    FailureGroup,
-    JobId,
-    JobStats,
-    JobStatus,
-    ParkedStats,
-    QueueStats,
-    State,
-    WorkerStats,
-    first_line,
-    status_of,
-    to_datetime,
-)
+from backroom.job import JobId, JobStatus, State, status_of, to_datetime
+from backroom.stats import FailureGroup, JobStats, ParkedStats, QueueStats, WorkerStats, first_line
 from backroom.storage.postgres.base import Base
 from backroom.storage.postgres.connecting import LONGEST
 from backroom.storage.postgres.statements import Statements

@@ -15,7 +15,6 @@ from backroom.job import (
     FIRST,
     PRIORITIES,
     AttemptError,
-    FailureGroup,
     JobId,
     JobInfo,
     JobStatus,
@@ -25,6 +24,7 @@ from backroom.job import (
     to_datetime,
 )
 from backroom.limit import OURS, full
+from backroom.stats import FailureGroup
 from backroom.step import SignalRecord, StepRecord, shown
 from backroom.stepping import active
 from backroom.storage.matching import LOOKED, Done

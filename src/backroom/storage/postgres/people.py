@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 from backroom.errors import JobStateError
 from backroom.inspecting import Counted, Filter, Looked, Outlook, Progress, Which
-from backroom.job import FailureGroup, JobInfo, JobStats
+from backroom.job import JobInfo
 from backroom.ports import Wake
+from backroom.stats import FailureGroup, JobStats
 from backroom.storage.matching import Done, Tally, whole_page
 from backroom.storage.postgres.actions import Actions
 from backroom.storage.postgres.base import Base

@@ -12,19 +12,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from backroom.job import (
-    FailureGroup,
-    JobId,
-    JobStats,
-    JobStatus,
-    ParkedStats,
-    QueueStats,
-    State,
-    WorkerStats,
-    first_line,
-    status_of,
-    to_datetime,
-)
+from backroom.job import JobId, JobStatus, State, status_of, to_datetime
+from backroom.stats import FailureGroup, JobStats, ParkedStats, QueueStats, WorkerStats, first_line
 from backroom.storage.sqlite.ledger import VERSION, Ledger
 
 __all__ = ["failures", "fold", "miscounted", "recount", "stats"]

@@ -10,8 +10,9 @@ import msgspec
 from backroom.crew import WorkerInfo, WorkerReport
 from backroom.figure import OTHER, Figures
 from backroom.history import COARSE, FINE, depths_of
-from backroom.job import SECOND, JobStats, to_datetime
+from backroom.job import SECOND, to_datetime
 from backroom.ports import Wake
+from backroom.stats import JobStats
 from backroom.storage.sqlite.ledger import Ledger, encode
 from backroom.storage.told import (
     ALL,

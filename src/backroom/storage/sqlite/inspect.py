@@ -19,16 +19,15 @@ from backroom.job import (
     FIRST,
     PRIORITIES,
     AttemptError,
-    FailureGroup,
     JobId,
     JobInfo,
-    JobStats,
     LogLine,
     State,
     status_of,
     to_datetime,
 )
 from backroom.limit import OURS, full
+from backroom.stats import FailureGroup, JobStats
 from backroom.step import shown
 from backroom.storage.matching import LOOKED
 from backroom.storage.sqlite import counts

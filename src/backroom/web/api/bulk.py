@@ -7,7 +7,8 @@ from typing import Annotated, Final
 import msgspec
 
 from backroom.errors import OptionError
-from backroom.job import Count, JobStatus, Priority
+from backroom.job import JobStatus, Priority
+from backroom.stats import Count
 from backroom.web.access import Role
 from backroom.web.answering import Answer
 from backroom.web.bulk import Operation

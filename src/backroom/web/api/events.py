@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import msgspec
 from starlette.responses import Response
 
-from backroom.job import JobInfo, JobStats, microseconds
+from backroom.job import JobInfo, microseconds
+from backroom.stats import JobStats
 from backroom.web.access import Role
 from backroom.web.answering import encode
 from backroom.web.call import Call

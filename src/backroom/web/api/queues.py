@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from backroom.job import QueueStats
+from backroom.stats import QueueStats
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.problem import Problem

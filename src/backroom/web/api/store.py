@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from backroom.describing import TypeInfo
-from backroom.job import FailureGroup, JobStats
 from backroom.limit import LimitInfo
+from backroom.stats import FailureGroup, JobStats
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.filters import Limit

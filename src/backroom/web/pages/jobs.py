@@ -12,7 +12,8 @@ import msgspec
 from starlette.responses import Response
 
 from backroom.errors import JobNotFoundError, JobStateError
-from backroom.job import PRIORITIES, JobStats, JobStatus, Priority
+from backroom.job import PRIORITIES, JobStatus, Priority
+from backroom.stats import JobStats
 from backroom.web.access import Role
 from backroom.web.call import Call
 from backroom.web.filters import JobKey, Moment

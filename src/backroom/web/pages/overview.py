@@ -8,7 +8,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from starlette.responses import Response
 
-from backroom.job import JobStats, JobStatus
+from backroom.job import JobStatus
+from backroom.stats import JobStats
 from backroom.web.call import Call
 from backroom.web.pages import numbers
 from backroom.web.pages.charts import charts_of

@@ -11,7 +11,8 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
-from backroom.job import JobStats, JobStatus
+from backroom.job import JobStatus
+from backroom.stats import JobStats
 from backroom.web.access import Role
 from backroom.web.assets import asset_url
 from backroom.web.call import Call
