@@ -29,6 +29,7 @@ __all__ = [
     "FOREVER",
     "MAX_SIGNALS",
     "MAX_STEPS",
+    "UNTIL_TOLD",
     "SignalRecord",
     "StepKind",
     "StepRecord",
@@ -42,6 +43,8 @@ MAX_SIGNALS: Final = 100
 """Signals that may wait for one job."""
 FOREVER: Final = 253_402_300_799_000_000
 """The moment until which a job waits that waits without a timeout: the end of the year 9999."""
+UNTIL_TOLD: Final = "until it is told to go on"
+"""What people read in its place."""
 
 
 class StepKind(IntEnum):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from backroom.figure import Percentiles
 from backroom.flow import WorkflowJob
 from backroom.history import History, HistoryPoint
-from backroom.job import AttemptError, JobId, JobInfo, JobStatus, LogLine
+from backroom.job import AttemptError, JobId, JobInfo, JobStatus, LogLine, to_datetime
+from backroom.step import FOREVER, UNTIL_TOLD
 from backroom.web.pages import charts, graph, numbers, texts, timeline, tracebacks
 from backroom.web.pages.saying import Asked, back_to, said_of
 
@@ -90,6 +91,7 @@ def test_stretches_of_time_are_told_in_two_units(value: float | None, text: str)
 def test_moments_are_told_by_their_distance() -> None:
     assert ">3 min ago<" in numbers.ago(at(-185), NOW)
     assert ">in 2 h<" in numbers.ago(at(7300), NOW)
+    assert numbers.ago(to_datetime(FOREVER), NOW) == UNTIL_TOLD
 
 
 # -- timelines -------------------------------------------------------------------------------------

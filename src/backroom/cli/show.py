@@ -16,9 +16,10 @@ from rich.text import Text
 from backroom.action import ActionInfo
 from backroom.cli.output import say
 from backroom.cli.plain import plain
-from backroom.job import FIRST, AttemptError, JobInfo, JobPage, JobStatus
+from backroom.job import FIRST, AttemptError, JobInfo, JobPage, JobStatus, to_datetime
 from backroom.limit import LimitInfo
 from backroom.stats import JobStats, QueueStats
+from backroom.step import FOREVER, UNTIL_TOLD
 
 __all__ = [
     "ago",
@@ -97,6 +98,8 @@ def ago(moment: datetime | None) -> str:
     """How long ago it was, or how soon it will be: "5 m ago"."""
     if moment is None:
         return ""
+    if moment == to_datetime(FOREVER):
+        return UNTIL_TOLD
     seconds = (datetime.now(UTC) - moment).total_seconds()
     size = abs(seconds)
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
@@ -106,6 +109,11 @@ def ago(moment: datetime | None) -> str:
     else:
         text = f"{size:.0f} s"
     return f"{text} ago" if seconds >= 0 else f"in {text}"
+
+
+def _due(moment: datetime) -> str:
+    text = ago(moment)
+    return text if text == UNTIL_TOLD else f"{_when(moment)} ({text})"
 
 
 def jobs(page: JobPage) -> None:
@@ -144,7 +152,7 @@ def job(info: JobInfo) -> None:
         ("queue", f"{plain(info.queue)}, {info.priority}"),
         ("attempt", _attempts(info) + (f", {info.crashes} crashes" if info.crashes else "")),
         ("created", _when(info.created_at)),
-        ("run at", f"{_when(info.run_at)} ({ago(info.run_at)})"),
+        ("run at", _due(info.run_at)),
         ("waits", _waits(info)),
         ("expires", _when(info.expires_at)),
         ("started", _when(info.started_at)),

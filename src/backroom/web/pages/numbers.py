@@ -7,6 +7,9 @@ from typing import Final
 
 from markupsafe import Markup
 
+from backroom.job import to_datetime
+from backroom.step import FOREVER, UNTIL_TOLD
+
 __all__ = ["ago", "clock", "count", "iso", "memory", "moment", "seconds", "short"]
 
 MINUTE: Final = 60
@@ -79,9 +82,12 @@ def clock(at: datetime) -> Markup:
 
 
 def ago(at: datetime | None, now: datetime) -> Markup:
-    """How long ago a moment was, or in how long it comes; a dash for none."""
+    """How long ago a moment was, or in how long it comes; a dash for none, words for the one that
+    never comes."""
     if at is None:
         return Markup(NONE)
+    if at == to_datetime(FOREVER):
+        return Markup(UNTIL_TOLD)
     distance = (now - at).total_seconds()
     if abs(distance) < 1:
         text = "now"
