@@ -58,7 +58,8 @@ async def overview(call: Call) -> Response:
         SPANS[query.last][1], queue=query.queue, type=query.type
     )
     failures = await call.looking.failures(10)
-    types = sorted({known.name for known in call.service.known_types})
+    queues = tuple(one.name for one in stats.queues)
+    types = tuple(sorted({known.name for known in call.service.known_types}))
     alarms = alarms_of(stats, datetime.now(UTC))
     return page(
         call,
@@ -74,8 +75,8 @@ async def overview(call: Call) -> Response:
         tiles=tiles_of(stats),
         charts=charts_of(history, of_type=query.type is not None),
         fields=[
-            Field("queue", "Queue", query.queue, tuple(one.name for one in stats.queues)),
-            Field("type", "Type", query.type, tuple(types)),
+            Field("queue", "Queue", query.queue, queues, placeholder="all"),
+            Field("type", "Type", query.type, types, placeholder="all"),
         ],
         filtered=query.queue is not None or query.type is not None,
         with_filter=lambda **said: query_of({"queue": query.queue, "type": query.type, **said}),
