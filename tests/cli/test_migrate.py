@@ -224,7 +224,7 @@ def test_the_doctor_tells_of_a_sound_store(postgres_url: PostgresPlace) -> None:
     assert {finding["level"] for finding in found.values()} == {"ok"}
     assert set(found) == {
         *("server", "schema", "rights"),
-        *("storage", "clock", "types", "waiting", "counts"),
+        *("storage", "clock", "types", "waiting", "counts", "places"),
     }
     assert "PostgreSQL " in found["server"]["says"]
     assert "connections in use" in found["server"]["says"]
