@@ -8,7 +8,7 @@ import msgspec
 
 from backroom.job import PRIORITIES, Priority
 from backroom.registry import Known
-from backroom.secret import Mask, mask_of, paths_of
+from backroom.secret import Mask, mask_of, masked_schema, paths_of
 
 __all__ = ["Masks", "TypeInfo", "type_info"]
 
@@ -27,7 +27,8 @@ class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
     retry_delay: float
     timeout: float
     data: dict[str, Any] | None
-    """The JSON schema of its data; None: any object, or a type that has none."""
+    """The JSON schema of its data, without values of what is secret; None: any object, or a type
+    that has none."""
     result: dict[str, Any] | None
     secret: tuple[str, ...]
     """Where its data has something that nobody is shown: "$.password"."""
@@ -76,4 +77,4 @@ def _schema(type_: Any) -> dict[str, Any] | None:
         found: dict[str, Any] = own() if own is not None else msgspec.json.schema(type_)
     except (TypeError, ValueError):  # Values of the application's own, which have no schema.
         return None
-    return found
+    return masked_schema(found, mask_of(type_))

@@ -5,6 +5,7 @@ What handlers get, and what storages keep, is not changed by it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,12 @@ from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
-__all__ = ["HIDDEN", "Mask", "Secret", "mask_of", "masked", "paths_of"]
+__all__ = ["HIDDEN", "Mask", "Secret", "mask_of", "masked", "masked_schema", "paths_of"]
 
 HIDDEN: Final = "(hidden)"
 """Stands where something is not shown."""
+VALUES: Final = ("default", "examples", "const", "enum")
+"""What says a value, in a JSON schema."""
 
 
 class Secret:
@@ -142,6 +145,45 @@ def masked(value: Any, mask: Mask) -> Any:
     if isinstance(mask, dict) and isinstance(value, dict):
         return {key: masked(item, mask.get(key, False)) for key, item in value.items()}
     return HIDDEN
+
+
+def masked_schema(schema: dict[str, Any], mask: Mask) -> dict[str, Any]:
+    """A JSON schema that says no value of what is hidden, as a default is one."""
+    schema = copy.deepcopy(schema)
+    _hide(schema, mask, schema.get("$defs", {}), set())
+    return schema
+
+
+def _hide(node: Any, mask: Mask, defs: dict[str, Any], seen: set[str]) -> None:
+    """`seen`: definitions that are hidden as a whole."""
+    if mask is False or not isinstance(node, dict):
+        return
+    name = str(node.get("$ref", "")).rpartition("/")[2]
+    if mask is True:
+        for key in VALUES:
+            node.pop(key, None)
+        for inner in [node.get("properties", {}), node.get("patternProperties", {})]:
+            for one in inner.values():
+                _hide(one, True, defs, seen)
+        if name in defs and name not in seen:
+            seen.add(name)
+            _hide(defs[name], True, defs, seen)
+    else:
+        node.pop("examples", None)
+        if "default" in node:
+            node["default"] = masked(node["default"], mask)
+        _hide(defs.get(name), mask, defs, seen)
+        if isinstance(mask, dict):
+            for field, inner_mask in mask.items():
+                _hide(node.get("properties", {}).get(field), inner_mask, defs, seen)
+    each = mask.mask if isinstance(mask, _Each) else mask is True
+    for key in ("items", "additionalProperties"):
+        _hide(node.get(key), each, defs, seen)
+    for one in node.get("prefixItems", ()):
+        _hide(one, each, defs, seen)
+    for key in ("anyOf", "oneOf", "allOf"):
+        for one in node.get(key, ()):
+            _hide(one, mask, defs, seen)
 
 
 def paths_of(mask: Mask, path: str = "$") -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pytest
@@ -127,3 +128,47 @@ def test_the_types_of_a_service_are_told_with_their_shapes() -> None:
         "LOGIN", "mail", 7, ("$.password",),
     )  # fmt: skip
     assert login.data is not None
+
+
+@dataclass
+class Given:
+    user: str = "ada"
+    password: Annotated[str, Secret, msgspec.Meta(examples=["hunter2"])] = "hunter2"
+
+
+class Deep(msgspec.Struct):
+    here: Annotated[Given, Secret] = msgspec.field(default_factory=Given)
+    tags: Annotated[list[str], Secret] = msgspec.field(name="labels", default_factory=list)
+    other: Given | None = None
+    each: tuple[Given, ...] = (Given(), Given())
+    named: dict[str, Annotated[Literal["hunter2", "hunter22"], Secret]] = {}
+
+
+class Modelled(BaseModel):
+    pin: Annotated[str, Secret] = Field("hunter2", examples=["hunter2"])
+    key: SecretStr = SecretStr("hunter2")
+    within: Given = Given()
+    user: str = "ada"
+
+
+class Row(msgspec.Struct, array_like=True):
+    user: str = "ada"
+    password: Hush = "hunter2"
+
+
+@pytest.mark.parametrize("type_", [Given, Deep, Modelled, Row, list[Given], Given | None])
+def test_the_shape_of_a_type_says_no_value_of_what_is_secret(type_: Any) -> None:
+    service = JobService("memory:")
+    service.declare(JobType("TYPE", type_))
+    [told] = service.known_types
+    assert told.data is not None
+    text = json.dumps(told.data)
+    assert "hunter2" not in text
+    assert "password" in text or "pin" in text or type_ is Row
+
+
+def test_what_is_not_secret_keeps_its_default() -> None:
+    service = JobService("memory:")
+    service.declare(JobType("TYPE", Given))
+    [told] = service.known_types
+    assert '"default": "ada"' in json.dumps(told.data)

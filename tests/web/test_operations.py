@@ -251,6 +251,24 @@ async def test_many_who_ask_for_the_same_at_once_get_one_job(service: JobService
     assert len({one.json()["id"] for one in answers}) == 1
 
 
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\tb"])
+async def test_a_key_that_is_none_makes_no_job(service: JobService, web: Web, key: str) -> None:
+    """An empty one, of a variable that is not set, would make one job of all."""
+    headers = {"Idempotency-Key": key}
+    refused = await web().post("/api/v1/jobs", json={"type": "HELLO"}, headers=headers)
+    assert (refused.status_code, refused.json()["at"]) == (422, "header.idempotency-key")
+    assert "1 to 255 printable characters" in refused.json()["detail"]
+    assert sum((await service.get_stats()).by_status.values()) == 0
+
+
+async def test_a_key_may_be_as_long_as_is_said_whatever_the_name(service: JobService) -> None:
+    app = dashboard(service, authenticate=lambda request: Identity("a" * 200, Role.ADMIN))
+    async with client_of(app) as client:
+        headers = {"Idempotency-Key": "k" * 255, "X-Backroom-Request": "1"}
+        made = await client.post("/api/v1/jobs", json={"type": "HELLO"}, headers=headers)
+        assert made.status_code == 201, made.text
+
+
 async def test_a_key_belongs_to_who_sent_it(service: JobService) -> None:
     one, first = Token.make("one", "admin")
     two, second = Token.make("two", "admin")

@@ -131,3 +131,18 @@ def test_a_cookie_that_was_changed_is_nobodys() -> None:
 def test_a_short_secret_is_refused(service: JobService) -> None:
     with pytest.raises(ConfigurationError, match="at least 32 characters"):
         dashboard(service, session_secret="short")
+
+
+async def test_a_secret_of_the_environment_is_taken_where_none_is_given(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two processes that answer for one name, the other knows who has signed in here."""
+    monkeypatch.setenv("BACKROOM_WEB_SECRET", KEY)
+    apps = [dashboard(service, auth=[READ]) for _ in range(2)]
+    headers = {"Origin": SITE}
+    async with client_of(apps[0], base_url=SITE, headers=headers) as client:
+        await client.post("/sign-in", data={"secret": SECRET})
+        cookies = client.cookies
+    async with client_of(apps[1], base_url=SITE, headers=headers) as client:
+        client.cookies = cookies
+        assert (await client.get("/api/v1/stats")).status_code == 200

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -29,6 +31,9 @@ from backroom.web.route import Found, Route, Table
 __all__ = ["Dashboard", "dashboard"]
 
 log = logging.getLogger("backroom.web")
+
+SECRET: Final = "BACKROOM_WEB_SECRET"
+"""The variable of the environment that signs cookies, where nothing else was said."""
 
 LOCAL: tuple[str, ...] = ("localhost",)
 """Every name of this machine for itself."""
@@ -56,7 +61,8 @@ def dashboard(
         authenticate: the host application's own: a function, async or not, of the request, that
             returns an `Identity`, or None where it cannot say.
         session_secret: signs the cookies of those who sign in; at least 32 characters, the same
-            in every process that answers for one name. None: a random one.
+            in every process that answers for one name. None: BACKROOM_WEB_SECRET of the
+            environment, or a random one.
         allowed_hosts: names under which this is asked for; None: any, where there is
             authentication, else only those of this machine.
         redact: the application's own word on what is shown of a job.
@@ -73,6 +79,8 @@ def dashboard(
             " give its .service"
         )
     bounds = bounds or Bounds()
+    if session_secret is None:
+        session_secret = os.environ.get(SECRET)
     gate = Gate(auth, authenticate, session_secret, bounds.failures)
     redaction = Redaction(service.masks, redact, hide_data_from)
     return Dashboard(House(service, gate, redaction, bounds, title), allowed_hosts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -52,11 +54,9 @@ class Operations:
                 job_id = await self._service.schedule(type_, data, **options)
                 created = True
             else:
-                # Nobody meets the key of somebody else, whatever blanks are in a name.
-                name = self._who.name
-                job_id, created = await self._service.schedule_once(
-                    f"{len(name)}:{name} {key}", type_, data, **options
-                )
+                # Nobody meets the key of somebody else, and names take nothing of its length.
+                own = hashlib.sha256(json.dumps([self._who.name, key]).encode()).hexdigest()
+                job_id, created = await self._service.schedule_once(own, type_, data, **options)
             record.changed = int(created)
             return job_id, created
 
