@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import uvicorn
 
 from backroom import FailJob, Job, JobService, JobType
-from backroom.web import dashboard
+from backroom.web import Dashboard, dashboard
 from backroom.web.credentials import Credential
 
 __all__ = ["Site", "site"]
@@ -53,6 +53,7 @@ class Site:
         self.hold.set()
         self.service = JobService("memory:", concurrency=4)
         self.url = ""
+        self.app: Dashboard | None = None
         self._loop = asyncio.new_event_loop()
         self._stop: asyncio.Event | None = None
 
@@ -93,7 +94,7 @@ class Site:
         self._stop = asyncio.Event()
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = dashboard(self.service, auth=self.auth)
+        app = self.app = dashboard(self.service, auth=self.auth)
         server = Server(
             uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         )

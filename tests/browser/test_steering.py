@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from backroom.web.bulk import Operation, _Running
 from tests.browser.site import Site, site
 
 Look = Callable[..., Page]
@@ -36,6 +37,46 @@ def test_all_that_match_get_another_moment_and_another_priority(shop: Site, look
     expect(page.locator("main")).to_contain_text("4 of 4 changed")
     moments = {shop.do(service.get_job(one)).run_at for one in ids}
     assert moments == {datetime(2040, 1, 31, 3, tzinfo=UTC)}
+
+
+def test_the_page_of_a_change_that_goes_on_is_asked_each_second(shop: Site, look: Look) -> None:
+    """Though no count of the overview moves, which is all that events tell of."""
+    assert shop.app is not None
+    one = Operation(
+        id="x", verb="reschedule", which={"status": "scheduled"}, actor="ada", expected=1933,
+        exact=False, begun_at=datetime.now(UTC),
+    )  # fmt: skip
+    running = shop.app.house.bulk._known["x"] = _Running(one)
+    page = look("/operations/x")
+    page.locator("html[data-ready]").wait_for()
+    expect(page.locator(".progress")).to_contain_text("0 of at least 1,933 changed")
+    for changed in (500, 12_000, 13_000):
+        running.set(changed=changed)
+        # Less than a page waits that nothing happens to.
+        expect(page.locator(".progress b")).to_have_text(f"{changed:,}", timeout=4000)
+    expect(page.locator(".progress")).to_contain_text("13,000 changed")
+    running.end("done")
+    expect(page.locator("h1 .status")).to_have_text("done", timeout=4000)
+    expect(page.locator("[data-moving]")).to_have_count(0)
+
+
+def test_without_scripts_a_form_that_is_refused_keeps_what_was_typed(browser: Browser) -> None:
+    with site() as shop:
+        shop.do(shop.service.schedule("SHIP_ORDER", {"order": 1}, delay=3600, tags=["late"]))
+        context = browser.new_context(base_url=shop.url, java_script_enabled=False)
+        page = context.new_page()
+        page.goto("/bulk?verb=reschedule&tag=late")
+        page.get_by_role("button", name="Reschedule all").click()
+        expect(page.locator("#flash .bad")).to_contain_text("say run_at or delay")
+        page.get_by_label("or at (UTC)").fill("tomorrow")
+        page.get_by_role("button", name="Reschedule all").click()
+        expect(page.locator("#flash .bad")).to_contain_text("run_at")
+        expect(page.get_by_label("or at (UTC)")).to_have_value("tomorrow")
+        expect(page.locator("dl.facts")).to_contain_text("late")
+        page.get_by_label("or at (UTC)").fill("2040-01-31T03:00Z")
+        page.get_by_role("button", name="Reschedule all").click()
+        page.wait_for_url("**/operations/*")
+        context.close()
 
 
 def test_a_signal_is_sent_from_the_page_of_the_job_that_waits_for_it(

@@ -68,14 +68,63 @@ async def test_all_that_match_and_wait_get_another_priority(service: JobService,
     assert "Change the priority of all" in (await client.get(begun.headers["location"])).text
 
 
-async def test_a_change_of_many_without_its_moment_is_refused_on_the_page(
-    service: JobService, web: Web
+def typed(page: str, name: str) -> str:
+    """What stands in that field of a form."""
+    [found] = re.findall(rf'name="{name}"[^>]* value="([^"]*)"', page)
+    return html.unescape(found)
+
+
+@pytest.mark.parametrize(
+    ("delay", "run_at", "said"),
+    [
+        ("", "", "say run_at or delay"),
+        ("", "tomorrow", "run_at: "),
+        ("soon", "", "delay: "),
+        ("-1", "", "delay: "),
+        ("5", "2040-01-31T03:00Z", "one of them"),
+    ],
+)
+async def test_a_form_that_is_refused_comes_back_as_it_was_typed(
+    service: JobService, web: Web, delay: str, run_at: str, said: str
 ) -> None:
-    await service.schedule("HELLO", {}, delay=3600)
-    form = {"verb": "reschedule", "type": "HELLO", "delay": "", "run_at": ""}
+    job_id = await service.schedule("HELLO", {}, delay=3600, tags=["a"])
+    due = (await service.get_job(job_id)).run_at
+    since = "2020-01-31T03:00:00.000Z"
+    form = {
+        "verb": "reschedule", "type": "HELLO", "status": "scheduled", "tag": "a", "since": since,
+        "delay": delay, "run_at": run_at,
+    }  # fmt: skip
     refused = await web().post("/bulk", data=form, headers=SAME)
     assert refused.status_code == 422
-    assert "say run_at or delay" in refused.text
+    [flash] = re.findall(r'<p class="note bad">(.*?)</p>', refused.text)
+    assert said in html.unescape(flash)
+    assert "Reschedule <b" in refused.text
+    for name in ("delay", "run_at", "type", "tag", "status", "since"):
+        assert typed(refused.text, name) == form[name]
+    # Its address is one that cannot be looked at.
+    assert "data-events" not in refused.text
+    assert (await service.get_job(job_id)).run_at == due
+
+
+async def test_a_change_of_many_that_was_mended_is_done(service: JobService, web: Web) -> None:
+    job_id = await service.schedule("HELLO", {}, delay=3600)
+    form = {
+        "verb": "reschedule", "type": "HELLO", "status": "scheduled", "delay": "",
+        "since": "2020-01-31T03:00Z", "run_at": "2040-01-31T03:00Z",
+    }  # fmt: skip
+    client = web()
+    begun = await client.post("/bulk", data=form, headers=SAME)
+    assert (await ended(client, begun))["changed"] == 1
+    assert str((await service.get_job(job_id)).run_at) == "2040-01-31 03:00:00+00:00"
+
+
+async def test_a_page_that_refuses_is_looked_at_again_where_that_may_help_alone(web: Web) -> None:
+    client = web()
+    for path in ("/bulk?verb=cancel", "/jobs?status=none", "/jobs/none-such"):
+        assert "data-events" not in (await client.get(path)).text, path
+    lost = await client.post("/queues/none/limit", data={"most": "x"}, headers=SAME)
+    assert lost.status_code in (400, 422)
+    assert "data-events" not in lost.text
 
 
 @pytest.mark.parametrize(
@@ -142,8 +191,13 @@ async def test_a_value_that_is_no_json_is_refused_and_not_sent(
     job_id = await service.schedule("HELLO", {}, delay=3600)
     form = {"name": "approved", "value": value}
     refused = await web().post(f"/jobs/{job_id}/signal", data=form, headers=SAME)
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert said in refused.text
+    assert typed(refused.text, "name") == "approved"
+    [text] = re.findall(r'name="value"[^>]*>([^<]*)<', refused.text)
+    assert html.unescape(text) == value
+    assert '<details class="menu" open>' in refused.text
+    assert "data-events" not in refused.text
     assert (await service.get_job(job_id)).signals == ()
 
 
@@ -164,6 +218,19 @@ async def test_a_signal_without_a_value_is_null_and_readers_send_none(
     assert await send(operator.secret) == 303
     [signal] = (await service.get_job(job_id)).signals
     assert (signal.name, signal.value) == ("approved", None)
+
+
+async def test_a_delay_that_is_refused_comes_back_as_it_was_typed(
+    service: JobService, web: Web
+) -> None:
+    job_id = await service.schedule("HELLO", {}, delay=3600)
+    for delay in ("", "soon", "-1"):
+        form = {"delay": delay}
+        refused = await web().post(f"/jobs/{job_id}/reschedule", data=form, headers=SAME)
+        assert refused.status_code == 422
+        assert typed(refused.text, "delay") == delay
+        assert "delay" in refused.text
+        assert "data-events" not in refused.text
 
 
 # -- asked before anything is forgotten ------------------------------------------------------------

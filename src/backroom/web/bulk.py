@@ -56,6 +56,21 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     error: str | None = None
 
+    @property
+    def told(self) -> bool:
+        """Whether what was expected still says something: no more than that was changed."""
+        return self.changed <= self.expected and (self.exact or self.changed < self.expected)
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, 0 to 1; None: more match than were counted."""
+        if self.state == "done":
+            return 1.0
+        met = self.changed + self.refused
+        if met < self.expected:
+            return met / self.expected
+        return float(met > 0) if self.exact else None
+
 
 class _Running:
     """One of them, and the task that does it."""

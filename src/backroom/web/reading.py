@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -13,7 +13,7 @@ import msgspec
 
 from backroom.web.problem import Problem
 
-__all__ = ["read_form", "read_json", "read_query", "read_value"]
+__all__ = ["read_fields", "read_form", "read_json", "read_query", "read_value"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -45,6 +45,17 @@ def read_form(body: bytes, shape: type[S] | None) -> S | None:
     return _read_pairs(_pairs(body, "body"), shape, "body")
 
 
+def read_fields(said: Mapping[str, Any], shape: type[S]) -> S:
+    """Fields of a form that were kept as text until now; None: nothing is said.
+
+    Raises:
+        Problem: 422.
+    """
+    found = _read_pairs([(k, v) for k, v in said.items() if v is not None], shape, "body")
+    assert found is not None
+    return found
+
+
 def _pairs(text: bytes, where: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
@@ -59,7 +70,7 @@ def _pairs(text: bytes, where: str) -> list[tuple[str, str]]:
         ) from None  # fmt: skip
 
 
-def _read_pairs(pairs: Sequence[tuple[str, str]], shape: type[S] | None, where: str) -> S | None:
+def _read_pairs(pairs: Sequence[tuple[str, Any]], shape: type[S] | None, where: str) -> S | None:
     lists, moments = _lists(shape), _moments(shape)
     said: dict[str, Any] = {}
     for name, value in pairs:

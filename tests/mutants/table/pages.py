@@ -97,4 +97,36 @@ MUTANTS = (
         new="if False:",
         tests=("web/test_pages.py::test_selected_jobs_are_deleted_by_admins_alone",),
     ),
+    Mutant(
+        name="no-more-than-were-expected",
+        promises=(15,),
+        guard="of more jobs than were counted, nobody is told how many of how many are done",
+        file="web/bulk.py",
+        old="return self.changed <= self.expected and (self.exact or self.changed < self.expected)",
+        new="return True",
+        tests=("web/test_bulk.py::test_how_far_it_is_is_told_in_numbers_that_make_sense",),
+    ),
+    Mutant(
+        name="a-refused-form-is-not-looked-at-again",
+        promises=(15,),
+        guard="a page whose address cannot be looked at does not ask for it",
+        file="web/pages/routes.py",
+        old='if method != "POST" and problem.status >= 500 else ""',
+        new='or ""',
+        tests=(
+            "web/test_steering_pages.py"
+            "::test_a_page_that_refuses_is_looked_at_again_where_that_may_help_alone",
+        ),
+    ),
+    Mutant(
+        name="a-refused-form-comes-back",
+        promises=(15,),
+        guard="what was typed into a form that is refused stands there, to be mended",
+        file="web/pages/bulk.py",
+        old="if not form.said() or",
+        new="if True or",
+        tests=(
+            "web/test_steering_pages.py::test_a_form_that_is_refused_comes_back_as_it_was_typed",
+        ),
+    ),
 )

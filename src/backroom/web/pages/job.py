@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
-from backroom.errors import WorkflowNotFoundError
+from backroom.errors import OptionError, WorkflowNotFoundError
 from backroom.flow import WorkflowInfo
 from backroom.job import PRIORITIES, JobInfo, JobStatus, Priority
 from backroom.web.call import Call
 from backroom.web.pages import graph, timeline, tracebacks
 from backroom.web.pages.asking import ask_to_delete
 from backroom.web.pages.rendering import page
-from backroom.web.pages.saying import Asked, said_of
-from backroom.web.reading import read_value
+from backroom.web.pages.saying import Asked, refusal_of, said_of
+from backroom.web.problem import Problem
+from backroom.web.reading import read_fields, read_value
 
 __all__ = [
     "PriorityForm", "RescheduleForm", "RetryForm", "SignalForm", "cancel", "copy",
@@ -30,8 +32,8 @@ class RetryForm(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RescheduleForm(msgspec.Struct, forbid_unknown_fields=True):
-    delay: float
-    """Seconds from now."""
+    delay: str = ""
+    """Seconds from now; text until it is read, so that it can be shown again."""
 
 
 class PriorityForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,6 +44,17 @@ class SignalForm(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     value: str = ""
     """JSON; empty: null."""
+
+
+class _Delay(msgspec.Struct):
+    delay: float
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """What was typed into the form of a verb, and not taken."""
+
+    verb: str
+    form: Any
 
 
 class Extra(msgspec.Struct, frozen=True):
@@ -55,6 +68,7 @@ LOG_LINES: Final = 200
 """Of the log, the last ones that are shown; the API has all of them."""
 LOG_CHARACTERS: Final = 1000
 """Of each of them."""
+_REFUSED: Final = (OptionError, Problem)
 WAITING: Final = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.BLOCKED)
 EXTRAS: Final = (Extra("reschedule", "Reschedule"), Extra("priority", "Priority"))
 SIGNAL: Final = Extra("signal", "Send a signal")
@@ -63,6 +77,15 @@ SIGNAL: Final = Extra("signal", "Send a signal")
 async def job(call: Call) -> Response:
     """The page of one job."""
     query: Asked = call.query
+    return await _shown(call, said=said_of(query))
+
+
+async def _again(call: Call, verb: str, error: OptionError | Problem) -> Response:
+    """The page with the form as it was typed, and with what was wrong in it."""
+    return await _shown(call, Typed(verb, call.body), said=refusal_of(error), status=422, events="")
+
+
+async def _shown(call: Call, typed: Typed | None = None, **said: Any) -> Response:
     info = await call.looking.job(call.params["id"])
     stats = await call.looking.stats()
     flow = await _flow(call, info)
@@ -77,22 +100,30 @@ async def job(call: Call) -> Response:
         "job.html",
         "jobs",
         stats=stats,
-        said=said_of(query),
-        events=f"/api/v1/jobs/{info.id}/events",
+        **{"events": f"/api/v1/jobs/{info.id}/events", **said},
         job=info,
+        typed=typed,
         failure=failure,
         trace=trace,
         lanes=lanes,
         has_unknown=any(span.kind == "unknown" for lane in lanes for span in lane.spans),
         flow=flow,
         graph=graph.draw(flow.jobs) if flow and 1 < len(flow.jobs) <= graph.MOST else None,
-        extras=(*(EXTRAS if info.status in WAITING else ()), *((SIGNAL,) if signals else ())),
+        extras=_extras(info, signals, typed),
         signals=signals,
         priorities=PRIORITIES,
         can_copy=True,
         log_lines=LOG_LINES,
         log_characters=LOG_CHARACTERS,
     )
+
+
+def _extras(info: JobInfo, signals: Sequence[str], typed: Typed | None) -> list[Extra]:
+    """Those that make sense with it, and the one of which the form is to be mended."""
+    found = [*(EXTRAS if info.status in WAITING else ()), *([SIGNAL] if signals else ())]
+    if typed is not None and typed.verb == SIGNAL.verb and SIGNAL not in found:
+        found.append(SIGNAL)
+    return found
 
 
 def signals_of(info: JobInfo) -> list[str]:
@@ -146,7 +177,11 @@ async def cancel(call: Call) -> Response:
 async def reschedule(call: Call) -> Response:
     """Gives it another moment."""
     id_ = call.params["id"]
-    await call.operations.reschedule_job(id_, delay=call.body.delay)
+    try:
+        delay = read_fields({"delay": call.body.delay or None}, _Delay).delay
+        await call.operations.reschedule_job(id_, delay=delay)
+    except _REFUSED as error:
+        return await _again(call, "reschedule", error)
     return call.redirect(f"/jobs/{id_}", did="rescheduled")
 
 
@@ -160,8 +195,11 @@ async def reprioritize(call: Call) -> Response:
 async def signal(call: Call) -> Response:
     """Sends it a value that its handler waits for."""
     id_, form = call.params["id"], call.body
-    value = read_value(form.value, call.house.bounds.depth, "body.value")
-    await call.operations.signal_job(id_, form.name, value)
+    try:
+        value = read_value(form.value, call.house.bounds.depth, "body.value")
+        await call.operations.signal_job(id_, form.name, value)
+    except _REFUSED as error:
+        return await _again(call, "signal", error)
     return call.redirect(f"/jobs/{id_}", did="signalled")
 
 

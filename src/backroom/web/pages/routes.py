@@ -45,7 +45,7 @@ def routes() -> list[Route]:
         _change("/jobs/{id}/signal", job.signal, job.SignalForm),
         _change("/jobs/{id}/delete", job.delete, Confirmed, role=Role.ADMIN),
         _look("/bulk", bulk.preview, bulk.Preview, role=Role.OPERATE),
-        _change("/bulk", bulk.change, bulk.ChangeJobs),
+        _change("/bulk", bulk.change, bulk.ChangeForm),
         _look("/operations/{id}", bulk.operation),
         _change("/operations/{id}/stop", bulk.stop),
         _look("/audit", audit.audit, audit.AuditQuery),
@@ -86,9 +86,12 @@ def _change(
 async def refusal(call: Call, problem: Problem) -> Response:
     """A page that says what was wrong, and the mend."""
     document = problem.document
+    method = call.request.method
+    # Looked at again where that may bring more than the same refusal; a form has no such address.
+    events = "/api/v1/events" if method != "POST" and problem.status >= 500 else ""
     answer = page(
-        call, "refusal.html", said=Said(document.detail, "bad") if call.request.method == "POST"
-        else None, status=problem.status, problem=document,
+        call, "refusal.html", said=Said(document.detail, "bad") if method == "POST" else None,
+        status=problem.status, problem=document, events=events,
     )  # fmt: skip
     answer.headers.update(problem.headers)
     return answer

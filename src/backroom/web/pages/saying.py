@@ -6,7 +6,10 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Asked", "Said", "back_to", "said_of"]
+from backroom.errors import OptionError
+from backroom.web.problem import Problem
+
+__all__ = ["Asked", "Said", "back_to", "refusal_of", "said_of"]
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -62,6 +65,14 @@ def said_of(asked: Asked) -> Said | None:
     if text is None:
         return None
     return Said(text.format(changed=f"{asked.changed or 0:,}"))
+
+
+def refusal_of(error: OptionError | Problem) -> Said:
+    """What was wrong in a form, said above it."""
+    text = str(error)
+    if isinstance(error, Problem) and error.name == "bad-value" and error.at:
+        text = f"{error.at.removeprefix('body.')}: {text}"
+    return Said(text, "bad")
 
 
 def back_to(path: str | None, otherwise: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import { OURS, foreign, signedOut, told, untell } from "./telling.js";
 
 const LEAST = 1000; // milliseconds from one look to the next
 const SILENT = 5000; // a look where the events do not come
+const MOVING = "[data-moving]"; // what moves without an event, such as a change of many jobs: a look each LEAST
 
 const state = { source: null, timer: 0, running: false, again: false, last: 0, took: 0, paused: false, tag: null, ended: false };
 
@@ -140,7 +141,7 @@ function heartbeat() {
   silence = setTimeout(() => {
     if (!document.hidden && !state.paused) soon();
     heartbeat();
-  }, SILENT);
+  }, document.querySelector(MOVING) ? LEAST : SILENT);
 }
 
 export function pause(on) {
