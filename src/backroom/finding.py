@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Final, TypeVar, Unpack
 from uuid import UUID
 
+import msgspec
+
 from backroom.errors import JobCancelledError, JobFailedError, JobNotFoundError, OptionError
 from backroom.filtering import JobFilter, check_cursor, check_job_id, check_limit, read_filter
 from backroom.inspecting import Filter
@@ -15,7 +17,7 @@ from backroom.limit import LimitInfo
 from backroom.ports import Clock, Store
 from backroom.registry import Registry
 from backroom.results import Results
-from backroom.stats import Count, FailureGroup, JobStats
+from backroom.stats import Count, FailureGroup, JobStats, WorkerStats
 
 __all__ = ["Finding", "Pace"]
 
@@ -193,9 +195,16 @@ class Finding:
                 return Count(jobs, cursor is None)
 
     async def get_stats(self) -> JobStats:
-        """Counts by status, queues, workers, and types that nobody here knows."""
+        """Counts by status, queues, workers that live, and types that nobody here knows."""
         await self._ready()
-        return await self.storage.stats(self._clock.now())
+        stats = await self.storage.stats(self._clock.now())
+        # A storage tells whom it has enlisted: who died as well, until their jobs are back.
+        living = tuple(
+            WorkerStats(one.name, one.started_at, one.claimed, one.draining)
+            for one in await self.storage.crew()
+            if one.alive
+        )
+        return msgspec.structs.replace(stats, workers=living)
 
     async def get_failures(self, limit: int = 100) -> list[FailureGroup]:
         """The failed jobs that are there now, grouped by type and kind of their last error; the

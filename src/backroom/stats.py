@@ -50,6 +50,8 @@ class WorkerStats(msgspec.Struct, frozen=True):
     started_at: datetime
     active: int
     """Jobs it has claimed, the waiting ones included."""
+    draining: bool = False
+    """It claims nothing, since it was asked to."""
 
 
 class ParkedStats(msgspec.Struct, frozen=True):

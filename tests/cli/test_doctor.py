@@ -13,6 +13,7 @@ import pytest
 from backroom.cli import stranded
 from backroom.cli.diagnosis import diagnose
 from backroom.cli.target import service_of
+from backroom.ports import WorkerSpec
 from tests.cli.parts import Terminal, backroom
 from tests.process.parts import Family, eventually_async, scheduling
 
@@ -145,6 +146,31 @@ async def test_jobs_that_nobody_runs_are_found(jobs: Path) -> None:
     assert found["queues"]["mend"] == "backroom queues resume mail"
 
 
+async def test_jobs_of_a_paused_queue_are_due_nowhere_else(jobs: Path) -> None:
+    async with scheduling(jobs) as service:
+        await service.schedule("QUICK", queue="mail")
+        await service.pause_queue("mail")
+    found = examine(jobs)
+    assert found["queues"]["says"] == "mail is paused; 1 job due there"
+    assert found["waiting"]["says"] == "no job is due in the queues that run; workers: 0"
+
+
+async def test_that_all_workers_drain_is_found_where_jobs_wait(jobs: Path) -> None:
+    async with scheduling(jobs) as service:
+        await service.open()
+        worker = (await service.storage.enlist(WorkerSpec("host:1", 60))).worker
+        await service.drain_worker(worker)
+        assert examine(jobs)["waiting"]["says"] == "no job is due; workers: 1"
+        await service.schedule("QUICK")
+        found = examine(jobs)["waiting"]
+        assert found["level"] == "warning"
+        assert "all workers drain" in found["says"]
+        assert "backroom workers resume ID" in found["mend"]
+        assert ", drains" in backroom("stats", "--storage", f"file:{jobs}").out
+        await service.drain_worker(worker, False)
+        assert examine(jobs)["waiting"]["says"] == "1 job due; workers: 1"
+
+
 def test_jobs_from_the_future_and_of_unknown_types_are_found(jobs: Path) -> None:
     change(
         jobs,
@@ -189,6 +215,8 @@ async def test_living_and_dead_workers_are_told_apart(family: Family) -> None:
     found = examine(family.jobs)
     assert f":{living.pid}" in found["workers"]["says"]
     assert found["workers"]["level"] == "warning"
+    assert found["waiting"]["says"] == "no job is due; workers: 0"
+    assert "no worker is running" in backroom("stats", "--storage", f"file:{family.jobs}").out
 
 
 @pytest.mark.slow

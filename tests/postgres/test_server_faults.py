@@ -22,6 +22,7 @@ import pytest
 
 from backroom import DatabaseJobStorage, JobService
 from backroom.errors import StorageError, StorageFullError
+from backroom.ports import WorkerSpec
 from backroom.storage.postgres import connecting
 from tests.postgres.bustle import Bustle, audit, short
 from tests.process.parts import eventually_async
@@ -29,6 +30,8 @@ from tests.servers.binaries import find_binaries, unprivileged
 from tests.servers.fixtures import PostgresPlace, a_place, choose
 from tests.servers.postgres import PostgresServer
 
+LEASE = 8.0
+"""Of workers that nobody extends: longer than a start of the server takes."""
 SETTINGS = {"max_locks_per_transaction": "10", "max_connections": "25"}
 
 
@@ -181,6 +184,46 @@ async def test_without_a_server_a_schedule_fails_at_once_and_clearly(
     finally:
         await asyncio.to_thread(server.start)
     await service.stop()
+
+
+async def test_who_has_died_is_not_alive_once_the_server_has_run_for_a_lease(
+    server: PostgresServer, place: PostgresPlace
+) -> None:
+    storages = [DatabaseJobStorage(place.url, schema=place.schema) for _ in range(4)]
+    viewer, dies, proxied, lives = storages
+    proxied._links.pooled = True
+    for storage in storages:
+        await storage.open()
+    for name, storage in (("dies", dies), ("proxied", proxied), ("lives", lives)):
+        await storage.enlist(WorkerSpec(name, LEASE))
+    for storage in (dies, proxied):
+        storage._users = 1
+        await storage.close()
+
+    async def living() -> set[str]:
+        return {one.name for one in await viewer.crew() if one.alive}
+
+    await eventually_async(lambda: told(living, {"proxied", "lives"}), "its sessions are gone")
+    await asyncio.to_thread(server.restart, "fast")
+    with contextlib.suppress(StorageError):
+        await viewer.crew()  # On a connection that was cut.
+    async with a_session(place) as other:
+        begun = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
+        seen = await living()
+        if float(await other.fetchval(begun)) < LEASE:
+            assert seen == {"dies", "proxied", "lives"}, "who lives has its time to say so"
+        await eventually_async(lambda: told(living, {"lives"}), "who died is not alive")
+        assert float(await other.fetchval(begun)) >= LEASE
+    [gone] = [one.id for one in await viewer.crew() if one.name == "dies"]
+    assert not await viewer.drain(gone, True)
+    service = JobService(viewer)
+    assert [one.name for one in (await service.get_stats()).workers] == ["lives"]
+    for storage in (lives, viewer):
+        await storage.close()
+
+
+async def told(look: Callable[[], Awaitable[set[str]]], names: set[str]) -> bool:
+    return await look() == names
 
 
 # -- another is the primary now -------------------------------------------------------------------

@@ -60,12 +60,11 @@ def diagnose(service: JobService, recount: bool = False, requeue: bool = False) 
     are put back into their queues before."""
     directory = directory_of(service)
     findings: list[Finding] = []
-    dead: set[str] = set()
     if directory is not None:
         if (fault := _is_there(directory)) is not None:
             return [fault]
         findings += _files(directory)
-        findings += _facts(service, directory, dead)
+        findings += _facts(service, directory)
     elif service.storage.url == "memory:":
         return [Finding("warning", "storage", "memory: every process has its own, gone with it",
                         "name the store with --storage file:PATH")]  # fmt: skip
@@ -80,7 +79,7 @@ def diagnose(service: JobService, recount: bool = False, requeue: bool = False) 
             findings += loop.run_until_complete(diagnose_database(database))
             if any(finding.level == "error" for finding in findings):
                 return findings
-        return loop.run_until_complete(_reach(service, dead, recount, requeue)) + findings
+        return loop.run_until_complete(_reach(service, recount, requeue)) + findings
     finally:
         loop.close()
 
@@ -88,9 +87,7 @@ def diagnose(service: JobService, recount: bool = False, requeue: bool = False) 
 # -- what the storage answers ------------------------------------------------------------------
 
 
-async def _reach(
-    service: JobService, dead: set[str], recount: bool, requeue: bool
-) -> list[Finding]:
+async def _reach(service: JobService, recount: bool, requeue: bool) -> list[Finding]:
     url = service.storage.url
     try:
         began = time.monotonic()
@@ -118,7 +115,7 @@ async def _reach(
         where,
         *away,
         *_types(service, stats),
-        *_waiting(stats, [worker.name for worker in stats.workers if worker.name not in dead]),
+        *_waiting(stats),
     ]
 
 
@@ -172,10 +169,13 @@ def _types(service: JobService, stats: JobStats) -> Iterator[Finding]:
         yield Finding("ok", "types", "no job waits for a handler that no worker has")
 
 
-def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
+def _waiting(stats: JobStats) -> Iterator[Finding]:
     now = datetime.now(UTC)
+    living = len(stats.workers)
+    elsewhere = ""
     for queue in stats.queues:
         if queue.paused and queue.pending:
+            elsewhere = " in the queues that run"
             yield Finding(
                 "warning", "queues",
                 f"{queue.name} is paused; {count_of(queue.pending, 'job')} due there",
@@ -186,12 +186,18 @@ def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
     waits = 0.0 if oldest is None else (now - oldest).total_seconds()
     count = sum(queue.pending for queue in due)
     if oldest is None:
-        yield Finding("ok", "waiting", f"no job is due; workers: {len(living)}")
+        yield Finding("ok", "waiting", f"no job is due{elsewhere}; workers: {living}")
     elif not living:
         yield Finding(
             "warning", "waiting",
             f"{count_of(count, 'job')} due, the oldest for {waits:.0f} s, and no worker runs",
             "backroom worker MODULE:ATTR",
+        )  # fmt: skip
+    elif all(worker.draining for worker in stats.workers):
+        yield Finding(
+            "warning", "waiting",
+            f"{count_of(count, 'job')} due, the oldest for {waits:.0f} s, and all workers drain",
+            "backroom workers resume ID (see backroom workers list)",
         )  # fmt: skip
     elif waits > LATE:
         yield Finding(
@@ -199,7 +205,9 @@ def _waiting(stats: JobStats, living: list[str]) -> Iterator[Finding]:
             "no worker serves its queue, or they are too few: see backroom queues list",
         )  # fmt: skip
     else:
-        yield Finding("ok", "waiting", f"{count_of(count, 'job')} due; workers: {len(living)}")
+        yield Finding(
+            "ok", "waiting", f"{count_of(count, 'job')} due{elsewhere}; workers: {living}"
+        )
 
 
 # -- what its files say ------------------------------------------------------------------------
@@ -275,7 +283,7 @@ def _room(directory: Path) -> Finding:
     return Finding("ok", "disk", says)
 
 
-def _facts(service: JobService, directory: Path, dead: set[str]) -> Iterator[Finding]:
+def _facts(service: JobService, directory: Path) -> Iterator[Finding]:
     """What stands in the database beside jobs: its version, and who is enlisted there."""
     try:
         connection = apsw.Connection(str(directory / DATABASE), flags=apsw.SQLITE_OPEN_READONLY)
@@ -295,12 +303,10 @@ def _facts(service: JobService, directory: Path, dead: set[str]) -> Iterator[Fin
     elif ours:
         yield Finding("error", "schema", f"version {version}, this Backroom knows {SCHEMA_VERSION}",
                       "run the Backroom that wrote it, or upgrade this one")  # fmt: skip
-    yield _orphans(service, directory, workers, dead)
+    yield _orphans(service, directory, workers)
 
 
-def _orphans(
-    service: JobService, directory: Path, workers: list[Enlisted], dead: set[str]
-) -> Finding:
+def _orphans(service: JobService, directory: Path, workers: list[Enlisted]) -> Finding:
     now, boot = service.storage.clock.uptime(), boot_id()
     try:
         folder = Folder.enter(directory)
@@ -314,7 +320,6 @@ def _orphans(
         ]
     finally:
         folder.leave()
-    dead.update(gone)
     if gone:
         return Finding(
             "warning", "workers", f"dead workers are still enlisted: {', '.join(gone)}",

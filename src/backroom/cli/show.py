@@ -277,7 +277,9 @@ def _stats_parts(now: JobStats) -> list[Table | Text]:
         parts.append(Text("no worker is running"))
     for worker in now.workers:
         since = ago(worker.started_at)
-        parts.append(_text(f"worker {worker.name}: {worker.active:,} jobs, started {since}"))
+        drains = ", drains" if worker.draining else ""
+        held = f"{worker.active:,} jobs"
+        parts.append(_text(f"worker {worker.name}: {held}, started {since}{drains}"))
     return parts
 
 

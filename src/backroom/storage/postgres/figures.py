@@ -118,7 +118,7 @@ class Watching(People):
     async def drain(self, worker: int, on: bool) -> bool:
         """See `Watching.drain`."""
         told = (self._base.presence.key, self._base.lease_now())
-        found = bool(await self._base.fetch("drain", worker, on, *told))
+        found = bool(await self._base.fetch("drain", *told, worker, on))
         if found:
             self._base.ring(Wake.CONTROL)
         return found

@@ -95,12 +95,8 @@ RETURNING queue, type, at, scheduled, completed, failed, retried, cancelled, put
 --     claims it has, and whether it is gone
 SELECT w.id, w.name, w.started_at, w.draining, r.report,
        (SELECT coalesce(sum(cardinality(h.ids)), 0) FROM {held} AS h WHERE h.worker = w.id) AS claimed,
-       coalesce(w.lease_until <= $2, false) OR coalesce(CASE WHEN w.presence <> $1 AND w.served = {life}
-            THEN pg_try_advisory_xact_lock(w.presence) END, false) AS gone
+       {gone} AS gone
 FROM {workers} AS w LEFT JOIN {reports} AS r ON r.worker = w.id ORDER BY w.id;
 
--- drain: worker, whether it is to claim nothing, our own key, lease time -> it, if it lives
-UPDATE {workers} SET draining = $2 WHERE id = $1 AND NOT coalesce(lease_until <= $4, false)
-AND NOT coalesce(CASE WHEN presence <> $3 AND served = {life}
-    THEN pg_try_advisory_xact_lock(presence) END, false)
-RETURNING id;
+-- drain: our own key, lease time, worker, whether it is to claim nothing -> it, if it lives
+UPDATE {workers} AS w SET draining = $4 WHERE w.id = $3 AND NOT {gone} RETURNING w.id;

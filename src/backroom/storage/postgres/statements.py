@@ -61,6 +61,17 @@ _OPEN: Final = """SELECT name FROM {{queues}}
 _LIFE: Final = "ARRAY[pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()]"
 """Other than before when the server was started, or has ended all sessions since one crashed: then
 it begins its statistics anew."""
+_GONE: Final = """(coalesce(w.lease_until <= $2, false) OR coalesce(CASE
+        WHEN w.served = {life} THEN CASE WHEN w.presence <> $1
+            THEN pg_try_advisory_xact_lock(w.presence) END
+        WHEN NOT pg_is_in_recovery() AND clock_timestamp() >= w.lease * interval '1 second'
+            + greatest(pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time())
+        THEN coalesce(CASE WHEN w.presence IS DISTINCT FROM $1
+            THEN pg_try_advisory_xact_lock(w.presence) END, w.presence IS NULL)
+    END, false))"""
+"""Whether a worker `w` is gone, as far as one look can tell; ours are not. Who has not beaten in
+this life of the server has a whole lease of it for that. A standby has a life of its own, in which
+nobody beats: there it tells nothing."""
 _BEHIND: Final = """(w.run_at, w.id) >= (coalesce(m.run_at, -9223372036854775808),
                 coalesce(m.id, '00000000-0000-0000-0000-000000000000'))"""
 """What is not before the mark of its queue and priority, where there is one."""
@@ -237,7 +248,8 @@ def _sections() -> dict[str, str]:
             body = "\n".join(line for line in text.split("\n")[1:] if not line.startswith("--"))
             texts[name] = body.strip().rstrip(";")
     texts = {
-        name: text.replace("{life}", _LIFE)
+        name: text.replace("{gone}", _GONE)
+        .replace("{life}", _LIFE)
         .replace("{holding}", _HOLDING)
         .replace("{now}", "$3")
         .replace("{counted}", _COUNTED)

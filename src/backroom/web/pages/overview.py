@@ -106,6 +106,13 @@ def alarms_of(stats: JobStats, now: datetime) -> list[Alarm]:
                 "/workers", "How to start one", "bad",
             )
         )  # fmt: skip
+    elif waiting and all(worker.draining for worker in stats.workers):
+        found.append(
+            Alarm(
+                f"All workers drain, and {numbers.count(waiting)} jobs wait.",
+                "/workers", "Resume one", "bad",
+            )
+        )  # fmt: skip
     for queue in stats.queues:
         if queue.paused and queue.pending:
             found.append(

@@ -143,10 +143,11 @@ def _numbered(stats: JobStats | None) -> Sequence[_Page]:
         return _PAGES
     failed = stats.by_status.get(JobStatus.FAILED, 0)
     paused = sum(queue.paused for queue in stats.queues)
+    claims = any(not worker.draining for worker in stats.workers)
     badges = {
         "failures": (failed, "bad", "failed jobs"),
         "queues": (paused, "warn", "paused"),
-        "workers": (len(stats.workers), "", "alive"),
+        "workers": (len(stats.workers), *(("", "alive") if claims else ("warn", "draining"))),
     }
     numbered: list[_Page] = []
     for one in _PAGES:
