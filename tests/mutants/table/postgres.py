@@ -32,7 +32,39 @@ TAKING_OUT = f"""
     SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS g (id, token)
 {CLAIMS}"""
 
+AFTER_A_START = (
+    "postgres/test_server_faults.py"
+    "::test_who_has_died_is_not_alive_once_the_server_has_run_for_a_lease"
+)
+
 MUTANTS = (
+    Mutant(
+        name="pg-dead-since-before-the-server",
+        promises=(5,),
+        guard="who has not beaten in a life of the server that has lasted for its lease is gone",
+        file=f"{ROOM}/statements.py",
+        old="THEN coalesce(CASE WHEN w.presence IS DISTINCT FROM $1",
+        new="AND false THEN coalesce(CASE WHEN w.presence IS DISTINCT FROM $1",
+        tests=(AFTER_A_START,),
+    ),
+    Mutant(
+        name="pg-lease-in-a-new-life-of-the-server",
+        promises=(5,),
+        guard="who lives has a whole lease to say so to a server that was started anew",
+        file=f"{ROOM}/statements.py",
+        old="clock_timestamp() >= w.lease * interval '1 second'",
+        new="clock_timestamp() >= 0 * interval '1 second'",
+        tests=(AFTER_A_START,),
+    ),
+    Mutant(
+        name="pg-sessions-in-a-new-life-of-the-server",
+        promises=(5,),
+        guard="whose sessions are there is not gone, however long the server has run",
+        file=f"{ROOM}/statements.py",
+        old="THEN pg_try_advisory_xact_lock(w.presence) END, w.presence IS NULL)",
+        new="THEN true END, w.presence IS NULL)",
+        tests=(AFTER_A_START,),
+    ),
     # -- fences ---------------------------------------------------------------------------------
     Mutant(
         name="pg-token-of-completion",

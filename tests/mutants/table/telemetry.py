@@ -8,6 +8,44 @@ __all__ = ["MUTANTS"]
 
 MUTANTS = (
     Mutant(
+        name="dead-worker-counts-as-alive",
+        promises=(5,),
+        guard="workers are counted that live, not those that are enlisted",
+        file="finding.py",
+        old="if one.alive",
+        new="",
+        tests=(
+            "web/test_overview.py::test_a_worker_that_is_dead_is_counted_nowhere_as_one_that_lives",
+        ),
+    ),
+    Mutant(
+        name="nobody-claims-where-all-drain",
+        promises=(5,),
+        guard="the overview says that all workers drain while jobs wait",
+        file="web/pages/overview.py",
+        old="elif waiting and all(worker.draining for worker in stats.workers):",
+        new="elif False:",
+        tests=("web/test_overview.py::test_that_all_workers_drain_is_said_where_jobs_wait",),
+    ),
+    Mutant(
+        name="doctor-sees-that-all-drain",
+        promises=(5,),
+        guard="the doctor says that all workers drain while jobs wait",
+        file="cli/diagnosis.py",
+        old="elif all(worker.draining for worker in stats.workers):",
+        new="elif False:",
+        tests=("cli/test_doctor.py::test_that_all_workers_drain_is_found_where_jobs_wait",),
+    ),
+    Mutant(
+        name="doctor-says-where-no-job-is-due",
+        promises=(5,),
+        guard="with jobs due in a queue that is paused, the doctor says that others have none",
+        file="cli/diagnosis.py",
+        old='elsewhere = " in the queues that run"',
+        new='elsewhere = ""',
+        tests=("cli/test_doctor.py::test_jobs_of_a_paused_queue_are_due_nowhere_else",),
+    ),
+    Mutant(
         name="listener-queue-is-bounded",
         promises=(15,),
         guard="what does not fit into the queue of a slow listener is dropped",
