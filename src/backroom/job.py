@@ -237,6 +237,8 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts charged so far, the running one included."""
     max_attempts: int | None = None
     """None where only a worker knows it, because the call did not say `retries`."""
+    budget: int = 0
+    """Attempts that do not count any more, as an operator has had it run again after them."""
     crashes: int = 0
     """How often a worker died under it."""
     version: int = FIRST

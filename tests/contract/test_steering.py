@@ -114,7 +114,7 @@ async def test_a_job_that_has_ended_runs_again_at_once_with_a_fresh_budget(
     info = await bench.info(job)
     assert (info.status, info.result, info.finished_at) == (JobStatus.PENDING, None, None)
     assert info.run_at == to_datetime(bench.now)
-    assert (info.attempt, info.max_attempts) == (1, 3)
+    assert (info.attempt, info.budget, info.max_attempts) == (1, 1, 3)
     claim = await bench.claim_one(await bench.enlist())
     assert (claim.id, claim.attempt, claim.budget, claim.crashes) == (job, 1, 1, 0)
 

@@ -148,6 +148,39 @@ def test_the_first_line_of_a_log_tells_that_the_attempt_ran_by_then() -> None:
     assert kinds(job) == [["wait", "bad"], ["wait"]]
 
 
+def test_what_failed_lay_until_an_operators_retry_and_waited_from_then_on() -> None:
+    said = {"errors": (error(1, 10, began=4),), "attempt": 1, "budget": 1}
+    waits = a_job(JobStatus.PENDING, run_at=at(70), finished_at=None, **said)
+    (_, lane) = timeline.lanes(waits, at(90))
+    assert [(span.kind, span.seconds) for span in lane.spans] == [("lay", 60), ("wait", 20)]
+    said["attempt"] = 2
+    done = a_job(
+        JobStatus.COMPLETED, run_at=at(70), started_at=at(72), finished_at=at(75), **said
+    )  # fmt: skip
+    assert kinds(done) == [["wait", "bad"], ["lay", "wait", "good"]]
+    assert kinds(a_job(JobStatus.ACTIVE, run_at=at(70), **said)) == [
+        ["wait", "bad"], ["lay", "unknown"],
+    ]  # fmt: skip
+    # Its worker has retried it: that is a wait, whoever retried it before.
+    assert kinds(a_job(JobStatus.SCHEDULED, run_at=at(70), **{**said, "budget": 0})) == [
+        ["wait", "bad"], ["wait"],
+    ]  # fmt: skip
+
+
+def test_where_the_moment_of_a_retry_is_not_kept_nothing_is_said_of_it() -> None:
+    again = (error(1, 10, began=4), error(2, 60, began=55))
+    job = a_job(JobStatus.SCHEDULED, attempt=2, budget=1, run_at=at(200), errors=again)
+    assert kinds(job) == [["wait", "bad"], ["either", "bad"], ["wait"]]
+    put_off = a_job(JobStatus.SCHEDULED, attempt=1, budget=1, run_at=at(200), errors=again[:1])
+    assert kinds(put_off) == [["wait", "bad"], ["either"]]
+
+
+def test_a_line_of_time_has_its_ends_in_words() -> None:
+    job = a_job(JobStatus.COMPLETED, attempt=1, started_at=at(10), finished_at=at(30))
+    assert timeline.ends(timeline.lanes(job, at(99))) == (at(0), at(30))
+    assert timeline.ends([]) is None
+
+
 def test_every_span_lies_within_its_lane() -> None:
     job = a_job(
         JobStatus.ACTIVE, attempt=3, errors=(error(1, 1), error(2, 1.0001)), started_at=at(1),

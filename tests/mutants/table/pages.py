@@ -129,4 +129,13 @@ MUTANTS = (
             "web/test_steering_pages.py::test_a_form_that_is_refused_comes_back_as_it_was_typed",
         ),
     ),
+    Mutant(
+        name="what-lay-did-not-wait",
+        promises=(15,),
+        guard="the time before an operator's retry is not drawn as waited",
+        file="web/pages/timeline.py",
+        old="if last is None or last.attempt != job.budget:",
+        new="if True:",
+        tests=("unit/test_shown.py",),
+    ),
 )

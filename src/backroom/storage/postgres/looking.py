@@ -425,6 +425,7 @@ def _info(
         error=from_text(row["reason"]),
         attempt=row["attempt"] + (state is State.ACTIVE and bool(row["counted"])),
         max_attempts=None if retries is None else row["budget"] + retries + 1,
+        budget=row["budget"],
         crashes=row["crashes"],
         version=version,
         workflow=workflow,

@@ -349,6 +349,7 @@ def _info(
             error=reason,
             attempt=attempt + (state == State.ACTIVE and key in started),
             max_attempts=None if retries is None else budget + retries + 1,
+            budget=budget,
             crashes=crashes,
             version=version,
             workflow=workflow,
