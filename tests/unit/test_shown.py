@@ -251,11 +251,27 @@ def test_a_chart_has_a_gap_where_nothing_was_measured() -> None:
     assert json.loads(chart.data)["series"][0]["values"] == [1.0, None, 2.0, 1.0]
 
 
+def test_a_chart_draws_a_point_that_stands_alone() -> None:
+    line = charts.Line("p50", "blue", [None, 1.0, None, 2.0, 1.0, None, 2.0])
+    ((_, path),) = charts.Chart("Waiting", "seconds", [0, 1, 2, 3, 4, 5, 6], [line]).paths()
+    assert re.findall(r"M[\d. ]+(h?)", path) == ["h", "", "h"]
+
+
+def test_a_chart_without_scripts_has_its_ends_in_words() -> None:
+    lines = [charts.Line("p50", "blue", [0.5, None]), charts.Line("p99", "amber", [90.0, 1.0])]
+    chart = charts.Chart("Waiting", "seconds", [NOW.timestamp(), at(60).timestamp()], lines)
+    assert (chart.top, chart.ends) == ("1 min 30 s", (NOW, at(60)))
+    many = charts.Line("done", "green", [1500.0])
+    assert charts.Chart("Done", "count", [NOW.timestamp()], [many]).top == "1.5k"
+
+
 def test_what_happened_in_a_step_is_told_as_a_rate_a_minute() -> None:
     none = Percentiles()
     point = HistoryPoint(at(0), 0, 30, 3, 2, 0, 0, 0, none, none, {}, None)
     history = History(10.0, (point,), (), none, none)
     drawn = {chart.title: chart for chart, _ in charts.charts_of(history)}
+    said = {chart.title: words for chart, words in charts.charts_of(history)}
+    assert said["Completed a minute"] == "30 in all, at a rate of up to 180 a minute"
     assert drawn["Completed a minute"].series[0].values == [180.0]
     assert [line.values for line in drawn["Failed a minute"].series] == [[18.0], [12.0]]
 

@@ -332,7 +332,8 @@ async def test_the_figures_of_the_overview_are_of_the_queue_and_type_that_its_ad
         ("queue=mail&type=DRAW", 2, ["mail"]), ("queue=none", 0, []),
     ):  # fmt: skip
         charts = await of(query)
-        assert charts["Completed a minute"][0] == f"{completed} in all", query
+        rate = f", at a rate of up to {6 * completed} a minute" if completed else ""
+        assert charts["Completed a minute"][0] == f"{completed} in all{rate}", query
         assert charts["Depth of the queues"][1] == depths, query
         assert ("whatever their type" in charts["Depth of the queues"][0]) == ("type" in query)
     assert (await of("queue=mail"))["Waiting time"][0] != (await of("queue=slow"))["Waiting time"][
@@ -347,6 +348,21 @@ async def test_the_figures_of_the_overview_are_of_the_queue_and_type_that_its_ad
     ]  # fmt: skip
     assert 'name="queue" type="text" value="mail"' in page
     assert (await client.get("/?queue=" + "x" * 201)).status_code == 400
+
+
+async def test_an_overview_of_what_is_not_there_says_so(service: JobService, web: Web) -> None:
+    await service.schedule("HELLO", {}, queue="mail")
+    client = web()
+    page = (await client.get("/?queue=nosuch")).text
+    assert "There is no queue nosuch. Nothing was counted of it in this time." in page
+    # Nothing waited there, whatever ran.
+    for title in ("Depth of the queues", "Oldest waiting job"):
+        [said] = re.findall(rf'aria-label="{title}">.*?<p class="quiet">([^<]*)</p>', page, re.S)
+        assert said == "No job waited in this time."
+    page = (await client.get("/?type=NOSUCH")).text
+    assert "No job type NOSUCH is known here. Nothing was counted of it" in page
+    for query in ("", "queue=mail", "type=HELLO"):
+        assert "Nothing was counted of it" not in (await client.get(f"/?{query}")).text, query
 
 
 # -- ours ------------------------------------------------------------------------------------------

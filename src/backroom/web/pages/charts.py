@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
 from backroom.figure import Percentiles
 from backroom.history import History, HistoryPoint
-from backroom.web.pages.numbers import seconds
+from backroom.job import SECOND, to_datetime
+from backroom.web.pages.numbers import seconds, short
 from backroom.web.pages.texts import plain
 
 __all__ = ["Chart", "Line", "charts_of"]
@@ -17,6 +19,7 @@ __all__ = ["Chart", "Line", "charts_of"]
 Colour = Literal["green", "red", "amber", "blue", "violet", "grey", "accent"]
 Unit = Literal["count", "seconds", "rate"]
 _COLOURS: Final[tuple[Colour, ...]] = ("blue", "amber", "violet", "green", "red", "grey")
+NONE_WAITED: Final = "No job waited in this time."
 _WIDTH: Final = 600.0
 _HEIGHT: Final = 160.0
 
@@ -38,6 +41,8 @@ class Chart(msgspec.Struct, frozen=True):
     at: Sequence[float]
     """Seconds since 1970."""
     series: Sequence[Line]
+    empty_words: str = "Nothing happened in this time."
+    """What stands there where there is nothing to be seen."""
 
     @property
     def data(self) -> str:
@@ -54,6 +59,16 @@ class Chart(msgspec.Struct, frozen=True):
         """The highest value."""
         return max((value or 0.0 for line in self.series for value in line.values), default=0.0)
 
+    @property
+    def top(self) -> str:
+        """The highest value, as its axis tells it."""
+        return seconds(self.most) if self.unit == "seconds" else short(self.most)
+
+    @property
+    def ends(self) -> tuple[datetime, datetime]:
+        """Its first moment, and its last one."""
+        return to_datetime(int(self.at[0] * SECOND)), to_datetime(int(self.at[-1] * SECOND))
+
     def paths(self) -> list[tuple[Colour, str]]:
         """Each line as an SVG path, within 600 by 160."""
         most = self.most or 1.0
@@ -68,6 +83,8 @@ class Chart(msgspec.Struct, frozen=True):
                     continue
                 y = _HEIGHT - value / most * (_HEIGHT - 10)
                 parts.append(f"{'L' if drawn else 'M'}{place * step:.1f} {y:.1f}")
+                if not drawn and (place + 1 == len(line.values) or line.values[place + 1] is None):
+                    parts.append("h.01")  # Alone: a line to nowhere, which is drawn as a point.
                 drawn = True
             found.append((line.colour, "".join(parts)))
         return found
@@ -87,11 +104,12 @@ def charts_of(history: History, *, of_type: bool = False) -> list[tuple[Chart, s
     done = sum(point.completed for point in points)
     failed = sum(point.failed for point in points)
     retried = sum(point.retried for point in points)
+    done_rates = rate(point.completed for point in points)
     throughput = Chart(
         "Completed a minute",
         "count",
         at,
-        [Line("completed", "green", rate(point.completed for point in points), True)],
+        [Line("completed", "green", done_rates, True)],
     )
     failures = Chart(
         "Failed a minute",
@@ -103,7 +121,7 @@ def charts_of(history: History, *, of_type: bool = False) -> list[tuple[Chart, s
         ],
     )
     return [
-        (throughput, f"{done:,} in all"),
+        (throughput, f"{done:,} in all{_fastest(done_rates)}"),
         (failures, f"{failed:,} out of retries, {retried:,} attempts tried again"),
         (
             _latency("Waiting time", at, [point.waiting for point in points]),
@@ -116,6 +134,12 @@ def charts_of(history: History, *, of_type: bool = False) -> list[tuple[Chart, s
         (_depth(at, points), f"jobs that are due and wait{whatever}"),
         (_oldest(at, points), f"how long the job that has waited longest was due{whatever}"),
     ]
+
+
+def _fastest(rates: Sequence[float | None]) -> str:
+    """So that nobody takes the height of a step for how many there were."""
+    most = max((one or 0.0 for one in rates), default=0.0)
+    return f", at a rate of up to {short(most)} a minute" if most else ""
 
 
 def _latency(title: str, at: Sequence[float], values: Sequence[Percentiles]) -> Chart:
@@ -158,9 +182,10 @@ def _depth(at: Sequence[float], points: Sequence[HistoryPoint]) -> Chart:
         )
         for name, colour in zip(names, _COLOURS, strict=False)
     ]  # fmt: skip
-    return Chart("Depth of the queues", "count", at, lines)
+    return Chart("Depth of the queues", "count", at, lines, NONE_WAITED)
 
 
 def _oldest(at: Sequence[float], points: Sequence[HistoryPoint]) -> Chart:
     values = [None if point.total is None else point.total.oldest or 0.0 for point in points]
-    return Chart("Oldest waiting job", "seconds", at, [Line("waits", "amber", values, True)])
+    line = Line("waits", "amber", values, True)
+    return Chart("Oldest waiting job", "seconds", at, [line], NONE_WAITED)

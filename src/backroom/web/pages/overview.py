@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
 from starlette.responses import Response
 
+from backroom.history import History
 from backroom.job import JobStatus
 from backroom.stats import JobStats
 from backroom.web.call import Call
-from backroom.web.pages import numbers
+from backroom.web.pages import numbers, texts
 from backroom.web.pages.charts import charts_of
 from backroom.web.pages.jobs import Field, query_of
 from backroom.web.pages.rendering import page
@@ -81,7 +83,27 @@ async def overview(call: Call) -> Response:
         filtered=query.queue is not None or query.type is not None,
         with_filter=lambda **said: query_of({"queue": query.queue, "type": query.type, **said}),
         failures=failures,
+        unknown=unknown_of(query, queues, types, history),
     )
+
+
+def unknown_of(
+    query: OverviewQuery, queues: Sequence[str], types: Sequence[str], history: History
+) -> str | None:
+    """What the filter names that is not there, and of which nothing was counted; None: all is."""
+    counted = any(
+        point.scheduled or point.completed or point.failed or point.retried or point.cancelled
+        or point.put_off or point.rescued or (query.queue is not None and point.depth)
+        for point in history.points
+    )  # fmt: skip
+    if counted:
+        return None
+    missing: list[str] = []
+    if query.queue is not None and query.queue not in queues:
+        missing.append(f"There is no queue {texts.plain(query.queue)}.")
+    if query.type is not None and query.type not in types:
+        missing.append(f"No job type {texts.plain(query.type)} is known here.")
+    return " ".join([*missing, "Nothing was counted of it in this time."]) if missing else None
 
 
 def tiles_of(stats: JobStats) -> list[Tile]:

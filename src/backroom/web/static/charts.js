@@ -38,6 +38,13 @@ function value(number, unit) {
   return `${number.toFixed(large < 1 ? 2 : 1)}${suffix}`;
 }
 
+// The points between gaps, which no line leads to.
+function lone(plot, series) {
+  const values = plot.data[series];
+  const is = (at) => values[at] !== null && values[at] !== undefined;
+  return [...values.keys()].filter((at) => is(at) && !is(at - 1) && !is(at + 1));
+}
+
 function options(figure, chart) {
   const unit = chart.unit;
   const ink = colour("--ink-2");
@@ -75,7 +82,7 @@ function options(figure, chart) {
         stroke: colour(`--${line.colour}`),
         width: 1.5,
         fill: line.fill ? `${colour(`--${line.colour}`)}22` : undefined,
-        points: { show: unit === "seconds", size: 3, fill: colour(`--${line.colour}`) },
+        points: { show: true, size: unit === "seconds" ? 3 : 4, fill: colour(`--${line.colour}`), filter: unit === "seconds" ? undefined : lone },
         spanGaps: false,
         value: (_, number) => value(number, unit),
       })),
