@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.site import Site
 
@@ -106,6 +106,49 @@ def test_the_page_that_asks_can_be_read_by_everybody(
     keep(page, f"confirm-{'dark' if dark else 'light'}-{width}")
     page.get_by_role("link", name="Do nothing").click()
     page.get_by_role("heading", name="yearly").wait_for()
+
+
+def test_a_phone_shows_a_table_of_queues_whole_and_buttons_of_one_height(
+    shop: Site, look: Look
+) -> None:
+    pages = fill(shop)
+    page = look("/", width=400)
+    for waits in page.locator("td[data-label='Oldest waits']").all():
+        box = waits.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 400
+    assert page.evaluate(
+        "[...document.querySelectorAll('.scroll')]"
+        ".every((one) => one.scrollWidth <= one.clientWidth)"
+    )
+    page.goto(pages["job-asked"])
+    heights = page.evaluate(
+        "[...document.querySelectorAll('.head .actions .button')]"
+        ".filter((one) => one.checkVisibility())"
+        ".map((one) => one.getBoundingClientRect().height)"
+    )
+    assert len(heights) >= 5
+    assert len(set(heights)) == 1
+
+
+def test_a_chart_without_scripts_has_numbers_moments_and_a_legend(
+    browser: Browser, shop: Site
+) -> None:
+    fill(shop)
+    context = browser.new_context(base_url=shop.url, java_script_enabled=False)
+    page = context.new_page()
+
+    def drawn() -> bool:
+        page.goto("/")
+        return page.locator("[aria-label='Completed a minute'] figure").count() > 0
+
+    while not drawn():
+        page.wait_for_timeout(500)
+    chart = page.locator("[aria-label='Completed a minute'] .still")
+    expect(chart.locator(".scale span").last).to_have_text("0")
+    expect(chart.locator(".axis time")).to_have_count(2)
+    expect(chart.locator(".keyed")).to_have_text("completed")
+    context.close()
 
 
 def test_pages_without_anything_say_what_to_type(shop: Site, look: Look, keep: Keep) -> None:

@@ -85,7 +85,10 @@ def test_numbers_are_exact_however_large() -> None:
     ],
 )  # fmt: skip
 def test_stretches_of_time_are_told_in_two_units(value: float | None, text: str) -> None:
-    assert numbers.seconds(value) == text
+    shown = numbers.seconds(value)
+    assert shown.replace("\xa0", " ") == text
+    # No line ends between a number and its unit.
+    assert re.search(r"\d [a-zµ]", shown) is None
 
 
 def test_moments_are_told_by_their_distance() -> None:
@@ -260,7 +263,7 @@ def test_a_chart_draws_a_point_that_stands_alone() -> None:
 def test_a_chart_without_scripts_has_its_ends_in_words() -> None:
     lines = [charts.Line("p50", "blue", [0.5, None]), charts.Line("p99", "amber", [90.0, 1.0])]
     chart = charts.Chart("Waiting", "seconds", [NOW.timestamp(), at(60).timestamp()], lines)
-    assert (chart.top, chart.ends) == ("1 min 30 s", (NOW, at(60)))
+    assert (chart.top, chart.ends) == ("1\xa0min 30\xa0s", (NOW, at(60)))
     many = charts.Line("done", "green", [1500.0])
     assert charts.Chart("Done", "count", [NOW.timestamp()], [many]).top == "1.5k"
 

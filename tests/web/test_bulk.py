@@ -128,4 +128,4 @@ async def test_what_could_not_be_counted_to_its_end_says_for_how_long_it_was(
     assert "at least" not in page
     monkeypatch.setattr(service, "count_jobs", cut_short)
     page = (await client.get("/bulk?verb=cancel&type=HELLO")).text
-    assert 'at least <b class="num">3,630</b> jobs (it was counted for 50 ms) with' in page
+    assert 'at least <b class="num">3,630</b> jobs (it was counted for 50\xa0ms) with' in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,7 @@ MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86_400
 NONE: Final = "\N{EN DASH}"
+_UNIT: Final = re.compile(r"(?<=\d) (?=\D)")
 
 
 def count(number: int) -> str:
@@ -33,12 +35,17 @@ def short(number: float) -> str:
 
 
 def seconds(duration: float | timedelta | None) -> str:
-    """340 µs, 12 ms, 1.2 s, 3 min 4 s, 2 h 5 min, 3 d 4 h; a dash for none."""
+    """340 µs, 12 ms, 1.2 s, 3 min 4 s, 2 h 5 min, 3 d 4 h; a dash for none. No line ends between a
+    number and its unit."""
+    return _UNIT.sub("\N{NO-BREAK SPACE}", _seconds(duration))
+
+
+def _seconds(duration: float | timedelta | None) -> str:
     if duration is None:
         return NONE
     value = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
     if value < 0:
-        return f"\N{MINUS SIGN}{seconds(-value)}"
+        return f"\N{MINUS SIGN}{_seconds(-value)}"
     if value < 1e-3:
         return f"{value * 1e6:.0f} µs" if value else "0 s"
     if value < 1:
