@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeVar, Unpack
@@ -31,6 +32,8 @@ LEAST: Final = 200
 """For fewer, a search does not begin another look."""
 MOST: Final = 20_000
 """Jobs that one look goes through."""
+TELLING: Final = 1.0
+"""Seconds that counts wait for who lives."""
 ALL: Final = 1_000_000
 """Jobs after which a search ends, whatever the clock says."""
 
@@ -195,13 +198,20 @@ class Finding:
                 return Count(jobs, cursor is None)
 
     async def get_stats(self) -> JobStats:
-        """Counts by status, queues, workers that live, and types that nobody here knows."""
+        """Counts by status, queues, workers that live, and types that nobody here knows. While a
+        folder cannot tell who lives, since a process hangs in its turn to write, all workers that
+        are enlisted."""
         await self._ready()
         stats = await self.storage.stats(self._clock.now())
+        try:
+            async with asyncio.timeout(TELLING):
+                crew = await self.storage.crew()
+        except TimeoutError:
+            return stats
         # A storage tells whom it has enlisted: who died as well, until their jobs are back.
         living = tuple(
             WorkerStats(one.name, one.started_at, one.claimed, one.draining)
-            for one in await self.storage.crew()
+            for one in crew
             if one.alive
         )
         return msgspec.structs.replace(stats, workers=living)

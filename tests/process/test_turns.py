@@ -7,7 +7,9 @@ import errno
 import fcntl
 import os
 import signal
+import sys
 import threading
+from asyncio.subprocess import PIPE
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from backroom import FileJobStorage, StorageClosedError, StorageError
+from backroom import FileJobStorage, JobService, StorageClosedError, StorageError
 from backroom.ports import WorkerSpec
 from backroom.storage import folder as folder_module
 from backroom.storage import writer as writer_module
@@ -23,6 +25,14 @@ from backroom.storage.changes import Change
 from backroom.storage.folder import Folder
 from tests.contract.parts import Bench, SettableClock
 from tests.process.parts import Child, Family, eventually, state_of
+
+HANGS = """
+import fcntl, sys, time
+with open(sys.argv[1], "r+b") as locks:
+    fcntl.lockf(locks, fcntl.LOCK_EX, 1, 0)
+    print("its turn", flush=True)
+    time.sleep(100)
+"""
 
 
 @pytest.fixture
@@ -284,6 +294,24 @@ async def test_a_call_that_meets_the_end_of_the_storage_is_answered(
     monkeypatch.setattr(storage._writer, "_inbox", Inbox(close))
     with pytest.raises(StorageClosedError):
         await asyncio.wait_for(bench.add(), 10)
+
+
+async def test_counts_are_told_while_a_process_hangs_in_its_turn(tmp_path: Path) -> None:
+    service = JobService(f"file:{tmp_path / 'jobs'}")
+    service.declare("MAIL")
+    await service.schedule("MAIL")
+    hangs = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGS, str(tmp_path / "jobs" / "jobs.lock"), stdout=PIPE
+    )
+    try:
+        assert hangs.stdout is not None
+        assert await hangs.stdout.readline() == b"its turn\n"
+        stats = await asyncio.wait_for(service.get_stats(), 10)
+        assert stats.by_status["pending"] == 1
+    finally:
+        hangs.kill()
+        await hangs.wait()
+    await service.stop()
 
 
 # -- a refusal that had written --------------------------------------------------------------------

@@ -19,6 +19,15 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="counts-wait-for-who-lives-not-long",
+        promises=(15,),
+        guard="counts are told where a process that hangs keeps from being told who lives",
+        file="finding.py",
+        old="async with asyncio.timeout(TELLING):",
+        new="async with asyncio.timeout(None):",
+        tests=("process/test_turns.py::test_counts_are_told_while_a_process_hangs_in_its_turn",),
+    ),
+    Mutant(
         name="nobody-claims-where-all-drain",
         promises=(5,),
         guard="the overview says that all workers drain while jobs wait",
