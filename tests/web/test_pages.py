@@ -175,3 +175,10 @@ async def test_a_page_shows_the_end_of_a_long_log_and_says_where_the_rest_is(web
         assert f'href="/api/v1/jobs/{job_id}"' in page
         whole = (await client.get(f"/api/v1/jobs/{job_id}")).json()
         assert len(whole["log"]) == 300
+
+
+async def test_the_help_names_every_key(web: Web) -> None:
+    page = (await web().get("/jobs")).text
+    [keys] = re.findall(r'<dialog id="keys".*?</dialog>', page, re.DOTALL)
+    named = set(re.findall(r"<kbd>([^<]+)</kbd>", keys))
+    assert {"?", "/", "j", "k", "Enter", "x", "r", "c", "p", "A", "y", "Esc", "g"} <= named
