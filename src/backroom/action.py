@@ -52,7 +52,7 @@ class ActionInfo(msgspec.Struct, frozen=True, kw_only=True):
     changed: int | None = None
     """How many jobs or other things it changed, where that is told."""
     reason: str | None = None
-    """Why it was refused, or what interrupted it."""
+    """Why it was refused, what interrupted it, or what it has made: "job 0192..."."""
 
 
 class ActionPage(Sequence[ActionInfo]):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from backroom.action import ActionPage, ActionRecord, Outcome
-from backroom.errors import BackroomError, OptionError, StorageError
+from backroom.errors import BackroomError, OptionError, StorageError, no_cursor
 from backroom.filtering import check_limit
 from backroom.ports import Clock, Store
 
@@ -35,6 +35,8 @@ class Recorded:
         self.id = number
         self.changed: int | None = None
         """How many jobs or other things it has changed; whoever does it says so."""
+        self.made: str | None = None
+        """What it has made: "job 0192...", for whoever reads of it."""
 
 
 class Audit:
@@ -78,12 +80,15 @@ class Audit:
         reason: str | None = None
         try:
             yield action
-            outcome = "done"
+            outcome, reason = "done", action.made
         except StorageError as error:  # It may have been carried out all the same.
             reason = str(error)
             raise
         except BackroomError as error:
             outcome, reason = "refused", str(error)
+            raise
+        except asyncio.CancelledError as error:  # Who stops it may say who that is.
+            reason = str(error) or "it was cancelled"
             raise
         except BaseException as error:
             reason = repr(error)
@@ -150,4 +155,4 @@ def _cursor(cursor: object) -> int:
         number = int(cursor) if len(cursor) < 20 else MOST_NUMBER + 1
         if number <= MOST_NUMBER:
             return number
-    raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of an ActionPage, unchanged")
+    raise no_cursor(cursor)

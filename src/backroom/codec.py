@@ -66,14 +66,16 @@ class Codec(Generic[T]):
             text = self._encode(value).decode()
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise JobTypeError(
-                f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}"
+                f"{self.owner}: the {self.what} cannot be encoded as JSON: {error}", self.what
             ) from None
         if self._shape is None and _is_flat(value):
             return text
         try:
             self._refuse_what_does_not_come_back(value, text)
         except RecursionError:
-            raise JobTypeError(f"{self.owner}: the {self.what} is nested too deeply") from None
+            raise JobTypeError(
+                f"{self.owner}: the {self.what} is nested too deeply", self.what
+            ) from None
         return text
 
     def _refuse_what_does_not_come_back(self, value: Any, text: str) -> None:
@@ -90,7 +92,8 @@ class Codec(Generic[T]):
             if path is not None:
                 raise JobTypeError(
                     f"{self.owner}: unknown key {path} in the {self.what};"
-                    f" {getattr(self.type, '__name__', self.type)} has no such field"
+                    f" {getattr(self.type, '__name__', self.type)} has no such field",
+                    f"{self.what}{path.removeprefix('$')}",
                 )
 
     def lack(self, path: Sequence[str]) -> str | None:
@@ -109,10 +112,12 @@ class Codec(Generic[T]):
         try:
             return cast("T", self._decoder.decode(text))
         except msgspec.ValidationError as error:
-            raise JobTypeError(f"{self.owner}: {_place(str(error), self.what)}") from None
+            said = _place(str(error), self.what)
+            raise JobTypeError(f"{self.owner}: {said}", _option(said, self.what)) from None
         except Exception as error:  # No JSON, or the type's own check raises what it likes.
             raise JobTypeError(
-                f"{self.owner}: the {self.what} cannot be read: {type(error).__name__}: {error}"
+                f"{self.owner}: the {self.what} cannot be read: {type(error).__name__}: {error}",
+                self.what,
             ) from error
 
 
@@ -228,6 +233,11 @@ def _place(message: str, what: str) -> str:
     text = text.replace("`", "")
     first, comma, rest = text.partition(", got ")
     return f"{first[:1].lower()}{first[1:]} at {path} of the {what}{comma}{rest}"
+
+
+def _option(said: str, what: str) -> str:
+    """The place that `_place` has told of, as one of an option: "data.a"."""
+    return f"{what}{said.partition(' at $')[2].partition(f' of the {what}')[0]}"
 
 
 def _to_plain(value: Any) -> Any:

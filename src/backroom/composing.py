@@ -9,7 +9,13 @@ from datetime import timedelta
 from typing import Any, Final, cast, get_args
 from uuid import UUID
 
-from backroom.errors import ConfigurationError, OptionError, ServiceError, WorkflowNotFoundError
+from backroom.errors import (
+    ConfigurationError,
+    OptionError,
+    ServiceError,
+    WorkflowNotFoundError,
+    no_cursor,
+)
 from backroom.flow import (
     FlowKind,
     FlowRecord,
@@ -220,7 +226,7 @@ class Composing:
         _check_limit(limit)
         before = None if cursor is None else _uuid(cursor)
         if cursor is not None and before is None:
-            raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a WorkflowPage")
+            raise no_cursor(cursor)
         await self._ready()
         found = await self._flowing().flows(limit + 1, before)
         following = found[limit - 1].record.id if len(found) > limit else None

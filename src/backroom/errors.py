@@ -69,12 +69,15 @@ __all__ = [
     "WorkerNotFoundError",
     "WorkflowNotFoundError",
     "level_of",
+    "no_cursor",
 ]
 
 
 class BackroomError(Exception):
     """The root of everything that Backroom refuses."""
 
+    option: str | None = None
+    """Which argument it is about: "run_at"; or a place in one: "data.recipient"."""
     index: int | None = None
     """Which job of a `schedule_many` was refused, counted from 0; None elsewhere."""
     logged: bool = False
@@ -84,6 +87,14 @@ class BackroomError(Exception):
 
 _DEBUG = 10
 """As `logging` has it, which is not worth importing for this."""
+
+
+def no_cursor(value: object) -> OptionError:
+    """What is said of a cursor that is none."""
+    return OptionError(
+        f"{value!r} is no cursor of this list; pass the one that a page of it came with, unchanged",
+        "cursor",
+    )
 
 
 def level_of(error: BaseException, usual: int) -> int:
@@ -98,13 +109,23 @@ class ConfigurationError(BackroomError, ValueError):
 class OptionError(BackroomError, ValueError):
     """An option of a job is out of its range; the message names it and the range."""
 
+    def __init__(self, message: str = "", option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+
 
 class JobTypeError(BackroomError, TypeError, ValueError):
     """Data or a result does not fit the job type; the message holds the path (`$.recipient`)."""
 
+    def __init__(self, message: str = "", option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+
 
 class UnknownJobTypeError(BackroomError, LookupError):
     """A job type was scheduled that no `JobType`, handler or `declare` made known."""
+
+    option = "type"
 
 
 class UpgradeError(BackroomError, ValueError):
@@ -114,6 +135,8 @@ class UpgradeError(BackroomError, ValueError):
 
 class PayloadTooLargeError(BackroomError, ValueError):
     """Encoded data or an encoded result is over the service's `max_payload` bytes."""
+
+    option = "data"
 
 
 class JobNotFoundError(BackroomError, LookupError):
@@ -199,6 +222,11 @@ class StorageError(BackroomError):
     After this error the outcome of the call is unknown unless the message says otherwise;
     calling again with the same job id is safe.
     """
+
+    def __init__(self, message: str = "", *, unchanged: bool = False) -> None:
+        super().__init__(message)
+        self.unchanged = unchanged
+        """The message says so: nothing of this call was kept."""
 
 
 class StorageClosedError(StorageError):

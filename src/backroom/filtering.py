@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypedDict
 from uuid import UUID
 
-from backroom.errors import ConfigurationError, JobNotFoundError, OptionError
+from backroom.errors import ConfigurationError, JobNotFoundError, OptionError, no_cursor
 from backroom.inspecting import Filter
 from backroom.job import PRIORITIES, JobStatus, moment
 from backroom.options import check_name, check_queue
@@ -69,15 +69,24 @@ def read_filter(said: Mapping[str, Any]) -> Filter:
     if unknown:
         known = ", ".join(JobFilter.__annotations__)
         raise OptionError(f"jobs are not found by {', '.join(sorted(unknown))}; but by {known}")
-    which = {name: _CHECKS[name](value) for name, value in said.items() if value is not None}
+    which = {name: _checked(name, value) for name, value in said.items() if value is not None}
     if "since" in which and "until" in which and which["since"] >= which["until"]:
         raise OptionError(
-            f"since must be before until, got {said['since']!r} and {said['until']!r}: nothing"
-            " is made in that time"
+            f"since must be before until, got {said['since'].isoformat()} and"
+            f" {said['until'].isoformat()}: nothing is made in that time",
+            "until",
         )
     if "text" not in which:
         which.pop("unseen", None)
     return Filter(**which)
+
+
+def _checked(name: str, value: object) -> Any:
+    try:
+        return _CHECKS[name](value)
+    except OptionError as error:
+        error.option = name
+        raise
 
 
 def check_tag(value: object) -> str:
@@ -118,9 +127,9 @@ def check_ids(value: object) -> list[str]:
         OptionError: it is no list, or a longer one, or of something else.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise OptionError(f"ids must be a list of the ids of jobs, got {value!r}")
+        raise OptionError(f"ids must be a list of the ids of jobs, got {value!r}", "ids")
     if len(value) > MAX_IDS:
-        raise OptionError(f"ids may name {MAX_IDS:,} jobs in one call, got {len(value):,}")
+        raise OptionError(f"ids may name {MAX_IDS:,} jobs in one call, got {len(value):,}", "ids")
     return list(dict.fromkeys(check_job_id(one) for one in value))
 
 
@@ -129,14 +138,14 @@ def check_cursor(cursor: object) -> str | None:
     if cursor is None:
         return None
     if not isinstance(cursor, str):
-        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+        raise no_cursor(cursor)
     return str.__str__(cursor)
 
 
 def check_limit(value: object) -> int:
     """How many a page has at most."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}")
+        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}", "limit")
     return value
 
 

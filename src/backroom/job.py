@@ -321,10 +321,10 @@ def duration(name: str, value: object, *, zero: bool = True) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionError(f"{name} must be seconds or a timedelta, got {value!r}")
+        raise OptionError(f"{name} must be seconds or a timedelta, got {value!r}", name)
     if not 0 <= value <= LONGEST or (value == 0 and not zero):
         least = "0" if zero else "more than 0"
-        raise OptionError(f"{name} must be {least} to {LONGEST:.0f} seconds, got {value!r}")
+        raise OptionError(f"{name} must be {least} to {LONGEST:.0f} seconds, got {value!r}", name)
     return float(value)
 
 
@@ -335,11 +335,12 @@ def moment(name: str, value: object) -> int:
         OptionError: it is no `datetime`, or a naive one.
     """
     if not isinstance(value, datetime):
-        raise OptionError(f"{name} must be an aware datetime, got {value!r}")
+        raise OptionError(f"{name} must be an aware datetime, got {value!r}", name)
     if value.utcoffset() is None:
         raise OptionError(
             f"{name} must be an aware datetime, got the naive {value.isoformat()}; "
-            "say which zone it is in, for example datetime.now(timezone.utc)"
+            "say which zone it is in, for example datetime.now(timezone.utc)",
+            name,
         )
     return microseconds(value)
 

@@ -327,7 +327,7 @@ def check_slots(value: object) -> int:
 
 def _whole(what: str, value: Any, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise OptionError(f"{what} must be a whole number from 1 to {most:,}, got {value!r}")
+        raise OptionError(f"{what} must be a whole number from 1 to {most:,}, got {value!r}", what)
     return int(value)
 
 

@@ -56,7 +56,7 @@ class Observing:
         seconds = duration("last", last)
         if not SHORTEST <= seconds <= LONGEST:
             raise OptionError(
-                f"last must be {SHORTEST} to {LONGEST} seconds (eight days), got {last!r}"
+                f"last must be {SHORTEST} to {LONGEST} seconds (eight days), got {last!r}", "last"
             )
         name = None if queue is None else check_queue(queue)
         kind = None if type is None else _type(type)
@@ -92,15 +92,15 @@ class Observing:
         number = _number(worker)
         await self._ready()
         if not await self.storage.drain(number, on):
-            raise WorkerNotFoundError(
-                f"no worker with the id {worker} lives; get_workers() tells those that do"
-            )
+            raise WorkerNotFoundError(f"no worker with the id {worker} lives")
 
 
 def _number(worker: object) -> int:
     """Of a worker."""
     if isinstance(worker, bool) or not isinstance(worker, int) or not 0 < worker < 2**63:
-        raise OptionError(f"worker must be the id of a WorkerInfo, got {worker!r}")
+        raise OptionError(
+            f"worker must be the id of a worker, a whole number from 1 on, got {worker!r}", "worker"
+        )
     return worker
 
 
@@ -110,4 +110,4 @@ def _type(type_: object) -> str:
     try:
         return check_name("job type", type_)
     except ConfigurationError as error:
-        raise OptionError(str(error)) from None
+        raise OptionError(str(error), "type") from None

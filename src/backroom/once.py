@@ -27,7 +27,8 @@ def check_once_key(key: object) -> str:
     """Raises `OptionError`: it is no text of 1 to 255 printable characters."""
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not key.isprintable():
         raise OptionError(
-            f"an idempotency key is 1 to {MAX_KEY} printable characters, got {key!r:.300}"
+            f"an idempotency key is 1 to {MAX_KEY} printable characters, got {key!r:.300}",
+            "idempotency_key",
         )
     return key
 
@@ -68,6 +69,7 @@ async def insert_once(storage: Store, key: str, record: JobRecord, now: int) -> 
     ):
         raise OptionError(
             f"this idempotency key belongs to job {job_id}, a {info.type} with other data; take a"
-            " new key for another job"
+            " new key for another job",
+            "idempotency_key",
         )
     return job_id, False

@@ -167,7 +167,9 @@ def check_retries(value: object) -> int:
         OptionError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
-        raise OptionError(f"retries must be a whole number from 0 to {MAX_RETRIES}, got {value!r}")
+        raise OptionError(
+            f"retries must be a whole number from 0 to {MAX_RETRIES}, got {value!r}", "retries"
+        )
     return int(value)
 
 
@@ -180,7 +182,7 @@ def check_priority(value: object) -> Priority:
     for priority in PRIORITIES:
         if value == priority:
             return priority
-    raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}")
+    raise OptionError(f"priority must be one of {', '.join(PRIORITIES)}, got {value!r}", "priority")
 
 
 def check_queue(value: object) -> str:
@@ -188,7 +190,7 @@ def check_queue(value: object) -> str:
     try:
         return check_name("queue", value)
     except ConfigurationError as error:
-        raise OptionError(str(error)) from None
+        raise OptionError(str(error), "queue") from None
 
 
 def check_isolation(value: object) -> Isolation:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from backroom.cron import Cron
-from backroom.errors import OptionError, ScheduleNotFoundError
+from backroom.errors import OptionError, ScheduleNotFoundError, no_cursor
 from backroom.identity import JobIds
 from backroom.job import FIRST, PRIORITIES, SECOND, JobId, to_datetime
 from backroom.limit import OURS
@@ -240,8 +240,8 @@ class Recurring:
             missed, overlap, jitter: as for `Schedule`.
 
         Raises:
-            ValueError: the expression or the zone makes no sense. OptionError: nothing is said, or
-                what cannot go together. Nothing was changed.
+            OptionError: the expression or the zone makes no sense; nothing is said, or what cannot
+                go together. Nothing was changed.
         """
         while True:
             record = await self._find(name)
@@ -300,12 +300,12 @@ class Recurring:
 
 def _check_limit(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}")
+        raise OptionError(f"limit must be a whole number from 1 to 1000, got {value!r}", "limit")
 
 
 def _before(cursor: object) -> int:
     if not isinstance(cursor, str) or not re.fullmatch("[0-9]{1,18}", cursor):
-        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a TickPage, unchanged")
+        raise no_cursor(cursor)
     return int(cursor)
 
 

@@ -381,8 +381,8 @@ class Registry:
             known = None
         if known is None:
             raise UnknownJobTypeError(
-                f"job type {type_!r} is not declared: schedule it by a JobType, register a handler"
-                f" for it, or call service.declare({type_!r}){near(type_, self._known)}"
+                f"job type {type_!r} is not declared in this process: make it known there by a"
+                f" JobType, a handler or `declare`{near(type_, self._known)}"
             )
         return known
 

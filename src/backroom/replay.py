@@ -264,4 +264,4 @@ def check_step(what: str, name: object) -> str:
     try:
         return check_name(what, name)
     except ConfigurationError as error:
-        raise OptionError(str(error)) from None
+        raise OptionError(str(error), "name") from None

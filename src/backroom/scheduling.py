@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar, Unpack, overload
 import msgspec
 
 from backroom.codec import encode_json
-from backroom.errors import ConfigurationError, OptionError, PayloadTooLargeError
+from backroom.errors import BackroomError, ConfigurationError, OptionError, PayloadTooLargeError
 from backroom.filtering import check_tag
 from backroom.job import (
     FIRST,
@@ -112,7 +112,7 @@ class RecordMaker:
             said = check_options(options)
             key, hold = _held(said, known.unique, text, now)
         except OptionError as error:
-            raise OptionError(f"{known.name}: {error}") from None
+            raise OptionError(f"{known.name}: {error}", error.option) from None
         if "expires_in" in said:
             expires_in = said["expires_in"]
         queue = said.get("queue", known.queue)
@@ -207,6 +207,8 @@ E = TypeVar("E", bound=Exception)
 def _at(index: int, error: E) -> E:
     """The same error, naming the job of a `schedule_many` it belongs to."""
     named = type(error)(f"job {index} of schedule_many: {error}")
+    if isinstance(error, BackroomError):
+        named.option = error.option  # type: ignore[attr-defined]  # It is of the same class.
     if hasattr(error, "index"):
         named.index = index  # type: ignore[attr-defined]  # every BackroomError has it
     return named
@@ -226,9 +228,13 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
                 f"unknown option {name!r}{near(name, _CHECKS)}; known are {', '.join(_CHECKS)}"
             )
         if value is not None:
-            said[name] = check(value)
+            try:
+                said[name] = check(value)
+            except OptionError as error:
+                error.option = name
+                raise
     if "delay" in said and "run_at" in said:
-        raise OptionError("give delay or run_at, not both")
+        raise OptionError("give delay or run_at, not both", "run_at")
     if "unique_key" in said and "unique" in said:
         raise OptionError("give unique or unique_key, which is short for Unique(key=...), not both")
     return said

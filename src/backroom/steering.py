@@ -8,7 +8,7 @@ from typing import Any, Final, Unpack
 from uuid import UUID
 
 from backroom.codec import encode_json
-from backroom.errors import OptionError, PayloadTooLargeError
+from backroom.errors import JobTypeError, OptionError, PayloadTooLargeError
 from backroom.event import QueuePaused, QueueResumed
 from backroom.events import Events
 from backroom.filtering import JobFilter, check_ids, check_job_id, read_filter
@@ -87,13 +87,19 @@ class Steering(Finding):
         """
         id_ = check_job_id(job_id)
         name = check_step("signal", name)
-        text = encode_json(f"signal {name}", "value", value)
+        try:
+            text = encode_json(f"signal {name}", "value", value)
+        except JobTypeError as error:
+            error.option = "value"
+            raise
         size, most = len(text.encode()), self._settings.max_payload
         if size > most:
-            raise PayloadTooLargeError(
+            refused = PayloadTooLargeError(
                 f"signal {name}: the value has {size:,} bytes as JSON, the limit is {most:,}; keep"
                 " large things elsewhere and send their address"
             )
+            refused.option = "value"
+            raise refused
         await self._ready()
         now = self._clock.now()
         await self.storage.send_signal(
@@ -126,11 +132,14 @@ class Steering(Finding):
         if ids is None and which.setdefault("status", JobStatus.FAILED) is None:
             raise OptionError(
                 "retry_jobs needs a status, since it would run the completed jobs again too;"
-                ' say status="failed", "completed" or "cancelled"'
+                ' say status="failed", "completed" or "cancelled"',
+                "status",
             )
         some = _some("retry_jobs", ids, which)
         if isinstance(some, Filter) and some.status is not None and not some.status.terminal:
-            raise OptionError(f"only ended jobs are retried in bulk, not {some.status} ones")
+            raise OptionError(
+                f"only ended jobs are retried in bulk, not {some.status} ones", "status"
+            )
         await self._ready()
         return await self.storage.retry(some, self._clock.now(), progress=progress)
 
@@ -164,7 +173,9 @@ class Steering(Finding):
         """
         some = _some("delete_jobs", ids, which)
         if isinstance(some, Filter) and some.status is not None and not some.status.terminal:
-            raise OptionError(f"only ended jobs are deleted in bulk, not {some.status} ones")
+            raise OptionError(
+                f"only ended jobs are deleted in bulk, not {some.status} ones", "status"
+            )
         await self._ready()
         return await self.storage.delete(some, progress)
 
@@ -284,7 +295,7 @@ def _some(verb: str, ids: Sequence[str | UUID] | None, said: JobFilter) -> Filte
     which = read_filter(said)
     if ids is not None:
         if which != Filter():
-            raise OptionError(f"{verb} takes ids, or a filter, not both")
+            raise OptionError(f"{verb} takes ids, or a filter, not both", "ids")
         return check_ids(ids)
     if which == Filter():
         raise OptionError(f"{verb} needs a filter: status, type, queue, tag, text ...; or ids")
@@ -294,7 +305,9 @@ def _some(verb: str, ids: Sequence[str | UUID] | None, said: JobFilter) -> Filte
 def _waiting(verb: str, ids: Sequence[str | UUID] | None, said: JobFilter) -> Filter | list[str]:
     some = _some(verb, ids, said)
     if isinstance(some, Filter) and some.status not in (None, *WAITING):
-        raise OptionError(f"{verb} changes jobs that wait, not {some.status} ones")
+        raise OptionError(
+            f"only jobs that wait get another moment or priority, not {some.status} ones", "status"
+        )
     return some
 
 
@@ -309,5 +322,6 @@ def _moment(run_at: datetime | None, delay: float | timedelta | None, now: int) 
 def _check_from_step(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
         raise OptionError(
-            f"from_step must be the number of a step, 1 to {MAX_STEPS:,}, got {value!r}"
+            f"from_step must be the number of a step, 1 to {MAX_STEPS:,}, got {value!r}",
+            "from_step",
         )

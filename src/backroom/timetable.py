@@ -158,7 +158,7 @@ def check_schedule_name(value: object) -> str:
     try:
         return check_name("schedule", value)
     except ConfigurationError as error:
-        raise OptionError(str(error)) from None
+        raise OptionError(str(error), "name") from None
 
 
 def changed_schedule(
@@ -178,7 +178,7 @@ def changed_schedule(
     changed = msgspec.structs.replace(record, **changes)
     first = first_tick(changed.rule, changed.tz, now)
     if first is None:
-        raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes")
+        raise OptionError(f"schedule {record.name!r}: {changed.rule!r} never comes", "cron")
     return msgspec.structs.replace(changed, next_at=first)
 
 
@@ -191,21 +191,36 @@ def changed_rule(
     """What says when it ticks from now on; None: as before."""
     if every is not None:
         if cron is not None or tz is not None:
-            raise OptionError("say cron or every, not both; and a zone with a cron alone")
+            raise OptionError("say cron or every, not both; and a zone with a cron alone", "every")
         return Schedule(every)
     if isinstance(cron, Cron):
         if tz is not None:
             raise OptionError("say the zone in the Cron, Cron(..., tz=...), not beside it")
         return Schedule(cron)
     if cron is not None:
-        return Schedule(Cron(cron, record.tz if tz is None else tz))
+        return Schedule(_cron(cron, record.tz if tz is None else tz))
     if tz is None:
         return None
     if is_interval(record.rule):
         raise OptionError(
-            f"schedule {record.name!r} ticks at fixed distances, which no zone changes"
+            f"schedule {record.name!r} ticks at fixed distances, which no zone changes",
+            "tz",
         )
-    return Schedule(Cron(record.rule, tz))
+    return Schedule(_cron(record.rule, tz))
+
+
+def _cron(text: str, tz: str | None) -> Cron:
+    """
+    Raises:
+        OptionError: the expression or the zone makes no sense.
+    """
+    option = "cron"
+    try:
+        Cron(text)
+        option = "tz"
+        return Cron(text, "UTC" if tz is None else tz)
+    except ConfigurationError as error:
+        raise OptionError(str(error), option) from None
 
 
 def planned(storage: Store) -> Planning:
@@ -227,12 +242,14 @@ def _interval(value: object) -> int:
         raise OptionError(f"a schedule ticks by a Cron, seconds or a timedelta, got {value!r}")
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds < SHORTEST:
-        raise OptionError(f"every must be at least {SHORTEST:g} second, got {value!r}")
+        raise OptionError(f"every must be at least {SHORTEST:g} second, got {value!r}", "every")
     seconds = duration("every", value)
     return round(seconds * SECOND)
 
 
 def _one_of(name: str, value: object, known: Any) -> Any:
     if value not in get_args(known):
-        raise OptionError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+        raise OptionError(
+            f"{name} must be one of {', '.join(get_args(known))}, got {value!r}", name
+        )
     return value

@@ -45,7 +45,7 @@ async def test_workers_are_listed_with_what_they_run_drained_and_resumed(tmp_pat
         assert json.loads(shown.out) == {number: "resumed"}
         await service.result(jobs[2], timeout=20)
         actions = [(one.verb, one.target) for one in await service.get_actions()]
-        assert actions == [("resume", f"worker {number}"), ("drain", f"worker {number}")]
+        assert actions == [(verb, f"worker {worker['name']}") for verb in ("resume", "drain")]
     assert backroom("workers", "list", *on).out == "no worker is running\n"
 
 

@@ -173,7 +173,7 @@ async def test_a_time_that_is_none_is_refused(jobs: JobService, world: World) ->
         await jobs.reschedule_job(await jobs.schedule("B"))
     with pytest.raises(OptionError, match="run_at or delay"):
         await jobs.reschedule_jobs(run_at=now, delay=5, type="A")
-    with pytest.raises(OptionError, match="changes jobs that wait, not failed ones"):
+    with pytest.raises(OptionError, match="or priority, not failed ones"):
         await jobs.reprioritize_jobs("low", status="failed")
 
 

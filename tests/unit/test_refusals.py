@@ -89,10 +89,11 @@ BAD_DATA: Mapping[str, tuple[Call, type[BackroomError], list[str]]] = {
         scheduled("SEND_EMIAL", {}),
         UnknownJobTypeError,
         ["job type 'SEND_EMIAL' is not declared", "did you mean 'SEND_EMAIL'?",
-         "schedule it by a JobType, register a handler for it, or call service.declare"],
+         "in this process: make it known there by a JobType, a handler or `declare`"],
     ),
     "unknown type, nothing near": (
-        scheduled("INVOICE", {}), UnknownJobTypeError, ["'INVOICE'", "service.declare('INVOICE')"],
+        scheduled("INVOICE", {}), UnknownJobTypeError,
+        ["'INVOICE'", "a JobType, a handler or `declare`"],
     ),
     "type that is none": (scheduled(7, {}), UnknownJobTypeError, ["job type 7"]),
     "type that cannot be a key": (scheduled([], {}), UnknownJobTypeError, ["job type []"]),

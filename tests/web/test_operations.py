@@ -47,7 +47,7 @@ async def test_many_jobs_are_changed_by_a_filter_and_watched(service: JobService
     assert [one["id"] for one in (await client.get("/api/v1/operations")).json()] == [ended["id"]]
     [action] = (await client.get("/api/v1/audit?verb=cancel all")).json()["actions"]
     assert (action["outcome"], action["changed"], action["target"]) == ("done", 2500, "jobs")
-    assert action["detail"] == {"queue": "mail"}
+    assert action["detail"] == {"filter": {"queue": "mail"}}
 
 
 async def test_jobs_are_changed_by_their_ids(service: JobService, web: Web) -> None:
@@ -169,6 +169,7 @@ async def test_a_change_of_many_jobs_is_stopped_and_what_was_done_stands(
     assert (stopped.json()["state"], stopped.json()["changed"]) == ("stopped", 7)
     actions = (await client.get("/api/v1/audit?verb=cancel all")).json()["actions"]
     assert [(one["outcome"], one["changed"]) for one in actions] == [("interrupted", 7)]
+    assert actions[0]["reason"] == "stopped by local"
     assert app.house.bulk.all()[0].state == "stopped"
 
 

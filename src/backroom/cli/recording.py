@@ -33,7 +33,10 @@ async def recorded(
 ) -> T:
     """Carries out a change, written down before it and after it. `changed`: how many things,
     from its answer."""
+    from backroom.job import JobId
+
     async with service.recorded(who(), verb, target, detail=detail) as action:
         answer = await change()
         action.changed = changed(answer)
+        action.made = f"job {answer}" if isinstance(answer, JobId) else None
         return answer

@@ -67,9 +67,12 @@ def _switch(
     done = "draining" if on else "resumed"
 
     async def switch(service: JobService) -> None:
+        names = {one.id: one.name for one in await service.get_workers()}
         for worker in ids:
-            change = partial(service.drain_worker, worker, on)
-            await recorded(service, "drain" if on else "resume", f"worker {worker}", change)
+            await recorded(
+                service, "drain" if on else "resume", f"worker {names.get(worker, worker)}",
+                partial(service.drain_worker, worker, on), {"id": worker},
+            )  # fmt: skip
 
     look_up(target, storage, switch)
     with printing():

@@ -173,7 +173,9 @@ def _answer(ledger: Ledger, change: Change) -> None:
     except BackroomError as error:
         refusal = error
     except OSError as error:  # Of the files that it keeps beside the database.
-        refusal = StorageError(f"the files of a worker failed: {error}; nothing was changed")
+        refusal = StorageError(
+            f"the files of a worker failed: {error}; nothing was changed", unchanged=True
+        )
         refusal.__cause__ = error
     if ledger.connection.total_changes() != written:
         raise Spoiled(refusal)

@@ -127,7 +127,9 @@ class Connections:
                 return look(Inspector(self._reader))
             except (apsw.SQLError, UnicodeDecodeError, msgspec.DecodeError, Unreadable) as error:
                 # A table that we did not make, or values that we did not write.
-                raise StorageCorruptError(damaged(self._folder, str(error))) from error
+                raise StorageCorruptError(
+                    damaged(self._folder, str(error)), unchanged=True
+                ) from error
             except apsw.Error as error:
                 raise refusal(self._folder, error) from error
 
@@ -162,7 +164,8 @@ class Connections:
                     self.close(abandon=True)
                     raise StorageCorruptError(
                         f"{self._folder.database}, or its log beside it, was removed or replaced"
-                        " while it was written; nothing of this call was kept"
+                        " while it was written; nothing of this call was kept",
+                        unchanged=True,
                     )
                 self._next_look = time.monotonic() + LOOK_EVERY
         wakes, ledger.wakes = ledger.wakes, set()

@@ -363,7 +363,8 @@ def _open_locks(path: Path) -> int:
     except FileNotFoundError:
         raise StorageError(
             f"the folder {path} was removed while it was in use; nothing of this call was kept:"
-            " put it back, or start the processes that use it anew"
+            " put it back, or start the processes that use it anew",
+            unchanged=True,
         ) from None
     except OSError as error:
         raise StorageError(

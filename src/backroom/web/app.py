@@ -209,9 +209,7 @@ class Dashboard:
                 headers={"Retry-After": "5"}, unsure=route.changes,
             ) from None  # fmt: skip
         except BackroomError as error:
-            problem = problem_of(error)
-            problem.unsure = route.changes and problem.status >= 500
-            raise problem from error
+            raise _told(error, call, route) from error
         if isinstance(value, Response):
             return value
         if not route.api:
@@ -245,6 +243,19 @@ class Dashboard:
         except Exception:
             log.exception("the page of a refusal failed")
             return refuse(problem)
+
+
+def _told(error: BackroomError, call: Call, route: Route) -> Problem:
+    """A refusal, and whether anything was changed: as the error knows, and what was done before it
+    came."""
+    problem = problem_of(error)
+    problem.at = route.place_of(error)
+    if call.operations.done:
+        problem.unsure, problem.told = True, False
+        problem.detail = f"it was done, or a part of it; after that: {problem.detail}"
+    else:
+        problem.unsure = route.changes and problem.status >= 500 and not problem.told
+    return problem
 
 
 def _wanted(request: Request, path: str) -> str:

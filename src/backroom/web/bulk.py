@@ -166,8 +166,9 @@ class Bulk:
         one = self._known.get(id_)
         if one is None:
             raise Problem(
-                404, "not-found", f"this process knows no operation {id_[:100]!r}; one ends with"
-                " the process that runs it, and the audit tells what it changed", at="path.id",
+                404, "not-found", f"this process knows no operation {id_[:100]!r}; it may be one of"
+                " another process, and one ends with the process that runs it: the audit record"
+                " tells what it changed", at="path.id",
             )  # fmt: skip
         return one
 
@@ -175,7 +176,7 @@ class Bulk:
         """Newest first."""
         return tuple(one.operation for one in reversed(self._known.values()))
 
-    async def stop(self, id_: str) -> Operation:
+    async def stop(self, id_: str, who: str) -> Operation:
         """Ends one between two pages of jobs; what was done stands. One that has ended stays so.
 
         Raises:
@@ -183,7 +184,7 @@ class Bulk:
         """
         one = self._find(id_)
         if one.task is not None and not one.task.done():
-            one.task.cancel()
+            one.task.cancel(f"stopped by {who}")
             await asyncio.wait([one.task])
         return one.operation
 
@@ -191,7 +192,7 @@ class Bulk:
         """Stops all that run."""
         for one in self._known.values():
             if one.task is not None:
-                one.task.cancel()
+                one.task.cancel("its process was stopped")
 
     async def settle(self) -> None:
         """After `close`: until it is written down of each that it was interrupted."""

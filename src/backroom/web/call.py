@@ -48,7 +48,7 @@ class Call:
     `params` are those of the path; `query` and `body` the Structs that the route names, or None.
     """
 
-    __slots__ = ("body", "house", "params", "query", "request", "who")
+    __slots__ = ("body", "house", "operations", "params", "query", "request", "who")
 
     def __init__(
         self,
@@ -65,6 +65,8 @@ class Call:
         self.params = params
         self.query = query
         self.body = body
+        self.operations = Operations(house.service, house.redaction, who)
+        """Changes, in this one's name."""
 
     @property
     def service(self) -> JobService:
@@ -75,11 +77,6 @@ class Call:
     def looking(self) -> Looking:
         """Look-ups, as this one may see them."""
         return Looking(self.house.service, self.house.redaction, self.who)
-
-    @property
-    def operations(self) -> Operations:
-        """Changes, in this one's name."""
-        return Operations(self.house.service, self.house.redaction, self.who)
 
     def may(self, role: Role) -> bool:
         """Whether this one may what that role may: which buttons a page shows."""

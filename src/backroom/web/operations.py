@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -34,14 +34,19 @@ class Operations:
         self._service = service
         self._redaction = redaction
         self._who = who
+        self.done = 0
+        """How many of them were carried out."""
 
-    def _recorded(
+    @asynccontextmanager
+    async def _recorded(
         self, verb: str, target: str, detail: Mapping[str, Any] | None = None
-    ) -> AbstractAsyncContextManager[Recorded]:
-        return self._service.recorded(
-            self._who.name[:MOST_NAME], verb, target[:MOST_TARGET],
+    ) -> AsyncIterator[Recorded]:
+        async with self._service.recorded(
+            self._who.name[:MOST_NAME], verb, _writable(target)[:MOST_TARGET],
             role=self._who.role.name.lower(), detail=detail,
-        )  # fmt: skip
+        ) as record:  # fmt: skip
+            yield record
+        self.done += 1
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -58,12 +63,16 @@ class Operations:
                 own = hashlib.sha256(json.dumps([self._who.name, key]).encode()).hexdigest()
                 job_id, created = await self._service.schedule_once(own, type_, data, **options)
             record.changed = int(created)
+            if created:
+                record.made = f"job {job_id}"
             return job_id, created
 
     async def copy_job(self, job_id: str) -> JobId[Any]:
         """Schedules a new job with the data and the options of this one, which runs at once."""
-        async with self._recorded("copy", job_id):
-            return await self._service.copy_job(job_id)
+        async with self._recorded("copy", job_id) as record:
+            made = await self._service.copy_job(job_id)
+            record.made = f"job {made}"
+            return made
 
     async def retry_job(self, job_id: str, *, from_step: int | None = None) -> None:
         detail = None if from_step is None else {"from_step": from_step}
@@ -104,7 +113,8 @@ class Operations:
     ) -> int:
         """All jobs that match, or those of the `ids` in `which`; how many it has changed. `said`:
         `run_at` or `delay` to reschedule, `priority` to reprioritize."""
-        async with self._recorded(f"{verb} all", "jobs", {**which, **said}) as record:
+        meant = dict(which) if "ids" in which else {"filter": dict(which)}
+        async with self._recorded(f"{verb} all", "jobs", {**meant, **said}) as record:
 
             def note(state: BulkProgress) -> None:
                 record.changed = state.changed
@@ -140,7 +150,9 @@ class Operations:
     # -- workers ---------------------------------------------------------------------------------
 
     async def drain_worker(self, worker: int, on: bool = True) -> None:
-        async with self._recorded("drain" if on else "resume", f"worker {worker}"):
+        known = {one.id: one.name for one in await self._service.get_workers()}
+        target = f"worker {known.get(worker, worker)}"
+        async with self._recorded("drain" if on else "resume", target, {"id": worker}):
             await self._service.drain_worker(worker, on)
 
     # -- schedules -------------------------------------------------------------------------------
@@ -154,8 +166,10 @@ class Operations:
             return await self._service.resume_schedule(name)
 
     async def run_schedule(self, name: str) -> JobId[Any]:
-        async with self._recorded("run", f"schedule {name}"):
-            return await self._service.run_schedule(name)
+        async with self._recorded("run", f"schedule {name}") as record:
+            made = await self._service.run_schedule(name)
+            record.made = f"job {made}"
+            return made
 
     async def change_schedule(self, name: str, **changes: Any) -> ScheduleInfo:
         async with self._recorded("change", f"schedule {name}", changes):
@@ -178,3 +192,9 @@ class Operations:
         async with self._recorded("retry", f"workflow {workflow_id}") as record:
             record.changed = await self._service.retry_workflow(workflow_id)
             return record.changed
+
+
+def _writable(target: str) -> str:
+    """As a record can hold it, whatever a path names: whether there is such a thing is for the
+    verb to say."""
+    return target.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -57,6 +57,7 @@ class Problem(Exception):
         at: str | None = None,
         headers: Mapping[str, str] | None = None,
         unsure: bool = False,
+        told: bool = False,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -66,6 +67,8 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.unsure = unsure
         """A change was under way: nobody knows how far it came."""
+        self.told = told
+        """Its detail says that nothing was changed."""
 
     @property
     def document(self) -> ProblemDocument:
@@ -104,5 +107,6 @@ def problem_of(error: BackroomError) -> Problem:
     for kind, status, name in _KNOWN:
         if isinstance(error, kind):
             headers: dict[str, Any] = {"Retry-After": "5"} if status == 503 else {}
-            return Problem(status, name, str(error), headers=headers)
+            told = isinstance(error, StorageError) and error.unchanged
+            return Problem(status, name, str(error), headers=headers, told=told)
     return Problem(409, "refused", str(error))

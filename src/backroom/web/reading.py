@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,6 +22,9 @@ MOST_FIELDS: Final = 2_000
 """Of a query or a form."""
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+EXAMPLE: Final = "2030-01-31T09:30:00Z"
+"""Of a moment."""
+_LONE: Final = "a text in it has half of a surrogate pair, such as \\ud800, which is no character"
 _AT: Final = re.compile(r"(.*?)(?: - at `\$?(.*)`)?", re.DOTALL)
 _MINUTE: Final = re.compile(r"^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)([Zz]|[+-]\d\d:\d\d)$")
 """A moment without seconds, as people type it."""
@@ -127,14 +131,25 @@ def _decoded(body: bytes, depth: int, at: str) -> Any:
     what = at.rpartition(".")[2]
     if _is_deeper(body, depth):
         raise Problem(400, "too-deep", f"the {what} is nested more than {depth} deep", at=at)
+    read: Any = None
     try:
-        json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+        read = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
         return msgspec.json.decode(body)
     except _Twice as error:
         raise Problem(400, "said-twice", f"the key {error} stands twice in one object",
                       at=at) from None  # fmt: skip
     except (ValueError, RecursionError) as error:
-        raise Problem(400, "bad-json", f"the {what} is no JSON: {error}", at=at) from None
+        why = _LONE if _is_half(read) else str(error)
+        raise Problem(400, "bad-json", f"the {what} is no JSON: {why}", at=at) from None
+
+
+def _is_half(read: Any) -> bool:
+    """Whether a text in it has half of a character."""
+    try:
+        json.dumps(read, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 class _Twice(Exception):
@@ -198,6 +213,26 @@ def _shape_problem(message: str, shape: type[msgspec.Struct], where: str) -> Pro
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
         text = f"there is no {unknown.group(1)}" + ("" if path else f"; there are: {known}")
         path = f"{path}.{unknown.group(1)}"
+    elif text.startswith("Invalid enum value") and (words := _known(shape, path)):
+        text += f"; there are: {', '.join(words)}"
+    elif "RFC3339" in text or "timezone component" in text:
+        text += f"; say it as {EXAMPLE}"
     status = 422 if where == "body" else 400
     name = "unknown-field" if unknown else "bad-value"
     return Problem(status, name, text, at=f"{where}{path}")
+
+
+def _known(shape: type[msgspec.Struct], path: str) -> list[str]:
+    """What may stand in a field of a few words."""
+    for field in msgspec.structs.fields(shape):
+        if f".{field.encode_name}" == path:
+            return _words(field.type)
+    return []
+
+
+def _words(type_: Any) -> list[str]:
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return [str(member.value) for member in type_]
+    if get_origin(type_) is Literal:
+        return [str(word) for word in get_args(type_)]
+    return [word for one in get_args(type_) for word in _words(one)]

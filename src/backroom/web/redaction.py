@@ -121,7 +121,10 @@ class Redaction:
         """The same of what was done."""
         if not isinstance(info.detail, Mapping):
             return info
-        return msgspec.structs.replace(info, detail=self.said(info.detail, who))
+        detail = self.said(info.detail, who)
+        if isinstance(detail.get("filter"), Mapping):
+            detail["filter"] = self.said(detail["filter"], who)
+        return msgspec.structs.replace(info, detail=detail)
 
     def narrowed(self, which: Mapping[str, Any], types: Sequence[TypeInfo]) -> dict[str, Any]:
         """A filter that finds nothing by what is shown to nobody: neither a count, nor a cursor,

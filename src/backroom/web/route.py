@@ -12,7 +12,17 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from backroom.errors import ConfigurationError
+from backroom.errors import (
+    BackroomError,
+    ConfigurationError,
+    JobNotFoundError,
+    JobStateError,
+    ScheduleNotFoundError,
+    ServiceError,
+    StorageError,
+    WorkerNotFoundError,
+    WorkflowNotFoundError,
+)
 from backroom.web.access import Role
 
 __all__ = ["Found", "Handler", "Method", "Route", "Table"]
@@ -22,6 +32,13 @@ Handler = Callable[[Any], Awaitable[Any]]
 """Takes a `Call`. In the API it returns what is encoded, or None; a page returns a `Response`."""
 
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)(:path)?\}")
+
+_OF_TARGET: Final = (
+    JobNotFoundError, ScheduleNotFoundError, WorkflowNotFoundError, WorkerNotFoundError,
+    JobStateError,
+)  # fmt: skip
+"""They are about what the path names."""
+_NAME: Final = re.compile(r"[.\[]")
 
 
 class Route:
@@ -95,6 +112,26 @@ class Route:
     def changes(self) -> bool:
         """Whether it changes anything."""
         return self.method != "GET"
+
+    def place_of(self, error: BackroomError) -> str | None:
+        """Where a request says what was refused: "query.since", "body.data.recipient", "path.id";
+        None: it is about nothing that it says."""
+        if isinstance(error, (ConfigurationError, StorageError, ServiceError)):
+            return None
+        target = f"path.{self.parameters[-1]}" if self.parameters else None
+        if isinstance(error, _OF_TARGET):
+            return target
+        option = error.option
+        name = _NAME.split(option or "", maxsplit=1)[0]
+        shapes = {"query": self.query, "body": self.body}
+        for where, shape in shapes.items():
+            if shape is not None and name in shape.__struct_encode_fields__:
+                return f"{where}.{option}"
+        for header in self.headers:
+            if header.lower().replace("-", "_") == name:
+                return f"header.{header.lower()}"
+        whole = next((where for where, shape in shapes.items() if shape is not None), None)
+        return (target or whole) if option else (whole or target)
 
     def __repr__(self) -> str:
         return f"Route({self.method} {self.path}, {self.role.name.lower()})"

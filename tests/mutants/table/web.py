@@ -8,6 +8,56 @@ __all__ = ["MUTANTS"]
 
 MUTANTS = (
     Mutant(
+        name="web-a-refusal-says-where",
+        promises=(17,),
+        guard="a refusal of the service says where in the request it is said",
+        file="web/app.py",
+        old="problem.at = route.place_of(error)",
+        new="pass",
+        tests=("web/test_refusals.py::test_it_says_what_where_and_the_mend",),
+    ),
+    Mutant(
+        name="web-changed-is-as-the-error-knows",
+        promises=(17,),
+        guard="a storage that knows that nothing was changed is believed",
+        file="web/app.py",
+        old="problem.unsure = route.changes and problem.status >= 500 and not problem.told",
+        new="problem.unsure = route.changes and problem.status >= 500",
+        tests=("web/test_refusals.py::test_whether_it_was_changed_is_as_the_error_knows",),
+    ),
+    Mutant(
+        name="web-what-was-done-is-not-denied",
+        promises=(17,),
+        guard="what was done before the storage went away is not said to be undone",
+        file="web/app.py",
+        old="if call.operations.done:",
+        new="if False:",
+        tests=("web/test_refusals.py::test_what_was_done_before_the_storage_went_is_not_denied",),
+    ),
+    Mutant(
+        name="web-a-text-in-the-filter-of-an-action-is-hidden",
+        promises=(17,),
+        guard="who does not see data is not told for which text jobs were changed",
+        file="web/redaction.py",
+        old='if isinstance(detail.get("filter"), Mapping):',
+        new="if False:",
+        tests=(
+            "web/test_audit.py::test_a_text_in_a_filter_is_hidden_from_who_does_not_see_the_data",
+        ),
+    ),
+    Mutant(
+        name="web-who-stopped-it-is-written-down",
+        promises=(17,),
+        guard="the record names who stopped a change of many jobs",
+        file="web/bulk.py",
+        old='one.task.cancel(f"stopped by {who}")',
+        new="one.task.cancel()",
+        tests=(
+            "web/test_operations.py"
+            "::test_a_change_of_many_jobs_is_stopped_and_what_was_done_stands",
+        ),
+    ),
+    Mutant(
         name="schedule-at-a-terminal-is-recorded",
         promises=(17,),
         guard="what is scheduled at a terminal is written down",

@@ -190,5 +190,6 @@ class Counts:
                 continue
         raise StorageError(
             f"the jobs of {text.name('jobs')} were not counted: somebody wrote all the time;"
-            " nothing was changed; try again, or stop the workers for a moment"
+            " nothing was changed; try again, or stop the workers for a moment",
+            unchanged=True,
         )

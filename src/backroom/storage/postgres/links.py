@@ -303,7 +303,8 @@ class Links:
         except TimeoutError as error:
             busy = StorageError(
                 f"{masked(self.url)}: all {self.most} connections were busy for {ROOM:g} s;"
-                f" {UNCHANGED if sure else UNKNOWN}"
+                f" {UNCHANGED if sure else UNKNOWN}",
+                unchanged=sure,
             )
             self.outage.note(busy)
             raise busy from error

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backroom.errors import JobNotFoundError, JobStateError, OptionError
+from backroom.errors import JobNotFoundError, JobStateError, no_cursor
 from backroom.flowing import belongs, on_its_way
 from backroom.inspecting import Counted, Filter, Looked, Outlook
 from backroom.job import (
@@ -370,7 +370,7 @@ def _read_cursor(cursor: str | None) -> Any:
         return None
     before = identity(cursor)
     if before is None:
-        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+        raise no_cursor(cursor)
     return before
 
 

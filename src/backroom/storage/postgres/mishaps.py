@@ -99,19 +99,23 @@ def told(error: BaseException, url: str, sure: bool) -> BaseException:
     name, what = masked(url), _says(error)
     end = UNCHANGED if sure else UNKNOWN
     if isinstance(error, exceptions.DiskFullError):
-        return StorageFullError(f"{name}: the disk of the server is full: {what}; {end}")
+        return StorageFullError(
+            f"{name}: the disk of the server is full: {what}; {end}", unchanged=sure
+        )
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return ConfigurationError(f"{name}: {what}; grant it to the user of the URL")
     if isinstance(error, exceptions.ReadOnlySQLTransactionError):
-        return StorageError(f"{name} is read-only, a standby perhaps: {what}; {end}")
+        return StorageError(
+            f"{name} is read-only, a standby perhaps: {what}; {end}", unchanged=sure
+        )
     if isinstance(error, _POOLED):
         return ConfigurationError(f"{name} is a pooling proxy, as it seems: {what}; {_MEND}")
     if isinstance(error, _REFUSED):
-        return StorageError(f"{name} gave it up: {what}; {end}")
+        return StorageError(f"{name} gave it up: {what}; {end}", unchanged=sure)
     if isinstance(error, _CUT):
         return StorageError(f"{name} did not answer: {what}; {UNKNOWN}")
     if isinstance(error, asyncpg.PostgresError):
-        return StorageError(f"{name}: {what}; {end}")
+        return StorageError(f"{name}: {what}; {end}", unchanged=sure)
     return error
 
 
@@ -140,7 +144,9 @@ def no_connection(error: Exception, url: str, sure: bool, within: float) -> Back
     mend = "check host and port of the URL, and that the server runs there; "
     if isinstance(error, asyncpg.PostgresError):  # It answered.
         mend = ""
-    return StorageError(f"no connection to {name}: {what}; {mend}{UNCHANGED if sure else UNKNOWN}")
+    return StorageError(
+        f"no connection to {name}: {what}; {mend}{UNCHANGED if sure else UNKNOWN}", unchanged=sure
+    )
 
 
 def _says(error: BaseException) -> str:

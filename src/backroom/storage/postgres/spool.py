@@ -129,7 +129,8 @@ class Spool:
             raise StorageFullError(
                 f"{self._server} does not answer, and {self._count:,} jobs wait for it in"
                 f" {self.here.url}, where {self._limit:,} have room: nothing of this call was kept;"
-                " bring the server back, or raise spool_limit"
+                " bring the server back, or raise spool_limit",
+                unchanged=True,
             )
         self._count += jobs
 

@@ -68,7 +68,7 @@ def connect(folder: Folder, durability: Durability) -> tuple[apsw.Connection, ap
                 connection.close()
         if isinstance(error, apsw.SQLError):
             # Our statements are right, so it is what they speak of.
-            raise StorageCorruptError(damaged(folder, str(error))) from error
+            raise StorageCorruptError(damaged(folder, str(error)), unchanged=True) from error
         if isinstance(error, apsw.Error | OSError):
             raise refusal(folder, error) from error
         raise
@@ -143,7 +143,7 @@ def _is_unmade(folder: Folder) -> bool:
         StorageVersionError: written by a newer Backroom.
     """
     if folder.database.stat().st_size < SMALLEST:
-        raise StorageCorruptError(damaged(folder, "it is too short for a database"))
+        raise StorageCorruptError(damaged(folder, "it is too short for a database"), unchanged=True)
     try:
         application, version, tables = _header(folder)
     except apsw.ReadOnlyError as error:
@@ -161,10 +161,14 @@ def _is_unmade(folder: Folder) -> bool:
                 f" {SCHEMA_VERSION}: upgrade Backroom; the file was not touched"
             )
         if version < 1 or not tables:
-            raise StorageCorruptError(damaged(folder, "its header or its tables are gone"))
+            raise StorageCorruptError(
+                damaged(folder, "its header or its tables are gone"), unchanged=True
+            )
         return False
     if folder.marked:
-        raise StorageCorruptError(damaged(folder, "its header is not that of a job store"))
+        raise StorageCorruptError(
+            damaged(folder, "its header is not that of a job store"), unchanged=True
+        )
     if application or version or tables:
         raise StorageCorruptError(
             f"{folder.database} is a database of another application, not a job store: name"
@@ -205,12 +209,13 @@ def _examine(connection: apsw.Connection, folder: Folder) -> None:
     log_size = folder.log.stat().st_size if folder.log.exists() else 0
     if size + log_size < pages * page_size:
         raise StorageCorruptError(
-            damaged(folder, f"it has {size} bytes and should have {pages * page_size}")
+            damaged(folder, f"it has {size} bytes and should have {pages * page_size}"),
+            unchanged=True,
         )
     if pages * page_size <= CHECKED_WHOLE:
         [(verdict,)] = connection.execute("PRAGMA integrity_check(1)")
         if verdict != "ok":
-            raise StorageCorruptError(damaged(folder, verdict))
+            raise StorageCorruptError(damaged(folder, verdict), unchanged=True)
 
 
 def damaged(folder: Folder, what: str) -> str:
@@ -229,12 +234,13 @@ def refusal(folder: Folder, error: apsw.Error | OSError) -> StorageError:
     ):
         return StorageFullError(
             f"no room left on the device of {folder.path}: nothing of this call was kept; what"
-            " was kept before is safe, and work goes on when there is room"
+            " was kept before is safe, and work goes on when there is room",
+            unchanged=True,
         )
     if isinstance(error, apsw.TooBigError):
         return too_large()
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return StorageCorruptError(damaged(folder, str(error)))
+        return StorageCorruptError(damaged(folder, str(error)), unchanged=True)
     if isinstance(error, (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError)):
         return StorageError(
             f"{folder.database} cannot be opened for writing ({error}); give this user the"
@@ -243,7 +249,8 @@ def refusal(folder: Folder, error: apsw.Error | OSError) -> StorageError:
     if isinstance(error, apsw.BusyError):
         return StorageError(
             f"{folder.database} was locked by another program for {BUSY_TIMEOUT / 1000:.0f} s;"
-            " nothing of this call was kept; close that program"
+            " nothing of this call was kept; close that program",
+            unchanged=True,
         )
     what = folder.database if isinstance(error, apsw.Error) else folder.path
     return StorageError(

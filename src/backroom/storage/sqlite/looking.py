@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from backroom.errors import OptionError
+from backroom.errors import no_cursor
 from backroom.inspecting import Filter
 from backroom.job import JobStatus
 from backroom.storage.matching import is_id, needle
@@ -225,7 +225,7 @@ def read_cursor(cursor: str) -> int:
         OptionError: it is none of ours.
     """
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise OptionError(f"{cursor!r} is no cursor; pass the .cursor of a JobPage, unchanged")
+        raise no_cursor(cursor)
     return int(cursor)
 
 

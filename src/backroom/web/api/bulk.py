@@ -58,18 +58,21 @@ async def begin(call: Call, form: ChangeJobs) -> Operation:
     """
     said = {"run_at": form.run_at, "delay": form.delay, "priority": form.to_priority}
     said = {name: value for name, value in said.items() if value is not None}
-    if not said.keys() <= _SAID.get(form.verb, frozenset()):
-        raise OptionError(f"{form.verb} takes no {' and no '.join(sorted(said))}")
+    odd = [_NAMES.get(name, name) for name in said if name not in _SAID.get(form.verb, ())]
+    if odd:
+        raise OptionError(f"{form.verb} takes no {' and no '.join(odd)}", odd[0])
     if form.verb == "reprioritize" and not said:
-        raise OptionError("reprioritize needs to_priority: in which one they are to wait")
+        raise OptionError(
+            "reprioritize needs to_priority: in which one they are to wait", "to_priority"
+        )
     if form.verb == "delete" and not call.may(Role.ADMIN):
         raise Problem(403, "role", "deleting jobs needs the role admin", at="body.verb")
     which = form.said()
     if form.ids is not None:
         if which:
-            raise OptionError(f"{form.verb} takes ids or a filter, not both")
+            raise OptionError(f"{form.verb} takes ids or a filter, not both", "ids")
         if not form.ids:
-            raise OptionError(f"{form.verb} needs ids of at least one job")
+            raise OptionError(f"{form.verb} needs ids of at least one job", "ids")
         which, count = {"ids": form.ids}, Count(len(form.ids), True)
     elif not which:
         raise OptionError(f"{form.verb} needs a filter: say which jobs, for example by status")
@@ -85,6 +88,7 @@ async def begin(call: Call, form: ChangeJobs) -> Operation:
 _SAID: Final = {
     "reschedule": frozenset({"run_at", "delay"}), "reprioritize": frozenset({"priority"}),
 }  # fmt: skip
+_NAMES: Final = {"priority": "to_priority"}
 
 
 async def list_operations(call: Call) -> tuple[Operation, ...]:
@@ -99,7 +103,7 @@ async def get_operation(call: Call) -> Operation:
 
 async def stop_operation(call: Call) -> Operation:
     """Ends one of them; what was done stands."""
-    return shown(call, await call.house.bulk.stop(call.params["id"]))
+    return shown(call, await call.house.bulk.stop(call.params["id"], call.who.name))
 
 
 def shown(call: Call, one: Operation) -> Operation:

@@ -6,14 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from backroom.errors import BackroomError
 from backroom.schedule import Missed, Overlap, ScheduleInfo
 from backroom.web.access import Role
 from backroom.web.answering import Answer
 from backroom.web.call import Call
 from backroom.web.filters import ListPage
 from backroom.web.looking import TickList
-from backroom.web.problem import Problem
 from backroom.web.route import Route
 
 __all__ = ["routes"]
@@ -76,12 +74,7 @@ async def change_schedule(call: Call) -> ScheduleInfo:
     changes: dict[str, Any] = {
         name: value for name, value in msgspec.structs.asdict(body).items() if value is not None
     }
-    try:
-        await call.operations.change_schedule(call.params["name"], **changes)
-    except BackroomError:
-        raise
-    except ValueError as error:  # An expression or a zone that makes no sense.
-        raise Problem(422, "bad-option", str(error), at="body.cron") from None
+    await call.operations.change_schedule(call.params["name"], **changes)
     return await call.looking.schedule(call.params["name"])
 
 

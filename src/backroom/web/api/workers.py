@@ -79,7 +79,7 @@ async def resume_worker(call: Call) -> None:
 
 def _number(call: Call) -> int:
     text = call.params["id"]
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) == 0:
         raise _nobody(call)
     return int(text)
 

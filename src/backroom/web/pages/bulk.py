@@ -111,5 +111,5 @@ async def operation(call: Call) -> Response:
 
 async def stop(call: Call) -> Response:
     """Ends it; what was done stands."""
-    one = await call.house.bulk.stop(call.params["id"])
+    one = await call.house.bulk.stop(call.params["id"], call.who.name)
     return call.redirect(f"/operations/{one.id}", did="stopped")
