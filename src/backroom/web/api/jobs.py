@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from backroom.errors import OptionError
 from backroom.job import JobInfo, Priority
 from backroom.once import check_once_key
 from backroom.web.access import Role
@@ -15,7 +14,6 @@ from backroom.web.answering import Answer
 from backroom.web.call import Call
 from backroom.web.filters import ListJobs
 from backroom.web.looking import JobList
-from backroom.web.problem import Problem
 from backroom.web.route import Route
 
 __all__ = ["routes"]
@@ -97,18 +95,12 @@ async def schedule_job(call: Call) -> Answer:
         for name in body.__struct_fields__
         if name not in ("type", "data") and getattr(body, name) is not None
     }
-    key = _once_key(call.request.headers.get("idempotency-key"))
+    key = call.request.headers.get("idempotency-key")
+    if key is not None:  # An empty one would make one job of all that come with none.
+        check_once_key(key)
     job_id, created = await call.operations.schedule_job(body.type, body.data, options, key)
     headers = {"Location": call.url(f"/api/v1/jobs/{job_id}")}
     return Answer(Made(job_id, created), 201 if created else 200, headers)
-
-
-def _once_key(key: str | None) -> str | None:
-    """Raises `Problem`: an empty one would make one job of all that come with none."""
-    try:
-        return None if key is None else check_once_key(key)
-    except OptionError as error:
-        raise Problem(422, "bad-option", str(error), at="header.idempotency-key") from None
 
 
 async def copy_job(call: Call) -> Answer:

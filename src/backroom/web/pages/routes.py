@@ -90,7 +90,8 @@ async def refusal(call: Call, problem: Problem) -> Response:
     # Looked at again where that may bring more than the same refusal; a form has no such address.
     events = "/api/v1/events" if method != "POST" and problem.status >= 500 else ""
     answer = page(
-        call, "refusal.html", status=problem.status, problem=document, told=problem.told, events=events
+        call, "refusal.html", status=problem.status, problem=document, told=problem.told,
+        events=events,
     )  # fmt: skip
     answer.headers.update(problem.headers)
     return answer
