@@ -278,7 +278,7 @@ def test_a_decorator_without_parentheses_is_refused_with_the_mend(
     [
         ("MAlL", "; did you mean 'MAIL'?"),
         ("MAILS", "; did you mean 'MAIL'?"),
-        ("INVOICE", r"\)$"),
+        ("INVOICE", r"`declare`$"),
         (7, r"job type 7 is not declared"),
         (["MAIL"], r"job type \['MAIL'\] is not declared"),
         (None, "job type None is not declared"),
